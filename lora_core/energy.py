@@ -1,0 +1,128 @@
+"""What equal accuracy costs: one threshold per task, and each run's time and energy up to the first epoch there.
+
+Reading the cut off the history is exactly what early stopping would have cost (Section 4.1); no second training.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lora_core.records import read_json, whole_file
+
+REFERENCES = ("fft", "lora")  # the two methods whose scores make the threshold
+MARGIN = 0.005  # min(LoRA, FFT) - 0.005 (Section 4.1)
+MEANINGFUL = 0.02  # a threshold this close to the constant guess tells nothing
+CURVE_COLUMNS = ["method", "seed", "epoch", "score", "cumulative_train_seconds", "cumulative_train_energy_joules"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its record and its history."""
+
+    method: str
+    seed: int
+    record: dict[str, Any]
+    history: pd.DataFrame
+
+    @property
+    def best(self) -> float:
+        return float(self.history["score"].max())
+
+
+def read_run(folder: Path) -> Run:
+    record = read_json(folder / "run.json")
+    return Run(record["run"]["method"], record["run"]["seed"], record, pd.read_csv(folder / "history.csv"))
+
+
+def threshold(runs: list[Run]) -> float | None:
+    """min(mean best score of `fft`, of `lora`, over seeds) - 0.005; None where one of the two is missing."""
+    means = []
+    for method in REFERENCES:
+        scores = [run.best for run in runs if run.method == method]
+        if not scores:
+            return None
+        means.append(sum(scores) / len(scores))
+    return min(means) - MARGIN
+
+
+def cut(history: pd.DataFrame, at: float | None) -> dict[str, Any]:
+    """Epochs, seconds and joules up to the first epoch whose score reaches `at`; all None where none does."""
+    reached = history.index[history["score"] >= (float("inf") if at is None else at)]
+    if reached.empty:
+        return {"epochs": None, "train_seconds": None, "train_energy_joules": None}
+    part = history.loc[: reached[0]]
+    return {
+        "epochs": int(part["epoch"].iloc[-1]),
+        "train_seconds": float(part["train_seconds"].sum()),
+        "train_energy_joules": _total(part["train_energy_joules"]),
+    }
+
+
+def _total(joules: pd.Series) -> float | None:
+    """The sum, None where one part was not measured."""
+    return None if joules.isna().any() else float(joules.sum())
+
+
+def cost_rows(runs: list[Run]) -> list[dict[str, Any]]:
+    """One row a run: whole, cut at the task's threshold, and cut at its own seed's threshold.
+
+    A run that never gets there has `reached` False and no cost (it is censored, not as dear as its full length).
+    """
+    shared = threshold(runs)
+    rows = []
+    for run in runs:
+        own = threshold([r for r in runs if r.seed == run.seed])
+        at, at_own = cut(run.history, shared), cut(run.history, own)
+        guess = run.record["run"]["data"]["validation"]["constant_guess"]
+        measured = run.record["measurement"]
+        rows.append(
+            {
+                "method": run.method,
+                "seed": run.seed,
+                "device_model": run.record["provenance"]["device_model"],
+                "planned_epochs": len(run.history),
+                "best_score": run.best,
+                "threshold": shared,
+                "threshold_meaningful": None if shared is None else shared >= guess + MEANINGFUL,
+                "reached": None if shared is None else at["epochs"] is not None,
+                "epochs_to_threshold": at["epochs"],
+                "seconds_to_threshold": at["train_seconds"],
+                "energy_to_threshold_joules": at["train_energy_joules"],
+                "seed_threshold": own,
+                "epochs_to_seed_threshold": at_own["epochs"],
+                "train_seconds": measured["train_seconds"],
+                "train_energy_joules": _total(run.history["train_energy_joules"]),
+                "meter": measured["energy"]["meter"],
+                "meter_reason": measured["energy"]["reason"],
+                "simulated": run.record["run"]["simulated"],
+            }
+        )
+    return rows
+
+
+def curve_rows(runs: list[Run]) -> pd.DataFrame:
+    """One row an epoch of every run: score against time and energy spent so far."""
+    parts = [
+        pd.DataFrame(
+            {
+                "method": run.method,
+                "seed": run.seed,
+                "epoch": run.history["epoch"],
+                "score": run.history["score"],
+                "cumulative_train_seconds": run.history["train_seconds"].cumsum(),
+                "cumulative_train_energy_joules": run.history["train_energy_joules"].astype(float).cumsum(skipna=False),
+            }
+        )
+        for run in runs
+    ]
+    return pd.concat(parts, ignore_index=True)[CURVE_COLUMNS]
+
+
+def aggregate(folders: list[Path], costs: Path, curve: Path) -> None:
+    """Write a task's cost at equal accuracy, and its curves, from its run folders."""
+    runs = [read_run(folder) for folder in folders]
+    for path, frame in ((costs, pd.DataFrame(cost_rows(runs))), (curve, curve_rows(runs))):
+        with whole_file(path) as beside:
+            frame.to_csv(beside, index=False)

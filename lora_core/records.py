@@ -1,0 +1,138 @@
+"""What is written to disk: rows of CSV files and JSON records, with units in the names. Absent is None, never 0.
+
+Files and folders appear whole or not at all: they are written beside their place, then renamed.
+"""
+
+import csv
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Fields that are measured: they differ from one execution to the next. Whatever is not named here (and stands
+# outside `provenance`) is the same for a seed on one machine and thread count.
+MEASURED = frozenset(
+    {
+        "train_seconds",
+        "eval_seconds",
+        "train_energy_joules",
+        "eval_energy_joules",
+        "energy",
+        "power_mean_watts",
+        "memory",
+        "seconds",
+        "seconds_to_threshold",
+        "energy_to_threshold_joules",
+        "power_watts",
+        "utilization_percent",
+        "memory_used_mb",
+        "counter_millijoules",
+        "cumulative_train_seconds",
+        "cumulative_train_energy_joules",
+    }
+)
+
+
+@dataclass(frozen=True)
+class HistoryRow:
+    """One epoch of a run (history.csv). Energies are None where nothing measured them."""
+
+    epoch: int
+    steps: int
+    tokens_real: int
+    tokens_computed: int
+    train_loss: float
+    score: float
+    metrics: dict[str, float]  # one column each
+    train_seconds: float
+    eval_seconds: float
+    train_energy_joules: float | None
+    eval_energy_joules: float | None
+
+
+@dataclass(frozen=True)
+class PowerRow:
+    """One sample of a run (power.csv). `seconds` is monotonic, from the run's start; `device` a hashed id."""
+
+    seconds: float
+    part: int
+    phase: str
+    device: str
+    power_watts: float | None
+    utilization_percent: float | None
+    memory_used_mb: float | None
+    counter_millijoules: float | None
+
+
+@dataclass(frozen=True)
+class LatencyRow:
+    """One pass over the validation set (latency/{task}/seed{seed}.csv)."""
+
+    round: int
+    order: int
+    method: str
+    variant: str  # plain | merged | unmerged
+    examples: int
+    batch_size: int
+    seconds: float
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A place to write a file that takes its name only when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield beside
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill that takes its name only when the block ends well, in place of an older one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir()
+    try:
+        yield beside
+        if path.exists():
+            shutil.rmtree(path)
+        beside.replace(path)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """A record as JSON. Raises ValueError for NaN and infinities: JSON has none."""
+    with whole_file(path) as beside:
+        beside.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def write_rows(path: Path, rows: Sequence[Any], kind: type) -> None:
+    """Rows of one dataclass as CSV; None is an empty field, a dict field spreads into a column for each key."""
+    flat = [_flat(row) for row in rows]
+    names = list(flat[0]) if flat else [f.name for f in dataclasses.fields(kind)]
+    with whole_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(flat)
+
+
+def _flat(row: Any) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for field in dataclasses.fields(row):
+        value = getattr(row, field.name)
+        fields.update(value if isinstance(value, dict) else {field.name: value})
+    return fields

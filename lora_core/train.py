@@ -1,0 +1,315 @@
+"""One training run: a method on a task with a seed, measured epoch by epoch."""
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from lora_core import data, device, meters, methods, models, provenance
+from lora_core.joblog import Progress
+from lora_core.metrics import METRICS
+from lora_core.records import HistoryRow, PowerRow, read_json, whole_file, whole_folder, write_json, write_rows
+from lora_core.seeds import derive
+
+# Losses are read back in groups, so that a GPU need not wait for the host at every step.
+LOSS_GROUP = 50
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What one run is: recorded whole in run.json, so plain values only."""
+
+    method: str
+    task: str
+    seed: int
+    settings: dict[str, Any]  # the method's: kind, rank, ...
+    hyperparameters: dict[str, Any]
+    precision: str  # fp32 | bf16 (autocast over float32 weights)
+    batching: str  # random | bucketed
+    evaluation_batch_size: int
+    device: str
+    meter: str
+    simulated: bool
+    sample_seconds: float
+    base_model: str
+
+
+def train(spec: Spec, model_dir: Path, data_dir: Path, out: Path, threads: int) -> None:
+    """Train, evaluate after every epoch, and write the run's records into `out`.
+
+    Raises ValueError where the device is missing, a target matches no module, or the loss is not finite; then no
+    record is written.
+    """
+    torch.set_num_threads(threads)
+    where = device.resolve(spec.device)
+    card = read_json(data_dir / "card.json")
+    splits = {split: data.load(data_dir / f"{split}.safetensors") for split in data.SPLITS}
+    started = provenance.collect(where, threads)
+    with (
+        device.alone(where),
+        meters.Sampler(meters.open_meter(spec.meter, device.uuid(where)), device.label(where), spec.sample_seconds)
+        as sampler,
+    ):  # fmt: skip
+        baseline = meters.NoMeter("").read().memory_used_mb if where.type == "cpu" else None
+        model = build(spec, model_dir, card["labels"]).to(where)
+        run = _Run(spec, card, splits, model, where, sampler)
+        run.epochs()
+    with whole_folder(out / "weights") as folder:
+        model.to("cpu")
+        methods.module(spec.settings["kind"]).save(model, spec.settings, folder, spec.base_model)
+        model.config.save_pretrained(folder)  # type: ignore[operator, union-attr]
+        models.copy_tokenizer(model_dir, folder)
+    write_rows(out / "history.csv", run.history, HistoryRow)
+    write_rows(out / "power.csv", sampler.rows, PowerRow)
+    _write_predictions(out / "predictions.safetensors", run, splits["validation"].labels)
+    write_json(
+        out / "run.json",
+        {
+            "run": vars(spec) | {"data": card, "model": model_dir.name},
+            "measurement": _measurement(run, sampler, baseline),
+            "provenance": started,
+        },
+    )
+
+
+def build(spec: Spec, model_dir: Path, labels: list[str]) -> nn.Module:
+    """The model ready to train: head and adapter drawn from their own generators, dropout from the global one."""
+
+    def generator(purpose: str) -> torch.Generator:
+        return torch.Generator().manual_seed(derive(spec.seed, purpose))
+
+    model = models.load(model_dir, labels, generator("head"), spec.hyperparameters["dropout"])
+    methods.module(spec.settings["kind"]).apply(model, spec.settings, generator("adapter"))
+    for _, parameter in models.head_parameters(model):
+        parameter.requires_grad_(True)
+    torch.manual_seed(derive(spec.seed, "dropout"))
+    return model
+
+
+def optimizer(model: nn.Module, hyper: dict[str, Any], steps: int) -> tuple[torch.optim.Optimizer, Any]:
+    """AdamW and a linear schedule with warm-up, stepped once a batch; biases and norms are not decayed."""
+    plain = {
+        id(p)
+        for module in model.modules()
+        for name, p in module.named_parameters(recurse=False)
+        if name == "bias" or isinstance(module, nn.LayerNorm)
+    }
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if id(p) not in plain], "weight_decay": hyper["weight_decay"]},
+        {"params": [p for p in trained if id(p) in plain], "weight_decay": 0.0},
+    ]
+    adamw = torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=hyper["learning_rate"],
+        betas=(hyper["adam_beta1"], hyper["adam_beta2"]),
+        eps=hyper["adam_epsilon"],
+    )
+    warmup = math.ceil(hyper["warmup_ratio"] * steps)
+
+    def factor(step: int) -> float:
+        return step / warmup if step < warmup else max(0.0, (steps - step) / max(1, steps - warmup))
+
+    return adamw, torch.optim.lr_scheduler.LambdaLR(adamw, factor)
+
+
+def loss_function(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy for classes, mean squared error for a regression head; logits (rows, outputs)."""
+    if labels.is_floating_point():
+        return F.mse_loss(logits[:, 0].float(), labels)
+    return F.cross_entropy(logits.float(), labels)
+
+
+class _Run:
+    """The state of one run while it trains."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        card: dict[str, Any],
+        splits: dict[str, data.Examples],
+        model: nn.Module,
+        where: torch.device,
+        sampler: meters.Sampler,
+    ) -> None:
+        self.spec, self.splits, self.model, self.where, self.sampler = spec, splits, model, where, sampler
+        self.metrics: list[str] = card["metrics"]
+        self.outputs = len(card["labels"]) or 1
+        self.pad: int = model.config.pad_token_id  # type: ignore[union-attr, assignment]
+        self.history: list[HistoryRow] = []
+        self.predictions: list[np.ndarray] = []
+        self.losses: list[float] = []
+        self.progress = Progress(f"{spec.method} {spec.task} seed {spec.seed}")
+
+    def epochs(self) -> None:
+        """Train and evaluate every planned epoch."""
+        hyper, training = self.spec.hyperparameters, self.splits["train"]
+        self.steps_per_epoch = math.ceil(len(training) / hyper["batch_size"])
+        self.steps = self.steps_per_epoch * hyper["epochs"]
+        self.optimizer, self.schedule = optimizer(self.model, hyper, self.steps)
+        self.trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.begun = time.monotonic()
+        for epoch in range(1, hyper["epochs"] + 1):
+            self._epoch(epoch)
+
+    def _epoch(self, epoch: int) -> None:
+        training, hyper = self.splits["train"], self.spec.hyperparameters
+        seed = derive(self.spec.seed, f"order-{epoch}")
+        order = data.order(training.lengths, hyper["batch_size"], self.spec.batching, seed)
+        tokens_real = tokens_computed = 0
+        waiting: list[torch.Tensor] = []
+        first = len(self.losses)
+        self.model.train()
+        device.synchronize(self.where)
+        with self.sampler.window("train") as trained:
+            for batch in data.batches(training, order, self.pad):
+                waiting.append(self._step(batch))
+                tokens_real += batch.tokens_real
+                tokens_computed += batch.tokens_computed
+                if len(waiting) == LOSS_GROUP:
+                    self._take_losses(waiting)
+                    self._tell(epoch)
+            self._take_losses(waiting)
+            device.synchronize(self.where)
+        with self.sampler.window("eval") as evaluated:
+            logits = self._evaluate(self.splits["validation"])
+        self.predictions.append(logits)
+        labels = self.splits["validation"].labels
+        scores = {name: METRICS[name](labels, logits) for name in self.metrics}
+        self.history.append(
+            HistoryRow(
+                epoch=epoch,
+                steps=len(self.losses) - first,
+                tokens_real=tokens_real,
+                tokens_computed=tokens_computed,
+                train_loss=float(np.mean(self.losses[first:])),
+                score=scores[self.metrics[0]],
+                metrics=scores,
+                train_seconds=trained[0].seconds,
+                eval_seconds=evaluated[0].seconds,
+                train_energy_joules=trained[0].energy_joules,
+                eval_energy_joules=evaluated[0].energy_joules,
+            )
+        )
+        self._tell(epoch, f"{self.metrics[0]} {scores[self.metrics[0]]:.3f}")
+
+    def _step(self, batch: data.Batch) -> torch.Tensor:
+        """One step; the loss, still on the device."""
+        logits = self._forward(batch)
+        loss = loss_function(logits, torch.from_numpy(batch.labels).to(self.where))
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.trained, self.spec.hyperparameters["max_grad_norm"])
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
+
+    def _forward(self, batch: data.Batch) -> torch.Tensor:
+        with torch.autocast(self.where.type, torch.bfloat16, enabled=self.spec.precision == "bf16"):
+            return logits_of(self.model, batch, self.where)
+
+    def _evaluate(self, examples: data.Examples) -> np.ndarray:
+        """Logits (examples, outputs) in the split's order."""
+        self.model.eval()
+        logits = np.empty((len(examples), self.outputs), np.float32)
+        order = data.evaluation_order(examples.lengths, self.spec.evaluation_batch_size)
+        with torch.inference_mode():
+            for batch in data.batches(examples, order, self.pad):
+                logits[batch.rows] = self._forward(batch).float().cpu().numpy()
+        return logits
+
+    def _take_losses(self, waiting: list[torch.Tensor]) -> None:
+        """Move losses to the host. Raises ValueError naming the first step whose loss is not finite."""
+        if not waiting:
+            return
+        values = torch.stack(waiting).tolist()
+        waiting.clear()
+        for step, value in enumerate(values, len(self.losses) + 1):
+            if not math.isfinite(value):
+                spec, epoch = self.spec, (step - 1) // self.steps_per_epoch + 1
+                raise ValueError(
+                    f"the loss is {value} at step {step} of {self.steps} (epoch {epoch}, learning rate "
+                    f"{spec.hyperparameters['learning_rate']}); lower the learning rate of {spec.method!r} for "
+                    f"{spec.task!r}"
+                )
+        self.losses += values
+
+    def _tell(self, epoch: int, score: str | None = None) -> None:
+        done, spent = len(self.losses), time.monotonic() - self.begun
+        left = (self.steps - done) * spent / done
+        text = (
+            f"epoch {epoch}/{self.spec.hyperparameters['epochs']}, step {done}/{self.steps}, "
+            f"{done / spent:.1f} steps/s, {int(left) // 60}:{int(left) % 60:02d} left"
+        )
+        if score is None:
+            self.progress.step(text)
+        else:
+            self.progress.say(f"{text}, {score}")
+
+
+def logits_of(model: nn.Module, batch: data.Batch, where: torch.device) -> torch.Tensor:
+    """Logits (rows, outputs) of a padded batch."""
+    inputs = {"input_ids": batch.ids, "attention_mask": batch.mask, "token_type_ids": batch.types}
+    tensors = {name: torch.from_numpy(array).to(where) for name, array in inputs.items() if array is not None}
+    return model(**tensors).logits
+
+
+def _measurement(run: _Run, sampler: meters.Sampler, baseline_mb: float | None) -> dict[str, Any]:
+    """The run's figures; what was not measured is None."""
+    head = {id(p) for _, p in models.head_parameters(run.model)}
+    labels = run.splits["validation"].labels
+    memory = [row.memory_used_mb for row in sampler.rows if row.phase == "train" and row.memory_used_mb is not None]
+    power = [row.power_watts for row in sampler.rows if row.phase == "train" and row.power_watts is not None]
+    energies = [row.train_energy_joules for row in run.history]
+    best = max(run.history, key=lambda row: row.score)
+    return {
+        "parameters": {
+            "trained_with_head": sum(p.numel() for p in run.trained),
+            "head": sum(p.numel() for p in run.trained if id(p) in head),
+            "total": sum(p.numel() for p in run.model.parameters()),
+        },
+        "score": {
+            "metric": run.metrics[0],
+            "best": best.score,
+            "best_epoch": best.epoch,
+            "last": run.history[-1].score,
+            "best_metrics": best.metrics,
+            "examples": len(labels),
+        },
+        "steps": run.steps,
+        "train_seconds": sum(row.train_seconds for row in run.history),
+        "eval_seconds": sum(row.eval_seconds for row in run.history),
+        "memory": {
+            "kind": "device" if sampler.meter.name == "nvml" else "resident",
+            "baseline_mb": baseline_mb,
+            "mean_mb": float(np.mean(memory)) if memory else None,
+            "peak_mb": max(memory, default=None),
+        },
+        "power_mean_watts": float(np.mean(power)) if power else None,
+        "energy": {
+            "meter": sampler.meter.name,
+            "reason": sampler.meter.reason,
+            "train_joules": None if None in energies else sum(e for e in energies if e is not None),
+        },
+    }
+
+
+def _write_predictions(path: Path, run: _Run, labels: np.ndarray) -> None:
+    """logits (epochs, examples, outputs), labels (examples,) and the loss of every step (steps,)."""
+    from safetensors.numpy import save_file
+
+    with whole_file(path) as beside:
+        save_file(
+            {
+                "logits": np.stack(run.predictions),
+                "labels": labels,
+                "step_losses": np.array(run.losses, np.float32),
+            },
+            beside,
+        )

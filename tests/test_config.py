@@ -1,0 +1,151 @@
+"""The configuration: closed, typed, every error at once, overlays laid as a user expects."""
+
+import copy
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from lora_core.config import PROTOCOLS, ConfigError, Protocol, json_schema, load
+from lora_core.methods.table import KINDS, Hyperparameters
+from lora_core.published import TABLES
+from lora_core.tasks import TASKS
+
+DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def changed(**changes):
+    """The default configuration with dotted keys set."""
+    config = copy.deepcopy(DEFAULT)
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        section = config
+        for parent in parents:
+            section = section.setdefault(parent, {})
+        section[last] = value
+    return config
+
+
+def test_every_error_is_reported_at_once_with_path_and_nearest_name():
+    config = changed(
+        methods=["fft", "lor"], tasks=["cola", "rtee"], seeds=[], trian={}, protocol="table8", model__source="wheeel",
+        method_settings__lora__rank=-4, method_settings__lora__rnk=4, measure__meter="nvlm",
+        method_settings__fft__hyperparameters={"epochs": "many"},
+    )  # fmt: skip
+    with pytest.raises(ConfigError) as caught:
+        load(config)
+    lines = str(caught.value).splitlines()
+    assert lines[0].startswith("10 error(s)")
+    expected = {
+        "methods: no entry 'lor' in method_settings; did you mean 'lora'?",
+        "protocol: unknown protocol 'table8'; did you mean 'table7'?",
+        "model.source: unknown 'wheeel'; did you mean 'wheel'?",
+        "tasks.1: unknown value 'rtee'; did you mean 'rte'?",
+        "method_settings.lora.rnk: unknown key; did you mean 'rank'?",
+        "measure.meter: unknown value 'nvlm'; did you mean 'nvml'?",
+        "trian: unknown key; did you mean 'train'?",
+        "method_settings.lora.rank: input should be greater than 0 (given: -4)",
+    }
+    assert expected <= {line.removeprefix("  - ") for line in lines}
+    assert any(line.startswith("  - seeds: ") for line in lines)
+    assert any(line.startswith("  - method_settings.fft.hyperparameters.epochs: ") for line in lines)
+
+
+@pytest.mark.parametrize("value", ["2e-5", "2.0e-5", 2e-5])
+def test_a_learning_rate_that_yaml_reads_as_text_is_accepted(value):
+    study = load(changed(method_settings__lora__hyperparameters={"learning_rate": value}))
+    assert study.hyperparameters("lora", "cola")["learning_rate"] == 2e-5
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": [1, 1]}, "seeds: an entry stands twice"),
+        ({"seeds": ["one"]}, "seeds.0: "),
+        ({"seeds": [-1]}, "seeds.0: "),
+        ({"results_dir": "-rf"}, "results_dir: "),
+        ({"results_dir": "a{b}"}, "results_dir: "),
+        ({"model__revision": "main"}, "model.revision: unknown key"),
+        ({"train__precision": "fp8"}, "train.precision: unknown value 'fp8'"),
+        ({"method_settings__fft__rank": 8}, "method_settings.fft.rank: unknown key"),
+        ({"method_settings__lora__task_hyperparameters": {"colla": {}}}, "unknown task 'colla'; did you mean 'cola'"),
+        ({"method_settings__a/b": {"kind": "full"}}, "method_settings"),
+        ({"method_settings__lora": 3}, "method_settings.lora"),
+        ({"methods": "fft"}, "methods: "),
+    ],
+)
+def test_bad_values_are_refused_by_their_key(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        load(changed(**changes))
+
+
+def test_a_hub_revision_must_be_a_full_commit():
+    with pytest.raises(ConfigError, match="model.revision"):
+        load(changed(model={"source": "hub", "id": "a/b", "revision": "main"}))
+
+
+def test_a_section_whose_source_an_overlay_names_starts_anew():
+    overlay = {"model": {"source": "local", "path": "x"}}
+    config = changed(model__source="local", model__path="x")  # as Snakemake merges them
+    with pytest.raises(ConfigError):
+        load(config)
+    assert load(config, overlay).model.path == "x"
+
+
+def test_overrides_stand_above_the_protocol_method_by_method_and_task_by_task():
+    study = load(
+        changed(
+            method_settings__lora__hyperparameters={"epochs": 7, "dropout": 0.2},
+            method_settings__lora__task_hyperparameters={"cola": {"epochs": 9}},
+        )
+    )
+    assert study.hyperparameters("lora", "cola")["epochs"] == 9
+    assert study.hyperparameters("lora", "rte") | {"learning_rate": 0} == study.hyperparameters("lora", "rte") | {
+        "epochs": 7, "dropout": 0.2, "learning_rate": 0,
+    }  # fmt: skip
+    assert study.hyperparameters("fft", "cola") == load(DEFAULT).hyperparameters("fft", "cola")
+    assert study.hyperparameter_source("lora", "rte", "epochs") == "this study's configuration"
+
+
+def test_table7_holds_the_printed_values_and_names_the_source_of_every_other():
+    study = load(changed(protocol="table7"))
+    columns = {"FFT": "fft", "LoRA": "lora"}
+    for row, values in TABLES[7].rows.items():
+        method, name = row.split(": ")
+        key = name.replace(" ", "_")
+        if key in Hyperparameters.model_fields:
+            for task, value in zip(TASKS, values, strict=True):
+                assert study.hyperparameters(columns[method], task)[key] == value
+                assert "Table 7" in study.hyperparameter_source(columns[method], task, key)
+    assert study.max_length("cola") == 512
+    assert "Liu" in study.hyperparameter_source("fft", "cola", "warmup_ratio")
+    assert "Hu" in study.hyperparameter_source("lora", "cola", "warmup_ratio")
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in PROTOCOLS.glob("*.yaml")))
+def test_a_protocol_gives_every_hyperparameter_a_value_and_a_source(name):
+    protocol = Protocol(name)
+    for column in ("full", "adapter"):
+        for task in TASKS:
+            values = protocol.resolve(column, task)
+            assert values.keys() == {*Hyperparameters.model_fields, "max_length"}
+            assert all(protocol.source(column, key) for key in values)
+            Hyperparameters(**{k: v for k, v in values.items() if k != "max_length"})
+
+
+@pytest.mark.parametrize("overlay", sorted(p.name for p in (ROOT / "config").glob("*.yaml")))
+def test_every_overlay_is_a_valid_study_with_a_results_folder_of_its_own(overlay):
+    from snakemake.utils import update_config
+
+    config, over = copy.deepcopy(DEFAULT), yaml.safe_load((ROOT / "config" / overlay).read_text())
+    update_config(config, over)
+    assert load(config, over).results_dir != load(DEFAULT).results_dir
+
+
+def test_the_committed_schema_is_that_of_the_code():
+    assert (ROOT / "config" / "schema.json").read_text() == json_schema(), "run: make schema"
+
+
+def test_every_kind_has_a_file_of_its_own():
+    for kind in KINDS:
+        assert (ROOT / "lora_core" / "methods" / f"{kind}.py").is_file()

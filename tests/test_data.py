@@ -1,0 +1,121 @@
+"""Examples: tokenised as transformers does, checked, stored whole, and each in exactly one batch."""
+
+import numpy as np
+import pytest
+from conftest import shared_glue
+
+from lora_core import data
+from lora_core.mini_glue import generate
+from lora_core.records import read_json
+from lora_core.tasks import TASKS
+
+
+@pytest.mark.parametrize("batching", ["random", "bucketed"])
+def test_every_example_is_in_exactly_one_batch_and_epochs_differ(batching):
+    lengths = np.random.default_rng(0).integers(3, 60, 333)
+    epochs = [data.order(lengths, 16, batching, seed) for seed in (1, 2)]
+    for batches in epochs:
+        assert sorted(np.concatenate(batches)) == list(range(333))
+        assert max(map(len, batches)) == 16
+    assert [b.tolist() for b in epochs[0]] != [b.tolist() for b in epochs[1]]
+    again = data.order(lengths, 16, batching, 1)
+    assert [b.tolist() for b in again] == [b.tolist() for b in epochs[0]]
+
+
+def test_bucketed_batches_hold_next_to_no_padding():
+    lengths = np.random.default_rng(0).integers(3, 120, 4000)
+
+    def real(batching):
+        batches = data.order(lengths, 16, batching, 1)
+        return lengths.sum() / sum(lengths[rows].max() * len(rows) for rows in batches)
+
+    assert real("bucketed") > 0.97 > 0.7 > real("random")
+
+
+@pytest.mark.parametrize("task", ["cola", "rte"])
+@pytest.mark.parametrize("folder", ["bert", "roberta"])
+def test_tokens_are_those_of_transformers(task, folder, request, tmp_path):
+    from transformers import AutoTokenizer
+
+    model = request.getfixturevalue(folder)
+    texts, columns = TASKS[task].columns, generate(task, "validation")
+    examples, truncated = data.tokenize(columns, texts, False, model / "tokenizer.json", 60)
+    theirs = AutoTokenizer.from_pretrained(model)(*(columns[name] for name in texts), truncation=True, max_length=60)
+    ours = [examples.tokens[a:b].tolist() for a, b in zip(examples.offsets, examples.offsets[1:], strict=False)]
+    assert ours == theirs["input_ids"]
+    assert truncated == sum(
+        len(ids) > 60 for ids in AutoTokenizer.from_pretrained(model)(*(columns[name] for name in texts))["input_ids"]
+    )
+
+
+def test_a_batch_is_padded_to_its_longest_and_masked(cola):
+    examples = data.load(cola / "train.safetensors")
+    batch = next(data.batches(examples, [np.array([3, 1, 4])], pad=9))
+    longest = examples.lengths[[3, 1, 4]].max()
+    assert batch.ids.shape == (3, longest)
+    assert batch.mask.sum() == batch.tokens_real == examples.lengths[[3, 1, 4]].sum()
+    assert (batch.ids[batch.mask == 0] == 9).all()
+    start, end = examples.offsets[1:3]
+    assert batch.ids[1][batch.mask[1] == 1].tolist() == examples.tokens[start:end].tolist()
+
+
+def test_the_card_tells_what_was_stored(cola):
+    card = read_json(cola / "card.json")
+    examples = data.load(cola / "train.safetensors")
+    assert card["train"]["examples"] == len(examples) == 64
+    assert card["train"]["tokens"] == len(examples.tokens)
+    assert card["labels"] == ["unacceptable", "acceptable"]
+
+
+def test_a_cap_keeps_a_spread_and_all_where_there_are_fewer():
+    columns = {"label": list(range(100))}
+    capped = data._sample(columns, 10)["label"]
+    assert len(set(capped)) == 10
+    assert max(capped) > 50
+    assert data._sample(columns, 200) == columns
+
+
+GOOD = {"sentence": ["a", "b"], "label": [0, 1]}
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"label": [0]}, "lacks the column 'sentence'; it has label"),
+        ({"sentence": ["a"]}, "lacks the column 'label'"),
+        ({"sentence": [], "label": []}, "holds no example"),
+        (GOOD | {"label": [0, -1]}, r"unknown label -1 in row 1; expected 0..1 \(no, yes\)"),
+        (GOOD | {"label": [0, 2]}, "unknown label 2 in row 1"),
+        (GOOD | {"label": [0, None]}, "unknown label None in row 1"),
+        (GOOD | {"sentence": ["a", None]}, "column 'sentence' holds no text in row 1"),
+    ],
+)
+def test_bad_data_is_refused_in_one_sentence(columns, message):
+    with pytest.raises(ValueError, match=message):
+        data.check_columns(columns, ["sentence"], ["no", "yes"], "cola (train)")
+
+
+def test_good_data_and_any_finite_score_pass():
+    data.check_columns(GOOD, ["sentence"], ["no", "yes"], "here")
+    data.check_columns(GOOD | {"label": [0.5, 4.9]}, ["sentence"], [], "here")
+    with pytest.raises(ValueError, match="unknown label nan"):
+        data.check_columns(GOOD | {"label": [0.5, float("nan")]}, ["sentence"], [], "here")
+
+
+@pytest.mark.parametrize(
+    ("task", "train", "validation"), [("cola", 8551, 1043), ("rte", 2490, 277), ("stsb", 5749, 1500)]
+)
+def test_real_glue_is_read_from_a_local_folder(task, train, validation):
+    source = {"source": "local", "path": str(shared_glue())}
+    columns = {split: data.read(source, task, split) for split in data.SPLITS}
+    assert [len(columns[split]["label"]) for split in data.SPLITS] == [train, validation]
+    row = TASKS[task]
+    data.check_columns(columns["validation"], row.columns, row.labels, task)
+    data.check_local(source, task, row.columns, row.labels)
+
+
+def test_a_missing_folder_or_task_is_named(tmp_path):
+    with pytest.raises(ValueError, match="there is no folder"):
+        data.local_files(str(tmp_path / "none"), "cola", "train")
+    with pytest.raises(ValueError, match=r"has no cola/train-\*.parquet, which the task 'cola' needs"):
+        data.local_files(str(tmp_path), "cola", "train")

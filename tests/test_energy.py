@@ -1,0 +1,84 @@
+"""Equal accuracy against histories worked out by hand."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from lora_core.energy import Run, cost_rows, curve_rows, cut, threshold
+
+
+def run(method, seed, scores, seconds=10.0, joules=100.0, guess=0.5):
+    history = pd.DataFrame(
+        {
+            "epoch": range(1, len(scores) + 1),
+            "score": scores,
+            "train_seconds": seconds,
+            "train_energy_joules": joules,
+        }
+    )
+    record = {
+        "run": {"data": {"validation": {"constant_guess": guess}}, "simulated": False},
+        "measurement": {"train_seconds": seconds * len(scores), "energy": {"meter": "none", "reason": "none there"}},
+        "provenance": {"device_model": "a CPU"},
+    }
+    return Run(method, seed, record, history)
+
+
+def test_the_threshold_is_the_lower_of_the_mean_best_scores_less_half_a_point():
+    runs = [run("fft", 1, [0.7, 0.9]), run("fft", 2, [0.8, 0.7]), run("lora", 1, [0.8, 0.82]), run("lora", 2, [0.86])]
+    assert threshold(runs) == pytest.approx(min(0.85, 0.84) - 0.005)
+
+
+def test_without_both_methods_there_is_no_threshold():
+    runs = [run("fft", 1, [0.9]), run("lora_ref", 1, [0.9])]
+    assert threshold(runs) is None
+    row = cost_rows(runs)[0]
+    assert row["threshold"] is row["reached"] is row["epochs_to_threshold"] is row["threshold_meaningful"] is None
+
+
+def test_a_run_costs_what_it_spent_up_to_the_first_epoch_that_reaches():
+    assert cut(run("fft", 1, [0.5, 0.8, 0.7, 0.9]).history, 0.8) == {
+        "epochs": 2, "train_seconds": 20.0, "train_energy_joules": 200.0,
+    }  # fmt: skip
+
+
+def test_a_run_that_never_gets_there_is_censored():
+    runs = [run("fft", 1, [0.9, 0.9]), run("lora", 1, [0.9, 0.9]), run("lora_ref", 1, [0.6, 0.7])]
+    rows = {row["method"]: row for row in cost_rows(runs)}
+    assert rows["lora_ref"]["reached"] is False
+    assert rows["lora_ref"]["seconds_to_threshold"] is None
+    assert rows["lora_ref"]["train_seconds"] == 20.0
+    assert rows["fft"]["reached"] is True
+    assert rows["fft"]["epochs_to_threshold"] == 1
+
+
+def test_one_seed_may_miss_the_shared_threshold_and_reach_its_own():
+    runs = [run("fft", 1, [0.9]), run("fft", 2, [0.8]), run("lora", 1, [0.95]), run("lora", 2, [0.85])]
+    rows = {(row["method"], row["seed"]): row for row in cost_rows(runs)}
+    assert rows["fft", 2]["reached"] is False  # threshold 0.85 - 0.005
+    assert rows["fft", 2]["epochs_to_seed_threshold"] == 1
+    assert rows["lora", 2]["reached"] is True
+
+
+@pytest.mark.parametrize(("guess", "meaningful"), [(0.8, True), (0.88, False), (0.95, False)])
+def test_a_threshold_near_the_constant_guess_is_marked(guess, meaningful):
+    runs = [run("fft", 1, [0.9], guess=guess), run("lora", 1, [0.9], guess=guess)]
+    assert cost_rows(runs)[0]["threshold_meaningful"] is meaningful
+
+
+def test_energy_that_was_not_measured_stays_absent():
+    runs = [run("fft", 1, [0.9, 0.9], joules=None), run("lora", 1, [0.9])]
+    row = cost_rows(runs)[0]
+    assert row["energy_to_threshold_joules"] is None
+    assert row["seconds_to_threshold"] == 10.0
+    part = run("fft", 1, [0.5, 0.9])
+    part.history["train_energy_joules"] = [math.nan, 5.0]
+    assert cut(part.history, 0.9)["train_energy_joules"] is None
+
+
+def test_the_curve_sums_time_and_energy_run_by_run():
+    curve = curve_rows([run("fft", 1, [0.5, 0.6]), run("lora", 1, [0.7], joules=None)])
+    assert curve["cumulative_train_seconds"].tolist() == [10.0, 20.0, 10.0]
+    assert curve["cumulative_train_energy_joules"].tolist()[:2] == [100.0, 200.0]
+    assert math.isnan(curve["cumulative_train_energy_joules"].iloc[2])

@@ -1,0 +1,116 @@
+"""LoRALinear is Algorithm 1: held against loralib and PEFT from the same initial values."""
+
+import loralib
+import pytest
+import torch
+from torch import nn
+
+from lora_core.layers import LoRALinear
+
+RANK, ALPHA = 4, 6.0
+EXACT = {torch.float64: 1e-10, torch.float32: 1e-6}
+
+
+def own(dtype: torch.dtype) -> tuple[nn.Linear, LoRALinear]:
+    torch.manual_seed(0)
+    base = nn.Linear(24, 16, dtype=dtype)
+    layer = LoRALinear(base, RANK, ALPHA, torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        layer.lora_B.normal_()
+    return base, layer
+
+
+def by_loralib(base: nn.Linear, layer: LoRALinear) -> tuple[nn.Module, nn.Parameter, nn.Parameter]:
+    other = loralib.Linear(24, 16, r=RANK, lora_alpha=ALPHA, merge_weights=False, dtype=base.weight.dtype)
+    other.weight, other.bias = base.weight, base.bias
+    return other, other.lora_A, other.lora_B
+
+
+def by_peft(base: nn.Linear, layer: LoRALinear) -> tuple[nn.Module, nn.Parameter, nn.Parameter]:
+    from peft import LoraConfig, inject_adapter_in_model
+
+    holder = nn.Sequential()
+    holder.add_module("linear", base)
+    config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=["linear"], lora_dropout=0.0)
+    other = inject_adapter_in_model(config, holder).linear.to(base.weight.dtype)
+    return other, other.lora_A["default"].weight, other.lora_B["default"].weight
+
+
+@pytest.mark.parametrize("dtype", EXACT)
+@pytest.mark.parametrize("reference", [by_loralib, by_peft])
+def test_outputs_and_gradients_equal_those_of_the_reference(dtype, reference):
+    base, layer = own(dtype)
+    other, a, b = reference(base, layer)
+    with torch.no_grad():
+        a.copy_(layer.lora_A)
+        b.copy_(layer.lora_B)
+    results = []
+    for module in (layer, other):
+        x = torch.randn(3, 5, 24, dtype=dtype, generator=torch.Generator().manual_seed(2), requires_grad=True)
+        out = module(x)
+        out.square().sum().backward()
+        results.append((out.detach(), x.grad))
+    pairs = [*zip(*results, strict=True), (layer.lora_A.grad, a.grad), (layer.lora_B.grad, b.grad)]
+    for ours, theirs in pairs:
+        assert (ours - theirs).abs().max() <= EXACT[dtype] * theirs.abs().max()
+        assert theirs.abs().max() > 0
+
+
+def test_the_layer_starts_as_the_base_layer():
+    base = nn.Linear(8, 6)
+    layer = LoRALinear(base, 2, 2.0)
+    x = torch.randn(4, 8)
+    assert torch.equal(layer(x), base(x))
+    assert layer.lora_A.abs().max() > 0
+
+
+def test_a_is_drawn_kaiming_uniform_with_root_five():
+    layer = LoRALinear(nn.Linear(400, 10), 50, 1.0, torch.Generator().manual_seed(0))
+    bound = 400**-0.5  # kaiming_uniform with a = sqrt(5): sqrt(6 / (6 * fan_in))
+    assert layer.lora_A.abs().max() <= bound
+    assert layer.lora_A.std().item() == pytest.approx(bound / 3**0.5, rel=0.02)
+
+
+def test_only_a_and_b_are_trained():
+    layer = LoRALinear(nn.Linear(8, 6), 2, 2.0)
+    assert {name for name, p in layer.named_parameters() if p.requires_grad} == {"lora_A", "lora_B"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_merged_equals_unmerged_and_differs_from_the_base(dtype):
+    base, layer = own(dtype)
+    weight = base.weight.detach().clone()
+    layer.toggle_merge(True)
+    bound = torch.finfo(dtype).eps * max(weight.abs().max(), layer.delta().abs().max())
+    assert (layer.weight.double() - (weight.double() + layer.delta().double())).abs().max() <= bound
+    assert not torch.equal(layer.weight, weight)
+
+
+def test_merging_does_not_change_the_output():
+    base, layer = own(torch.float64)
+    x = torch.randn(3, 24, dtype=torch.float64)
+    plain = nn.functional.linear(x, base.weight, base.bias).detach().clone()
+    unmerged = layer(x).detach()
+    layer.toggle_merge(True)
+    assert torch.allclose(layer(x), unmerged, rtol=0, atol=1e-12)
+    assert not torch.allclose(unmerged, plain)
+
+
+def test_toggling_twice_changes_nothing_and_unmerging_is_exact():
+    _, layer = own(torch.float32)
+    before = layer.weight.detach().clone()
+    layer.toggle_merge(True)
+    once = layer.weight.detach().clone()
+    layer.toggle_merge(True)
+    assert torch.equal(layer.weight, once)
+    layer.toggle_merge(False)
+    layer.toggle_merge(False)
+    assert torch.equal(layer.weight, before)
+
+
+def test_evaluation_mode_does_not_merge():
+    _, layer = own(torch.float32)
+    before = layer.weight.detach().clone()
+    layer.eval()
+    assert torch.equal(layer.weight, before)
+    assert not layer.merged

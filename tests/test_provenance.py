@@ -1,0 +1,66 @@
+"""The code digest follows imports, and nothing imports behind its back."""
+
+import ast
+
+from conftest import ROOT
+
+from lora_core import provenance
+
+SCRIPTS = ROOT / "workflow" / "scripts"
+
+
+def names(script, *modules):
+    files = provenance.closure([SCRIPTS / script, *(provenance._file(m) for m in modules)])
+    return {str(f.relative_to(ROOT / "lora_core")) for f in files if "lora_core" in f.parts}
+
+
+def test_a_stage_depends_on_the_code_it_uses_and_on_no_other():
+    training = names("train.py", "lora_core.methods.lora")
+    assert {"train.py", "data.py", "layers.py", "adapter.py", "seeds.py", "meters.py"} <= training
+    assert not {"tables.py", "config.py", "methods/table.py", "methods/loralib.py", "energy.py"} & training
+    assert "layers.py" not in names("train.py", "lora_core.methods.full")
+    assert "train.py" not in names("render_table.py")
+
+
+def test_a_change_in_a_module_changes_the_digest(tmp_path, monkeypatch):
+    (tmp_path / "lora_core").mkdir()
+    for name, text in {
+        "__init__": "",
+        "a": "def f():\n    from lora_core import b",
+        "b": "x = 1",
+        "c": "x = 1",
+    }.items():
+        (tmp_path / "lora_core" / f"{name}.py").write_text(text)
+    script = tmp_path / "script.py"
+    script.write_text("import lora_core.a")
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+
+    def digest():
+        provenance._imports.cache_clear()
+        return provenance.code_digest(script)
+
+    before = digest()
+    (tmp_path / "lora_core" / "c.py").write_text("x = 2")
+    assert digest() == before
+    (tmp_path / "lora_core" / "b.py").write_text("x = 2")  # imported inside a function of a
+    assert digest() != before
+
+
+def test_the_table_of_methods_is_the_only_dynamic_import():
+    found = set()
+    for file in (*(ROOT / "lora_core").rglob("*.py"), *SCRIPTS.glob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            called = node.func if isinstance(node, ast.Call) else None
+            name = getattr(called, "id", getattr(called, "attr", None))
+            if name in ("import_module", "__import__", "exec", "eval", "spec_from_file_location") and not (
+                name == "eval" and isinstance(called, ast.Attribute)  # model.eval()
+            ):
+                found.add(str(file.relative_to(ROOT)))
+    assert found == {"lora_core/methods/__init__.py"}
+
+
+def test_scripts_are_short_and_hold_no_function():
+    for file in SCRIPTS.glob("*.py"):
+        text = file.read_text()
+        assert len(text.splitlines()) <= 40, file
+        assert "def " not in text, file

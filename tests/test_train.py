@@ -1,0 +1,165 @@
+"""One run: the same twice, its weights usable elsewhere, its failures clean."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import FULL, LORA, LORALIB, spec, tokenized, trained
+from safetensors.numpy import load_file
+
+from lora_core import data
+from lora_core.metrics import METRICS
+from lora_core.records import MEASURED, read_json
+from lora_core.train import logits_of, optimizer
+
+
+def validation(folder):
+    examples = data.load(folder / "validation.safetensors")
+    return examples, list(data.batches(examples, data.evaluation_order(examples.lengths, 16), 0))
+
+
+def score(model, folder):
+    """Matthews correlation of a model on the validation set."""
+    examples, batches = validation(folder)
+    logits = np.empty((len(examples), 2), np.float32)
+    with torch.inference_mode():
+        for batch in batches:
+            logits[batch.rows] = logits_of(model.eval(), batch, torch.device("cpu")).numpy()
+    return METRICS["matthews"](examples.labels, logits), logits
+
+
+def unmeasured(record):
+    """A record without what is measured."""
+    if isinstance(record, dict):
+        return {k: unmeasured(v) for k, v in record.items() if k not in MEASURED | {"provenance"}}
+    return record
+
+
+@pytest.mark.parametrize("settings", [LORA, FULL], ids=["lora", "full"])
+def test_a_run_is_the_same_twice_bit_for_bit(settings, bert, cola, tmp_path):
+    one, two = (trained(settings, bert, cola, tmp_path / name) for name in "ab")
+    for name in ("predictions.safetensors", "weights/config.json"):
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+    for file in (one / "weights").glob("*.safetensors"):
+        assert file.read_bytes() == (two / "weights" / file.name).read_bytes()
+    rows = [
+        [{k: v for k, v in row.items() if k not in MEASURED} for row in csv.DictReader((out / "history.csv").open())]
+        for out in (one, two)
+    ]
+    assert rows[0] == rows[1]
+    assert len(rows[0]) == 2
+    assert unmeasured(read_json(one / "run.json")) == unmeasured(read_json(two / "run.json"))
+
+
+def test_another_seed_gives_another_run(bert, cola, lora_run, tmp_path):
+    other = trained(LORA, bert, cola, tmp_path / "b", seed=2)
+    losses = [load_file(out / "predictions.safetensors")["step_losses"] for out in (lora_run, other)]
+    assert not np.array_equal(*losses)
+
+
+def test_own_lora_and_loralib_train_alike_with_dropout(bert, cola, lora_run, tmp_path):
+    theirs = load_file(trained(LORALIB, bert, cola, tmp_path / "ref") / "predictions.safetensors")
+    ours = load_file(lora_run / "predictions.safetensors")
+    np.testing.assert_allclose(ours["step_losses"], theirs["step_losses"], rtol=1e-5)
+
+
+def test_predictions_hold_every_epoch_and_give_the_history_its_scores(lora_run, cola):
+    stored = load_file(lora_run / "predictions.safetensors")
+    history = list(csv.DictReader((lora_run / "history.csv").open()))
+    assert stored["logits"].shape == (2, 40, 2)
+    assert len(stored["step_losses"]) == 2 * 8
+    for logits, row in zip(stored["logits"], history, strict=True):
+        assert METRICS["matthews"](stored["labels"], logits) == float(row["score"])
+
+
+def test_the_saved_adapter_loads_with_peft_and_gives_the_same_score(bert, cola, lora_run):
+    from peft import PeftModel
+    from transformers import AutoModelForSequenceClassification
+
+    base = AutoModelForSequenceClassification.from_pretrained(bert, num_labels=2)
+    value, logits = score(PeftModel.from_pretrained(base, lora_run / "weights"), cola)
+    stored = load_file(lora_run / "predictions.safetensors")["logits"][-1]
+    np.testing.assert_allclose(logits, stored, atol=1e-6)
+    assert value == read_json(lora_run / "run.json")["measurement"]["score"]["last"]
+
+
+def test_fully_tuned_weights_load_with_transformers_alone(cola, full_run):
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    model = AutoModelForSequenceClassification.from_pretrained(full_run / "weights")
+    np.testing.assert_allclose(
+        score(model, cola)[1], load_file(full_run / "predictions.safetensors")["logits"][-1], atol=1e-6
+    )
+    assert model.config.id2label == {0: "unacceptable", 1: "acceptable"}
+    assert model.config.problem_type == "single_label_classification"
+    assert AutoTokenizer.from_pretrained(full_run / "weights")("hello").input_ids
+
+
+def test_a_diverging_run_fails_at_a_named_step_and_leaves_no_result(bert, cola, tmp_path):
+    with pytest.raises(ValueError, match=r"the loss is (nan|inf) at step \d+ of 16 .*lower the learning rate"):
+        trained(FULL, bert, cola, tmp_path / "run", hyperparameters={"learning_rate": 1e30})
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_regression_trains_one_output(bert, tmp_path):
+    folder = tokenized(bert, tmp_path / "stsb", "stsb")
+    out = trained(LORA, bert, folder, tmp_path / "run", task="stsb")
+    record = read_json(out / "run.json")["measurement"]["score"]
+    assert record["metric"] == "pearson"
+    assert set(record["best_metrics"]) == {"pearson", "spearman"}
+    assert load_file(out / "predictions.safetensors")["logits"].shape[-1] == 1
+    assert read_json(out / "weights" / "config.json")["problem_type"] == "regression"
+
+
+def test_biases_and_norms_are_not_decayed(bert):
+    from transformers import AutoModelForSequenceClassification
+
+    model = AutoModelForSequenceClassification.from_pretrained(bert)
+    adamw, _ = optimizer(model, spec(FULL).hyperparameters, 10)
+    names = {id(p): name for name, p in model.named_parameters()}
+    plain = {names[id(p)] for p in adamw.param_groups[1]["params"]}
+    assert adamw.param_groups[1]["weight_decay"] == 0
+    assert all(name.endswith("bias") or "LayerNorm" in name for name in plain)
+    assert {n for n in names.values() if n.endswith("bias") or "LayerNorm" in n} == plain
+
+
+@pytest.mark.parametrize(("ratio", "steps"), [(0.06, 100), (0.1, 16), (0.0, 7)])
+def test_the_schedule_is_that_of_transformers(bert, ratio, steps):
+    from transformers import get_linear_schedule_with_warmup
+
+    weight = torch.nn.Linear(2, 2)
+    adamw, schedule = optimizer(weight, spec(FULL, hyperparameters={"warmup_ratio": ratio}).hyperparameters, steps)
+    theirs = torch.optim.SGD(weight.parameters(), lr=1e-3)
+    warmup = -(-ratio * steps // 1)  # rounded up, as TrainingArguments does
+    reference = get_linear_schedule_with_warmup(theirs, int(warmup), steps)
+    for _ in range(steps):
+        assert adamw.param_groups[0]["lr"] == pytest.approx(theirs.param_groups[0]["lr"])
+        adamw.step()
+        theirs.step()
+        schedule.step()
+        reference.step()
+
+
+def test_what_was_not_measured_is_null(lora_run):
+    measured = read_json(lora_run / "run.json")["measurement"]
+    assert measured["power_mean_watts"] is None
+    assert measured["energy"] == {"meter": "none", "reason": "measure.meter is none", "train_joules": None}
+    assert measured["memory"]["mean_mb"] > measured["memory"]["baseline_mb"] > 0
+
+
+def test_records_name_no_folder_of_the_machine(lora_run, tmp_path_factory):
+    folder = str(tmp_path_factory.getbasetemp())
+    for file in lora_run.rglob("*.json"):
+        assert folder not in file.read_text(), file
+    assert json.loads((lora_run / "run.json").read_text())["provenance"]["threads"] == 1
+
+
+def test_bf16_trains_with_float32_weights(bert, cola, lora_run, tmp_path):
+    out = trained(LORA, bert, cola, tmp_path / "bf16", precision="bf16")
+    weights = load_file(out / "weights" / "adapter_model.safetensors")
+    assert {str(w.dtype) for w in weights.values()} == {"float32"}
+    ours, theirs = (load_file(o / "predictions.safetensors")["step_losses"] for o in (out, lora_run))
+    assert not np.array_equal(ours, theirs)
+    np.testing.assert_allclose(ours, theirs, rtol=0.05)

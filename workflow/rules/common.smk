@@ -1,0 +1,187 @@
+"""The study read from the configuration, wildcard constraints, and the input functions of the rules."""
+
+import re
+import sys
+from pathlib import Path
+
+from snakemake_interface_common.exceptions import WorkflowError
+
+from lora_core import sources
+from lora_core.config import load as load_study, nearest
+from lora_core.provenance import code_digest
+from lora_core.tasks import TASKS
+
+try:
+    study = load_study(config, overlay=workflow.config_settings.overwrite_config)
+    sources.check_paths(study)
+    sources.check_folder(study)
+except ValueError as error:
+    raise WorkflowError(str(error)) from None
+
+RESULTS = study.results_dir
+MODEL = f"{RESULTS}/models/{study.model.name}"
+DATA = f"{RESULTS}/data/{{task}}"
+RUN = f"{RESULTS}/runs/{{method}}/{{task}}/seed{{seed}}"
+MERGED = f"{RESULTS}/merged/{{method}}/{{task}}/seed{{seed}}"
+LATENCY = f"{RESULTS}/latency/{{task}}/seed{{seed}}.csv"
+ENERGY = f"{RESULTS}/energy/{{task}}.csv"
+TABLE = f"{RESULTS}/tables/table{{number}}"
+LOGS = f"{RESULTS}/logs"
+ENVIRONMENT = "../../envs/lora.yaml"
+
+MERGING = [method for method in study.methods if study.kind(method).merges]
+THREADS = study.train.threads or workflow.cores or 1
+RUNS = expand(
+    f"{RUN}/run.json", method=study.methods, task=study.tasks, seed=study.seeds
+)
+TIMED = expand(
+    LATENCY, task=study.tasks, seed=study.seeds[: study.measure.latency_seeds]
+)
+COSTS = expand(ENERGY, task=study.tasks)
+TABLES = expand(f"{TABLE}.{{suffix}}", number=range(1, 8), suffix=["md", "csv", "tex"])
+
+
+wildcard_constraints:
+    method="|".join(map(re.escape, study.methods)),
+    task="|".join(study.tasks),
+    seed="|".join(map(str, study.seeds)),
+    number="[1-7]",
+
+
+def code(script, *modules):
+    """The digest of a script and of all the code it uses: a rule that carries it reruns when that code changes."""
+    return code_digest(Path(workflow.basedir, "workflow", "scripts", script), *modules)
+
+
+def method_code(script, methods):
+    """`code` with the files of these methods' kinds."""
+    return code(
+        script,
+        *(f"lora_core.methods.{study.settings(method)['kind']}" for method in methods),
+    )
+
+
+def data_files(wildcards):
+    """What a local data set's task is read from; nothing for the hub and mini-GLUE."""
+    return sources.data_files(study, wildcards.task)
+
+
+def data_settings(wildcards):
+    """A task's slice of the configuration."""
+    task = TASKS[wildcards.task]
+    return {
+        "source": study.data.model_dump(mode="json", exclude={"max_length"}),
+        "texts": task.columns,
+        "labels": task.labels,
+        "metrics": task.metrics,
+        "max_length": study.max_length(wildcards.task),
+    }
+
+
+def run_spec(wildcards):
+    """All that one run is told, and nothing more: a change in it reruns this run alone."""
+    return {
+        "method": wildcards.method,
+        "task": wildcards.task,
+        "seed": int(wildcards.seed),
+        "settings": study.settings(wildcards.method),
+        "hyperparameters": study.hyperparameters(wildcards.method, wildcards.task),
+        **study.train.model_dump(exclude={"threads"}),
+        **study.measure.model_dump(include={"meter", "simulated", "sample_seconds"}),
+        "base_model": study.model.id if study.model.source == "hub" else MODEL,
+    }
+
+
+def timed_methods():
+    """The methods whose latency is compared, with what loads them."""
+    return {method: study.settings(method) for method in study.methods}
+
+
+def seed_of_task(pattern, methods):
+    """An input function: `pattern` for each of these methods, at the wildcards' task and seed."""
+    return lambda wildcards: expand(
+        pattern, method=methods, task=wildcards.task, seed=wildcards.seed
+    )
+
+
+def runs_of_task(name):
+    """An input function: the file `name` of every run of a task."""
+    return lambda wildcards: expand(
+        f"{RUN}/{name}", method=study.methods, task=wildcards.task, seed=study.seeds
+    )
+
+
+def table_records(wildcards):
+    """The records that a table shows, and no others."""
+    return {
+        "1": [f"{RESULTS}/counts.json"],
+        "2": RUNS,
+        "3": TIMED,
+        "4": RUNS,
+        "5": COSTS,
+        "6": COSTS,
+        "7": [],
+    }[wildcards.number]
+
+
+def table_settings(wildcards):
+    """What a table is told: the study in words, and its own slice of the configuration."""
+    settings = {"study": sources.describe(study, batching=int(wildcards.number) >= 3)}
+    if wildcards.number in "56":
+        column = "full" if wildcards.number == "5" else "adapter"
+        settings["methods"] = [
+            m for m in study.methods if study.kind(m).protocol_column == column
+        ]
+    if wildcards.number == "7":
+        settings["hyperparameters"] = sources.resolved_hyperparameters(study)
+    return settings
+
+
+def check_targets(words):
+    """Refuse a target in a folder of results that no rule makes, with the nearest that one does.
+
+    Snakemake says only that there is no rule, and knows the targets too late for the Snakefile to ask it.
+    """
+    per_run = [
+        "run.json",
+        "history.csv",
+        "power.csv",
+        "predictions.safetensors",
+        "weights",
+    ]
+    per_task = ["card.json", "train.safetensors", "validation.safetensors"]
+    products = [
+        *TABLES,
+        *TIMED,
+        *COSTS,
+        *expand(f"{RESULTS}/energy/{{task}}_curve.csv", task=study.tasks),
+        *expand(
+            f"{RUN}/{{name}}",
+            method=study.methods,
+            task=study.tasks,
+            seed=study.seeds,
+            name=per_run,
+        ),
+        *expand(MERGED, method=MERGING, task=study.tasks, seed=study.seeds),
+        *expand(LATENCY, task=study.tasks, seed=study.seeds),
+        *expand(f"{DATA}/{{name}}", task=study.tasks, name=per_task),
+    ]
+    folders = tuple(
+        {
+            f"{RESULTS}/{Path(product).relative_to(RESULTS).parts[0]}/"
+            for product in products
+        }
+    )
+    for word in words:
+        if word.startswith(folders) and word.rstrip("/") not in products:
+            raise WorkflowError(
+                f"no rule of this study makes {word!r}{nearest(word, products)}"
+            )
+
+
+check_targets(sys.argv[1:])
+
+
+onstart:
+    sources.check_content(study)
+    sources.remember(study)

@@ -1,0 +1,47 @@
+rule prepare_model:
+    output:
+        directory(MODEL),
+    log:
+        f"{LOGS}/prepare_model.log",
+    conda:
+        ENVIRONMENT
+    params:
+        source=study.model.model_dump(mode="json"),
+        code=code("prepare_model.py"),
+    script:
+        "../scripts/prepare_model.py"
+
+
+rule tokenize_dataset:
+    input:
+        data=data_files,
+        model=rules.prepare_model.output,
+    output:
+        train=f"{DATA}/train.safetensors",
+        validation=f"{DATA}/validation.safetensors",
+        card=f"{DATA}/card.json",
+    log:
+        f"{LOGS}/tokenize_dataset/{{task}}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        settings=data_settings,
+        code=code("tokenize_dataset.py"),
+    script:
+        "../scripts/tokenize_dataset.py"
+
+
+rule count_parameters:
+    input:
+        model=rules.prepare_model.output,
+    output:
+        f"{RESULTS}/counts.json",
+    log:
+        f"{LOGS}/count_parameters.log",
+    conda:
+        ENVIRONMENT
+    params:
+        methods=timed_methods(),
+        code=method_code("count_parameters.py", study.methods),
+    script:
+        "../scripts/count_parameters.py"

@@ -1,0 +1,43 @@
+rule time_inference:
+    input:
+        model=rules.prepare_model.output,
+        data=rules.tokenize_dataset.output,
+        weights=seed_of_task(f"{RUN}/weights", study.methods),
+        merged=seed_of_task(MERGED, MERGING),
+    output:
+        csv=LATENCY,
+        json=f"{RESULTS}/latency/{{task}}/seed{{seed}}.json",
+    log:
+        f"{LOGS}/time_inference/{{task}}/seed{{seed}}.log",
+    conda:
+        ENVIRONMENT
+    threads: THREADS
+    resources:
+        device=1,
+    params:
+        methods=timed_methods(),
+        merging=MERGING,
+        device=study.train.device,
+        passes=study.measure.latency_passes,
+        batch_size=study.measure.latency_batch_size,
+        code=method_code("time_inference.py", study.methods),
+    script:
+        "../scripts/time_inference.py"
+
+
+rule aggregate_energy:
+    input:
+        run=runs_of_task("run.json"),
+        history=runs_of_task("history.csv"),
+        power=runs_of_task("power.csv"),
+    output:
+        costs=ENERGY,
+        curve=f"{RESULTS}/energy/{{task}}_curve.csv",
+    log:
+        f"{LOGS}/aggregate_energy/{{task}}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("aggregate_energy.py"),
+    script:
+        "../scripts/aggregate_energy.py"

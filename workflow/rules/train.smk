@@ -1,0 +1,39 @@
+# A measured job has its device, on a CPU the whole machine, to itself: one `device`, all threads.
+rule train:
+    input:
+        model=rules.prepare_model.output,
+        data=rules.tokenize_dataset.output,
+    output:
+        run=f"{RUN}/run.json",
+        history=f"{RUN}/history.csv",
+        power=f"{RUN}/power.csv",
+        predictions=f"{RUN}/predictions.safetensors",
+        weights=directory(f"{RUN}/weights"),
+    log:
+        f"{LOGS}/train/{{method}}/{{task}}/seed{{seed}}.log",
+    conda:
+        ENVIRONMENT
+    threads: THREADS
+    resources:
+        device=1,
+    params:
+        spec=run_spec,
+        code=lambda wildcards: method_code("train.py", [wildcards.method]),
+    script:
+        "../scripts/train.py"
+
+
+rule merge_adapter:
+    input:
+        model=rules.prepare_model.output,
+        weights=rules.train.output.weights,
+    output:
+        directory(MERGED),
+    log:
+        f"{LOGS}/merge_adapter/{{method}}/{{task}}/seed{{seed}}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("merge_adapter.py"),
+    script:
+        "../scripts/merge_adapter.py"

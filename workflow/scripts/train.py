@@ -1,0 +1,17 @@
+"""Train one method on one task with one seed."""
+
+from pathlib import Path
+
+from lora_core.joblog import job_log
+
+spec = snakemake.params.spec
+with job_log(snakemake.log[0], f"train {spec['method']} {spec['task']} seed {spec['seed']}"):
+    from lora_core.train import Spec, train
+
+    train(
+        Spec(**spec),
+        model_dir=Path(snakemake.input.model[0]),
+        data_dir=Path(snakemake.input.data[0]).parent,
+        out=Path(snakemake.output.run).parent,
+        threads=snakemake.threads,
+    )
