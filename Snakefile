@@ -13,3 +13,6 @@ rule all:
     input:
         TABLES,
         f"{RESULTS}/runs.csv",
+        # By name, so that a deleted run comes back although the tables made from it are there.
+        RUNS,
+        WEIGHTS,

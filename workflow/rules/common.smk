@@ -34,6 +34,10 @@ THREADS = study.train.threads or workflow.cores or 1
 RUNS = expand(
     f"{RUN}/run.json", method=study.methods, task=study.tasks, seed=study.seeds
 )
+WEIGHTS = [
+    *expand(f"{RUN}/weights", method=study.methods, task=study.tasks, seed=study.seeds),
+    *expand(MERGED, method=MERGING, task=study.tasks, seed=study.seeds),
+]
 TIMED = expand(
     LATENCY, task=study.tasks, seed=study.seeds[: study.measure.latency_seeds]
 )
@@ -162,7 +166,7 @@ def check_targets(words):
             seed=study.seeds,
             name=per_run,
         ),
-        *expand(MERGED, method=MERGING, task=study.tasks, seed=study.seeds),
+        *WEIGHTS,
         *expand(LATENCY, task=study.tasks, seed=study.seeds),
         *expand(f"{DATA}/{{name}}", task=study.tasks, name=per_task),
     ]

