@@ -57,7 +57,7 @@ def train(spec: Spec, model_dir: Path, data_dir: Path, out: Path, threads: int) 
         as sampler,
     ):  # fmt: skip
         baseline = meters.NoMeter("").read().memory_used_mb if where.type == "cpu" else None
-        model = build(spec, model_dir, card["labels"]).to(where)
+        model = build(spec, model_dir, card["labels"], splits["train"].labels).to(where)
         run = _Run(spec, card, splits, model, where, sampler)
         run.epochs()
     with whole_folder(out / "weights") as folder:
@@ -78,8 +78,11 @@ def train(spec: Spec, model_dir: Path, data_dir: Path, out: Path, threads: int) 
     )
 
 
-def build(spec: Spec, model_dir: Path, labels: list[str]) -> nn.Module:
-    """The model ready to train: head and adapter drawn from their own generators, dropout from the global one."""
+def build(spec: Spec, model_dir: Path, labels: list[str], targets: np.ndarray) -> nn.Module:
+    """The model ready to train: head and adapter drawn from their own generators, dropout from the global one.
+
+    `labels` names the classes (none: regression); `targets` are the training labels.
+    """
 
     def generator(purpose: str) -> torch.Generator:
         return torch.Generator().manual_seed(derive(spec.seed, purpose))
@@ -88,6 +91,9 @@ def build(spec: Spec, model_dir: Path, labels: list[str]) -> nn.Module:
     methods.module(spec.settings["kind"]).apply(model, spec.settings, generator("adapter"))
     for _, parameter in models.head_parameters(model):
         parameter.requires_grad_(True)
+    if not labels and spec.hyperparameters["head_bias"] == "label_mean":
+        *_, (_, bias) = models.head_parameters(model)
+        nn.init.constant_(bias, float(targets.mean()))
     torch.manual_seed(derive(spec.seed, "dropout"))
     return model
 
@@ -110,6 +116,7 @@ def optimizer(model: nn.Module, hyper: dict[str, Any], steps: int) -> tuple[torc
         lr=hyper["learning_rate"],
         betas=(hyper["adam_beta1"], hyper["adam_beta2"]),
         eps=hyper["adam_epsilon"],
+        fused=True,
     )
     warmup = math.ceil(hyper["warmup_ratio"] * steps)
 

@@ -68,7 +68,7 @@ def spec(settings: dict, **changes):
     hyper = {
         "optimizer": "adamw", "schedule": "linear", "batch_size": 8, "epochs": 2, "learning_rate": 1e-3,
         "weight_decay": 0.01, "warmup_ratio": 0.1, "adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8,
-        "max_grad_norm": 1.0, "dropout": None,
+        "max_grad_norm": 1.0, "dropout": None, "head_bias": "zero",
     }  # fmt: skip
     hyper |= changes.pop("hyperparameters", {})
     values = {

@@ -80,7 +80,7 @@ def test_bad_values_are_refused_by_their_key(changes, message):
 
 
 def test_a_hub_revision_must_be_a_full_commit():
-    with pytest.raises(ConfigError, match="model.revision"):
+    with pytest.raises(ConfigError, match=r"model\.revision"):
         load(changed(model={"source": "hub", "id": "a/b", "revision": "main"}))
 
 

@@ -11,6 +11,7 @@ from lora_core.train import build, logits_of, loss_function, optimizer
 
 STEPS = 20
 LABELS = ["unacceptable", "acceptable"]
+TARGETS = np.array([0, 1])
 
 
 def losses(model, folder, lr=1e-3):
@@ -32,7 +33,7 @@ def losses(model, folder, lr=1e-3):
 
 
 def built(settings, bert):
-    return build(spec(settings, hyperparameters={"dropout": 0.0}), bert, LABELS)
+    return build(spec(settings, hyperparameters={"dropout": 0.0}), bert, LABELS, TARGETS)
 
 
 def by_peft(bert):
@@ -77,18 +78,30 @@ def test_own_lora_and_loralib_share_head_and_a_at_one_seed(bert):
 
 def test_another_seed_draws_another_head_and_a(bert):
     one = dict(built(LORA, bert).named_parameters())
-    two = dict(build(spec(LORA, seed=2), bert, LABELS).named_parameters())
+    two = dict(build(spec(LORA, seed=2), bert, LABELS, TARGETS).named_parameters())
     differ = {name.split(".")[-1] for name in one if not torch.equal(one[name], two[name])}
     assert {"lora_A"} < differ
 
 
 @pytest.mark.parametrize("folder", ["bert", "roberta"])
 def test_both_architectures_are_adapted_by_module_name(folder, request):
-    model = build(spec(LORA), request.getfixturevalue(folder), LABELS)
+    model = build(spec(LORA), request.getfixturevalue(folder), LABELS, TARGETS)
     trained = {name for name, p in model.named_parameters() if p.requires_grad and "lora" in name}
     assert len(trained) == 2 * 2 * 2  # layers, targets, A and B
     logits = model(input_ids=torch.tensor([[5, 6, 7]])).logits
     assert logits.shape == (1, 2)
+
+
+@pytest.mark.parametrize("folder", ["bert", "roberta"])
+@pytest.mark.parametrize(("choice", "bias"), [("zero", 0.0), ("label_mean", 2.5)])
+def test_a_regression_head_starts_at_zero_or_at_the_mean_label(folder, choice, bias, request):
+    hyper = {"head_bias": choice}
+    model = build(spec(LORA, hyperparameters=hyper), request.getfixturevalue(folder), [], np.array([1.0, 4.0]))
+    *_, (name, parameter) = models.head_parameters(model)
+    assert name.endswith("bias")
+    assert parameter.tolist() == [bias]
+    classes = build(spec(LORA, hyperparameters=hyper), request.getfixturevalue(folder), LABELS, TARGETS)
+    assert not list(models.head_parameters(classes))[-1][1].any()
 
 
 def test_a_target_that_no_module_has_is_refused_with_the_names_there_are(bert):

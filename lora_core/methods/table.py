@@ -22,7 +22,8 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 class Hyperparameters(Frozen):
     """What one run trains with. A protocol gives every value; in the configuration what is set stands above it.
 
-    `dropout` None keeps the model's own.
+    `dropout` None keeps the model's own. `head_bias` "label_mean" starts a regression head at the mean training label
+    instead of zero: a short run need not spend its steps on getting there.
     """
 
     optimizer: Literal["adamw"] | None = None
@@ -37,6 +38,7 @@ class Hyperparameters(Frozen):
     adam_epsilon: PositiveFloat | None = None
     max_grad_norm: PositiveFloat | None = None
     dropout: Fraction | None = None
+    head_bias: Literal["zero", "label_mean"] | None = None
 
 
 class Settings(Frozen):

@@ -60,7 +60,7 @@ class Project:
         return subprocess.Popen(
             [SNAKEMAKE, "--cores", "1", *words, "--configfile", overlay],
             cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env=os.environ | {"HF_HUB_OFFLINE": "1"},
+            env=os.environ | {"HF_HUB_OFFLINE": "1"}, start_new_session=True,
         )  # fmt: skip
 
     def run(self, *words: str, overlay: str = "tiny.yaml") -> tuple[int, str]:
@@ -127,7 +127,7 @@ def test_the_chain_makes_every_table_and_a_second_run_makes_nothing(study):
 
 def test_progress_is_told_and_libraries_are_silent(study):
     assert re.search(
-        r"lora cola seed 1: epoch 2/2, step 4/4, [\d.]+ steps/s, 0:00 left, matthews -?\d\.\d+", study.output
+        r"lora cola seed 1: epoch 2/2, step (\d+)/\1, [\d.]+ steps/s, 0:00 left, matthews -?\d\.\d+", study.output
     )
     for noise in ("MISSING", "newly initialized", "UNEXPECTED", "Warning", "Loading weights"):
         assert noise not in study.output
@@ -220,7 +220,7 @@ def test_an_interrupted_study_goes_on_with_the_same_command(tmp_path):
     deadline = time.monotonic() + 120
     while not (results / "logs/train").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: to snakemake and to the job
     process.communicate(timeout=60)
     finished = {file: file.stat().st_mtime_ns for file in results.rglob("run.json")}
     assert len(finished) < 4
@@ -343,7 +343,7 @@ def test_the_paper_study_shows_its_whole_dag_with_no_network(tmp_path):
     plan = project.plan(overlay="config/paper.yaml")
     count = {rule: sum(job.split()[0] == rule for job in plan) for rule in rules(plan)}
     assert count == {
-        "prepare_model": 1, "count_parameters": 1, "tokenize_dataset": 5, "train": 75, "merge_adapter": 10,
+        "prepare_model": 1, "count_parameters": 1, "tokenize_dataset": 5, "train": 75, "merge_adapter": 50,
         "time_inference": 5, "aggregate_energy": 5, "collect_runs": 1, "render_table": 7,
     }  # fmt: skip
 
