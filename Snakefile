@@ -6,6 +6,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/measure.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/targets.smk"
 
 
 rule all:
@@ -13,6 +14,7 @@ rule all:
     input:
         TABLES,
         f"{RESULTS}/runs.csv",
+        FIGURES,
         # By name, so that a deleted run comes back although the tables made from it are there.
         RUNS,
         WEIGHTS,

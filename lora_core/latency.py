@@ -63,11 +63,12 @@ def time_inference(
         rows: list[LatencyRow] = []
         shuffle = random.Random(derive(seed, "latency"))
         for round_number in range(1, passes + 1):
-            keys = list(variants)
-            shuffle.shuffle(keys)
-            for place, key in enumerate(keys, 1):
-                seconds = _seconds(variants[key], batches, where)
-                rows.append(LatencyRow(round_number, place, *key, len(examples), batch_size, seconds))
+            keys = shuffle.sample(list(variants), len(variants))
+            seconds = {key: _seconds(variants[key], batches, where) for key in keys}
+            rows += [
+                LatencyRow(round_number, keys.index(key) + 1, *key, len(examples), batch_size, seconds[key])
+                for key in variants
+            ]
             progress.step(f"round {round_number}/{passes}")
         proofs = {
             method.name: _proof(method.name, logits, variants, batches, where)

@@ -13,6 +13,7 @@ from lora_core.records import read_json, whole_file
 from lora_core.tasks import TASKS
 
 NA = "n/a"
+METRIC_NAMES = {"accuracy": "accuracy", "matthews": "Matthews correlation", "pearson": "Pearson correlation"}
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,9 @@ def scores(run_files: Iterable[Path]) -> Table:
                 cells.append(mean_cell(f"{method}, {which}", _title(str(task)), list(group[when]), _percent))
     for task, group in runs.groupby("task", sort=False):
         cells.append(mean_cell("constant guess", _title(str(task)), [group["constant_guess"].iloc[0]], _percent))
-    metrics = "; ".join(f"{_title(str(t))}: {g['metric'].iloc[0]}" for t, g in runs.groupby("task", sort=False))
+    metrics = "; ".join(
+        f"{_title(str(t))}: {METRIC_NAMES[g['metric'].iloc[0]]}" for t, g in runs.groupby("task", sort=False)
+    )
     size = "; ".join(f"{_title(str(t))}: {g['examples'].iloc[0]}" for t, g in runs.groupby("task", sort=False))
     notes = [
         f"In percent, on the validation split. {metrics}.",

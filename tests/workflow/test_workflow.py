@@ -27,7 +27,9 @@ TINY = {
     "measure": {"latency_passes": 2},
     "method_settings": {"fft": {"hyperparameters": {"epochs": 2}}, "lora": {"hyperparameters": {"epochs": 2}}},
 }
-LEAVES = ["aggregate_energy", "collect_runs", "merge_adapter", "render_table", "time_inference"]
+LEAVES = [
+    "aggregate_energy", "collect_runs", "draw_loss_curves", "merge_adapter", "render_table", "time_inference",
+]  # fmt: skip
 
 
 class Project:
@@ -121,6 +123,7 @@ def test_the_chain_makes_every_table_and_a_second_run_makes_nothing(study):
     tables = study.folder / "results" / "tables"
     assert {f.name for f in tables.iterdir()} == {f"table{n}.{s}" for n in range(1, 8) for s in ("md", "csv", "tex")}
     assert "n/a" in (tables / "table5.md").read_text()
+    assert (study.folder / "results/figures/loss_curves.svg").read_text().startswith("<?xml")
     status, output = study.run()
     assert (status, "Nothing to be done" in output) == (0, True)
 
@@ -344,7 +347,7 @@ def test_the_paper_study_shows_its_whole_dag_with_no_network(tmp_path):
     count = {rule: sum(job.split()[0] == rule for job in plan) for rule in rules(plan)}
     assert count == {
         "prepare_model": 1, "count_parameters": 1, "tokenize_dataset": 5, "train": 75, "merge_adapter": 50,
-        "time_inference": 5, "aggregate_energy": 5, "collect_runs": 1, "render_table": 7,
+        "time_inference": 5, "aggregate_energy": 5, "collect_runs": 1, "render_table": 7, "draw_loss_curves": 1,
     }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import re
 import sys
 from pathlib import Path
 
+from snakemake.io import strip_wildcard_constraints
 from snakemake_interface_common.exceptions import WorkflowError
 
 from lora_core import sources
@@ -27,6 +28,7 @@ LATENCY = f"{RESULTS}/latency/{{task}}/seed{{seed}}.csv"
 ENERGY = f"{RESULTS}/energy/{{task}}.csv"
 TABLE = f"{RESULTS}/tables/table{{number}}"
 LOGS = f"{RESULTS}/logs"
+TABLE_NUMBERS = range(1, 8)
 ENVIRONMENT = "../../envs/lora.yaml"
 
 MERGING = [method for method in study.methods if study.kind(method).merges]
@@ -42,14 +44,17 @@ TIMED = expand(
     LATENCY, task=study.tasks, seed=study.seeds[: study.measure.latency_seeds]
 )
 COSTS = expand(ENERGY, task=study.tasks)
-TABLES = expand(f"{TABLE}.{{suffix}}", number=range(1, 8), suffix=["md", "csv", "tex"])
+TABLES = expand(
+    f"{TABLE}.{{suffix}}", number=TABLE_NUMBERS, suffix=["md", "csv", "tex"]
+)
+FIGURES = [f"{RESULTS}/figures/loss_curves.svg"] if MERGING else []
 
 
 wildcard_constraints:
     method="|".join(map(re.escape, study.methods)),
     task="|".join(study.tasks),
     seed="|".join(map(str, study.seeds)),
-    number="[1-7]",
+    number="|".join(map(str, TABLE_NUMBERS)),
 
 
 def code(script, *modules):
@@ -146,44 +151,27 @@ def check_targets(words):
 
     Snakemake says only that there is no rule, and knows the targets too late for the Snakefile to ask it.
     """
-    per_run = [
-        "run.json",
-        "history.csv",
-        "power.csv",
-        "predictions.safetensors",
-        "weights",
-    ]
-    per_task = ["card.json", "train.safetensors", "validation.safetensors"]
-    products = [
-        *TABLES,
-        *TIMED,
-        *COSTS,
-        *expand(f"{RESULTS}/energy/{{task}}_curve.csv", task=study.tasks),
-        *expand(
-            f"{RUN}/{{name}}",
-            method=study.methods,
-            task=study.tasks,
-            seed=study.seeds,
-            name=per_run,
-        ),
-        *WEIGHTS,
-        *expand(LATENCY, task=study.tasks, seed=study.seeds),
-        *expand(f"{DATA}/{{name}}", task=study.tasks, name=per_task),
-    ]
+    names = {
+        "method": study.methods,
+        "task": study.tasks,
+        "seed": study.seeds,
+        "number": TABLE_NUMBERS,
+    }
+    products = {
+        product
+        for rule in workflow.rules
+        for pattern in rule.output
+        for product in expand(strip_wildcard_constraints(pattern), **names)
+        if pattern.match(product)
+    }
     folders = tuple(
-        {
-            f"{RESULTS}/{Path(product).relative_to(RESULTS).parts[0]}/"
-            for product in products
-        }
+        {f"{RESULTS}/{Path(p).relative_to(RESULTS).parts[0]}/" for p in products}
     )
     for word in words:
         if word.startswith(folders) and word.rstrip("/") not in products:
             raise WorkflowError(
-                f"no rule of this study makes {word!r}{nearest(word, products)}"
+                f"no rule of this study makes {word!r}{nearest(word, sorted(products))}"
             )
-
-
-check_targets(sys.argv[1:])
 
 
 onstart:

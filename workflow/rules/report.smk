@@ -29,3 +29,28 @@ rule render_table:
         code=code("render_table.py"),
     script:
         "../scripts/render_table.py"
+
+
+# Of the adapter methods, at the first seed: own LoRA and loralib start from the same values.
+rule draw_loss_curves:
+    input:
+        run=expand(
+            f"{RUN}/run.json", method=MERGING, task=study.tasks, seed=study.seeds[:1]
+        ),
+        predictions=expand(
+            f"{RUN}/predictions.safetensors",
+            method=MERGING,
+            task=study.tasks,
+            seed=study.seeds[:1],
+        ),
+    output:
+        svg=f"{RESULTS}/figures/loss_curves.svg",
+        csv=f"{RESULTS}/figures/loss_curves.csv",
+    log:
+        f"{LOGS}/draw_loss_curves.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("draw_loss_curves.py"),
+    script:
+        "../scripts/draw_loss_curves.py"

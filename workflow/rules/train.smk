@@ -31,6 +31,8 @@ rule merge_adapter:
         directory(MERGED),
     log:
         f"{LOGS}/merge_adapter/{{method}}/{{task}}/seed{{seed}}.log",
+    wildcard_constraints:
+        method="|".join(map(re.escape, MERGING)),
     conda:
         ENVIRONMENT
     params:

@@ -1,0 +1,2 @@
+# Included last, when every rule is known.
+check_targets(sys.argv[1:])
