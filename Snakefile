@@ -13,6 +13,7 @@ rule all:
     default_target: True
     input:
         TABLES,
+        f"{RESULTS}/claims.md",
         f"{RESULTS}/runs.csv",
         FIGURES,
         # By name, so that a deleted run comes back although the tables made from it are there.

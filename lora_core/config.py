@@ -121,9 +121,17 @@ class Measure(Frozen):
     meter: Literal["auto", "nvml", "rapl", "none"] = "auto"
     simulated: bool = Field(default=False, description="the driver is a stand-in; every table says so")
     sample_seconds: PositiveFloat = 0.5
-    latency_passes: PositiveInt = 5
+    idle_seconds: Annotated[float, Field(ge=0)] = Field(
+        default=5.0, description="before a run, to learn what the device takes anyway; no wait without a meter"
+    )
+    latency_passes: Annotated[int, Field(ge=2)] = Field(default=5, description="at least so many rounds")
     latency_seeds: PositiveInt = Field(default=1, description="the first so many seeds are timed")
     latency_batch_size: PositiveInt = 32
+    latency_margin: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.03, description="times within this share of each other are equivalent"
+    )
+    latency_seconds: PositiveFloat = Field(default=20.0, description="rounds are added until decided, at most so long")
+    latency_single_examples: PositiveInt = Field(default=32, description="examples timed one by one")
 
 
 class Protocol:
@@ -252,6 +260,9 @@ def _cross_errors(config: dict[str, Any]) -> Iterator[str]:
             for t in tasks
             if t not in TASKS
         )
+    measure = config.get("measure")
+    if isinstance(measure, dict) and measure.get("simulated") is True and measure.get("meter") != "nvml":
+        yield "measure.simulated: a simulated driver is read with measure.meter: nvml"
     protocols = sorted(p.stem for p in PROTOCOLS.glob("*.yaml"))
     if "protocol" in config and config["protocol"] not in protocols:
         yield f"protocol: unknown protocol {config['protocol']!r}{nearest(str(config['protocol']), protocols)}"

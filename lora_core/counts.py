@@ -20,7 +20,7 @@ def count_parameters(model_dir: Path, method_settings: dict[str, dict[str, Any]]
         model = models.on_meta(model_dir, outputs)
         full = sum(p.numel() for p in model.parameters())
         with torch.device("meta"):
-            methods.module(settings["kind"]).apply(model, settings, torch.Generator())
+            methods.adapt(model, settings, torch.Generator())
         head = dict(models.head_parameters(model))
         trained = sum(p.numel() for name, p in model.named_parameters() if p.requires_grad and name not in head)
         head_size = sum(p.numel() for p in head.values())

@@ -64,6 +64,23 @@ def synchronize(device: "torch.device") -> None:
         torch.cuda.synchronize(device)
 
 
+def reset_peak(device: "torch.device") -> None:
+    """Let the allocator's peak start anew."""
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_mb(device: "torch.device") -> tuple[float | None, float | None]:
+    """The allocator's peak since `reset_peak`: MB of tensors, and MB that it held; None on a CPU."""
+    if device.type != "cuda":
+        return None, None
+    import torch
+
+    return torch.cuda.max_memory_allocated(device) / 1e6, torch.cuda.max_memory_reserved(device) / 1e6
+
+
 @contextmanager
 def alone(device: "torch.device") -> Iterator[None]:
     """Hold the device against this user's other measured jobs, of any workflow on this machine.

@@ -4,14 +4,15 @@ Reading the cut off the history is exactly what early stopping would have cost (
 """
 
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from lora_core.records import read_json, whole_file
+from lora_core import trace
+from lora_core.records import FULL, OWN, PowerRow, read_json, read_rows, whole_file
 
-REFERENCES = ("fft", "lora")  # the two methods whose scores make the threshold
 MARGIN = 0.005  # min(LoRA, FFT) - 0.005 (Section 4.1)
 MEANINGFUL = 0.02  # a threshold this close to the constant guess tells nothing
 CURVE_COLUMNS = ["method", "seed", "epoch", "score", "cumulative_train_seconds", "cumulative_train_energy_joules"]
@@ -19,12 +20,18 @@ CURVE_COLUMNS = ["method", "seed", "epoch", "score", "cumulative_train_seconds",
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its record and its history."""
+    """A finished run: its record, its history and its samples."""
 
     method: str
     seed: int
     record: dict[str, Any]
     history: pd.DataFrame
+    power: list[PowerRow]
+
+    @cached_property
+    def windows(self) -> list[list[PowerRow]]:
+        """The training windows, one an epoch."""
+        return trace.windows(self.power, "train")
 
     @property
     def best(self) -> float:
@@ -33,13 +40,19 @@ class Run:
 
 def read_run(folder: Path) -> Run:
     record = read_json(folder / "run.json")
-    return Run(record["run"]["method"], record["run"]["seed"], record, pd.read_csv(folder / "history.csv"))
+    history = pd.read_csv(folder / "history.csv")
+    run = Run(
+        record["run"]["method"], record["run"]["seed"], record, history, read_rows(folder / "power.csv", PowerRow)
+    )
+    if len(run.windows) != len(history):
+        raise ValueError(f"{folder}: {len(run.windows)} training windows in power.csv, {len(history)} in history.csv")
+    return run
 
 
 def threshold(runs: list[Run]) -> float | None:
     """min(mean best score of `fft`, of `lora`, over seeds) - 0.005; None where one of the two is missing."""
     means = []
-    for method in REFERENCES:
+    for method in (FULL, OWN):
         scores = [run.best for run in runs if run.method == method]
         if not scores:
             return None
@@ -47,22 +60,26 @@ def threshold(runs: list[Run]) -> float | None:
     return min(means) - MARGIN
 
 
-def cut(history: pd.DataFrame, at: float | None) -> dict[str, Any]:
+def cut(run: Run, at: float | None) -> dict[str, Any]:
     """Epochs, seconds and joules up to the first epoch whose score reaches `at`; all None where none does."""
-    reached = history.index[history["score"] >= (float("inf") if at is None else at)]
+    reached = run.history.index[run.history["score"] >= (float("inf") if at is None else at)]
     if reached.empty:
-        return {"epochs": None, "train_seconds": None, "train_energy_joules": None}
-    part = history.loc[: reached[0]]
+        return {"epochs": None, "train_seconds": None, "train_energy_joules": None, "train_net_energy_joules": None}
+    epochs = int(reached[0]) + 1
+    spent = float(run.history["train_seconds"].iloc[:epochs].sum())
+    gross = energy(run, epochs)
+    idle = trace.idle_watts(run.power)
     return {
-        "epochs": int(part["epoch"].iloc[-1]),
-        "train_seconds": float(part["train_seconds"].sum()),
-        "train_energy_joules": _total(part["train_energy_joules"]),
+        "epochs": epochs,
+        "train_seconds": spent,
+        "train_energy_joules": gross,
+        "train_net_energy_joules": None if gross is None or idle is None else gross - idle * spent,
     }
 
 
-def _total(joules: pd.Series) -> float | None:
-    """The sum, None where one part was not measured."""
-    return None if joules.isna().any() else float(joules.sum())
+def energy(run: Run, epochs: int) -> float | None:
+    """Joules of the first epochs' training windows together, as the whole run's are read."""
+    return trace.energy_joules(run.windows[:epochs], trace.source(run.power))
 
 
 def cost_rows(runs: list[Run]) -> list[dict[str, Any]]:
@@ -74,7 +91,7 @@ def cost_rows(runs: list[Run]) -> list[dict[str, Any]]:
     rows = []
     for run in runs:
         own = threshold([r for r in runs if r.seed == run.seed])
-        at, at_own = cut(run.history, shared), cut(run.history, own)
+        at, at_own = cut(run, shared), cut(run, own)
         guess = run.record["run"]["data"]["validation"]["constant_guess"]
         measured = run.record["measurement"]
         rows.append(
@@ -90,13 +107,19 @@ def cost_rows(runs: list[Run]) -> list[dict[str, Any]]:
                 "epochs_to_threshold": at["epochs"],
                 "seconds_to_threshold": at["train_seconds"],
                 "energy_to_threshold_joules": at["train_energy_joules"],
+                "net_energy_to_threshold_joules": at["train_net_energy_joules"],
                 "seed_threshold": own,
                 "epochs_to_seed_threshold": at_own["epochs"],
+                "seconds_to_seed_threshold": at_own["train_seconds"],
+                "energy_to_seed_threshold_joules": at_own["train_energy_joules"],
                 "train_seconds": measured["train_seconds"],
-                "train_energy_joules": _total(run.history["train_energy_joules"]),
+                "train_energy_joules": energy(run, len(run.history)),
+                "energy_source": measured["energy"]["source"],
+                "energy_boundary": measured["energy"]["boundary"],
                 "meter": measured["energy"]["meter"],
                 "meter_reason": measured["energy"]["reason"],
                 "simulated": run.record["run"]["simulated"],
+                "shared": run.record["provenance"]["shared"],
             }
         )
     return rows
@@ -112,7 +135,7 @@ def curve_rows(runs: list[Run]) -> pd.DataFrame:
                 "epoch": run.history["epoch"],
                 "score": run.history["score"],
                 "cumulative_train_seconds": run.history["train_seconds"].cumsum(),
-                "cumulative_train_energy_joules": run.history["train_energy_joules"].astype(float).cumsum(skipna=False),
+                "cumulative_train_energy_joules": run.history["epoch"].map(partial(energy, run)).astype(float),
             }
         )
         for run in runs

@@ -1,7 +1,8 @@
-"""Seconds per pass over the validation set: variants interleaved in one process, and proof that merging is exact."""
+"""How long inference takes: variants interleaved in one process, and proof that merging is exact."""
 
 import random
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lora_core import data, device, methods, models, provenance
+from lora_core import data, device, meters, methods, models, provenance, timing
 from lora_core.joblog import Progress
 from lora_core.records import LatencyRow, read_json, write_json, write_rows
 from lora_core.seeds import derive
@@ -19,6 +20,10 @@ from lora_core.train import logits_of
 # Merged and unmerged logits may differ by rounding, relative to the largest: float32 has 1.2e-7 an operation, and the
 # sums of some tens of layers add up.
 MERGE_TOLERANCE = 1e-4
+STEADY = 0.1  # warm-up ends when two passes differ by less
+MAX_WARMUP = 5
+
+Key = tuple[str, str]  # method and variant
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,18 @@ class Method:
     merged: Path | None
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How long to time: `passes` rounds at least, more until each merged variant is equivalent to the reference
+    within `margin` or is not, and no new round after `seconds`; `single_examples` are timed one by one."""
+
+    passes: int
+    seconds: float
+    margin: float
+    batch_size: int
+    single_examples: int
+
+
 def time_inference(
     timed: list[Method],
     model_dir: Path,
@@ -38,12 +55,11 @@ def time_inference(
     csv: Path,
     *,
     seed: int,
-    passes: int,
-    batch_size: int,
+    plan: Plan,
     device_name: str,
     threads: int,
 ) -> None:
-    """Time every variant `passes` times in an order shuffled per round; one warm-up pass each is not kept.
+    """Time every variant in rounds of shuffled order, each after warm-up passes that are not kept.
 
     The JSON file beside `csv` holds the largest difference between merged and unmerged logits, and the one between
     merged and base. Raises ValueError where merging changed a logit beyond rounding.
@@ -53,33 +69,78 @@ def time_inference(
     labels = read_json(data_dir / "card.json")["labels"]
     examples = data.load(data_dir / "validation.safetensors")
     progress = Progress(f"latency {data_dir.name} seed {seed}")
+    # Read for one thing alone: whether another process uses the device.
+    meter = meters.open_meter("auto" if where.type == "cuda" else "none", where.type, lambda: device.uuid(where))
     started = provenance.collect(where, threads)
+    shuffle = random.Random(derive(seed, "latency"))
     with device.alone(where), torch.inference_mode():
         variants = {key: model.to(where).eval() for key, model in _variants(timed, model_dir, labels).items()}
+        meter.settle()
         pad = next(iter(variants.values())).config.pad_token_id
-        order = data.evaluation_order(examples.lengths, batch_size)
-        batches = list(data.batches(examples, order, pad))
-        logits = {key: _logits(model, batches, where) for key, model in variants.items()}  # also the warm-up
+        batches = list(data.batches(examples, data.evaluation_order(examples.lengths, plan.batch_size), pad))
+        logits = {key: _logits(model, batches, where) for key, model in variants.items()}
+        warmup = {key: _warm_up(model, batches, where) for key, model in variants.items()}
         rows: list[LatencyRow] = []
-        shuffle = random.Random(derive(seed, "latency"))
-        for round_number in range(1, passes + 1):
-            keys = shuffle.sample(list(variants), len(variants))
-            seconds = {key: _seconds(variants[key], batches, where) for key in keys}
-            rows += [
-                LatencyRow(round_number, keys.index(key) + 1, *key, len(examples), batch_size, seconds[key])
-                for key in variants
-            ]
-            progress.step(f"round {round_number}/{passes}")
+        begun = time.monotonic()
+        for number in _rounds(rows, plan, begun):
+            rows += _round(number, "pass", variants, batches, plan.batch_size, where, shuffle)
+            meter.read()
+            progress.step(f"round {number}, {time.monotonic() - begun:.0f} of at most {plan.seconds:.0f} s")
+        chosen = shuffle.sample(range(len(examples)), min(plan.single_examples, len(examples)))
+        singles = list(data.batches(examples, [np.array([row]) for row in chosen], pad))
+        for number, single in enumerate(singles, 1):
+            rows += _round(number, "single", variants, [single], 1, where, shuffle)
         proofs = {
             method.name: _proof(method.name, logits, variants, batches, where)
             for method in timed
             if method.merged is not None
         }
+    meter.close()
     write_rows(csv, rows, LatencyRow)
-    write_json(csv.with_suffix(".json"), {"merge": proofs, "provenance": started})
+    passes = {"warm_up_passes": {" ".join(key): count for key, count in warmup.items()}}
+    place = started | {"driver": meter.details.get("driver"), "shared": meter.shared}
+    write_json(csv.with_suffix(".json"), {"merge": proofs, **passes, "provenance": place})
 
 
-def _variants(timed: list[Method], model_dir: Path, labels: list[str]) -> dict[tuple[str, str], Any]:
+def _rounds(rows: list[LatencyRow], plan: Plan, begun: float) -> Iterator[int]:
+    """Numbers of rounds, until the plan is fulfilled by the rows that the caller adds."""
+    number = 0
+    while True:
+        number += 1
+        yield number
+        spent = time.monotonic() - begun >= plan.seconds
+        if number >= plan.passes and (spent or timing.decided(timing.summarize(rows, "pass", plan.margin))):
+            return
+
+
+def _round(
+    number: int,
+    mode: str,
+    variants: dict[Key, Any],
+    batches: list[data.Batch],
+    batch_size: int,
+    where: torch.device,
+    shuffle: random.Random,
+) -> list[LatencyRow]:
+    """One pass of every variant, in a new order; the rows stand in the order of the variants."""
+    keys = shuffle.sample(list(variants), len(variants))
+    seconds = {key: _seconds(variants[key], batches, where) for key in keys}
+    examples = sum(len(batch.rows) for batch in batches)
+    return [LatencyRow(number, keys.index(key) + 1, *key, mode, examples, batch_size, seconds[key]) for key in variants]
+
+
+def _warm_up(model: nn.Module, batches: list[data.Batch], where: torch.device) -> int:
+    """Passes until two in a row take the same time."""
+    before = _seconds(model, batches, where)
+    for passes in range(2, MAX_WARMUP + 1):
+        now = _seconds(model, batches, where)
+        if abs(now / before - 1) < STEADY:
+            return passes
+        before = now
+    return MAX_WARMUP
+
+
+def _variants(timed: list[Method], model_dir: Path, labels: list[str]) -> dict[Key, Any]:
     """`{(method, variant): model}`; variant is plain, merged or unmerged."""
     variants = {}
     for method in timed:
@@ -110,8 +171,8 @@ def _logits(model: nn.Module, batches: list[data.Batch], where: torch.device) ->
 
 def _proof(
     name: str,
-    logits: dict[tuple[str, str], np.ndarray],
-    variants: dict[tuple[str, str], Any],
+    logits: dict[Key, np.ndarray],
+    variants: dict[Key, Any],
     batches: list[data.Batch],
     where: torch.device,
 ) -> dict[str, float]:

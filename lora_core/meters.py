@@ -5,12 +5,11 @@ A meter that is not there gives None and says why; nothing here ever gives 0 for
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from lora_core.records import PowerRow
 
@@ -19,99 +18,184 @@ POWERCAP = Path("/sys/class/powercap")
 
 @dataclass(frozen=True)
 class Reading:
-    """What a meter shows at one moment."""
+    """What a meter shows at one moment, named as in power.csv."""
 
     power_watts: float | None = None
     utilization_percent: float | None = None
     memory_used_mb: float | None = None
     counter_millijoules: float | None = None
+    temperature_celsius: float | None = None
+    clock_mhz: float | None = None
+    throttle_reasons: int | None = None
 
 
 class Meter(Protocol):
-    """Reads a device. `reason` says why there is no energy, None where there is."""
+    """Reads a device. `reason` says why there is no energy, None where there is.
+
+    `boundary` says what the energy covers, `memory_kind` whose memory is read; `details` goes into run.json as it is.
+    `shared` tells whether another process used the device, None where that cannot be told.
+    """
 
     name: str
+    boundary: str | None
+    memory_kind: str
     reason: str | None
+    shared: bool | None
+    details: dict[str, Any]
 
     def read(self) -> Reading: ...
+
+    def settle(self) -> None:
+        """Told once the model is on the device: a process that has come to the device since is this one."""
 
     def close(self) -> None: ...
 
 
-class NoMeter:
-    """No energy; the memory is this process's resident memory (MB of 10^6 bytes)."""
+class _HostMeter:
+    """What meters of the host share: the memory is this process's resident memory (MB of 10^6 bytes)."""
 
-    name = "none"
+    memory_kind = "resident"
+    shared: bool | None = None
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str | None) -> None:
         import psutil
 
-        self.reason: str | None = reason
+        self.reason = reason
+        self.details: dict[str, Any] = {}
         self._process = psutil.Process()
 
-    def read(self) -> Reading:
-        return Reading(memory_used_mb=self._process.memory_info().rss / 1e6)
+    def _memory_mb(self) -> float:
+        return self._process.memory_info().rss / 1e6
+
+    def settle(self) -> None:
+        pass
 
     def close(self) -> None:
         pass
 
 
+class NoMeter(_HostMeter):
+    """No energy."""
+
+    name = "none"
+    boundary: str | None = None
+
+    def read(self) -> Reading:
+        return Reading(memory_used_mb=self._memory_mb())
+
+
 class NvmlMeter:
-    """An NVIDIA device by its UUID, through pynvml. Raises MeterError where it cannot be read at all."""
+    """An NVIDIA device through pynvml. Raises MeterError where it cannot be read at all.
+
+    `find_uuid` names the device. It is asked after the processes on every device were listed, for asking torch may
+    put this process on the device, and in a container its number there is another than here.
+    """
 
     name = "nvml"
+    boundary: str | None = "the GPU alone, without the host"
+    memory_kind = "device"
 
-    def __init__(self, uuid: str) -> None:
+    def __init__(self, find_uuid: Callable[[], str | None]) -> None:
         import pynvml
 
         self._nvml = pynvml
         self.reason: str | None = None
-        if uuid.startswith("MIG-"):
-            raise MeterError("the device is a MIG slice: NVML gives no energy for a part of a GPU")
+        self._gone = False
         try:
             pynvml.nvmlInit()
+            handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+            before = {pynvml.nvmlDeviceGetUUID(handle): self._processes(handle) for handle in handles}
+            uuid = find_uuid()
+            if uuid is None:
+                raise MeterError("NVML: the run trained on a CPU")
+            if uuid.startswith("MIG-"):
+                raise MeterError("the device is a MIG slice: NVML measures no energy for a part of a GPU")
             self._handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
-            self._counter = pynvml.nvmlDeviceGetTotalEnergyConsumption
         except pynvml.NVMLError as error:
             raise MeterError(f"NVML: {error}") from error
+        self._others: set[int] | None = before.get(uuid)
+        self._own: set[int] | None = None
+        self.shared: bool | None = None if self._others is None else bool(self._others)
+        instant = self._value(self._instant_watts) is not None
+        self._power = self._instant_watts if instant else self._average_watts
+        self.details = {
+            "driver": self._value(pynvml.nvmlSystemGetDriverVersion),
+            # Without an instant field, power is an average over about a second on Ampere (except GA100) and newer.
+            "power_field": "instant" if instant else "average",
+            "power_limit_watts": self._value(lambda: pynvml.nvmlDeviceGetEnforcedPowerLimit(self._handle) / 1e3),
+        }
+
+    def _instant_watts(self) -> float | None:
+        (field,) = self._nvml.nvmlDeviceGetFieldValues(self._handle, [self._nvml.NVML_FI_DEV_POWER_INSTANT])
+        return field.value.uiVal / 1e3 if field.nvmlReturn == self._nvml.NVML_SUCCESS else None
+
+    def _average_watts(self) -> float:
+        return self._nvml.nvmlDeviceGetPowerUsage(self._handle) / 1e3
+
+    def _processes(self, handle: Any) -> set[int] | None:
+        """The processes that compute on a device, None where the driver does not say."""
+        try:
+            return {process.pid for process in self._nvml.nvmlDeviceGetComputeRunningProcesses(handle)}
+        except self._nvml.NVMLError:
+            return None
+
+    def settle(self) -> None:
+        now = self._processes(self._handle)
+        if now is not None and self._others is not None:
+            self._own = now - self._others
+            self.shared = self.shared or len(self._own) > 1
 
     def read(self) -> Reading:
-        if self.reason is not None:
-            return Reading()
-        return Reading(
-            self._value(lambda: self._nvml.nvmlDeviceGetPowerUsage(self._handle) / 1e3),
-            self._value(lambda: float(self._nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu)),
-            self._value(lambda: self._nvml.nvmlDeviceGetMemoryInfo(self._handle).used / 1e6),
-            self._value(lambda: float(self._counter(self._handle))),
+        nvml, handle = self._nvml, self._handle
+        reading = Reading(
+            power_watts=self._value(self._power),
+            utilization_percent=self._value(lambda: float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)),
+            memory_used_mb=self._value(lambda: nvml.nvmlDeviceGetMemoryInfo(handle).used / 1e6),
+            counter_millijoules=self._value(lambda: float(nvml.nvmlDeviceGetTotalEnergyConsumption(handle))),
+            temperature_celsius=self._value(
+                lambda: float(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU))
+            ),
+            clock_mhz=self._value(lambda: float(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM))),
+            throttle_reasons=self._value(lambda: int(nvml.nvmlDeviceGetCurrentClocksEventReasons(handle))),
         )
+        if reading.power_watts is None and reading.counter_millijoules is None and self.reason is None:
+            self.reason = "NVML: this device offers neither power nor an energy counter"
+        if not self.shared and self._own is not None and (found := self._processes(handle)):
+            self.shared = bool(found - self._own)
+        return reading
 
-    def _value(self, read):  # type: ignore[no-untyped-def]
-        """One reading; None where the device does not offer it, and the meter ends where the device is gone."""
+    def _value(self, read: Callable[[], Any]) -> Any:
+        """One reading; None where the device does not offer it or may not give it, and for good once it is lost."""
+        if self._gone:
+            return None
         try:
             return read()
-        except self._nvml.NVMLError_NotSupported:
+        except (self._nvml.NVMLError_NotSupported, self._nvml.NVMLError_FunctionNotFound):
+            return None
+        except self._nvml.NVMLError_NoPermission as error:
+            self.reason = f"NVML: {error}"
             return None
         except self._nvml.NVMLError as error:
             self.reason = f"NVML: {error}"
+            self._gone = True
             return None
 
     def close(self) -> None:
-        self._nvml.nvmlShutdown()
+        with suppress(self._nvml.NVMLError):  # a lost device may refuse even this
+            self._nvml.nvmlShutdown()
 
 
-class RaplMeter:
+class RaplMeter(_HostMeter):
     """The CPU packages' energy counters in the powercap files. Raises MeterError where they cannot be read.
 
     The counters wrap around; power is the difference between two readings.
     """
 
     name = "rapl"
+    boundary: str | None = "the CPU packages, whatever else runs on them, without memory and disk"
 
     def __init__(self, root: Path = POWERCAP) -> None:
-        import psutil
-
-        self.reason: str | None = None
-        self._process = psutil.Process()
+        super().__init__(None)
         # intel-rapl:0 is a package; intel-rapl:0:1 a part of it, already counted.
         self._zones = sorted(zone for zone in root.glob("intel-rapl:*") if zone.name.count(":") == 1)
         if not self._zones:
@@ -127,58 +211,53 @@ class RaplMeter:
         self._read_at = time.monotonic()
 
     def read(self) -> Reading:
-        memory = self._process.memory_info().rss / 1e6
         if self.reason is not None:
-            return Reading(memory_used_mb=memory)
+            return Reading(memory_used_mb=self._memory_mb())
         try:
             now = [int((zone / "energy_uj").read_text()) for zone in self._zones]
         except (OSError, ValueError) as error:
             self.reason = f"RAPL: {error}"
-            return Reading(memory_used_mb=memory)
+            return Reading(memory_used_mb=self._memory_mb())
         at = time.monotonic()
         used = sum((new - old) % (top + 1) for new, old, top in zip(now, self._last, self._range, strict=True))
         watts = used / 1e6 / (at - self._read_at) if at > self._read_at else None
         self._last, self._read_at = now, at
         self._total_microjoules += used
-        return Reading(watts, None, memory, self._total_microjoules / 1e3)
-
-    def close(self) -> None:
-        pass
+        return Reading(
+            power_watts=watts, memory_used_mb=self._memory_mb(), counter_millijoules=self._total_microjoules / 1e3
+        )
 
 
 class MeterError(RuntimeError):
     """A meter that cannot be read, with the reason in words."""
 
 
-def open_meter(choice: str, uuid: str | None) -> Meter:
-    """The meter that `measure.meter` names; "auto" takes that of the device that trains (`uuid` None: a CPU).
+def open_meter(choice: str, device_type: str, find_uuid: Callable[[], str | None], simulated: bool = False) -> Meter:
+    """The meter that `measure.meter` names; "auto" takes that of the device that trains ("cpu", "cuda").
 
-    A meter that cannot be read becomes NoMeter with the reason: training goes on.
+    `find_uuid` names a CUDA device to NVML. Over a `simulated` driver, which no torch knows, the first device is
+    taken. A meter that cannot be read becomes NoMeter with the reason: training goes on.
     """
     if choice == "none":
         return NoMeter("measure.meter is none")
     if choice == "auto":
-        choice = "rapl" if uuid is None else "nvml"
+        choice = "rapl" if device_type == "cpu" else "nvml"
     try:
         if choice == "rapl":
             return RaplMeter()
-        if uuid is None:
-            raise MeterError("NVML: the run trained on a CPU")
-        return NvmlMeter(uuid)
+        return NvmlMeter(_first_uuid if simulated else find_uuid)
     except MeterError as error:
         return NoMeter(str(error))
 
 
-@dataclass(frozen=True)
-class Window:
-    """One stretch of a run between two synchronised points; energy None where nothing measured it."""
+def _first_uuid() -> str:
+    import pynvml
 
-    seconds: float
-    energy_joules: float | None
+    return pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetHandleByIndex(0))
 
 
 class Sampler:
-    """Reads a meter every `interval` seconds in a thread, and at both ends of every window.
+    """Reads a meter every `interval` seconds in a thread while a window is open, and at both ends of every window.
 
     `rows` holds the samples: power.csv.
     """
@@ -203,21 +282,26 @@ class Sampler:
         self.meter.close()
 
     @contextmanager
-    def window(self, phase: str) -> Iterator[list[Window]]:
-        """Measure the block as one window of `phase` ("train", "eval"); it stands in the list afterwards."""
-        result: list[Window] = []
+    def window(self, phase: str) -> Iterator[list[PowerRow]]:
+        """Measure the block as one window of `phase` ("idle", "train", "eval"); its samples are in the list then."""
+        found: list[PowerRow] = []
         with self._lock:
             first = len(self.rows)
             self._phase = phase
             self._sample()
         try:
-            yield result
+            yield found
         finally:
             with self._lock:
                 self._sample()
                 self._phase = None
-                rows = self.rows[first:]
-        result.append(Window(rows[-1].seconds - rows[0].seconds, energy_joules(rows)))
+                found += self.rows[first:]
+
+    def idle(self, seconds: float) -> None:
+        """A window in which nothing runs: its power is what the device takes anyway. Instant without a meter."""
+        with self.window("idle"):
+            if self.meter.reason is None:
+                time.sleep(seconds)
 
     def _loop(self) -> None:
         due = time.monotonic() + self._interval
@@ -229,36 +313,8 @@ class Sampler:
 
     def _sample(self) -> None:
         assert self._phase is not None
-        seconds = time.monotonic() - self._start
-        r = self.meter.read()
-        self.rows.append(
-            PowerRow(seconds, self._part, self._phase, self._device, r.power_watts, r.utilization_percent,
-                     r.memory_used_mb, r.counter_millijoules)
-        )  # fmt: skip
-
-
-def energy_joules(rows: list[PowerRow]) -> float | None:
-    """Energy of one window: the counter's difference, else the trapezoid; None where neither was read throughout."""
-    counted = counter_joules(rows)
-    return trapezoid_joules(rows) if counted is None else counted
-
-
-def counter_joules(rows: list[PowerRow]) -> float | None:
-    """The energy counter's last value less its first; None where one is missing or it ran backwards (a reset)."""
-    values = [row.counter_millijoules for row in rows]
-    if None in (values[0], values[-1]):
-        return None
-    known = [value for value in values if value is not None]
-    if any(later < earlier for earlier, later in pairwise(known)):
-        return None
-    return (known[-1] - known[0]) / 1e3
-
-
-def trapezoid_joules(rows: list[PowerRow]) -> float | None:
-    """Power integrated over the real timestamps, both edges included; None where a sample is missing."""
-    total = 0.0
-    for before, after in pairwise(rows):
-        if before.power_watts is None or after.power_watts is None:
-            return None
-        total += (before.power_watts + after.power_watts) / 2 * (after.seconds - before.seconds)
-    return total if len(rows) > 1 else None
+        # The clock is read on both sides: a driver may take its time to answer.
+        before = time.monotonic()
+        reading = self.meter.read()
+        seconds = (before + time.monotonic()) / 2 - self._start
+        self.rows.append(PowerRow(seconds, self._part, self._phase, self._device, **vars(reading)))

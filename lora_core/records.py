@@ -12,7 +12,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
+
+# The methods, by name, that the others are held against: equal accuracy and the claims are about these two.
+FULL, OWN = "fft", "lora"
 
 # Fields that are measured: they differ from one execution to the next. Whatever is not named here (and stands
 # outside `provenance`) is the same for a seed on one machine and thread count.
@@ -25,6 +28,11 @@ MEASURED = frozenset(
         "energy",
         "power_mean_watts",
         "memory",
+        "conditions",
+        "shared",
+        "peak_allocated_mb",
+        "peak_reserved_mb",
+        "saved_for_backward_mb",
         "seconds",
         "seconds_to_threshold",
         "energy_to_threshold_joules",
@@ -32,6 +40,9 @@ MEASURED = frozenset(
         "utilization_percent",
         "memory_used_mb",
         "counter_millijoules",
+        "temperature_celsius",
+        "clock_mhz",
+        "throttle_reasons",
         "cumulative_train_seconds",
         "cumulative_train_energy_joules",
     }
@@ -40,7 +51,8 @@ MEASURED = frozenset(
 
 @dataclass(frozen=True)
 class HistoryRow:
-    """One epoch of a run (history.csv). Energies are None where nothing measured them."""
+    """One epoch of a run (history.csv). Energies are None where nothing measured them, and where the window is too
+    short to be measured (`trace.MIN_SECONDS`); the allocator's peaks are None on a CPU."""
 
     epoch: int
     steps: int
@@ -53,11 +65,15 @@ class HistoryRow:
     eval_seconds: float
     train_energy_joules: float | None
     eval_energy_joules: float | None
+    saved_for_backward_mb: float  # by the epoch's largest batch
+    peak_allocated_mb: float | None
+    peak_reserved_mb: float | None
 
 
 @dataclass(frozen=True)
 class PowerRow:
-    """One sample of a run (power.csv). `seconds` is monotonic, from the run's start; `device` a hashed id."""
+    """One sample of a run (power.csv). `seconds` is monotonic, from the run's start; `device` a hashed id; `phase` idle
+    (before the model is there), train or eval. Consecutive samples of one part and phase are one window."""
 
     seconds: float
     part: int
@@ -67,16 +83,20 @@ class PowerRow:
     utilization_percent: float | None
     memory_used_mb: float | None
     counter_millijoules: float | None
+    temperature_celsius: float | None = None
+    clock_mhz: float | None = None
+    throttle_reasons: int | None = None  # NVML's bit mask
 
 
 @dataclass(frozen=True)
 class LatencyRow:
-    """One pass over the validation set (latency/{task}/seed{seed}.csv)."""
+    """One timed forward pass (latency/{task}/seed{seed}.csv): the validation set in batches, or one example alone."""
 
     round: int
-    order: int
+    order: int  # place in the round, which is shuffled
     method: str
     variant: str  # plain | merged | unmerged
+    mode: str  # pass | single
     examples: int
     batch_size: int
     seconds: float
@@ -128,6 +148,32 @@ def write_rows(path: Path, rows: Sequence[Any], kind: type) -> None:
         writer = csv.DictWriter(stream, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(flat)
+
+
+def read_rows(path: Path, kind: type) -> list[Any]:
+    """Rows of a dataclass from CSV, as `write_rows` wrote them; an empty field is None, and a dict field gathers the
+    columns that no other field has. Raises ValueError naming a file that lacks a column or holds no number where one
+    belongs."""
+    types = {field.name: field.type for field in dataclasses.fields(kind)}
+    gather = next((name for name, of in types.items() if get_origin(of) is dict), None)
+    rows = []
+    with path.open(newline="", encoding="utf-8") as stream:
+        try:
+            for line in csv.DictReader(stream):
+                values = {name: _value(line[name], of) for name, of in types.items() if name != gather}
+                if gather:
+                    values[gather] = {name: float(text) for name, text in line.items() if name not in types}
+                rows.append(kind(**values))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is damaged ({error}); delete it and run again") from error
+    return rows
+
+
+def _value(text: str, of: Any) -> Any:
+    options = get_args(of) or (of,)
+    if type(None) in options and text == "":
+        return None
+    return next(option for option in options if option is not type(None))(text)
 
 
 def _flat(row: Any) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def remember(study: Study) -> None:
 
 
 def describe(study: Study, batching: bool) -> dict[str, Any]:
-    """The study in words, for the head of every table (`lora_core.tables.Study`)."""
+    """The study in words, for the head of every table (`lora_core.rendering.Study`)."""
     model, source = study.model, study.data
     data_name = {"mini": "mini-GLUE (generated)", "hub": "GLUE", "local": "GLUE from a local folder"}[source.source]
     caps = [

@@ -1,65 +1,17 @@
-"""The paper's tables from this study's records: rows of text and numbers, written as Markdown, CSV and LaTeX."""
+"""The paper's tables from this study's records: what stands in each cell, and what must be said below."""
 
-import csv
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from lora_core.published import TABLES, Published
-from lora_core.records import read_json, whole_file
-from lora_core.tasks import TASKS
+from lora_core import timing
+from lora_core.records import FULL, LatencyRow, read_json, read_rows
+from lora_core.rendering import NA, Cell, Table, number_text, task_title
+from lora_core.stats import MIN_SEEDS, t_interval
 
-NA = "n/a"
 METRIC_NAMES = {"accuracy": "accuracy", "matthews": "Matthews correlation", "pearson": "Pearson correlation"}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One figure: shown as `text`, kept as `value`; None is not available."""
-
-    row: str
-    column: str
-    value: float | str | None
-    text: str
-    sd: float | None = None
-    n: int | None = None
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of this study; `notes` stand below it."""
-
-    number: int
-    title: str
-    corner: str
-    cells: list[Cell]
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Study:
-    """What every table says of the study it shows."""
-
-    model: str
-    data: str
-    protocol: str
-    seeds: list[int]
-    batching: str
-    simulated: bool
-    comparable: bool
-
-    def banner(self) -> list[str]:
-        """The lines above a table."""
-        seeds = ", ".join(map(str, self.seeds))
-        lines = [f"Study: {self.model} on {self.data}; protocol: {self.protocol}; seeds: {seeds}."]
-        if not self.comparable:
-            lines.append("Another model or other data than the paper's: not comparable with the published figures.")
-        if self.simulated:
-            lines.append("The power meter's driver is simulated: no power or energy here was measured.")
-        return lines
 
 
 def mean_cell(row: str, column: str, values: Sequence[float | None], show: Callable[[float], str]) -> Cell:
@@ -74,12 +26,64 @@ def mean_cell(row: str, column: str, values: Sequence[float | None], show: Calla
     return Cell(row, column, mean, f"{show(mean)} ± {show(sd)}", sd, len(known))
 
 
-def _title(task: str) -> str:
-    return TASKS[task].title if task in TASKS else task
+def median_cell(row: str, column: str, values: pd.Series, show: Callable[[float], str]) -> Cell:
+    """Median over runs, with the t-interval of the mean from three runs on."""
+    known = list(values.dropna().astype(float))
+    if not known:
+        return Cell(row, column, None, NA, n=0)
+    median = float(pd.Series(known).median())
+    interval = t_interval(known) if len(known) >= MIN_SEEDS else None
+    if interval is None:
+        return Cell(row, column, median, show(median), n=len(known))
+    text = f"{show(median)} [{show(interval.low)}, {show(interval.high)}]"
+    return Cell(row, column, median, text, n=len(known), low=interval.low, high=interval.high)
 
 
 def _percent(value: float) -> str:
     return f"{100 * value:.1f}"
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.1f}"
+
+
+def _mb(value: float) -> str:
+    return f"{value:.0f}"
+
+
+def by_task(files: Iterable[str | Path]) -> pd.DataFrame:
+    """CSV files of one task each, named {task}.csv, with the task as a column."""
+    return pd.concat([pd.read_csv(file).assign(task=Path(file).stem) for file in files], ignore_index=True)
+
+
+def _groups(frame: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
+    """`(method, column title, rows)` in the order of the records."""
+    groups = frame.groupby(["method", "task"], sort=False)
+    return [(str(method), task_title(str(task)), group) for (method, task), group in groups]
+
+
+def shared_note(frame: pd.DataFrame) -> list[str]:
+    """Names the runs whose device another process used."""
+    if "shared" not in frame:
+        return []
+    found = frame[frame["shared"].astype(str) == "True"]
+    names = [f"{r['method']} {task_title(r['task'])} seed {r['seed']}" for _, r in found.iterrows()]
+    if not names:
+        return []
+    return [
+        f"Shared: another process used the device during {', '.join(names)}; what was measured is not theirs alone."
+    ]
+
+
+def _per_device(frame: pd.DataFrame) -> pd.DataFrame:
+    """Name the device in the method where there are several: what was measured is never averaged over two."""
+    if frame["device_model"].nunique() > 1:
+        frame = frame.assign(method=frame["method"] + " on " + frame["device_model"])
+    return frame
+
+
+def _devices(frame: pd.DataFrame) -> str:
+    return f"Device: {', '.join(frame['device_model'].unique())}."
 
 
 def parameters(counts_file: Path) -> Table:
@@ -105,107 +109,187 @@ def parameters(counts_file: Path) -> Table:
     )  # fmt: skip
 
 
-def read_runs(files: Iterable[Path]) -> pd.DataFrame:
-    """One row a run: method, task, seed and the figures that tables show."""
+def read_differences(score_files: Iterable[str | Path]) -> pd.DataFrame:
+    """The differences that stand beside the scores of each task."""
+    files = [Path(file) for file in score_files]
+    parts = [pd.read_csv(f.with_name(f"{f.stem}_differences.csv")).assign(task=f.stem) for f in files]
+    return pd.concat(parts, ignore_index=True)
+
+
+def scores(score_files: Sequence[str | Path]) -> Table:
+    """Table 2: the score of the best, the last and the cross-fitted epoch, and the difference to FFT."""
+    runs, differences = by_task(score_files), read_differences(score_files)
+    cells = []
+    for label, quantity in (("best epoch", "best"), ("last epoch", "last"), ("cross-fitted", "cross_fitted")):
+        cells += [mean_cell(f"{m}, {label}", t, list(g[quantity]), _percent) for m, t, g in _groups(runs)]
+    several = runs["seed"].nunique() > 1
+    if several:
+        cells += [median_cell(f"{m}, best, median", t, g["best"], _percent) for m, t, g in _groups(runs)]
+    against = differences[(differences["against"] == FULL) & (differences["quantity"] == "best")]
+    for label, low, high in (
+        ("95% over seeds", "low", "high"),
+        ("95% over examples", "examples_low", "examples_high"),
+    ):
+        cells += [_difference_cell(f"{m} - {FULL}, {label}", t, g.iloc[0], low, high) for m, t, g in _groups(against)]
+    firsts = [(task_title(str(task)), group.iloc[0]) for task, group in runs.groupby("task", sort=False)]
+    cells += [Cell("constant guess", t, f["constant_guess"], _percent(f["constant_guess"])) for t, f in firsts]
+    sizes = [
+        f"{t}: {f['examples']}" + (f" (one is {100 / f['examples']:.2f} points)" if f["metric"] == "accuracy" else "")
+        for t, f in firsts
+    ]
+    metrics = [f"{t}: {METRIC_NAMES[f['metric']]}" for t, f in firsts]
+    notes = [
+        f"In percent, on the validation split. {'; '.join(metrics)}.",
+        f"Validation examples: {'; '.join(sizes)}.",
+        "Best epoch: chosen on the split that is reported, as in the paper. Cross-fitted: chosen on one half of it, "
+        "scored on the other, both ways. Last: not chosen.",
+    ]
+    if several:
+        notes.append("Mean ± standard deviation over seeds.")
+    if len(against):
+        notes.append(
+            "Differences in points, of the best epoch, paired by seed: a t-interval over seeds, and a bootstrap of the "
+            "validation examples, the same for all seeds and both methods."
+        )
+    if runs["seed"].nunique() < MIN_SEEDS:
+        notes.append(f"Fewer than {MIN_SEEDS} seeds: no interval and no verdict across seeds.")
+    constant = runs[runs["collapsed"]]
+    if len(constant):
+        names = [f"{r['method']} {task_title(r['task'])} seed {r['seed']}" for _, r in constant.iterrows()]
+        notes.append(f"The same answer to everything in the last epoch, counted in: {', '.join(names)}.")
+    return Table(2, "Score on the validation split", "method", cells, notes + shared_note(runs))
+
+
+def _difference_cell(row: str, column: str, found: pd.Series, low: str, high: str) -> Cell:
+    if pd.isna(found[low]):
+        return Cell(row, column, None, NA)
+    text = f"{_points(found['difference'])} [{_points(found[low])}, {_points(found[high])}]"
+    return Cell(row, column, found["difference"], text, n=int(found["seeds"]), low=found[low], high=found[high])
+
+
+def latency(csv_files: Iterable[str | Path], margin: float) -> Table:
+    """Table 3: how long a pass over the validation set takes, against FFT, and one example alone."""
+    files = [Path(file) for file in csv_files]
+    records = [read_json(file.with_suffix(".json"))["provenance"] for file in files]
+    about = pd.DataFrame(
+        {
+            "method": "latency",
+            "task": [file.parent.name for file in files],
+            "seed": [file.stem.removeprefix("seed") for file in files],
+            "device_model": [record["device_model"] for record in records],
+            "shared": [record["shared"] for record in records],
+        }
+    )
+    several = about["seed"].nunique() > 1
+    per_variant: list[list[Cell | None]] = []
+    rounds: list[int] = []
+    batch_sizes: set[int] = set()
+    for file, (_, place) in zip(files, about.iterrows(), strict=True):
+        rows = read_rows(file, LatencyRow)
+        batch_sizes |= {row.batch_size for row in rows if row.mode == "pass"}
+        singles = {(t.method, t.variant): t for t in timing.summarize(rows, "single", margin)}
+        passes = timing.summarize(rows, "pass", margin)
+        for found in sorted(passes, key=lambda t: timing.VARIANTS.index(t.variant)):
+            rounds.append(found.rounds)
+            name = found.method if found.variant == "plain" else f"{found.method}, {found.variant}"
+            name += f", seed {place['seed']}" if several else ""
+            name += f" on {place['device_model']}" if about["device_model"].nunique() > 1 else ""
+            single = singles.get((found.method, found.variant))
+            per_variant.append(_timing_cells(name, task_title(place["task"]), found, single))
+    cells = [cell for block in zip(*per_variant, strict=True) for cell in block if cell]
+    notes = [
+        f"Median seconds of a pass over the validation set in batches of {', '.join(map(str, sorted(batch_sizes)))} "
+        f"sorted by length and padded to the longest; {min(rounds)} to {max(rounds)} rounds after warm-up, the "
+        "variants in one process, in an order shuffled per round. One example: alone and unpadded, median (95th "
+        "percentile).",
+    ]
+    if any(cell.low is not None for cell in cells):
+        notes.append(
+            f"Against FFT: the ratio of times in the same round with its 90% interval. Equivalent: inside ±"
+            f"{100 * margin:g}%; slower, faster: outside; undecided when the time was up, with the smallest difference "
+            "that so many rounds find."
+        )
+    notes.append(_devices(about))
+    return Table(3, "Inference latency", "method", cells, notes + shared_note(about))
+
+
+def _timing_cells(name: str, column: str, found: timing.Timing, single: timing.Timing | None) -> list[Cell | None]:
+    """The rows of one variant, the same number for each; None where there is nothing to say."""
+    p50, p95, rate, against = found.p50_seconds, found.p95_seconds, found.examples_per_second, found.against
+    cells: list[Cell | None] = [
+        Cell(name, column, p50, f"{p50:.3f}", n=found.rounds),
+        Cell(f"{name}: 95th percentile", column, p95, f"{p95:.3f}", n=found.rounds),
+        Cell(f"{name}: examples/s", column, rate, f"{rate:.0f}", n=found.rounds),
+        None,
+        None,
+        None,
+    ]
+    if single:
+        text = f"{1e3 * single.p50_seconds:.1f} ({1e3 * single.p95_seconds:.1f})"
+        cells[3] = Cell(f"{name}: one example, ms", column, 1e3 * single.p50_seconds, text, n=single.rounds)
+    if against:
+        row, low, high = f"{name} / {FULL}", against.low, against.high
+        text = f"{against.ratio:.3f} [{low:.3f}, {high:.3f}] {against.verdict}"
+        cells[4] = Cell(row, column, against.ratio, text, n=against.rounds, low=low, high=high)
+        detectable = against.detectable_percent
+        cells[5] = Cell(f"{row}: smallest difference found", column, detectable / 100, f"{detectable:.1f} %")
+    return cells
+
+
+def read_memory(files: Iterable[str | Path]) -> pd.DataFrame:
+    """One row a run: method, task, seed and the figures of table 4."""
     rows = []
     for file in files:
-        record = read_json(file)
-        run, measured = record["run"], record["measurement"]
-        memory = measured["memory"]
-        baseline = memory["baseline_mb"]
+        record = read_json(Path(file))
+        run, memory = record["run"], record["measurement"]["memory"]
+        baseline, predicted = memory["baseline_mb"], memory["predicted"] or {}
         rows.append(
             {
-                "method": run["method"],
-                "task": run["task"],
-                "seed": run["seed"],
-                "best": measured["score"]["best"],
-                "best_epoch": measured["score"]["best_epoch"],
-                "last": measured["score"]["last"],
-                "epochs": run["hyperparameters"]["epochs"],
-                "metric": measured["score"]["metric"],
-                "constant_guess": run["data"]["validation"]["constant_guess"],
-                "examples": measured["score"]["examples"],
-                "memory_kind": memory["kind"],
-                "memory_mean_mb": memory["mean_mb"],
-                "memory_added_mb": None if None in (baseline, memory["mean_mb"]) else memory["mean_mb"] - baseline,
+                **{name: run[name] for name in ("method", "task", "seed")},
+                **{name: memory[name] for name in memory if name not in ("predicted", "largest_batch")},
+                "added_mb": None if None in (baseline, memory["mean_mb"]) else memory["mean_mb"] - baseline,
+                "peak_added_mb": None if None in (baseline, memory["peak_mb"]) else memory["peak_mb"] - baseline,
+                "accounted_mb": _accounted(memory),
+                "predicted_saved_mb": predicted.get("saved_for_backward_mb"),
+                "predicted_mb": _accounted(predicted) if predicted else None,
                 "device_model": record["provenance"]["device_model"],
-                "threads": record["provenance"]["threads"],
+                "shared": record["provenance"]["shared"],
             }
         )
     return pd.DataFrame(rows)
 
 
-def scores(run_files: Iterable[Path]) -> Table:
-    """Table 2: the score of the best and of the last epoch."""
-    runs = read_runs(run_files)
-    cells = []
-    for method, own in runs.groupby("method", sort=False):
-        for when, which in (("best", "best epoch"), ("last", "last epoch")):
-            for task, group in own.groupby("task", sort=False):
-                cells.append(mean_cell(f"{method}, {which}", _title(str(task)), list(group[when]), _percent))
-    for task, group in runs.groupby("task", sort=False):
-        cells.append(mean_cell("constant guess", _title(str(task)), [group["constant_guess"].iloc[0]], _percent))
-    metrics = "; ".join(
-        f"{_title(str(t))}: {METRIC_NAMES[g['metric'].iloc[0]]}" for t, g in runs.groupby("task", sort=False)
-    )
-    size = "; ".join(f"{_title(str(t))}: {g['examples'].iloc[0]}" for t, g in runs.groupby("task", sort=False))
-    notes = [
-        f"In percent, on the validation split. {metrics}.",
-        f"Validation examples: {size}.",
-        "The best epoch is chosen on the split that is reported, as in the paper; the last epoch is not chosen.",
+def _accounted(parts: dict[str, Any]) -> float:
+    return sum(parts[name] for name in ("weights_mb", "gradients_mb", "optimizer_mb", "saved_for_backward_mb"))
+
+
+MEMORY_ROWS = (
+    ("{m}", "mean_mb"),
+    ("{m}, less the baseline", "added_mb"),
+    ("{m}, peak less the baseline", "peak_added_mb"),
+    ("{m}: allocator's peak", "peak_allocated_mb"),
+    ("{m}: allocator's reserved peak", "peak_reserved_mb"),
+    ("{m}: weights", "weights_mb"),
+    ("{m}: gradients", "gradients_mb"),
+    ("{m}: optimiser state", "optimizer_mb"),
+    ("{m}: saved for backward", "saved_for_backward_mb"),
+    ("{m}: sum of the four", "accounted_mb"),
+    ("{m}: saved for backward, predicted", "predicted_saved_mb"),
+    ("{m}: sum, predicted", "predicted_mb"),
+)
+
+
+def memory(run_files: Iterable[str | Path]) -> Table:
+    """Table 4: memory during training, measured, accounted for, and predicted from shapes."""
+    runs = _per_device(read_memory(run_files))
+    shown = [(label, column) for label, column in MEMORY_ROWS if runs[column].notna().any() or column == "mean_mb"]
+    cells = [
+        mean_cell(label.format(m=method), task, list(group[column]), _mb)
+        for label, column in shown
+        for method, task, group in _groups(runs)
     ]
-    if runs["seed"].nunique() > 1:
-        notes.append("Mean ± standard deviation over seeds.")
-    return Table(2, "Score on the validation split", "method", cells, notes)
-
-
-def _per_device(frame: pd.DataFrame) -> pd.DataFrame:
-    """Name the device in the method where there are several: what was measured is never averaged over two."""
-    if frame["device_model"].nunique() > 1:
-        frame = frame.assign(method=frame["method"] + " on " + frame["device_model"])
-    return frame
-
-
-VARIANTS = ["plain", "merged", "unmerged"]
-
-
-def latency(csv_files: Iterable[Path]) -> Table:
-    """Table 3: median seconds per pass over the validation set."""
-    frames = []
-    for file in map(Path, csv_files):
-        record = read_json(file.with_suffix(".json"))["provenance"]
-        frames.append(
-            pd.read_csv(file).assign(task=file.parent.name, device_model=record["device_model"], seed=file.stem)
-        )
-    passes = _per_device(pd.concat(frames))
-    passes = passes.sort_values(["variant"], key=lambda v: v.map(VARIANTS.index), kind="stable")
-    passes["row"] = passes["method"].where(passes["variant"] == "plain", passes["method"] + ", " + passes["variant"])
-    cells = []
-    for (row, task), group in passes.groupby(["row", "task"], sort=False):
-        median = float(group["seconds"].median())
-        cells.append(Cell(str(row), _title(str(task)), median, f"{median:.3f}", n=len(group)))
-    notes = [
-        f"Median seconds of {passes['round'].max()} passes, in batches of {passes['batch_size'].iloc[0]} sorted by "
-        "length and padded to the longest, the variants interleaved in one process in an order shuffled per round.",
-        f"Device: {', '.join(passes['device_model'].unique())}. Seeds timed: {passes['seed'].nunique()}.",
-    ]
-    return Table(3, "Inference latency", "method", cells, notes)
-
-
-def memory(run_files: Iterable[Path]) -> Table:
-    """Table 4: average memory during training."""
-    runs = _per_device(read_runs(run_files))
-    kinds = set(runs["memory_kind"])
-    resident = kinds == {"resident"}
-    cells = []
-    for (method, task), group in runs.groupby(["method", "task"], sort=False):
-        raw = mean_cell(str(method), _title(str(task)), list(group["memory_mean_mb"]), lambda mb: f"{mb:.0f}")
-        cells.append(raw)
-    if resident:
-        for (method, task), group in runs.groupby(["method", "task"], sort=False):
-            row = f"{method}, less the baseline"
-            cells.append(mean_cell(row, _title(str(task)), list(group["memory_added_mb"]), lambda mb: f"{mb:.0f}"))
-    notes = ["MB (10^6 bytes), the mean over the samples taken while training."]
+    kinds = set(runs["kind"])
+    notes = ["MB (10^6 bytes). The first rows: the mean over the samples taken while training."]
     if "resident" in kinds:
         notes.append(
             "On a CPU: the resident memory of the whole process, and the same less what it held before the model was "
@@ -213,56 +297,80 @@ def memory(run_files: Iterable[Path]) -> Table:
         )
     if "device" in kinds:
         notes.append("On a GPU: the memory in use on the device, as NVML tells it.")
-    notes.append(f"Device: {', '.join(runs['device_model'].unique())}.")
-    return Table(4, "Average memory during training", "method", cells, notes)
+    notes += [
+        "Weights, gradients and AdamW's state follow from the parameters (float32). Saved for backward: what autograd "
+        "kept in the largest batch, each storage once, without parameters, whatever the device's allocator does.",
+        "Predicted: from shapes alone, on the meta device, whose attention keeps all its probabilities.",
+        _devices(runs),
+    ]
+    return Table(4, "Average memory during training", "method", cells, notes + shared_note(runs))
 
 
-QUANTITIES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+def _count(group: pd.DataFrame) -> Cell:
+    known = group["reached"].dropna().astype(bool)
+    if known.empty:
+        return Cell("", "", None, NA)
+    return Cell("", "", float(known.mean()), f"{known.sum()} of {len(known)}", n=len(known))
+
+
+COST_ROWS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("power (W)", "power", lambda v: f"{v:.1f}"),
     ("train time (s)", "seconds_to_threshold", lambda v: f"{v:.1f}"),
     ("epochs", "epochs_to_threshold", lambda v: f"{v:g}"),
     ("energy (kJ)", "energy", lambda v: f"{v:.3g}"),
-    ("seeds that got there", "reached", lambda v: f"{100 * v:.0f} %"),
-    ("epochs planned", "planned_epochs", lambda v: f"{v:g}"),
+    ("energy less idle (kJ)", "net_energy", lambda v: f"{v:.3g}"),
     ("threshold", "threshold", _percent),
+    ("epochs to its own seed's threshold", "epochs_to_seed_threshold", lambda v: f"{v:g}"),
+    ("epochs planned", "planned_epochs", lambda v: f"{v:g}"),
+    ("seconds an epoch", "seconds_per_epoch", lambda v: f"{v:.2f}"),
 )
 
 
-def cost(number: int, csv_files: Iterable[Path], methods: list[str]) -> Table:
-    """Tables 5 and 6: power, time, epochs and energy up to the task's threshold; medians over the seeds that got
-    there."""
-    frame = _per_device(pd.concat([pd.read_csv(f).assign(task=Path(f).stem) for f in csv_files]))
-    frame = frame[frame["method"].str.split(" on ").str[0].isin(methods)]
-    frame["power"] = frame["energy_to_threshold_joules"] / frame["seconds_to_threshold"]
-    frame["energy"] = frame["energy_to_threshold_joules"] / 1e3
+def read_costs(csv_files: Iterable[str | Path]) -> pd.DataFrame:
+    """The costs of every run, in the units of tables 5 and 6."""
+    frame = by_task(csv_files)
+    return frame.assign(
+        power=frame["energy_to_threshold_joules"] / frame["seconds_to_threshold"],
+        energy=frame["energy_to_threshold_joules"] / 1e3,
+        net_energy=frame["net_energy_to_threshold_joules"] / 1e3,
+        seconds_per_epoch=frame["train_seconds"] / frame["planned_epochs"],
+    )
+
+
+def cost(number: int, csv_files: Iterable[str | Path], methods: list[str]) -> Table:
+    """Tables 5 and 6: power, time, epochs and energy up to the task's threshold."""
+    frame = read_costs(csv_files)
+    frame = _per_device(frame[frame["method"].isin(methods)])
     several = frame["method"].nunique() > 1
-    cells = []
-    for (method, task), group in frame.groupby(["method", "task"], sort=False):
-        for label, column, show in QUANTITIES:
-            known = group[column].dropna().astype(float)
-            value = None
-            if len(known):
-                value = float(known.mean() if column == "reached" else known.median())
-            row = f"{method}: {label}" if several else label
-            cells.append(Cell(row, _title(str(task)), value, NA if value is None else show(value), n=len(known)))
+    cells: list[Cell] = []
+    for method, task, group in _groups(frame):
+        prefix = f"{method}: " if several else ""
+        cells += [median_cell(f"{prefix}{label}", task, group[column], show) for label, column, show in COST_ROWS]
+        reached = _count(group)
+        cells.append(Cell(f"{prefix}seeds that got there", task, reached.value, reached.text, n=reached.n))
     notes = [
         "Up to the first epoch whose score reaches the task's threshold, min(mean FFT, mean LoRA) - 0.5 points of the "
-        "best scores; medians over the seeds that got there. Training alone, without "
-        "evaluation, loading and saving.",
+        f"best scores; medians over the seeds that got there, from {MIN_SEEDS} seeds on with the 95% t-interval of the "
+        "mean. Training alone, without evaluation, loading and saving.",
+        "The schedule decays over the epochs planned: how many are planned moves the epochs to a threshold as well.",
     ]
     if frame["threshold"].isna().all():
         notes.append("No threshold: it needs both `fft` and `lora` in the study.")
     elif not frame["reached"].astype(bool).all():
-        notes.append("A run that never gets there is left out of the medians and counted in the seeds that did not.")
-    vague = [_title(t) for t in frame["task"].unique() if not frame[frame["task"] == t]["threshold_meaningful"].all()]
+        notes.append("A run that never gets there is censored: left out of the medians, and counted as not there.")
+    vague = [task_title(str(t)) for t, g in frame.groupby("task", sort=False) if not g["threshold_meaningful"].all()]
     if vague and not frame["threshold"].isna().all():
         notes.append(f"Threshold not meaningful (within 2 points of the constant guess): {', '.join(vague)}.")
+    if len(sources := set(frame["energy_source"].dropna())):
+        words = {"counter": "the device's energy counter", "trapezoid": "power samples alone (no energy counter here)"}
+        boundary = "; ".join(sorted(set(frame["energy_boundary"].dropna())))
+        notes.append(f"Energy from {' and '.join(words[s] for s in sorted(sources))}; it covers {boundary}.")
     reasons = sorted(set(frame["meter_reason"].dropna()))
     if reasons:
         notes.append(f"No power and energy (n/a): {'; '.join(reasons)}.")
-    notes.append(f"Device: {', '.join(frame['device_model'].unique())}.")
+    notes.append(_devices(frame))
     what = "full fine-tuning" if number == 5 else "LoRA"
-    return Table(number, f"Cost at equal accuracy: {what}", "quantity", cells, notes)
+    return Table(number, f"Cost at equal accuracy: {what}", "quantity", cells, notes + shared_note(frame))
 
 
 def hyperparameters(resolved: dict[str, dict[str, dict[str, Any]]]) -> Table:
@@ -274,107 +382,8 @@ def hyperparameters(resolved: dict[str, dict[str, dict[str, Any]]]) -> Table:
             for name, entry in values.items():
                 row = f"{method}: {name.replace('_', ' ')}"
                 value = entry["value"]
-                text = ", ".join(value) if isinstance(value, list) else _number(value)
-                cells.append(Cell(row, _title(task), text if isinstance(value, list) else value, text))
+                text = ", ".join(value) if isinstance(value, list) else number_text(value)
+                cells.append(Cell(row, task_title(task), text if isinstance(value, list) else value, text))
                 sources.setdefault(row, {})[entry["source"]] = None
     cells += [Cell(row, "source", text, text) for row, found in sources.items() for text in ["; ".join(found)]]
     return Table(7, "Hyperparameters in use", "hyperparameter", cells, ["Read from the resolved configuration."])
-
-
-def _number(value: Any) -> str:
-    """A setting as a person would write it; None is the model's own."""
-    if value is None:
-        return "as in the model"
-    if isinstance(value, float):
-        return f"{value:g}"
-    return str(value)
-
-
-def write(table: Table, study: Study, stem: Path) -> None:
-    """Write `stem`.md, .csv and .tex."""
-    published = TABLES.get(table.number)
-    rows = [("this study", cell.row, cell.column, cell.value, cell.sd, cell.n) for cell in table.cells]
-    if published:
-        rows += [
-            (published.source, row, _title(column), value, None, None)
-            for row, values in published.rows.items()
-            for column, value in zip(published.columns, values, strict=True)
-        ]
-    with whole_file(stem.with_suffix(".csv")) as beside, beside.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["block", "row", "column", "value", "sd", "n"])
-        writer.writerows(rows)
-    for suffix, render in ((".md", markdown), (".tex", latex)):
-        with whole_file(stem.with_suffix(suffix)) as beside:
-            beside.write_text(render(table, study, published), encoding="utf-8")
-
-
-def _grid(cells: list[Cell], corner: str) -> list[list[str]]:
-    """Header and rows of text, in the order in which rows and columns first appear."""
-    columns = list(dict.fromkeys(cell.column for cell in cells))
-    grid = {row: dict.fromkeys(columns, "") for row in dict.fromkeys(cell.row for cell in cells)}
-    for cell in cells:
-        grid[cell.row][cell.column] = cell.text
-    return [[corner, *columns], *([row, *texts.values()] for row, texts in grid.items())]
-
-
-def _published_grid(published: Published, corner: str) -> list[list[str]]:
-    head = [corner, *map(_title, published.columns)]
-    return [head, *([row, *map(_number, values)] for row, values in published.rows.items())]
-
-
-def markdown(table: Table, study: Study, published: Published | None) -> str:
-    """The table for reading."""
-
-    def lines(grid: list[list[str]]) -> list[str]:
-        def line(texts: list[str]) -> str:
-            return "| " + " | ".join(map(_markdown_text, texts)) + " |"
-
-        return [line(grid[0]), "|" + " --- |" + " ---: |" * (len(grid[0]) - 1), *map(line, grid[1:])]
-
-    out = [f"# Table {table.number}: {table.title}", "", *(_markdown_text(line) for line in study.banner()), ""]
-    out += [*lines(_grid(table.cells, table.corner)), "", *(f"- {_markdown_text(note)}" for note in table.notes)]
-    if study.batching and table.number >= 3:
-        out.append(f"- Batches in training: {study.batching}.")
-    if published:
-        out += ["", "## Published, not measured here", "", _markdown_text(published.source), ""]
-        out += lines(_published_grid(published, table.corner))
-    return "\n".join(out) + "\n"
-
-
-def latex(table: Table, study: Study, published: Published | None) -> str:
-    """The table for a paper; needs the package booktabs."""
-
-    def tabular(grid: list[list[str]]) -> list[str]:
-        def line(texts: list[str]) -> str:
-            return " & ".join(map(_latex_text, texts)) + r" \\"
-
-        head = [rf"\begin{{tabular}}{{l{'r' * (len(grid[0]) - 1)}}}", r"\toprule", line(grid[0]), r"\midrule"]
-        return [*head, *map(line, grid[1:]), r"\bottomrule", r"\end{tabular}"]
-
-    caption = " ".join([f"{table.title}.", *study.banner(), *table.notes])
-    out = ["% needs \\usepackage{booktabs}", r"\begin{table}", r"\centering", rf"\caption{{{_latex_text(caption)}}}"]
-    out += [rf"\label{{tab:lora-{table.number}}}", *tabular(_grid(table.cells, table.corner))]
-    if published:
-        out += ["", r"\medskip", rf"Published: {_latex_text(published.source)}", "", r"\smallskip"]
-        out += tabular(_published_grid(published, table.corner))
-    return "\n".join([*out, r"\end{table}"]) + "\n"
-
-
-def _markdown_text(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    for plain, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("\n", " ")):
-        text = text.replace(plain, safe)
-    return text
-
-
-LATEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "<": r"\textless{}", ">": r"\textgreater{}",
-    "\n": " ",
-}  # fmt: skip
-
-
-def _latex_text(text: str) -> str:
-    """Text that LaTeX shows as it is."""
-    return "".join(LATEX.get(character, character) for character in text)

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lora_core import data, device, meters, methods, models, provenance
+from lora_core import data, device, memory, meters, methods, models, provenance, trace
 from lora_core.joblog import Progress
 from lora_core.metrics import METRICS
 from lora_core.records import HistoryRow, PowerRow, read_json, whole_file, whole_folder, write_json, write_rows
@@ -37,6 +38,7 @@ class Spec:
     meter: str
     simulated: bool
     sample_seconds: float
+    idle_seconds: float
     base_model: str
 
 
@@ -50,16 +52,15 @@ def train(spec: Spec, model_dir: Path, data_dir: Path, out: Path, threads: int) 
     where = device.resolve(spec.device)
     card = read_json(data_dir / "card.json")
     splits = {split: data.load(data_dir / f"{split}.safetensors") for split in data.SPLITS}
-    started = provenance.collect(where, threads)
-    with (
-        device.alone(where),
-        meters.Sampler(meters.open_meter(spec.meter, device.uuid(where)), device.label(where), spec.sample_seconds)
-        as sampler,
-    ):  # fmt: skip
-        baseline = meters.NoMeter("").read().memory_used_mb if where.type == "cpu" else None
-        model = build(spec, model_dir, card["labels"], splits["train"].labels).to(where)
-        run = _Run(spec, card, splits, model, where, sampler)
-        run.epochs()
+    with device.alone(where):
+        meter = meters.open_meter(spec.meter, where.type, lambda: device.uuid(where), spec.simulated)
+        started = provenance.collect(where, threads)
+        with meters.Sampler(meter, device.label(where), spec.sample_seconds) as sampler:
+            sampler.idle(spec.idle_seconds)
+            model = build(spec, model_dir, card["labels"], splits["train"].labels).to(where)
+            meter.settle()
+            run = _Run(spec, card, splits, model, where, sampler)
+            run.epochs()
     with whole_folder(out / "weights") as folder:
         model.to("cpu")
         methods.module(spec.settings["kind"]).save(model, spec.settings, folder, spec.base_model)
@@ -72,8 +73,8 @@ def train(spec: Spec, model_dir: Path, data_dir: Path, out: Path, threads: int) 
         out / "run.json",
         {
             "run": vars(spec) | {"data": card, "model": model_dir.name},
-            "measurement": _measurement(run, sampler, baseline),
-            "provenance": started,
+            "measurement": _measurement(run, sampler, memory_prediction(run, model_dir)),
+            "provenance": started | {"driver": meter.details.get("driver"), "shared": meter.shared},
         },
     )
 
@@ -88,9 +89,7 @@ def build(spec: Spec, model_dir: Path, labels: list[str], targets: np.ndarray) -
         return torch.Generator().manual_seed(derive(spec.seed, purpose))
 
     model = models.load(model_dir, labels, generator("head"), spec.hyperparameters["dropout"])
-    methods.module(spec.settings["kind"]).apply(model, spec.settings, generator("adapter"))
-    for _, parameter in models.head_parameters(model):
-        parameter.requires_grad_(True)
+    methods.adapt(model, spec.settings, generator("adapter"))
     if not labels and spec.hyperparameters["head_bias"] == "label_mean":
         *_, (_, bias) = models.head_parameters(model)
         nn.init.constant_(bias, float(targets.mean()))
@@ -152,6 +151,7 @@ class _Run:
         self.history: list[HistoryRow] = []
         self.predictions: list[np.ndarray] = []
         self.losses: list[float] = []
+        self.largest = (0, 0)  # rows and tokens of the largest batch of all epochs
         self.progress = Progress(f"{spec.method} {spec.task} seed {spec.seed}")
 
     def epochs(self) -> None:
@@ -169,14 +169,22 @@ class _Run:
         training, hyper = self.splits["train"], self.spec.hyperparameters
         seed = derive(self.spec.seed, f"order-{epoch}")
         order = data.order(training.lengths, hyper["batch_size"], self.spec.batching, seed)
+        shapes = [(len(rows), int(training.lengths[rows].max())) for rows in order]
+        largest = max(range(len(order)), key=lambda i: math.prod(shapes[i]))
+        self.largest = max(self.largest, shapes[largest], key=math.prod)
         tokens_real = tokens_computed = 0
         waiting: list[torch.Tensor] = []
         first = len(self.losses)
         self.model.train()
+        device.reset_peak(self.where)
         device.synchronize(self.where)
         with self.sampler.window("train") as trained:
-            for batch in data.batches(training, order, self.pad):
-                waiting.append(self._step(batch))
+            for i, batch in enumerate(data.batches(training, order, self.pad)):
+                if i == largest:
+                    with memory.saved_for_backward(self.model) as saved:
+                        waiting.append(self._step(batch))
+                else:
+                    waiting.append(self._step(batch))
                 tokens_real += batch.tokens_real
                 tokens_computed += batch.tokens_computed
                 if len(waiting) == LOSS_GROUP:
@@ -184,6 +192,7 @@ class _Run:
                     self._tell(epoch)
             self._take_losses(waiting)
             device.synchronize(self.where)
+        allocated, reserved = device.peak_mb(self.where)
         with self.sampler.window("eval") as evaluated:
             logits = self._evaluate(self.splits["validation"])
         self.predictions.append(logits)
@@ -198,10 +207,13 @@ class _Run:
                 train_loss=float(np.mean(self.losses[first:])),
                 score=scores[self.metrics[0]],
                 metrics=scores,
-                train_seconds=trained[0].seconds,
-                eval_seconds=evaluated[0].seconds,
-                train_energy_joules=trained[0].energy_joules,
-                eval_energy_joules=evaluated[0].energy_joules,
+                train_seconds=trace.seconds(trained),
+                eval_seconds=trace.seconds(evaluated),
+                train_energy_joules=trace.energy_joules([trained], trace.source(trained)),
+                eval_energy_joules=trace.energy_joules([evaluated], trace.source(evaluated)),
+                saved_for_backward_mb=saved.mb,
+                peak_allocated_mb=allocated,
+                peak_reserved_mb=reserved,
             )
         )
         self._tell(epoch, f"{self.metrics[0]} {scores[self.metrics[0]]:.3f}")
@@ -267,13 +279,22 @@ def logits_of(model: nn.Module, batch: data.Batch, where: torch.device) -> torch
     return model(**tensors).logits
 
 
-def _measurement(run: _Run, sampler: meters.Sampler, baseline_mb: float | None) -> dict[str, Any]:
+def memory_prediction(run: _Run, model_dir: Path) -> dict[str, float] | None:
+    """What the run's largest batch takes, from shapes alone; None for a model that does not run on shapes."""
+    model = models.on_meta(model_dir, run.outputs)
+    with torch.device("meta"):
+        methods.adapt(model, run.spec.settings, torch.Generator())
+    try:
+        return memory.predict(model, *run.largest, run.spec.precision)
+    except (NotImplementedError, RuntimeError):
+        return None
+
+
+def _measurement(run: _Run, sampler: meters.Sampler, predicted: dict[str, float] | None) -> dict[str, Any]:
     """The run's figures; what was not measured is None."""
     head = {id(p) for _, p in models.head_parameters(run.model)}
-    labels = run.splits["validation"].labels
-    memory = [row.memory_used_mb for row in sampler.rows if row.phase == "train" and row.memory_used_mb is not None]
-    power = [row.power_watts for row in sampler.rows if row.phase == "train" and row.power_watts is not None]
-    energies = [row.train_energy_joules for row in run.history]
+    meter, rows = sampler.meter, sampler.rows
+    energy = trace.energy(rows, run.spec.sample_seconds)
     best = max(run.history, key=lambda row: row.score)
     return {
         "parameters": {
@@ -287,24 +308,34 @@ def _measurement(run: _Run, sampler: meters.Sampler, baseline_mb: float | None) 
             "best_epoch": best.epoch,
             "last": run.history[-1].score,
             "best_metrics": best.metrics,
-            "examples": len(labels),
+            "examples": len(run.splits["validation"].labels),
         },
         "steps": run.steps,
         "train_seconds": sum(row.train_seconds for row in run.history),
         "eval_seconds": sum(row.eval_seconds for row in run.history),
         "memory": {
-            "kind": "device" if sampler.meter.name == "nvml" else "resident",
-            "baseline_mb": baseline_mb,
-            "mean_mb": float(np.mean(memory)) if memory else None,
-            "peak_mb": max(memory, default=None),
+            "kind": meter.memory_kind,
+            **trace.memory(rows),
+            "peak_allocated_mb": _highest(row.peak_allocated_mb for row in run.history),
+            "peak_reserved_mb": _highest(row.peak_reserved_mb for row in run.history),
+            **memory.fixed_mb(run.model),
+            "saved_for_backward_mb": max(row.saved_for_backward_mb for row in run.history),
+            "largest_batch": list(run.largest),
+            "predicted": predicted,
         },
-        "power_mean_watts": float(np.mean(power)) if power else None,
         "energy": {
-            "meter": sampler.meter.name,
-            "reason": sampler.meter.reason,
-            "train_joules": None if None in energies else sum(e for e in energies if e is not None),
+            "meter": meter.name,
+            "boundary": meter.boundary,
+            **meter.details,
+            **energy,
+            "reason": meter.reason or energy["reason"],
         },
+        "conditions": trace.conditions(rows),
     }
+
+
+def _highest(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
 
 
 def _write_predictions(path: Path, run: _Run, labels: np.ndarray) -> None:

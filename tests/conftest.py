@@ -1,6 +1,9 @@
 """What the tests share: a real two-layer model with random weights, a task's tokenised data, and finished runs."""
 
+import ctypes
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -74,7 +77,7 @@ def spec(settings: dict, **changes):
     values = {
         "method": settings["kind"], "task": "cola", "seed": 1, "settings": settings, "hyperparameters": hyper,
         "precision": "fp32", "batching": "bucketed", "evaluation_batch_size": 16, "device": "cpu", "meter": "none",
-        "simulated": False, "sample_seconds": 0.5, "base_model": "base",
+        "simulated": False, "sample_seconds": 0.5, "idle_seconds": 0.0, "base_model": "base",
     }  # fmt: skip
     return Spec(**(values | changes))
 
@@ -96,6 +99,36 @@ def lora_run(bert, cola, tmp_path_factory) -> Path:
 def full_run(bert, cola, tmp_path_factory) -> Path:
     """A finished run of full fine-tuning."""
     return trained(FULL, bert, cola, tmp_path_factory.mktemp("runs") / "full")
+
+
+@pytest.fixture(scope="session")
+def fake_driver(tmp_path_factory) -> Path:
+    """A folder with a stand-in libnvidia-ml.so.1, for LD_LIBRARY_PATH."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler for the stand-in driver")
+    folder = tmp_path_factory.mktemp("driver")
+    library = "libnvidia-ml.so.1"
+    source = ROOT / "tests" / "fixtures" / "fake_nvml.c"
+    command = [compiler, "-Wall", "-Werror", "-shared", "-fPIC", f"-Wl,-soname,{library}", "-o", folder / library]
+    subprocess.run([*command, source, "-lm"], check=True)
+    return folder
+
+
+@pytest.fixture
+def fake_nvml(fake_driver, monkeypatch):
+    """The stand-in driver in this process, found by the real pynvml; gives a function that scripts it."""
+    library = ctypes.CDLL(str(fake_driver / "libnvidia-ml.so.1"), mode=ctypes.RTLD_GLOBAL)
+    for name in [name for name in os.environ if name.startswith("FAKE_NVML_")]:
+        monkeypatch.delenv(name)
+
+    def script(**settings) -> None:
+        for name, value in settings.items():
+            monkeypatch.setenv(f"FAKE_NVML_{name.upper()}", str(value))
+
+    yield script
+    for _ in range(100):  # as often as any test may have opened it: the next one's time starts at 0
+        library.nvmlShutdown()
 
 
 def shared_glue() -> Path:

@@ -1,11 +1,25 @@
 """Equal accuracy against histories worked out by hand."""
 
+import dataclasses
 import math
 
 import pandas as pd
 import pytest
 
-from lora_core.energy import Run, cost_rows, curve_rows, cut, threshold
+from lora_core.energy import Run, cost_rows, curve_rows, cut, read_run, threshold
+from lora_core.records import HistoryRow, PowerRow, write_json, write_rows
+
+
+def samples(epochs, seconds, joules):
+    """Training windows at a constant power, an idle one before them and a short evaluation after each."""
+    watts = None if joules is None else joules / seconds
+    rows = [PowerRow(0.0, 0, "idle", "gpu", watts and 2.0, None, 100.0, None)]
+    rows.append(PowerRow(5.0, 0, "idle", "gpu", watts and 2.0, None, 100.0, None))
+    for epoch in range(epochs):
+        start = 5.0 + epoch * (seconds + 1)
+        for phase, t in (("train", 0.0), ("train", seconds), ("eval", seconds), ("eval", seconds + 1)):
+            rows.append(PowerRow(start + t, 0, phase, "gpu", watts, None, 300.0, None))
+    return rows
 
 
 def run(method, seed, scores, seconds=10.0, joules=100.0, guess=0.5):
@@ -19,10 +33,13 @@ def run(method, seed, scores, seconds=10.0, joules=100.0, guess=0.5):
     )
     record = {
         "run": {"data": {"validation": {"constant_guess": guess}}, "simulated": False},
-        "measurement": {"train_seconds": seconds * len(scores), "energy": {"meter": "none", "reason": "none there"}},
-        "provenance": {"device_model": "a CPU"},
+        "measurement": {
+            "train_seconds": seconds * len(scores),
+            "energy": {"meter": "none", "reason": "none there", "source": None, "boundary": None},
+        },
+        "provenance": {"device_model": "a CPU", "shared": None},
     }
-    return Run(method, seed, record, history)
+    return Run(method, seed, record, history, samples(len(scores), seconds, joules))
 
 
 def test_the_threshold_is_the_lower_of_the_mean_best_scores_less_half_a_point():
@@ -38,9 +55,14 @@ def test_without_both_methods_there_is_no_threshold():
 
 
 def test_a_run_costs_what_it_spent_up_to_the_first_epoch_that_reaches():
-    assert cut(run("fft", 1, [0.5, 0.8, 0.7, 0.9]).history, 0.8) == {
-        "epochs": 2, "train_seconds": 20.0, "train_energy_joules": 200.0,
+    assert cut(run("fft", 1, [0.5, 0.8, 0.7, 0.9]), 0.8) == {
+        "epochs": 2, "train_seconds": 20.0, "train_energy_joules": 200.0, "train_net_energy_joules": 160.0,
     }  # fmt: skip
+
+
+def test_a_tie_with_the_threshold_is_there_and_the_first_of_two_equal_epochs_counts():
+    assert cut(run("fft", 1, [0.5, 0.8, 0.8]), 0.8)["epochs"] == 2
+    assert cut(run("fft", 1, [0.8, 0.8]), math.nextafter(0.8, 1))["epochs"] is None
 
 
 def test_a_run_that_never_gets_there_is_censored():
@@ -72,9 +94,14 @@ def test_energy_that_was_not_measured_stays_absent():
     row = cost_rows(runs)[0]
     assert row["energy_to_threshold_joules"] is None
     assert row["seconds_to_threshold"] == 10.0
-    part = run("fft", 1, [0.5, 0.9])
-    part.history["train_energy_joules"] = [math.nan, 5.0]
-    assert cut(part.history, 0.9)["train_energy_joules"] is None
+    lost = run("fft", 1, [0.5, 0.9])
+    lost.power[2] = dataclasses.replace(lost.power[2], power_watts=None)
+    assert cut(lost, 0.9)["train_energy_joules"] is None
+
+
+def test_a_cost_of_less_than_two_seconds_is_no_energy():
+    assert cut(run("fft", 1, [0.5, 0.9], seconds=0.9), 0.9)["train_energy_joules"] is None
+    assert cut(run("fft", 1, [0.5, 0.9], seconds=1.1), 0.9)["train_energy_joules"] == pytest.approx(200.0)
 
 
 def test_the_curve_sums_time_and_energy_run_by_run():
@@ -82,3 +109,12 @@ def test_the_curve_sums_time_and_energy_run_by_run():
     assert curve["cumulative_train_seconds"].tolist() == [10.0, 20.0, 10.0]
     assert curve["cumulative_train_energy_joules"].tolist()[:2] == [100.0, 200.0]
     assert math.isnan(curve["cumulative_train_energy_joules"].iloc[2])
+
+
+def test_a_run_whose_samples_and_history_disagree_is_refused(tmp_path):
+    write_json(tmp_path / "run.json", {"run": {"method": "fft", "seed": 1}})
+    rows = [HistoryRow(e, 1, 1, 1, 0.5, 0.5, {}, 10.0, 1.0, None, None, 1.0, None, None) for e in (1, 2, 3)]
+    write_rows(tmp_path / "history.csv", rows, HistoryRow)
+    write_rows(tmp_path / "power.csv", samples(2, 10.0, None), PowerRow)
+    with pytest.raises(ValueError, match=r"2 training windows in power\.csv, 3 in history\.csv"):
+        read_run(tmp_path)

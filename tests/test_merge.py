@@ -9,7 +9,7 @@ from conftest import FULL, LORA, ROBERTA, prepared, tokenized, trained
 from safetensors.numpy import load_file, save_file
 from test_train import score
 
-from lora_core.latency import Method, time_inference
+from lora_core.latency import Method, Plan, time_inference
 from lora_core.merge import merge
 from lora_core.records import read_json
 
@@ -79,16 +79,22 @@ def test_an_adapter_of_another_model_is_refused_and_nothing_is_written(bert, lor
 
 def timed(bert, cola, lora_run, full_run, merged, csv_file):
     methods = [Method("fft", FULL, full_run / "weights", None), Method("lora", LORA, lora_run / "weights", merged)]
-    time_inference(methods, bert, cola, csv_file, seed=1, passes=3, batch_size=16, device_name="cpu", threads=1)
+    plan = Plan(passes=3, seconds=0.0, margin=0.03, batch_size=16, single_examples=5)
+    time_inference(methods, bert, cola, csv_file, seed=1, plan=plan, device_name="cpu", threads=1)
 
 
 def test_latency_keeps_every_raw_pass_interleaved(bert, cola, lora_run, full_run, merged, tmp_path):
     timed(bert, cola, lora_run, full_run, merged, tmp_path / "seed1.csv")
     rows = list(csv.DictReader((tmp_path / "seed1.csv").open()))
     variants = {("fft", "plain"), ("lora", "merged"), ("lora", "unmerged")}
-    for number in "123":
-        assert {(r["method"], r["variant"]) for r in rows if r["round"] == number} == variants
-    assert all(float(r["seconds"]) > 0 and r["examples"] == "40" for r in rows)
+    for mode, numbers, examples, size in (("pass", "123", "40", "16"), ("single", "12345", "1", "1")):
+        found = [r for r in rows if r["mode"] == mode]
+        assert {r["round"] for r in found} == set(numbers)
+        for number in numbers:
+            assert {(r["method"], r["variant"]) for r in found if r["round"] == number} == variants
+            assert {r["order"] for r in found if r["round"] == number} == set("123")
+        assert all(float(r["seconds"]) > 0 for r in found)
+        assert {(r["examples"], r["batch_size"]) for r in found} == {(examples, size)}
     proof = read_json(tmp_path / "seed1.json")["merge"]["lora"]
     assert proof["merged_minus_unmerged"] < 1e-6 < proof["merged_minus_base"]
 

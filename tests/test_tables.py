@@ -4,32 +4,47 @@ import csv
 
 import pytest
 from conftest import BERT, LORA
+from test_timing import FFT, MERGED, rows
 
-from lora_core import tables
+from lora_core import rendering, tables
 from lora_core.counts import count_parameters
-from lora_core.records import read_json, write_json
-from lora_core.tables import Cell, Study, Table
+from lora_core.records import LatencyRow, read_json, write_json, write_rows
+from lora_core.rendering import Cell, Study, Table
+from lora_core.scores import DIFFERENCE_COLUMNS
 
 STUDY = Study("a model", "mini-GLUE (generated)", "embedded study", [1, 2], "bucketed", False, False)
 
 
-def record(folder, method, seed, best, last, memory=500.0, task="cola", device="a CPU"):
+def record(folder, method, seed, memory=500.0, task="cola", device="a CPU", shared=None, **more):
     file = folder / f"{method}-{task}-{seed}.json"
+    parts = ("weights_mb", "gradients_mb", "optimizer_mb", "saved_for_backward_mb")
+    used = dict(zip(parts, (90.0, 20.0, 40.0, 50.0), strict=True))
     write_json(
         file,
         {
-            "run": {
-                "method": method, "task": task, "seed": seed, "hyperparameters": {"epochs": 3},
-                "data": {"validation": {"constant_guess": 0.5}},
-            },
+            "run": {"method": method, "task": task, "seed": seed},
             "measurement": {
-                "score": {"metric": "matthews", "best": best, "best_epoch": 2, "last": last, "examples": 200},
-                "memory": {"kind": "resident", "baseline_mb": 200.0, "mean_mb": memory},
+                "memory": {
+                    "kind": "resident", "baseline_mb": 200.0, "mean_mb": memory, "peak_mb": 600.0,
+                    "peak_allocated_mb": None, "peak_reserved_mb": None, **used, "largest_batch": [8, 20],
+                    "predicted": used | {"saved_for_backward_mb": 60.0}, **more,
+                },
             },
-            "provenance": {"device_model": device, "threads": 2},
+            "provenance": {"device_model": device, "threads": 2, "shared": shared},
         },
     )  # fmt: skip
     return file
+
+
+def scored(folder, *runs, metric="matthews", differences=(), task="cola"):
+    """A task's scores: (method, seed, best, last, cross-fitted, collapsed)."""
+    file = folder / f"{task}.csv"
+    header = "method,seed,best,last,cross_fitted,collapsed,metric,examples,constant_guess,shared\n"
+    lines = [f"{','.join(map(str, run))},{metric},277,0.5,\n" for run in runs]
+    file.write_text(header + "".join(lines))
+    lines = [",".join(DIFFERENCE_COLUMNS) + "\n", *(f"{','.join(map(str, d))}\n" for d in differences)]
+    file.with_name(f"{task}_differences.csv").write_text("".join(lines))
+    return [file]
 
 
 def texts(table):
@@ -37,56 +52,130 @@ def texts(table):
 
 
 def test_scores_are_mean_and_sample_deviation_over_seeds_in_percent(tmp_path):
-    files = [record(tmp_path, "lora", 1, 0.80, 0.70), record(tmp_path, "lora", 2, 0.90, 0.70)]
-    shown = texts(tables.scores(files))
+    files = scored(tmp_path, ("lora", 1, 0.80, 0.70, 0.75, False), ("lora", 2, 0.90, 0.70, 0.85, True))
+    table = tables.scores(files)
+    shown = texts(table)
     assert shown["lora, best epoch", "CoLA"] == "85.0 ± 7.1"
     assert shown["lora, last epoch", "CoLA"] == "70.0 ± 0.0"
+    assert shown["lora, cross-fitted", "CoLA"] == "80.0 ± 7.1"
+    assert shown["lora, best, median", "CoLA"] == "85.0"
     assert shown["constant guess", "CoLA"] == "50.0"
+    notes = " ".join(table.notes)
+    assert "Fewer than 3 seeds" in notes
+    assert "counted in: lora CoLA seed 2" in notes
 
 
 def test_one_seed_shows_no_deviation(tmp_path):
-    assert texts(tables.scores([record(tmp_path, "lora", 1, 0.8, 0.7)]))["lora, best epoch", "CoLA"] == "80.0"
+    shown = texts(tables.scores(scored(tmp_path, ("lora", 1, 0.8, 0.7, 0.7, False))))
+    assert shown["lora, best epoch", "CoLA"] == "80.0"
+
+
+def test_differences_to_fft_have_an_interval_over_seeds_and_one_over_examples(tmp_path):
+    pairs = [
+        ("lora", "fft", "best", 3, -0.012, -0.03, 0.006, 0.02, -0.025, 0.001, 0),
+        ("lora", "fft", "last", 3, -0.5, -0.5, -0.5, 0.1, "", "", ""),
+        ("lora_ref", "lora", "best", 3, 0.3, 0.3, 0.3, 0.1, 0.3, 0.3, 0),
+    ]
+    runs = [(m, s, 0.8, 0.8, 0.8, False) for m in ("fft", "lora") for s in (1, 2, 3)]
+    table = tables.scores(scored(tmp_path, *runs, metric="accuracy", differences=pairs, task="rte"))
+    shown = texts(table)
+    assert shown["lora - fft, 95% over seeds", "RTE"] == "-1.2 [-3.0, +0.6]"
+    assert shown["lora - fft, 95% over examples", "RTE"] == "-1.2 [-2.5, +0.1]"
+    assert not [row for row, _ in shown if "lora_ref" in row]
+    assert any("277 (one is 0.36 points)" in note for note in table.notes)
+    cell = next(c for c in table.cells if c.row == "lora - fft, 95% over seeds")
+    assert (cell.low, cell.high, cell.n) == (-0.03, 0.006, 3)
+
+
+def timed(folder, times, task="cola", shared=None):
+    file = folder / task / "seed1.csv"
+    write_rows(file, rows(times) + rows({FFT: [0.01] * 4, MERGED: [0.011] * 4}, "single", 1), LatencyRow)
+    write_json(file.with_suffix(".json"), {"provenance": {"device_model": "a CPU", "shared": shared}})
+    return file
+
+
+def test_latency_shows_medians_tails_and_what_follows(tmp_path):
+    file = timed(tmp_path, {FFT: [0.5, 0.5, 0.6], MERGED: [0.5, 0.501, 0.6], ("lora", "unmerged"): [0.6, 0.6, 0.72]})
+    table = tables.latency([file], 0.03)
+    shown = texts(table)
+    assert shown["fft", "CoLA"] == "0.500"
+    assert shown["fft: examples/s", "CoLA"] == "400"
+    assert shown["lora, merged: one example, ms", "CoLA"] == "11.0 (11.0)"
+    assert shown["lora, merged / fft", "CoLA"].endswith("equivalent")
+    assert shown["lora, unmerged / fft", "CoLA"].startswith("1.200 [")
+    assert shown["lora, unmerged / fft", "CoLA"].endswith("slower")
+    assert float(shown["fft: 95th percentile", "CoLA"]) > 0.5
+    assert [c.row for c in table.cells][:3] == ["fft", "lora, merged", "lora, unmerged"]
 
 
 def test_memory_stands_raw_and_less_the_baseline_and_absent_stays_absent(tmp_path):
-    files = [record(tmp_path, "fft", 1, 0.8, 0.7), record(tmp_path, "lora", 1, 0.8, 0.7, memory=None)]
+    files = [record(tmp_path, "fft", 1), record(tmp_path, "lora", 1, memory=None)]
     shown = texts(tables.memory(files))
     assert shown["fft", "CoLA"] == "500"
     assert shown["fft, less the baseline", "CoLA"] == "300"
+    assert shown["fft, peak less the baseline", "CoLA"] == "400"
     assert shown["lora", "CoLA"] == shown["lora, less the baseline", "CoLA"] == "n/a"
+    assert shown["fft: sum of the four", "CoLA"] == "200"
+    assert shown["fft: sum, predicted", "CoLA"] == "210"
+    assert "fft: allocator's peak" not in {row for row, _ in shown}
 
 
 def test_memory_of_two_devices_is_never_averaged(tmp_path):
-    files = [record(tmp_path, "fft", 1, 0.8, 0.7), record(tmp_path, "fft", 2, 0.8, 0.7, 900.0, device="a GPU")]
+    files = [record(tmp_path, "fft", 1), record(tmp_path, "fft", 2, 900.0, device="a GPU")]
     shown = texts(tables.memory(files))
     assert shown["fft on a CPU", "CoLA"] == "500"
     assert shown["fft on a GPU", "CoLA"] == "900"
 
 
+def test_a_run_that_shared_its_device_is_named(tmp_path):
+    files = [record(tmp_path, "fft", 1, shared=True), record(tmp_path, "lora", 1, shared=False)]
+    (note,) = [note for note in tables.memory(files).notes if note.startswith("Shared")]
+    assert "fft CoLA seed 1" in note
+    assert "lora" not in note
+    both = timed(tmp_path, {FFT: [0.5, 0.5]}, shared=True)
+    assert any(note.startswith("Shared") for note in tables.latency([both], 0.03).notes)
+
+
 COSTS = (
     "method,seed,device_model,planned_epochs,best_score,threshold,threshold_meaningful,reached,epochs_to_threshold,"
-    "seconds_to_threshold,energy_to_threshold_joules,meter_reason\n"
+    "epochs_to_seed_threshold,seconds_to_threshold,energy_to_threshold_joules,net_energy_to_threshold_joules,"
+    "train_seconds,meter_reason,energy_source,energy_boundary,shared\n"
 )
 
 
 def test_costs_are_medians_of_the_seeds_that_got_there(tmp_path):
     file = tmp_path / "cola.csv"
-    rows = "".join(
-        f"lora,{seed},a GPU,5,0.9,0.85,True,{reached},{epochs},{seconds},{joules},\n"
-        for seed, reached, epochs, seconds, joules in [
-            (1, True, 2, 20.0, 4000.0), (2, True, 3, 30.0, 9000.0), (3, False, "", "", ""),
+    lines = "".join(
+        f"lora,{seed},a GPU,5,0.9,0.85,True,{reached},{epochs},1,{seconds},{joules},{net},50,,counter,the GPU alone,\n"
+        for seed, reached, epochs, seconds, joules, net in [
+            (1, True, 2, 20.0, 4000.0, 3000.0), (2, True, 3, 30.0, 9000.0, 5000.0), (3, False, "", "", "", ""),
         ]
     )  # fmt: skip
-    file.write_text(COSTS + rows + "fft,1,a GPU,5,0.9,0.85,True,True,1,9.0,,no meter\n")
-    shown = texts(tables.cost(6, [file], ["lora"]))
+    file.write_text(COSTS + lines + "fft,1,a GPU,5,0.9,0.85,True,True,1,1,9.0,,,50,no meter,,,True\n")
+    table = tables.cost(6, [file], ["lora"])
+    shown = texts(table)
     assert shown["train time (s)", "CoLA"] == "25.0"
     assert shown["epochs", "CoLA"] == "2.5"
     assert shown["energy (kJ)", "CoLA"] == "6.5"
+    assert shown["energy less idle (kJ)", "CoLA"] == "4"
     assert shown["power (W)", "CoLA"] == "250.0"
-    assert shown["seeds that got there", "CoLA"] == "67 %"
+    assert shown["seconds an epoch", "CoLA"] == "10.00 [10.00, 10.00]"
+    assert shown["seeds that got there", "CoLA"] == "2 of 3"
+    assert any("energy counter; it covers the GPU alone" in note for note in table.notes)
+    assert not [note for note in table.notes if note.startswith("Shared")]
     full = tables.cost(5, [file], ["fft"])
     assert texts(full)["energy (kJ)", "CoLA"] == texts(full)["power (W)", "CoLA"] == "n/a"
     assert any("no meter" in note for note in full.notes)
+    assert any(note.startswith("Shared") for note in full.notes)
+
+
+def test_three_seeds_give_costs_an_interval(tmp_path):
+    file = tmp_path / "cola.csv"
+    lines = [f"fft,{s},a GPU,5,0.9,0.85,True,True,1,1,{10.0 + s},,,50,,,,\n" for s in (1, 2, 3)]
+    file.write_text(COSTS + "".join(lines))
+    cell = next(c for c in tables.cost(5, [file], ["fft"]).cells if c.row == "train time (s)")
+    assert (cell.value, cell.n) == (12.0, 3)
+    assert cell.low == pytest.approx(12 - 4.303 / 3**0.5, abs=1e-3)  # t of 2 degrees of freedom
 
 
 def test_parameters_come_from_the_counts(tmp_path):
@@ -101,14 +190,23 @@ def test_parameters_come_from_the_counts(tmp_path):
 
 def test_the_files_hold_the_study_and_the_published_figures_apart(tmp_path):
     table = Table(1, "Trainable parameters", "method", [Cell("lora", "parameters", None, "n/a")])
-    tables.write(table, STUDY, tmp_path / "table1")
+    rendering.write(table, STUDY, tmp_path / "table1")
     text = (tmp_path / "table1.md").read_text()
     ours, published = text.split("## Published, not measured here")
     assert "124.6" in published
     assert "124.6" not in ours
     assert "not comparable" in ours
     rows = list(csv.DictReader((tmp_path / "table1.csv").open()))
-    assert rows[0] == {"block": "this study", "row": "lora", "column": "parameters", "value": "", "sd": "", "n": ""}
+    assert rows[0] == {
+        "block": "this study",
+        "row": "lora",
+        "column": "parameters",
+        "value": "",
+        "sd": "",
+        "n": "",
+        "low": "",
+        "high": "",
+    }
     assert all("Table 1" in row["block"] for row in rows[1:])
 
 
@@ -120,10 +218,10 @@ def test_a_simulated_driver_is_said_above_every_table():
 @pytest.mark.parametrize("name", ["<script>", "a|b", "50%_x", "a&b\nc"])
 def test_hostile_names_are_escaped(name):
     table = Table(3, "Title", "method", [Cell(name, "CoLA", 1.0, "1.0")], [name])
-    markdown = tables.markdown(table, STUDY, None)
+    markdown = rendering.markdown(table, STUDY, None)
     assert "<script>" not in markdown
     assert all(line.replace("\\|", "").count("|") == 3 for line in markdown.splitlines() if line.startswith("|"))
-    latex = tables.latex(table, STUDY, None)
+    latex = rendering.latex(table, STUDY, None)
     body = latex.split(r"\midrule")[1]
     assert not {"%", "_", "&", "#"} & {c for i, c in enumerate(body) if body[i - 1] != "\\" and c != "&"}
     assert body.replace(r"\&", "").splitlines()[1].count("&") == 1

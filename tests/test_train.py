@@ -2,6 +2,8 @@
 
 import csv
 import json
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -144,9 +146,27 @@ def test_the_schedule_is_that_of_transformers(bert, ratio, steps):
 
 def test_what_was_not_measured_is_null(lora_run):
     measured = read_json(lora_run / "run.json")["measurement"]
-    assert measured["power_mean_watts"] is None
-    assert measured["energy"] == {"meter": "none", "reason": "measure.meter is none", "train_joules": None}
-    assert measured["memory"]["mean_mb"] > measured["memory"]["baseline_mb"] > 0
+    energy = measured["energy"]
+    assert (energy["meter"], energy["reason"]) == ("none", "measure.meter is none")
+    for name in ("source", "train_joules", "train_net_joules", "eval_joules", "idle_watts", "power_mean_watts"):
+        assert energy[name] is None, name
+    assert measured["conditions"]["temperature_max_celsius"] is None
+    memory = measured["memory"]
+    assert memory["mean_mb"] > memory["baseline_mb"] > 0
+    assert memory["peak_allocated_mb"] is None
+    assert memory["saved_for_backward_mb"] > 0
+
+
+def test_counting_what_is_kept_for_backward_changes_no_weight(bert, cola, lora_run, tmp_path, monkeypatch):
+    @contextmanager
+    def uncounted(model):
+        yield SimpleNamespace(mb=0.0)
+
+    monkeypatch.setattr("lora_core.memory.saved_for_backward", uncounted)
+    monkeypatch.setattr("lora_core.train.memory_prediction", lambda *_: None)
+    plain = trained(LORA, bert, cola, tmp_path / "plain")
+    name = "weights/adapter_model.safetensors"
+    assert (plain / name).read_bytes() == (lora_run / name).read_bytes()
 
 
 def test_records_name_no_folder_of_the_machine(lora_run, tmp_path_factory):

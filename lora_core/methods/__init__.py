@@ -6,6 +6,13 @@ folder, base_model)`, and, where it merges, `load(model, settings, folder)`, whi
 
 from importlib import import_module
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from lora_core.models import head_parameters
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 
 def module(kind: str) -> ModuleType:
@@ -15,3 +22,10 @@ def module(kind: str) -> ModuleType:
     adds that file to the code digest by the kind's name.
     """
     return import_module(f"lora_core.methods.{kind}")
+
+
+def adapt(model: "nn.Module", settings: dict[str, Any], generator: "torch.Generator") -> None:
+    """Make a model ready to train by the method that `settings` names; the head is trained with every method."""
+    module(settings["kind"]).apply(model, settings, generator)
+    for _, parameter in head_parameters(model):
+        parameter.requires_grad_(True)

@@ -10,6 +10,7 @@ from snakemake_interface_common.exceptions import WorkflowError
 from lora_core import sources
 from lora_core.config import load as load_study, nearest
 from lora_core.provenance import code_digest
+from lora_core.seeds import derive
 from lora_core.tasks import TASKS
 
 try:
@@ -25,6 +26,7 @@ DATA = f"{RESULTS}/data/{{task}}"
 RUN = f"{RESULTS}/runs/{{method}}/{{task}}/seed{{seed}}"
 MERGED = f"{RESULTS}/merged/{{method}}/{{task}}/seed{{seed}}"
 LATENCY = f"{RESULTS}/latency/{{task}}/seed{{seed}}.csv"
+SCORES = f"{RESULTS}/scores/{{task}}.csv"
 ENERGY = f"{RESULTS}/energy/{{task}}.csv"
 TABLE = f"{RESULTS}/tables/table{{number}}"
 LOGS = f"{RESULTS}/logs"
@@ -44,6 +46,7 @@ TIMED = expand(
     LATENCY, task=study.tasks, seed=study.seeds[: study.measure.latency_seeds]
 )
 COSTS = expand(ENERGY, task=study.tasks)
+SCORED = expand(SCORES, task=study.tasks)
 TABLES = expand(
     f"{TABLE}.{{suffix}}", number=TABLE_NUMBERS, suffix=["md", "csv", "tex"]
 )
@@ -87,6 +90,16 @@ def data_settings(wildcards):
     }
 
 
+def run_priority(wildcards):
+    """An order of runs shuffled over methods: what the device's heat does follows no method."""
+    return derive(0, f"{wildcards.method}-{wildcards.task}-{wildcards.seed}") % 1000
+
+
+def measure_settings(*names):
+    """A slice of the `measure` section."""
+    return {name: getattr(study.measure, name) for name in names}
+
+
 def run_spec(wildcards):
     """All that one run is told, and nothing more: a change in it reruns this run alone."""
     return {
@@ -96,7 +109,7 @@ def run_spec(wildcards):
         "settings": study.settings(wildcards.method),
         "hyperparameters": study.hyperparameters(wildcards.method, wildcards.task),
         **study.train.model_dump(exclude={"threads"}),
-        **study.measure.model_dump(include={"meter", "simulated", "sample_seconds"}),
+        **measure_settings("meter", "simulated", "sample_seconds", "idle_seconds"),
         "base_model": study.model.id if study.model.source == "hub" else MODEL,
     }
 
@@ -104,6 +117,12 @@ def run_spec(wildcards):
 def timed_methods():
     """The methods whose latency is compared, with what loads them."""
     return {method: study.settings(method) for method in study.methods}
+
+
+def latency_plan():
+    """How long latency is timed (`lora_core.latency.Plan`)."""
+    names = ("passes", "seconds", "margin", "batch_size", "single_examples")
+    return {name: getattr(study.measure, f"latency_{name}") for name in names}
 
 
 def seed_of_task(pattern, methods):
@@ -124,7 +143,7 @@ def table_records(wildcards):
     """The records that a table shows, and no others."""
     return {
         "1": [f"{RESULTS}/counts.json"],
-        "2": RUNS,
+        "2": SCORED,
         "3": TIMED,
         "4": RUNS,
         "5": COSTS,
@@ -136,6 +155,8 @@ def table_records(wildcards):
 def table_settings(wildcards):
     """What a table is told: the study in words, and its own slice of the configuration."""
     settings = {"study": sources.describe(study, batching=int(wildcards.number) >= 3)}
+    if wildcards.number == "3":
+        settings["margin"] = study.measure.latency_margin
     if wildcards.number in "56":
         column = "full" if wildcards.number == "5" else "adapter"
         settings["methods"] = [

@@ -18,8 +18,7 @@ rule time_inference:
         methods=timed_methods(),
         merging=MERGING,
         device=study.train.device,
-        passes=study.measure.latency_passes,
-        batch_size=study.measure.latency_batch_size,
+        plan=latency_plan(),
         code=method_code("time_inference.py", study.methods),
     script:
         "../scripts/time_inference.py"
@@ -41,3 +40,20 @@ rule aggregate_energy:
         code=code("aggregate_energy.py"),
     script:
         "../scripts/aggregate_energy.py"
+
+
+rule compare_scores:
+    input:
+        run=runs_of_task("run.json"),
+        predictions=runs_of_task("predictions.safetensors"),
+    output:
+        scores=SCORES,
+        differences=f"{RESULTS}/scores/{{task}}_differences.csv",
+    log:
+        f"{LOGS}/compare_scores/{{task}}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("compare_scores.py"),
+    script:
+        "../scripts/compare_scores.py"

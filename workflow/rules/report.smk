@@ -54,3 +54,25 @@ rule draw_loss_curves:
         code=code("draw_loss_curves.py"),
     script:
         "../scripts/draw_loss_curves.py"
+
+
+rule judge_claims:
+    input:
+        counts=rules.count_parameters.output,
+        scores=SCORED,
+        latency=TIMED,
+        runs=RUNS,
+        costs=COSTS,
+    output:
+        md=f"{RESULTS}/claims.md",
+        csv=f"{RESULTS}/claims.csv",
+    log:
+        f"{LOGS}/judge_claims.log",
+    conda:
+        ENVIRONMENT
+    params:
+        study=sources.describe(study, batching=True),
+        margin=study.measure.latency_margin,
+        code=code("judge_claims.py"),
+    script:
+        "../scripts/judge_claims.py"

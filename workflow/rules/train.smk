@@ -11,6 +11,7 @@ rule train:
         weights=directory(f"{RUN}/weights"),
     log:
         f"{LOGS}/train/{{method}}/{{task}}/seed{{seed}}.log",
+    priority: run_priority
     conda:
         ENVIRONMENT
     threads: THREADS

@@ -6,7 +6,7 @@ from lora_core.joblog import job_log
 
 wildcards, params = snakemake.wildcards, snakemake.params
 with job_log(snakemake.log[0], f"time_inference {wildcards.task} seed {wildcards.seed}"):
-    from lora_core.latency import Method, time_inference
+    from lora_core.latency import Method, Plan, time_inference
 
     merged = dict(zip(params.merging, map(Path, snakemake.input.merged), strict=True))
     timed = [
@@ -19,8 +19,7 @@ with job_log(snakemake.log[0], f"time_inference {wildcards.task} seed {wildcards
         data_dir=Path(snakemake.input.data[0]).parent,
         csv=Path(snakemake.output.csv),
         seed=int(wildcards.seed),
-        passes=params.passes,
-        batch_size=params.batch_size,
+        plan=Plan(**params.plan),
         device_name=params.device,
         threads=snakemake.threads,
     )

@@ -1,0 +1,73 @@
+"""Where training's memory goes: weights, gradients, optimiser state, and what is kept for the backward pass.
+
+The first three follow from the parameters. The last is counted on a real step, and predicted from shapes alone by the
+same count on the meta device.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+ADAM_MOMENTS = 2  # tensors of optimiser state for each trained parameter
+
+
+class Saved:
+    """Bytes kept for backward."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    @property
+    def mb(self) -> float:
+        return self.bytes / 1e6
+
+
+@contextmanager
+def saved_for_backward(model: nn.Module) -> Iterator[Saved]:
+    """Count what autograd keeps for the backward pass of a forward pass in the block.
+
+    Each storage once, however many tensors view it; parameters and buffers, which are there anyway, left out.
+    """
+    saved = Saved()
+    seen = {_storage(tensor) for tensor in (*model.parameters(), *model.buffers())}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        if (storage := _storage(tensor)) not in seen:
+            seen.add(storage)
+            saved.bytes += tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield saved
+
+
+def _storage(tensor: torch.Tensor) -> int:
+    """What tells a storage from another while both live; on the meta device addresses do not."""
+    return tensor.untyped_storage()._cdata
+
+
+def fixed_mb(model: nn.Module) -> dict[str, float]:
+    """Weights, gradients and AdamW's state of a model ready to train."""
+    trained = sum(p.nbytes for p in model.parameters() if p.requires_grad)
+    return {
+        "weights_mb": sum(p.nbytes for p in model.parameters()) / 1e6,
+        "gradients_mb": trained / 1e6,
+        "optimizer_mb": ADAM_MOMENTS * trained / 1e6,
+    }
+
+
+def predict(model: nn.Module, rows: int, tokens: int, precision: str) -> dict[str, float]:
+    """`fixed_mb` and `saved_for_backward_mb` of a model on the meta device, for a batch (rows, tokens).
+
+    Attention is that of the meta device, which keeps the whole of its probabilities; a fused kernel keeps less.
+    """
+    ids = torch.zeros((rows, tokens), dtype=torch.int64, device="meta")
+    model.train()
+    with (
+        torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"),
+        saved_for_backward(model) as saved,
+    ):
+        model(input_ids=ids).logits.float().sum()
+    return {**fixed_mb(model), "saved_for_backward_mb": saved.mb}

@@ -1,0 +1,164 @@
+"""A table as Markdown, CSV and LaTeX, the published figures in a block of their own."""
+
+import csv
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lora_core.published import TABLES, Published
+from lora_core.records import whole_file
+from lora_core.tasks import TASKS
+
+NA = "n/a"
+CSV_COLUMNS = ("block", "row", "column", "value", "sd", "n", "low", "high")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure: shown as `text`, kept as `value`; None is not available. `low` and `high` bound its interval."""
+
+    row: str
+    column: str
+    value: float | str | None
+    text: str
+    sd: float | None = None
+    n: int | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of this study; `notes` stand below it."""
+
+    number: int
+    title: str
+    corner: str
+    cells: list[Cell]
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What every table says of the study it shows."""
+
+    model: str
+    data: str
+    protocol: str
+    seeds: list[int]
+    batching: str
+    simulated: bool
+    comparable: bool
+
+    def banner(self) -> list[str]:
+        """The lines above a table."""
+        seeds = ", ".join(map(str, self.seeds))
+        lines = [f"Study: {self.model} on {self.data}; protocol: {self.protocol}; seeds: {seeds}."]
+        if not self.comparable:
+            lines.append("Another model or other data than the paper's: not comparable with the published figures.")
+        if self.simulated:
+            lines.append("The power meter's driver is simulated: no power or energy here was measured.")
+        return lines
+
+
+def task_title(task: str) -> str:
+    return TASKS[task].title if task in TASKS else task
+
+
+def number_text(value: Any) -> str:
+    """A setting as a person would write it; None is the model's own."""
+    if value is None:
+        return "as in the model"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
+
+
+def write(table: Table, study: Study, stem: Path) -> None:
+    """Write `stem`.md, .csv and .tex."""
+    published = TABLES.get(table.number)
+    rows = [("this study", *(getattr(cell, name) for name in CSV_COLUMNS[1:])) for cell in table.cells]
+    if published:
+        rows += [
+            (published.source, row, task_title(column), value, None, None, None, None)
+            for row, values in published.rows.items()
+            for column, value in zip(published.columns, values, strict=True)
+        ]
+    with whole_file(stem.with_suffix(".csv")) as beside, beside.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(CSV_COLUMNS)
+        writer.writerows(rows)
+    for suffix, render in ((".md", markdown), (".tex", latex)):
+        with whole_file(stem.with_suffix(suffix)) as beside:
+            beside.write_text(render(table, study, published), encoding="utf-8")
+
+
+def _grid(cells: list[Cell], corner: str) -> list[list[str]]:
+    """Header and rows of text, in the order in which rows and columns first appear."""
+    columns = list(dict.fromkeys(cell.column for cell in cells))
+    grid = {row: dict.fromkeys(columns, "") for row in dict.fromkeys(cell.row for cell in cells)}
+    for cell in cells:
+        grid[cell.row][cell.column] = cell.text
+    return [[corner, *columns], *([row, *texts.values()] for row, texts in grid.items())]
+
+
+def _published_grid(published: Published, corner: str) -> list[list[str]]:
+    head = [corner, *map(task_title, published.columns)]
+    return [head, *([row, *map(number_text, values)] for row, values in published.rows.items())]
+
+
+def markdown(table: Table, study: Study, published: Published | None) -> str:
+    """The table for reading."""
+
+    def lines(grid: list[list[str]]) -> list[str]:
+        def line(texts: list[str]) -> str:
+            return "| " + " | ".join(map(markdown_text, texts)) + " |"
+
+        return [line(grid[0]), "|" + " --- |" + " ---: |" * (len(grid[0]) - 1), *map(line, grid[1:])]
+
+    out = [f"# Table {table.number}: {table.title}", "", *(markdown_text(line) for line in study.banner()), ""]
+    out += [*lines(_grid(table.cells, table.corner)), "", *(f"- {markdown_text(note)}" for note in table.notes)]
+    if study.batching and table.number >= 3:
+        out.append(f"- Batches in training: {study.batching}.")
+    if published:
+        out += ["", "## Published, not measured here", "", markdown_text(published.source), ""]
+        out += lines(_published_grid(published, table.corner))
+    return "\n".join(out) + "\n"
+
+
+def latex(table: Table, study: Study, published: Published | None) -> str:
+    """The table for a paper; needs the package booktabs."""
+
+    def tabular(grid: list[list[str]]) -> list[str]:
+        def line(texts: list[str]) -> str:
+            return " & ".join(map(_latex_text, texts)) + r" \\"
+
+        head = [rf"\begin{{tabular}}{{l{'r' * (len(grid[0]) - 1)}}}", r"\toprule", line(grid[0]), r"\midrule"]
+        return [*head, *map(line, grid[1:]), r"\bottomrule", r"\end{tabular}"]
+
+    caption = " ".join([f"{table.title}.", *study.banner(), *table.notes])
+    out = ["% needs \\usepackage{booktabs}", r"\begin{table}", r"\centering", rf"\caption{{{_latex_text(caption)}}}"]
+    out += [rf"\label{{tab:lora-{table.number}}}", *tabular(_grid(table.cells, table.corner))]
+    if published:
+        out += ["", r"\medskip", rf"Published: {_latex_text(published.source)}", "", r"\smallskip"]
+        out += tabular(_published_grid(published, table.corner))
+    return "\n".join([*out, r"\end{table}"]) + "\n"
+
+
+def markdown_text(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    for plain, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("\n", " ")):
+        text = text.replace(plain, safe)
+    return text
+
+
+LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "<": r"\textless{}", ">": r"\textgreater{}",
+    "\n": " ",
+}  # fmt: skip
+
+
+def _latex_text(text: str) -> str:
+    """Text that LaTeX shows as it is."""
+    return "".join(LATEX.get(character, character) for character in text)

@@ -1,0 +1,256 @@
+"""Claims: a made-up study on each side of every boundary, and no verdict without evidence."""
+
+import pandas as pd
+import pytest
+from test_timing import FFT, MERGED, rows
+
+from lora_core import claims
+from lora_core.claims import REFUTED, REPRODUCED, UNDECIDED, UNMEASURED
+from lora_core.records import LatencyRow, write_json, write_rows
+from lora_core.rendering import Study
+from lora_core.scores import DIFFERENCE_COLUMNS
+from lora_core.stats import Interval
+
+SEEDS = (1, 2, 3, 4)
+WIGGLE = (-0.001, 0.001, 0.0005, -0.0005)
+
+
+class Made:
+    """Records of a study with chosen effects; every seed differs a little."""
+
+    def __init__(self, folder, tasks=("cola", "rte", "stsb"), seeds=SEEDS):
+        self.folder, self.tasks, self.seeds = folder, tasks, seeds
+        self.trainable, self.full = 294_912, 124_647_170
+        self.score, self.against_loralib = dict.fromkeys(tasks, 0.0), dict.fromkeys(tasks, 0.0)
+        self.spread = 0.001
+        self.latency = 1.0
+        self.kind, self.memory = "device", dict.fromkeys(tasks, 0.62)
+        self.lengths = dict(zip(tasks, (10, 60, 30), strict=False))
+        self.epoch, self.energy, self.power = 0.6, dict.fromkeys(tasks, 1.8), 1.05
+        self.shared = False
+
+    def verdicts(self):
+        return {v.claim: v for v in claims.judge(self.records())}
+
+    def verdict(self, words):
+        (found,) = [v.verdict for claim, v in self.verdicts().items() if words in claim]
+        return found
+
+    def records(self):
+        counts = {
+            "full": self.full,
+            "methods": {"lora": {"trainable": self.trainable, "head": 592_130, "total": self.full}},
+        }
+        write_json(self.folder / "counts.json", counts)
+        return claims.Records(
+            counts=self.folder / "counts.json",
+            scores=[self._scores(task) for task in self.tasks],
+            latency=[self._latency(task) for task in self.tasks],
+            runs=[self._run(m, t, s) for m in ("fft", "lora") for t in self.tasks for s in self.seeds],
+            costs=[self._costs(task) for task in self.tasks],
+            latency_margin=0.03,
+        )
+
+    def _scores(self, task):
+        def row(method, against, difference):
+            interval = claims.over_seeds([difference + w * self.spread / 0.001 for w in WIGGLE[: len(self.seeds)]])
+            bounds = (interval.low, interval.high, interval.detectable) if interval else (None, None, None)
+            return [method, against, "best", len(self.seeds), difference, *bounds, None, None, None]
+
+        file = self.folder / "scores" / f"{task}.csv"
+        file.parent.mkdir(exist_ok=True)
+        found = [row("lora", "fft", self.score[task]), row("lora_ref", "lora", self.against_loralib[task])]
+        pd.DataFrame(found, columns=DIFFERENCE_COLUMNS).to_csv(file.with_name(f"{task}_differences.csv"), index=False)
+        return file
+
+    def _latency(self, task):
+        file = self.folder / "latency" / task / "seed1.csv"
+        fft = [0.5 + w for w in (0.001, -0.001, 0.002, 0.0, 0.001)]
+        wiggle = (0.0005, -0.0005, 0.0002, 0.0, -0.0002)
+        merged = [s * (self.latency + w) for s, w in zip(fft, wiggle, strict=True)]
+        write_rows(file, rows({FFT: fft, MERGED: merged}), LatencyRow)
+        return file
+
+    def _run(self, method, task, seed):
+        file = self.folder / f"{method}-{task}-{seed}.json"
+        used = 3000.0 * (self.memory[task] * (1 + WIGGLE[seed - 1]) if method == "lora" else 1.0)
+        memory = dict.fromkeys(
+            ("peak_mb", "peak_allocated_mb", "peak_reserved_mb", "weights_mb", "gradients_mb", "optimizer_mb",
+             "saved_for_backward_mb", "baseline_mb"), 1.0,
+        )  # fmt: skip
+        card = {"task": task, "train": {"tokens": 100 * self.lengths[task], "examples": 100}}
+        write_json(
+            file,
+            {
+                "run": {"method": method, "task": task, "seed": seed, "data": card},
+                "measurement": {"memory": memory | {"kind": self.kind, "mean_mb": used, "predicted": None}},
+                "provenance": {"device_model": "a GPU", "shared": None},
+            },
+        )
+        return file
+
+    def _costs(self, task):
+        file = self.folder / "energy" / f"{task}.csv"
+        file.parent.mkdir(exist_ok=True)
+        found = []
+        for method, seed in ((m, s) for m in ("fft", "lora") for s in self.seeds):
+            lora, wiggle = method == "lora", 1 + WIGGLE[seed - 1]
+            joules = 1000.0 * (self.energy[task] * wiggle if lora else 1.0) if self.energy else None
+            seconds = None if joules is None else joules / (300.0 * (self.power if lora else 1.0))
+            found.append(
+                {
+                    "method": method, "seed": seed, "planned_epochs": 5, "shared": self.shared and lora,
+                    "train_seconds": 50.0 * (self.epoch * wiggle if lora else 1.0),
+                    "energy_to_threshold_joules": joules, "net_energy_to_threshold_joules": None,
+                    "seconds_to_threshold": seconds,
+                }
+            )  # fmt: skip
+        pd.DataFrame(found).to_csv(file, index=False)
+        return file
+
+
+@pytest.fixture
+def made(tmp_path):
+    return Made(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("trainable", "verdict"), [(294_912, REPRODUCED), (436_000, REPRODUCED), (437_000, REFUTED), (887_042, REFUTED)]
+)
+def test_the_reduction_is_judged_to_one_decimal(made, trainable, verdict):
+    made.trainable = trainable  # 0.35% of the model is 436,265
+    assert made.verdict("fewer trainable parameters") == verdict
+
+
+@pytest.mark.parametrize(
+    ("difference", "spread", "verdict"),
+    [
+        (-0.015, 0.001, REPRODUCED), (-0.025, 0.001, REFUTED), (-0.020, 0.001, UNDECIDED), (0.05, 0.001, REPRODUCED),
+        (-0.015, 0.02, UNDECIDED),
+    ],
+)  # fmt: skip
+def test_within_two_points_of_fft_holds_on_every_task_or_not_at_all(made, difference, spread, verdict):
+    made.score["rte"], made.spread = difference, spread
+    assert made.verdict("within 2% of full") == verdict
+
+
+@pytest.mark.parametrize(
+    ("difference", "verdict"), [(0.008, REPRODUCED), (-0.008, REPRODUCED), (0.014, REFUTED), (-0.014, REFUTED)]
+)
+def test_within_a_point_of_loralib_has_two_sides(made, difference, verdict):
+    made.against_loralib["cola"] = difference
+    assert made.verdict("points of loralib") == verdict
+
+
+@pytest.mark.parametrize(("difference", "verdict"), [(0.01, REPRODUCED), (-0.01, REFUTED), (0.0, UNDECIDED)])
+def test_beating_fft_is_about_cola_and_rte(made, difference, verdict):
+    made.score = {"cola": 0.02, "rte": difference, "stsb": -0.5}
+    assert made.verdict("beats full fine-tuning") == verdict
+
+
+@pytest.mark.parametrize(
+    ("ratio", "verdict"), [(1.0, REPRODUCED), (0.9, REPRODUCED), (1.03, UNDECIDED), (1.05, REFUTED)]
+)
+def test_no_added_latency_is_equivalence(made, ratio, verdict):
+    made.latency = ratio
+    assert made.verdict("no inference latency") == verdict
+
+
+@pytest.mark.parametrize(
+    ("share", "verdict"),
+    [(0.62, REPRODUCED), (0.665, REPRODUCED), (0.675, REFUTED), (0.575, REPRODUCED), (0.5, REFUTED), (0.67, UNDECIDED)],
+)
+def test_memory_is_judged_within_five_percent(made, share, verdict):
+    made.memory = dict.fromkeys(made.tasks, share)
+    assert made.verdict("38% less GPU memory") == verdict
+
+
+def test_a_process_memory_on_a_cpu_judges_nothing(made):
+    made.kind = "resident"
+    assert made.verdict("38% less GPU memory") == UNMEASURED
+    assert made.verdict("longer sequences") == UNMEASURED
+
+
+@pytest.mark.parametrize(("shares", "verdict"), [((0.5, 0.7, 0.6), REPRODUCED), ((0.7, 0.5, 0.6), REFUTED)])
+def test_longer_sequences_save_less_when_the_saving_falls_with_length(made, shares, verdict):
+    made.memory = dict(zip(made.tasks, shares, strict=True))
+    assert made.verdict("longer sequences") == verdict
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.6, REPRODUCED), (0.80, REFUTED), (0.73, UNDECIDED)])
+def test_epochs_are_faster_by_the_least_of_the_papers_tasks(made, share, verdict):
+    made.epoch = share
+    assert made.verdict("LoRA epoch is about 40% faster") == verdict
+
+
+@pytest.mark.parametrize(("ratio", "average", "on_rte"), [(1.5, REPRODUCED, REFUTED), (0.6, REFUTED, REPRODUCED)])
+def test_energy_is_judged_on_average_and_on_rte(made, ratio, average, on_rte):
+    made.energy = dict.fromkeys(made.tasks, ratio)
+    assert made.verdict("more energy at equal accuracy") == average
+    assert made.verdict("less energy than full fine-tuning on RTE") == on_rte
+
+
+def test_the_mean_of_tasks_stands_beside_the_figure_of_the_sums(made):
+    made.energy = {"cola": 4.0, "rte": 0.5, "stsb": 1.5}
+    found = made.verdicts()["LoRA needs more energy at equal accuracy, on average"]
+    assert found.ours.startswith("+100.0% (")
+    assert "of the sums +100.0%" in found.ours
+
+
+@pytest.mark.parametrize(("ratio", "verdict"), [(1.05, REPRODUCED), (0.95, REFUTED)])
+def test_power_is_above_or_below(made, ratio, verdict):
+    made.power = ratio
+    assert made.verdict("more power") == verdict
+
+
+def test_without_a_meter_energy_is_not_measured(made):
+    made.energy = {}
+    for words in ("more energy", "less energy", "more power"):
+        assert made.verdict(words) == UNMEASURED
+
+
+def test_runs_that_shared_their_device_judge_no_energy(made):
+    made.shared = True
+    assert made.verdict("more energy") == UNMEASURED
+    assert made.verdict("more power") == UNMEASURED
+
+
+def test_two_seeds_decide_nothing_that_varies_over_seeds(tmp_path):
+    found = Made(tmp_path, seeds=(1, 2)).verdicts()
+    decided = {claim for claim, v in found.items() if v.verdict in (REPRODUCED, REFUTED)}
+    assert decided == {"99.7% fewer trainable parameters", "merged LoRA adds no inference latency"}
+
+
+def test_the_start_from_mnli_is_not_measured(made):
+    assert made.verdict("MNLI") == UNMEASURED
+
+
+@pytest.mark.parametrize(("comparable", "said"), [(True, False), (False, True)])
+def test_a_verdict_from_another_model_or_data_says_so(made, comparable, said):
+    study = Study("m", "d", "p", [1, 2, 3, 4], "random", False, comparable)
+    claims.write(claims.judge(made.records()), study, made.folder / "claims")
+    frame = pd.read_csv(made.folder / "claims.csv")
+    judged = frame[~frame["verdict"].str.startswith(UNMEASURED)]
+    assert len(judged) == 11
+    assert judged["verdict"].str.contains("other model or data", regex=False).all() == said
+    text = (made.folder / "claims.md").read_text()
+    assert "11 of 12 claims were judged" in text
+    assert all(rule in text for rule in ("above -2 points", "inside ±1.1 points"))
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [(None, UNDECIDED), ((1.1, 2), REPRODUCED), ((0.1, 0.9), REFUTED), ((0.9, 1.1), UNDECIDED)],
+)
+def test_above_needs_the_whole_interval(interval, expected):
+    made = interval and Interval(sum(interval) / 2, *interval, 0.1)
+    assert claims.above(made, 1.0) == expected
+    flipped = made and Interval(-made.estimate, -made.high, -made.low, 0.1)
+    assert claims.below(flipped, -1.0) == expected
+
+
+def test_one_task_against_a_claim_refutes_it():
+    assert claims.every([REPRODUCED, UNDECIDED, REFUTED]) == REFUTED
+    assert claims.every([REPRODUCED, UNDECIDED]) == UNDECIDED
+    assert claims.every([REPRODUCED]) == REPRODUCED
+    assert claims.every([]) == UNMEASURED

@@ -1,0 +1,123 @@
+"""A trace: energy is power over the real time, absent is None, and windows are what the samples say."""
+
+import pytest
+
+from lora_core import trace
+from lora_core.records import PowerRow, read_rows, write_rows
+
+
+def row(seconds, watts=None, counter=None, phase="train", **more):
+    fields = {"utilization_percent": None, "memory_used_mb": None} | more
+    return PowerRow(
+        seconds, fields.pop("part", 0), phase, "gpu", power_watts=watts, counter_millijoules=counter, **fields
+    )
+
+
+def test_the_trapezoid_integrates_over_real_timestamps():
+    late = [row(0.0, 100.0), row(0.5, 100.0), row(1.4, 100.0), row(2.0, 100.0)]
+    assert trace.trapezoid_joules(late) == pytest.approx(200.0)  # four samples of 0.5 s would give 150 or 200
+    ramp = [row(t, 10 * t) for t in (0.0, 0.3, 1.1, 2.0)]
+    assert trace.trapezoid_joules(ramp) == pytest.approx(20.0)
+
+
+def test_a_loop_that_takes_longer_than_its_nominal_step_loses_no_energy():
+    """The paper's energies are 0.90-0.91 of its power x time, as samples x 0.5 s are in a loop of 0.55 s."""
+    rows = [row(0.55 * i, 300.0) for i in range(201)]
+    nominal = sum(300.0 * 0.5 for _ in rows[1:])
+    assert nominal / (300.0 * trace.seconds(rows)) == pytest.approx(0.909, abs=0.001)
+    assert trace.trapezoid_joules(rows) == pytest.approx(300.0 * trace.seconds(rows))
+
+
+def test_late_and_missed_samples_are_counted():
+    rows = [row(t) for t in (0.0, 0.5, 1.1, 2.6, 3.1)]
+    found = trace.sampling([rows, [row(10.0), row(10.2)]], 0.5)
+    assert (found.samples, found.late, found.missed) == (7, 2, 2)
+    assert found.longest_gap_seconds == pytest.approx(1.5)
+
+
+def test_the_counter_is_the_energy_where_there_is_one():
+    rows = [row(0.0, 100.0, 1_000.0), row(3.0, 100.0, 91_000.0)]
+    assert trace.source(rows) == "counter"
+    assert trace.energy_joules([rows], "counter") == 90.0
+    plain = [row(0.0, 100.0), row(3.0, 100.0)]
+    assert trace.source(plain) == "trapezoid"
+    assert trace.energy_joules([plain], "trapezoid") == 300.0
+    assert trace.source([row(0.0)]) is None
+    assert trace.energy_joules([plain], None) is None
+
+
+@pytest.mark.parametrize(
+    "counters", [(9_000.0, 100.0, 9_500.0), (None, 1.0, 2.0), (1.0, 2.0, None)], ids=["reset", "first", "last"]
+)
+def test_a_counter_that_ran_backwards_or_was_lost_gives_no_energy(counters):
+    rows = [row(2.0 * i, 100.0, counter) for i, counter in enumerate(counters)]
+    assert trace.counter_joules(rows) is None
+    found = trace.energy(rows, 0.5)
+    assert found["train_joules"] is None
+    assert found["train_trapezoid_joules"] == 400.0
+    assert ("backwards" in found["reason"]) == (counters[0] == 9_000.0)
+
+
+def test_energy_with_a_missing_sample_is_absent():
+    assert trace.trapezoid_joules([row(0.0, 100.0), row(0.5), row(1.0, 100.0)]) is None
+    assert trace.trapezoid_joules([row(0.0, 100.0)]) is None
+
+
+def test_windows_too_short_by_themselves_are_pooled_or_absent():
+    short = [[row(t, 100.0), row(t + 0.8, 100.0)] for t in (0.0, 5.0, 9.0)]
+    assert trace.energy_joules(short[:2], "trapezoid") is None
+    assert trace.energy_joules(short, "trapezoid") == pytest.approx(240.0)
+
+
+def test_windows_are_consecutive_samples_of_one_part_and_phase():
+    phases = ["idle", "idle", "train", "train", "eval", "eval", "train", "train"]
+    rows = [row(float(i), phase=phase) for i, phase in enumerate(phases)]
+    rows += [row(0.0, part=1), row(1.0, part=1)]
+    assert [[r.seconds for r in w] for w in trace.windows(rows, "train")] == [[2.0, 3.0], [6.0, 7.0], [0.0, 1.0]]
+    assert len(trace.windows(rows, "eval")) == 1
+
+
+def test_net_energy_leaves_out_what_the_device_takes_anyway():
+    rows = [row(0.0, 50.0, phase="idle"), row(4.0, 50.0, phase="idle"), row(5.0, 200.0), row(8.0, 200.0)]
+    found = trace.energy(rows, 0.5)
+    assert found["idle_watts"] == 50.0
+    assert found["train_joules"] == 600.0
+    assert found["train_net_joules"] == 450.0
+    without = trace.energy(rows[2:], 0.5)
+    assert without["train_net_joules"] is without["idle_watts"] is None
+
+
+def test_memory_is_the_mean_and_the_peak_while_training_and_the_baseline_before():
+    used = [("idle", 100.0), ("train", 300.0), ("train", 500.0), ("train", None), ("eval", 900.0)]
+    rows = [row(float(i), phase=phase, memory_used_mb=mb) for i, (phase, mb) in enumerate(used)]
+    assert trace.memory(rows) == {"mean_mb": 400.0, "peak_mb": 500.0, "baseline_mb": 100.0}
+    assert trace.memory([row(0.0)]) == {"mean_mb": None, "peak_mb": None, "baseline_mb": None}
+
+
+def test_conditions_gather_heat_clock_and_every_reason_for_holding_back():
+    rows = [
+        row(0.0, temperature_celsius=50.0, clock_mhz=1400.0, throttle_reasons=4),
+        row(1.0, temperature_celsius=70.0, clock_mhz=1600.0, throttle_reasons=32),
+        row(2.0, phase="eval", temperature_celsius=90.0, throttle_reasons=64),
+    ]
+    found = trace.conditions(rows)
+    assert found["temperature_first_celsius"] == 50.0
+    assert found["temperature_max_celsius"] == 70.0
+    assert found["clock_mean_mhz"] == 1500.0
+    assert found["throttle_reasons"] == 36
+    assert trace.conditions([row(0.0)])["throttle_reasons"] is None
+
+
+def test_a_trace_comes_back_from_its_file_as_it_was(tmp_path):
+    rows = [row(0.1, 100.25, 5.0, throttle_reasons=4), row(0.6)]
+    write_rows(tmp_path / "power.csv", rows, PowerRow)
+    assert read_rows(tmp_path / "power.csv", PowerRow) == rows
+
+
+@pytest.mark.parametrize("text", ["seconds,part\n1.0,0\n", ""])
+def test_a_damaged_trace_is_named(tmp_path, text):
+    file = tmp_path / "power.csv"
+    write_rows(file, [row(0.1)], PowerRow)
+    file.write_text(text or file.read_text().replace("0.1", "x"))
+    with pytest.raises(ValueError, match=r"power\.csv is damaged .*delete it and run again"):
+        read_rows(file, PowerRow)

@@ -1,0 +1,109 @@
+"""The whole workflow over a stand-in driver, and its tables 4-6 worked out again from the traces alone."""
+
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT
+from test_workflow import Project
+
+METHODS = ("fft", "lora")
+RUN = "results/runs/{}/mrpc/seed1/{}"
+
+
+@pytest.fixture(scope="module")
+def simulated(fake_driver, tmp_path_factory):
+    """A study whose power goes up and down, on the embedded model: its epochs last some seconds."""
+    project = Project(tmp_path_factory.mktemp("simulated") / "project")
+    base = yaml.safe_load((ROOT / "config.yaml").read_text())
+    epochs = {"hyperparameters": {"epochs": 2}}
+    project.configure(
+        model=base["model"], data={"source": "mini", "max_validation_examples": 60}, tasks=["mrpc"], seeds=[1],
+        measure={"meter": "nvml", "simulated": True, "idle_seconds": 3.0, "latency_passes": 2, "latency_seconds": 1},
+        method_settings={"fft": epochs, "lora": epochs},
+    )  # fmt: skip
+    script = {"LD_LIBRARY_PATH": str(fake_driver), "FAKE_NVML_CURVE": "sine", "FAKE_NVML_OTHER": "4711"}
+    script["FAKE_NVML_OTHER_AFTER"] = "1e9"  # in seconds of the run: nobody else comes
+    status, project.output = project.run(env=os.environ | script)
+    assert status == 0, project.output
+    return project
+
+
+def shown(project, number):
+    frame = pd.read_csv(project.folder / f"results/tables/table{number}.csv")
+    ours = frame[frame["block"] == "this study"]
+    return dict(zip(ours["row"], ours["value"].astype(float), strict=True))
+
+
+def trace(project, method):
+    """history.csv, and the samples of power.csv with the number of their window."""
+    history, power = (pd.read_csv(project.folder / RUN.format(method, f"{n}.csv")) for n in ("history", "power"))
+    power["window"] = (power["phase"] != power["phase"].shift()).cumsum()
+    return history, power
+
+
+def joules(power, windows):
+    """By the counter, window by window."""
+    return sum(np.ptp(power[power["window"] == w]["counter_millijoules"]) / 1e3 for w in windows)
+
+
+def test_tables_five_and_six_are_filled_and_say_that_the_driver_is_simulated(simulated):
+    for number in (5, 6):
+        text = (simulated.folder / f"results/tables/table{number}.md").read_text()
+        ours = text.split("## Published")[0]
+        assert "n/a" not in ours
+        assert "driver is simulated: no power or energy here was measured" in ours
+        assert "energy counter; it covers the GPU alone" in ours
+        assert "Shared" not in ours
+    assert "simulated" in (simulated.folder / "results/claims.md").read_text()
+
+
+def test_the_traces_alone_give_every_cost_of_tables_five_and_six(simulated):
+    traces = {method: trace(simulated, method) for method in METHODS}
+    threshold = min(history["score"].max() for history, _ in traces.values()) - 0.005
+    for number, method in ((5, "fft"), (6, "lora")):
+        history, power = traces[method]
+        epochs = int(np.argmax(history["score"] >= threshold)) + 1
+        windows = power[power["phase"] == "train"]["window"].unique()
+        seconds = sum(np.ptp(power[power["window"] == w]["seconds"]) for w in windows[:epochs])
+        idle = power[power["phase"] == "idle"]
+        idle_watts = joules(power, idle["window"].unique()) / np.ptp(idle["seconds"])
+        energy = joules(power, windows[:epochs])
+        found = shown(simulated, number)
+        assert found["threshold"] == pytest.approx(threshold)
+        assert found["epochs"] == epochs
+        assert found["train time (s)"] == pytest.approx(seconds) == history["train_seconds"][:epochs].sum()
+        assert found["energy (kJ)"] == pytest.approx(energy / 1e3)
+        assert found["power (W)"] == pytest.approx(energy / seconds)
+        assert found["energy less idle (kJ)"] == pytest.approx((energy - idle_watts * seconds) / 1e3, abs=1e-6)
+        assert found["seconds an epoch"] == pytest.approx(history["train_seconds"].mean())
+        assert found["epochs planned"] == len(history) == 2
+        assert 100 < found["power (W)"] < 300
+
+
+def test_the_traces_alone_give_the_memory_of_table_four(simulated):
+    found = shown(simulated, 4)
+    for method in METHODS:
+        history, power = trace(simulated, method)
+        train = power[power["phase"] == "train"]["memory_used_mb"]
+        baseline = power[power["phase"] == "idle"]["memory_used_mb"].mean()
+        assert found[method] == pytest.approx(train.mean())
+        assert found[f"{method}, less the baseline"] == pytest.approx(train.mean() - baseline)
+        assert found[f"{method}, peak less the baseline"] == pytest.approx(train.max() - baseline)
+        assert found[f"{method}: saved for backward"] == pytest.approx(history["saved_for_backward_mb"].max())
+
+
+def test_power_samples_agree_with_the_counter(simulated):
+    _, power = trace(simulated, "fft")
+    train = power[power["phase"] == "train"]
+    summed = sum(np.trapezoid(w["power_watts"], w["seconds"]) for _, w in train.groupby("window"))
+    assert summed == pytest.approx(joules(power, train["window"].unique()), rel=0.01)
+
+
+def test_memory_on_a_simulated_device_judges_no_claim_without_saying_so(simulated):
+    claims = pd.read_csv(simulated.folder / "results/claims.csv")
+    assert claims["verdict"].isin(["not measured"]).sum() < len(claims)
+    judged = claims[claims["verdict"] != "not measured"]
+    assert judged["verdict"].str.contains("other model or data").all()

@@ -1,0 +1,14 @@
+"""Hold the paper's claims against this study's records."""
+
+from pathlib import Path
+
+from lora_core.joblog import job_log
+
+with job_log(snakemake.log[0], "judge_claims"):
+    from lora_core import claims
+    from lora_core.rendering import Study
+
+    files = {name: [Path(f) for f in snakemake.input[name]] for name in ("scores", "latency", "runs", "costs")}
+    records = claims.Records(Path(snakemake.input.counts[0]), **files, latency_margin=snakemake.params.margin)
+    study = Study(**snakemake.params.study)
+    claims.write(claims.judge(records), study, Path(snakemake.output.md).with_suffix(""))
