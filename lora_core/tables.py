@@ -354,7 +354,9 @@ def cost(number: int, csv_files: Iterable[str | Path], methods: list[str]) -> Ta
         "mean. Training alone, without evaluation, loading and saving.",
         "The schedule decays over the epochs planned: how many are planned moves the epochs to a threshold as well.",
     ]
-    if frame["threshold"].isna().all():
+    if frame.empty:
+        notes.append("No method of this kind in the study.")
+    elif frame["threshold"].isna().all():
         notes.append("No threshold: it needs both `fft` and `lora` in the study.")
     elif not frame["reached"].astype(bool).all():
         notes.append("A run that never gets there is censored: left out of the medians, and counted as not there.")
@@ -368,7 +370,8 @@ def cost(number: int, csv_files: Iterable[str | Path], methods: list[str]) -> Ta
     reasons = sorted(set(frame["meter_reason"].dropna()))
     if reasons:
         notes.append(f"No power and energy (n/a): {'; '.join(reasons)}.")
-    notes.append(_devices(frame))
+    if not frame.empty:
+        notes.append(_devices(frame))
     what = "full fine-tuning" if number == 5 else "LoRA"
     return Table(number, f"Cost at equal accuracy: {what}", "quantity", cells, notes + shared_note(frame))
 

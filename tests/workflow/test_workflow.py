@@ -217,6 +217,19 @@ def test_a_failed_run_leaves_the_others_and_runs_alone_the_next_time(tmp_path):
     assert kept.stat().st_mtime_ns == stamp
 
 
+@pytest.mark.parametrize(("method", "task"), [("lora", "stsb"), ("fft", "mrpc")])
+def test_a_study_of_one_method_makes_all_that_it_can(tmp_path, method, task):
+    project = Project(tmp_path / "project")
+    project.configure(methods=[method], tasks=[task], seeds=[3], data__max_validation_examples=4)
+    status, output = project.run()
+    assert status == 0, output
+    results = project.folder / "results"
+    assert "No threshold: it needs both" in (results / f"tables/table{5 if method == 'fft' else 6}.md").read_text()
+    assert "No method of this kind" in (results / f"tables/table{6 if method == 'fft' else 5}.md").read_text()
+    verdicts = (results / "claims.csv").read_text()
+    assert "undecided" not in verdicts
+
+
 def test_an_interrupted_study_goes_on_with_the_same_command(tmp_path):
     project = Project(tmp_path / "project")
     results = project.folder / "results"
