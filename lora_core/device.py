@@ -1,7 +1,7 @@
 """Which device computes, what it is called, and having it alone."""
 
-import getpass
 import hashlib
+import os
 import platform
 import re
 import sys
@@ -89,7 +89,7 @@ def alone(device: "torch.device") -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    user = hashlib.sha256(getpass.getuser().encode()).hexdigest()[:8]
+    user = os.getuid() if hasattr(os, "getuid") else "user"
     lock = FileLock(Path(tempfile.gettempdir()) / f"lora-core-{user}-{label(device)}.lock")
     try:
         lock.acquire(timeout=0)

@@ -74,6 +74,7 @@ def time_inference(
     started = provenance.collect(where, threads)
     shuffle = random.Random(derive(seed, "latency"))
     with device.alone(where), torch.inference_mode():
+        meter.begin()
         variants = {key: model.to(where).eval() for key, model in _variants(timed, model_dir, labels).items()}
         meter.settle()
         pad = next(iter(variants.values())).config.pad_token_id

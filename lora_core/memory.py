@@ -58,16 +58,20 @@ def fixed_mb(model: nn.Module) -> dict[str, float]:
     }
 
 
-def predict(model: nn.Module, rows: int, tokens: int, precision: str) -> dict[str, float]:
+def predict(model: nn.Module, rows: int, tokens: int, precision: str) -> dict[str, float] | None:
     """`fixed_mb` and `saved_for_backward_mb` of a model on the meta device, for a batch (rows, tokens).
 
     Attention is that of the meta device, which keeps the whole of its probabilities; a fused kernel keeps less.
+    None for a model that does not run on shapes alone.
     """
     ids = torch.zeros((rows, tokens), dtype=torch.int64, device="meta")
     model.train()
-    with (
-        torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"),
-        saved_for_backward(model) as saved,
-    ):
-        model(input_ids=ids).logits.float().sum()
+    try:
+        with (
+            torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"),
+            saved_for_backward(model) as saved,
+        ):
+            model(input_ids=ids).logits.float().sum()
+    except (NotImplementedError, RuntimeError):
+        return None
     return {**fixed_mb(model), "saved_for_backward_mb": saved.mb}

@@ -34,6 +34,9 @@ class Meter(Protocol):
 
     `boundary` says what the energy covers, `memory_kind` whose memory is read; `details` goes into run.json as it is.
     `shared` tells whether another process used the device, None where that cannot be told.
+
+    A meter is made before anything touches the device, told to `begin` when the run has the device to itself, and to
+    `settle` once the model is there: a process that has come to the device in between is this one.
     """
 
     name: str
@@ -45,27 +48,32 @@ class Meter(Protocol):
 
     def read(self) -> Reading: ...
 
-    def settle(self) -> None:
-        """Told once the model is on the device: a process that has come to the device since is this one."""
+    def begin(self) -> None: ...
+
+    def settle(self) -> None: ...
 
     def close(self) -> None: ...
 
 
 class _HostMeter:
-    """What meters of the host share: the memory is this process's resident memory (MB of 10^6 bytes)."""
+    """What meters of the host share. For a run on the CPU the memory is this process's resident memory (MB of 10^6
+    bytes); a GPU's memory they do not see."""
 
-    memory_kind = "resident"
     shared: bool | None = None
 
-    def __init__(self, reason: str | None) -> None:
+    def __init__(self, reason: str | None, device_type: str = "cpu") -> None:
         import psutil
 
         self.reason = reason
         self.details: dict[str, Any] = {}
-        self._process = psutil.Process()
+        self.memory_kind = "resident" if device_type == "cpu" else "device"
+        self._process = psutil.Process() if device_type == "cpu" else None
 
-    def _memory_mb(self) -> float:
-        return self._process.memory_info().rss / 1e6
+    def _memory_mb(self) -> float | None:
+        return self._process.memory_info().rss / 1e6 if self._process else None
+
+    def begin(self) -> None:
+        pass
 
     def settle(self) -> None:
         pass
@@ -100,11 +108,11 @@ class NvmlMeter:
 
         self._nvml = pynvml
         self.reason: str | None = None
+        self._refusal: str | None = None  # the last error that was no "not supported"
         self._gone = False
         try:
             pynvml.nvmlInit()
-            handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-            before = {pynvml.nvmlDeviceGetUUID(handle): self._processes(handle) for handle in handles}
+            before = self._processes_by_uuid()
             uuid = find_uuid()
             if uuid is None:
                 raise MeterError("NVML: the run trained on a CPU")
@@ -113,9 +121,9 @@ class NvmlMeter:
             self._handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
         except pynvml.NVMLError as error:
             raise MeterError(f"NVML: {error}") from error
-        self._others: set[int] | None = before.get(uuid)
+        self._before: set[int] | None = before.get(uuid)
         self._own: set[int] | None = None
-        self.shared: bool | None = None if self._others is None else bool(self._others)
+        self.shared: bool | None = None
         instant = self._value(self._instant_watts) is not None
         self._power = self._instant_watts if instant else self._average_watts
         self.details = {
@@ -132,6 +140,14 @@ class NvmlMeter:
     def _average_watts(self) -> float:
         return self._nvml.nvmlDeviceGetPowerUsage(self._handle) / 1e3
 
+    def _processes_by_uuid(self) -> dict[str, set[int] | None]:
+        found = {}
+        for index in range(self._nvml.nvmlDeviceGetCount()):
+            with suppress(self._nvml.NVMLError):  # another device that is broken is none of this one's business
+                handle = self._nvml.nvmlDeviceGetHandleByIndex(index)
+                found[self._nvml.nvmlDeviceGetUUID(handle)] = self._processes(handle)
+        return found
+
     def _processes(self, handle: Any) -> set[int] | None:
         """The processes that compute on a device, None where the driver does not say."""
         try:
@@ -139,11 +155,19 @@ class NvmlMeter:
         except self._nvml.NVMLError:
             return None
 
+    def begin(self) -> None:
+        """Whoever was there before this process touched the device, and still is, is another."""
+        now = self._processes(self._handle)
+        self._others = None if now is None or self._before is None else now & self._before
+        self.shared = True if self._others else None
+
     def settle(self) -> None:
         now = self._processes(self._handle)
-        if now is not None and self._others is not None:
-            self._own = now - self._others
-            self.shared = self.shared or len(self._own) > 1
+        if now is None or self._others is None:
+            return
+        self._own = now - self._others
+        # A process that does not see itself, as in some containers, may not see others either.
+        self.shared = bool(self._others) or len(self._own) > 1 or (False if self._own else None)
 
     def read(self) -> Reading:
         nvml, handle = self._nvml, self._handle
@@ -159,9 +183,9 @@ class NvmlMeter:
             throttle_reasons=self._value(lambda: int(nvml.nvmlDeviceGetCurrentClocksEventReasons(handle))),
         )
         if reading.power_watts is None and reading.counter_millijoules is None and self.reason is None:
-            self.reason = "NVML: this device offers neither power nor an energy counter"
-        if not self.shared and self._own is not None and (found := self._processes(handle)):
-            self.shared = bool(found - self._own)
+            self.reason = self._refusal or "NVML: this device offers neither power nor an energy counter"
+        if self._own is not None and (self._processes(handle) or set()) - self._own:
+            self.shared = True
         return reading
 
     def _value(self, read: Callable[[], Any]) -> Any:
@@ -172,12 +196,11 @@ class NvmlMeter:
             return read()
         except (self._nvml.NVMLError_NotSupported, self._nvml.NVMLError_FunctionNotFound):
             return None
-        except self._nvml.NVMLError_NoPermission as error:
-            self.reason = f"NVML: {error}"
-            return None
         except self._nvml.NVMLError as error:
-            self.reason = f"NVML: {error}"
-            self._gone = True
+            self._refusal = f"NVML: {error}"
+            if error.value in (self._nvml.NVML_ERROR_GPU_IS_LOST, self._nvml.NVML_ERROR_UNINITIALIZED,
+                               self._nvml.NVML_ERROR_RESET_REQUIRED):  # fmt: skip
+                self.reason, self._gone = self._refusal, True
             return None
 
     def close(self) -> None:
@@ -194,19 +217,20 @@ class RaplMeter(_HostMeter):
     name = "rapl"
     boundary: str | None = "the CPU packages, whatever else runs on them, without memory and disk"
 
-    def __init__(self, root: Path = POWERCAP) -> None:
-        super().__init__(None)
-        # intel-rapl:0 is a package; intel-rapl:0:1 a part of it, already counted.
-        self._zones = sorted(zone for zone in root.glob("intel-rapl:*") if zone.name.count(":") == 1)
-        if not self._zones:
-            raise MeterError(f"RAPL: {root} has no intel-rapl package")
+    def __init__(self, root: Path = POWERCAP, device_type: str = "cpu") -> None:
+        super().__init__(None, device_type)
+        # intel-rapl:0 is a package; intel-rapl:0:1 a part of it, already counted, and psys the whole platform.
+        zones = sorted(zone for zone in root.glob("intel-rapl:*") if zone.name.count(":") == 1)
         try:
+            self._zones = [zone for zone in zones if (zone / "name").read_text().startswith("package")]
             self._range = [int((zone / "max_energy_range_uj").read_text()) for zone in self._zones]
             self._last = [int((zone / "energy_uj").read_text()) for zone in self._zones]
         except PermissionError as error:
             raise MeterError("RAPL: the energy counters can be read by root alone") from error
         except (OSError, ValueError) as error:
             raise MeterError(f"RAPL: {error}") from error
+        if not self._zones:
+            raise MeterError(f"RAPL: {root} has no intel-rapl package")
         self._total_microjoules = 0
         self._read_at = time.monotonic()
 
@@ -239,15 +263,15 @@ def open_meter(choice: str, device_type: str, find_uuid: Callable[[], str | None
     taken. A meter that cannot be read becomes NoMeter with the reason: training goes on.
     """
     if choice == "none":
-        return NoMeter("measure.meter is none")
+        return NoMeter("measure.meter is none", device_type)
     if choice == "auto":
         choice = "rapl" if device_type == "cpu" else "nvml"
     try:
         if choice == "rapl":
-            return RaplMeter()
+            return RaplMeter(device_type=device_type)
         return NvmlMeter(_first_uuid if simulated else find_uuid)
     except MeterError as error:
-        return NoMeter(str(error))
+        return NoMeter(str(error), device_type)
 
 
 def _first_uuid() -> str:

@@ -38,7 +38,9 @@ def spearman(labels: np.ndarray, logits: np.ndarray) -> float:
 
 
 def _correlation(function: Callable, labels: np.ndarray, logits: np.ndarray) -> float:
-    """0 where one side is constant: the correlation is undefined and the model has learnt nothing."""
+    """0 where one side is constant, or alone: the correlation is undefined and the model has learnt nothing."""
+    if len(labels) < 2:
+        return 0.0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         value = float(function(labels, logits[:, 0]).statistic)

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lora_core.bootstrap import paired_bootstrap
 from lora_core.metrics import METRICS
 from lora_core.records import FULL, OWN, read_json, whole_file
-from lora_core.stats import MIN_SEEDS, paired_bootstrap, t_interval
+from lora_core.stats import MIN_SEEDS, t_interval
 
 QUANTITIES = ("best", "last", "cross_fitted")
 DIFFERENCE_COLUMNS = [

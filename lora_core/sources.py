@@ -4,8 +4,9 @@ words."""
 from pathlib import Path
 from typing import Any
 
-from lora_core import data, models
+from lora_core import data, glue, prepare
 from lora_core.config import ConfigError, Study
+from lora_core.hub import check_hub
 from lora_core.records import read_json, write_json
 from lora_core.tasks import TASKS
 
@@ -13,9 +14,9 @@ from lora_core.tasks import TASKS
 def check_paths(study: Study) -> None:
     """Refuse folders and files that are not there. Raises ValueError; quick enough for every call of Snakemake."""
     if study.model.source == "local":
-        models.check_local(study.model.path)
+        prepare.check_local(study.model.path)
     if study.model.source == "wheel":
-        models.wheel_folder(study.model.package, study.model.path)
+        prepare.wheel_folder(study.model.package, study.model.path)
     for task in study.tasks:
         data_files(study, task)
 
@@ -24,7 +25,7 @@ def data_files(study: Study, task: str) -> list[str]:
     """The files that a local data set's task is read from; none for the hub and mini-GLUE."""
     if study.data.source != "local":
         return []
-    return [file for split in data.SPLITS for file in data.local_files(study.data.path, task, split)]
+    return [file for split in data.SPLITS for file in glue.local_files(study.data.path, task, split)]
 
 
 def check_content(study: Study) -> None:
@@ -33,16 +34,16 @@ def check_content(study: Study) -> None:
     results = Path(study.results_dir)
     if not (results / "models" / study.model.name).exists():
         if study.model.source == "wheel":
-            models.check_wheel(study.model.package, study.model.path, study.model.sha256)
+            prepare.check_wheel(study.model.package, study.model.path, study.model.sha256)
         if study.model.source == "hub":
-            models.check_hub("model", study.model.id, study.model.revision)
+            check_hub("model", study.model.id, study.model.revision)
     waiting = [task for task in study.tasks if not (results / "data" / task / "card.json").exists()]
     if waiting and study.data.source == "hub":
-        models.check_hub("data", study.data.id, study.data.revision)
+        check_hub("data", study.data.id, study.data.revision)
     if study.data.source == "local":
         for name in waiting:
             task = TASKS[name]
-            data.check_local(study.data.model_dump(), name, task.columns, task.labels)
+            glue.check_local(study.data.model_dump(), name, task.columns, task.labels)
 
 
 def check_folder(study: Study) -> None:

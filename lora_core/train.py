@@ -52,8 +52,11 @@ def train(spec: Spec, model_dir: Path, data_dir: Path, out: Path, threads: int) 
     where = device.resolve(spec.device)
     card = read_json(data_dir / "card.json")
     splits = {split: data.load(data_dir / f"{split}.safetensors") for split in data.SPLITS}
+    meter = meters.open_meter(spec.meter, where.type, lambda: device.uuid(where), spec.simulated)
+    # On shapes alone, for the prediction; it also imports what the baseline of memory must not bill to the model.
+    shapes = shapes_of(spec, model_dir, len(card["labels"]) or 1)
     with device.alone(where):
-        meter = meters.open_meter(spec.meter, where.type, lambda: device.uuid(where), spec.simulated)
+        meter.begin()
         started = provenance.collect(where, threads)
         with meters.Sampler(meter, device.label(where), spec.sample_seconds) as sampler:
             sampler.idle(spec.idle_seconds)
@@ -73,7 +76,7 @@ def train(spec: Spec, model_dir: Path, data_dir: Path, out: Path, threads: int) 
         out / "run.json",
         {
             "run": vars(spec) | {"data": card, "model": model_dir.name},
-            "measurement": _measurement(run, sampler, memory_prediction(run, model_dir)),
+            "measurement": _measurement(run, sampler, memory.predict(shapes, *run.largest, spec.precision)),
             "provenance": started | {"driver": meter.details.get("driver"), "shared": meter.shared},
         },
     )
@@ -279,15 +282,12 @@ def logits_of(model: nn.Module, batch: data.Batch, where: torch.device) -> torch
     return model(**tensors).logits
 
 
-def memory_prediction(run: _Run, model_dir: Path) -> dict[str, float] | None:
-    """What the run's largest batch takes, from shapes alone; None for a model that does not run on shapes."""
-    model = models.on_meta(model_dir, run.outputs)
+def shapes_of(spec: Spec, model_dir: Path, outputs: int) -> nn.Module:
+    """The model of `build` on the meta device."""
+    model = models.on_meta(model_dir, outputs)
     with torch.device("meta"):
-        methods.adapt(model, run.spec.settings, torch.Generator())
-    try:
-        return memory.predict(model, *run.largest, run.spec.precision)
-    except (NotImplementedError, RuntimeError):
-        return None
+        methods.adapt(model, spec.settings, torch.Generator())
+    return model
 
 
 def _measurement(run: _Run, sampler: meters.Sampler, predicted: dict[str, float] | None) -> dict[str, Any]:

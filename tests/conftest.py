@@ -42,7 +42,7 @@ def roberta(tmp_path_factory) -> Path:
 
 
 def prepared(folder: Path, config: dict) -> Path:
-    from lora_core.models import prepare
+    from lora_core.prepare import prepare
 
     prepare({"source": "random", "config": config, "seed": 7}, folder)
     return folder
@@ -55,7 +55,7 @@ def cola(bert, tmp_path_factory) -> Path:
 
 
 def tokenized(model: Path, out: Path, name: str, train: int = 64, validation: int = 40) -> Path:
-    from lora_core.data import tokenize_task
+    from lora_core.glue import tokenize_task
     from lora_core.tasks import TASKS
 
     task = TASKS[name]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import shared_glue
 
-from lora_core import data
+from lora_core import data, glue
 from lora_core.mini_glue import generate
 from lora_core.records import read_json
 from lora_core.tasks import TASKS
@@ -39,7 +39,7 @@ def test_tokens_are_those_of_transformers(task, folder, request, tmp_path):
 
     model = request.getfixturevalue(folder)
     texts, columns = TASKS[task].columns, generate(task, "validation")
-    examples, truncated = data.tokenize(columns, texts, False, model / "tokenizer.json", 60)
+    examples, truncated = glue.tokenize(columns, texts, False, model / "tokenizer.json", 60)
     theirs = AutoTokenizer.from_pretrained(model)(*(columns[name] for name in texts), truncation=True, max_length=60)
     ours = [examples.tokens[a:b].tolist() for a, b in zip(examples.offsets, examples.offsets[1:], strict=False)]
     assert ours == theirs["input_ids"]
@@ -69,10 +69,10 @@ def test_the_card_tells_what_was_stored(cola):
 
 def test_a_cap_keeps_a_spread_and_all_where_there_are_fewer():
     columns = {"label": list(range(100))}
-    capped = data._sample(columns, 10)["label"]
+    capped = glue._sample(columns, 10)["label"]
     assert len(set(capped)) == 10
     assert max(capped) > 50
-    assert data._sample(columns, 200) == columns
+    assert glue._sample(columns, 200) == columns
 
 
 GOOD = {"sentence": ["a", "b"], "label": [0, 1]}
@@ -92,14 +92,14 @@ GOOD = {"sentence": ["a", "b"], "label": [0, 1]}
 )
 def test_bad_data_is_refused_in_one_sentence(columns, message):
     with pytest.raises(ValueError, match=message):
-        data.check_columns(columns, ["sentence"], ["no", "yes"], "cola (train)")
+        glue.check_columns(columns, ["sentence"], ["no", "yes"], "cola (train)")
 
 
 def test_good_data_and_any_finite_score_pass():
-    data.check_columns(GOOD, ["sentence"], ["no", "yes"], "here")
-    data.check_columns(GOOD | {"label": [0.5, 4.9]}, ["sentence"], [], "here")
+    glue.check_columns(GOOD, ["sentence"], ["no", "yes"], "here")
+    glue.check_columns(GOOD | {"label": [0.5, 4.9]}, ["sentence"], [], "here")
     with pytest.raises(ValueError, match="unknown label nan"):
-        data.check_columns(GOOD | {"label": [0.5, float("nan")]}, ["sentence"], [], "here")
+        glue.check_columns(GOOD | {"label": [0.5, float("nan")]}, ["sentence"], [], "here")
 
 
 @pytest.mark.parametrize(
@@ -107,15 +107,15 @@ def test_good_data_and_any_finite_score_pass():
 )
 def test_real_glue_is_read_from_a_local_folder(task, train, validation):
     source = {"source": "local", "path": str(shared_glue())}
-    columns = {split: data.read(source, task, split) for split in data.SPLITS}
+    columns = {split: glue.read(source, task, split) for split in data.SPLITS}
     assert [len(columns[split]["label"]) for split in data.SPLITS] == [train, validation]
     row = TASKS[task]
-    data.check_columns(columns["validation"], row.columns, row.labels, task)
-    data.check_local(source, task, row.columns, row.labels)
+    glue.check_columns(columns["validation"], row.columns, row.labels, task)
+    glue.check_local(source, task, row.columns, row.labels)
 
 
 def test_a_missing_folder_or_task_is_named(tmp_path):
     with pytest.raises(ValueError, match="there is no folder"):
-        data.local_files(str(tmp_path / "none"), "cola", "train")
+        glue.local_files(str(tmp_path / "none"), "cola", "train")
     with pytest.raises(ValueError, match=r"has no cola/train-\*.parquet, which the task 'cola' needs"):
-        data.local_files(str(tmp_path), "cola", "train")
+        glue.local_files(str(tmp_path), "cola", "train")

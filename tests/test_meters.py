@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import LORA, ROOT, trained
@@ -24,11 +26,17 @@ def powercap(tmp_path, packages=2, top=1_000_000):
             folder.mkdir()
             (folder / "max_energy_range_uj").write_text(str(top))
             (folder / "energy_uj").write_text("900000")
+            (folder / "name").write_text("core\n" if folder == part else f"package-{package}\n")
     return tmp_path
 
 
 def test_rapl_adds_packages_and_survives_a_wrap_around(tmp_path):
-    meter = meters.RaplMeter(powercap(tmp_path))
+    platform = powercap(tmp_path) / "intel-rapl:2"  # the whole machine, packages included
+    platform.mkdir()
+    for name, text in (("name", "psys"), ("max_energy_range_uj", "1000000"), ("energy_uj", "0")):
+        (platform / name).write_text(text)
+    meter = meters.RaplMeter(tmp_path)
+    (platform / "energy_uj").write_text("999999")
     (tmp_path / "intel-rapl:0" / "energy_uj").write_text("950000")
     (tmp_path / "intel-rapl:1" / "energy_uj").write_text("99999")  # wrapped: 100,001 to the top and over, 99,999 on
     reading = meter.read()
@@ -50,11 +58,15 @@ def test_a_counter_file_that_vanishes_ends_the_energy_and_not_the_run(tmp_path):
 
 
 def test_a_counter_for_root_alone_is_said(tmp_path, monkeypatch):
-    def refuse(*_, **__):
-        raise PermissionError
+    read = Path.read_text
+
+    def refuse(path, *_, **__):
+        if path.name == "energy_uj":
+            raise PermissionError
+        return read(path)
 
     powercap(tmp_path)
-    monkeypatch.setattr("pathlib.Path.read_text", refuse)
+    monkeypatch.setattr(Path, "read_text", refuse)
     with pytest.raises(meters.MeterError, match="root alone"):
         meters.RaplMeter(tmp_path)
 
@@ -104,7 +116,7 @@ def test_a_reading_holds_what_the_driver_says(fake_nvml):
     assert reading.memory_used_mb == 3000
     assert (reading.temperature_celsius, reading.clock_mhz, reading.throttle_reasons) == (60, 1500, 4)
     assert meter.details == {"driver": "0.0-fake", "power_field": "instant", "power_limit_watts": 350.0}
-    assert (meter.reason, meter.shared) == (None, False)
+    assert meter.reason is None
     meter.close()
 
 
@@ -115,6 +127,18 @@ def test_the_device_is_found_by_its_uuid_whatever_cuda_calls_it(fake_nvml, monke
         meter = fake_meter(uuid)
         assert meter.read().power_watts == watts
         meter.close()
+
+
+def test_torch_is_asked_for_the_uuid_of_the_device_that_trains(monkeypatch):
+    import torch
+
+    from lora_core import device
+
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda where: SimpleNamespace(uuid=f"{where.index}-of-visible")
+    )
+    assert device.uuid(torch.device("cuda", 1)) == "GPU-1-of-visible"
+    assert device.uuid(torch.device("cpu")) is None
 
 
 @pytest.mark.parametrize(
@@ -173,21 +197,65 @@ def test_memory_is_read_where_energy_may_not_be(fake_nvml):
 def test_another_process_on_the_device_is_noticed(fake_nvml, after):
     fake_nvml(other=4711, other_after=after)
     meter = fake_meter()
+    meter.begin()
+    assert meter.shared is (True if after == 0.0 else None)
     meter.settle()
-    assert meter.shared is (after == 0.0)
     window(meter, 0.8)
     assert meter.shared is True
 
 
-def test_this_process_is_no_other(fake_nvml, monkeypatch):
+def processes(monkeypatch, meter, *pids):
+    monkeypatch.setattr(meter, "_processes", lambda handle: set(pids))
+
+
+def test_this_process_is_no_other_even_where_asking_torch_put_it_on_the_device(fake_nvml, monkeypatch):
     meter = fake_meter()
-    monkeypatch.setattr(meter, "_processes", lambda handle: {77})  # in a container the number is not os.getpid()
+    processes(monkeypatch, meter, 77)  # in a container the number is not os.getpid()
+    meter.begin()
     meter.settle()
     meter.read()
     assert meter.shared is False
-    monkeypatch.setattr(meter, "_processes", lambda handle: {77, 78})
+    processes(monkeypatch, meter, 77, 78)
     meter.read()
     assert meter.shared is True
+
+
+def test_the_run_that_was_waited_for_is_no_other(fake_nvml, monkeypatch):
+    fake_nvml(other=4711)
+    meter = fake_meter()
+    fake_nvml(other=0)  # it ended before this one began
+    meter.begin()
+    processes(monkeypatch, meter, 77)
+    meter.settle()
+    assert meter.shared is False
+
+
+def test_a_process_that_does_not_see_itself_cannot_tell(fake_nvml):
+    meter = fake_meter()
+    meter.begin()
+    meter.settle()
+    meter.read()
+    assert meter.shared is None
+
+
+def test_an_error_of_a_side_reading_costs_no_energy(fake_nvml, monkeypatch):
+    import pynvml
+
+    def fail(*_):
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_UNKNOWN)
+
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetTemperature", fail)
+    meter = fake_meter()
+    for _ in range(2):
+        reading = meter.read()
+    assert reading.temperature_celsius is None
+    assert reading.power_watts == 200
+    assert meter.reason is None
+
+
+def test_a_gpu_without_its_meter_shows_no_host_memory():
+    meter = meters.open_meter("none", "cuda", lambda: None)
+    assert (meter.memory_kind, meter.read().memory_used_mb) == ("device", None)
 
 
 # What is played: the settings, and a bound on |trapezoid - integral| over a window sampled every `gap` seconds.
@@ -287,7 +355,7 @@ def test_a_run_records_energy_by_both_methods_and_net_of_idle(fake_nvml, bert, c
     assert energy["boundary"] == "the GPU alone, without the host"
     assert record["measurement"]["memory"]["kind"] == "device"
     assert record["measurement"]["conditions"]["throttle_reasons"] == 4
-    assert (record["provenance"]["driver"], record["provenance"]["shared"]) == ("0.0-fake", False)
+    assert (record["provenance"]["driver"], record["provenance"]["shared"]) == ("0.0-fake", None)
     phases = {row.phase for row in read_rows(out / "power.csv", PowerRow)}
     assert phases == {"idle", "train", "eval"}
 

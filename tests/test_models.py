@@ -7,7 +7,7 @@ import pytest
 import yaml
 from conftest import BERT, ROBERTA, ROOT, prepared
 
-from lora_core import models
+from lora_core import hub, prepare
 from lora_core.records import read_json
 
 
@@ -29,34 +29,34 @@ def test_a_prepared_model_loads_with_transformers_and_holds_no_head(config, tmp_
 def test_random_weights_come_from_their_seed(tmp_path):
     one, two = (prepared(tmp_path / name, BERT) for name in "ab")
     assert (one / "model.safetensors").read_bytes() == (two / "model.safetensors").read_bytes()
-    models.prepare({"source": "random", "config": BERT, "seed": 8}, tmp_path / "c")
+    prepare.prepare({"source": "random", "config": BERT, "seed": 8}, tmp_path / "c")
     assert (tmp_path / "c" / "model.safetensors").read_bytes() != (one / "model.safetensors").read_bytes()
 
 
 def test_a_local_folder_is_prepared_with_the_same_weights(bert, tmp_path):
-    models.prepare({"source": "local", "path": str(bert)}, tmp_path / "copy")
+    prepare.prepare({"source": "local", "path": str(bert)}, tmp_path / "copy")
     assert (tmp_path / "copy" / "model.safetensors").read_bytes() == (bert / "model.safetensors").read_bytes()
 
 
 def test_the_wheel_of_the_embedded_study_is_what_its_sha256_says():
     source = yaml.safe_load((ROOT / "config.yaml").read_text())["model"]
-    folder = models.check_wheel(source["package"], source["path"], source["sha256"])
+    folder = prepare.check_wheel(source["package"], source["path"], source["sha256"])
     assert hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest() == source["sha256"]
     with pytest.raises(ValueError, match=r"model.sha256: the weights in .* have sha256 53aa.*, expected 0000"):
-        models.check_wheel(source["package"], source["path"], "0" * 64)
+        prepare.check_wheel(source["package"], source["path"], "0" * 64)
 
 
 def test_missing_sources_are_named(bert, tmp_path):
     with pytest.raises(ValueError, match="is not installed"):
-        models.wheel_folder("no-such-package", "x")
+        prepare.wheel_folder("no-such-package", "x")
     with pytest.raises(ValueError, match="has no folder"):
-        models.wheel_folder("pytest", "no/such/folder")
+        prepare.wheel_folder("pytest", "no/such/folder")
     with pytest.raises(ValueError, match="there is no folder"):
-        models.check_local(str(tmp_path / "none"))
+        prepare.check_local(str(tmp_path / "none"))
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "pytorch_model.bin").write_text("a pickle")
     with pytest.raises(ValueError, match=r"has no model.safetensors; only safetensors weights are read"):
-        models.check_local(str(tmp_path))
+        prepare.check_local(str(tmp_path))
 
 
 def test_a_hub_that_cannot_be_reached_is_said_soon_and_with_the_way_out(monkeypatch):
@@ -66,9 +66,9 @@ def test_a_hub_that_cannot_be_reached_is_said_soon_and_with_the_way_out(monkeypa
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     begun = time.monotonic()
     with pytest.raises(ValueError, match=r"model 'a/b' at revision .*source: local"):
-        models.check_hub("model", "a/b", "0" * 40)
+        hub.check_hub("model", "a/b", "0" * 40)
     with pytest.raises(ValueError, match=r"dataset 'a/b' at revision .*data: \{source: local"):
-        models.check_hub("data", "a/b", "0" * 40)
+        hub.check_hub("data", "a/b", "0" * 40)
     assert time.monotonic() - begun < 30
 
 

@@ -17,7 +17,9 @@ def names(script, *modules):
 def test_a_stage_depends_on_the_code_it_uses_and_on_no_other():
     training = names("train.py", "lora_core.methods.lora")
     assert {"train.py", "data.py", "layers.py", "adapter.py", "seeds.py", "meters.py"} <= training
-    assert not {"tables.py", "config.py", "methods/table.py", "methods/loralib.py", "energy.py"} & training
+    others = {"tables.py", "config.py", "methods/table.py", "methods/loralib.py", "energy.py", "stats.py"}
+    assert not (others | {"glue.py", "mini_glue.py", "tasks.py", "prepare.py", "hub.py"}) & training
+    assert not {"bootstrap.py", "scores.py", "tables.py"} & names("time_inference.py", "lora_core.methods.lora")
     assert "layers.py" not in names("train.py", "lora_core.methods.full")
     assert "train.py" not in names("render_table.py")
 
@@ -57,6 +59,12 @@ def test_the_table_of_methods_is_the_only_dynamic_import():
             ):
                 found.add(str(file.relative_to(ROOT)))
     assert found == {"lora_core/methods/__init__.py"}
+
+
+def test_no_import_is_relative_for_the_digest_follows_names():
+    for file in (*(ROOT / "lora_core").rglob("*.py"), *SCRIPTS.glob("*.py")):
+        found = [n for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.ImportFrom) and n.level]
+        assert not found, file
 
 
 def test_scripts_are_short_and_hold_no_function():

@@ -163,7 +163,7 @@ def test_counting_what_is_kept_for_backward_changes_no_weight(bert, cola, lora_r
         yield SimpleNamespace(mb=0.0)
 
     monkeypatch.setattr("lora_core.memory.saved_for_backward", uncounted)
-    monkeypatch.setattr("lora_core.train.memory_prediction", lambda *_: None)
+    monkeypatch.setattr("lora_core.memory.predict", lambda *_: None)
     plain = trained(LORA, bert, cola, tmp_path / "plain")
     name = "weights/adapter_model.safetensors"
     assert (plain / name).read_bytes() == (lora_run / name).read_bytes()

@@ -5,6 +5,6 @@ from pathlib import Path
 from lora_core.joblog import job_log
 
 with job_log(snakemake.log[0], "prepare_model"):
-    from lora_core.models import prepare
+    from lora_core.prepare import prepare
 
     prepare(snakemake.params.source, Path(snakemake.output[0]))

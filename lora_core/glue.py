@@ -1,0 +1,145 @@
+"""A task's examples on their way in: read from the hub, a folder or mini-GLUE, checked, and tokenised."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lora_core import data
+from lora_core.metrics import constant_guess
+from lora_core.records import read_json, write_json
+
+
+def local_files(folder: str, task: str, split: str) -> list[str]:
+    """The parquet files of a split in a folder laid out as the hub's GLUE. Raises ValueError where there are none."""
+    if not Path(folder).is_dir():
+        raise ValueError(f"data.path: there is no folder {folder!r}; give one in the layout of nyu-mll/glue")
+    files = sorted(str(file) for file in Path(folder, task).glob(f"{split}-*.parquet"))
+    if not files:
+        raise ValueError(f"data.path: {folder!r} has no {task}/{split}-*.parquet, which the task {task!r} needs")
+    return files
+
+
+def read(source: dict[str, Any], task: str, split: str) -> dict[str, list]:
+    """The columns of a task's split, from the configuration's `data` section."""
+    if source["source"] == "mini":
+        from lora_core.mini_glue import generate
+
+        return generate(task, split, source["seed"])
+    from datasets import load_dataset
+
+    if source["source"] == "local":
+        files = {split: local_files(source["path"], task, split)}
+        loaded = load_dataset("parquet", data_files=files, split=split)
+    else:
+        from lora_core.hub import check_hub
+
+        check_hub("data", source["id"], source["revision"])
+        loaded = load_dataset(source["id"], task, revision=source["revision"], split=split)
+    return {name: list(loaded[name]) for name in loaded.column_names}
+
+
+def check_columns(columns: dict[str, list], texts: Sequence[str], labels: Sequence[str], where: str) -> None:
+    """Refuse a split that lacks a column, is empty, holds no text, or has a label the task does not know.
+
+    Raises ValueError, one sentence.
+    """
+    missing = [name for name in (*texts, "label") if name not in columns]
+    if missing:
+        raise ValueError(f"{where} lacks the column {missing[0]!r}; it has {', '.join(columns)}")
+    if not columns["label"]:
+        raise ValueError(f"{where} holds no example")
+    for name in texts:
+        row = next((i for i, text in enumerate(columns[name]) if not isinstance(text, str)), None)
+        if row is not None:
+            raise ValueError(f"{where}: column {name!r} holds no text in row {row}: {columns[name][row]!r}")
+    known = range(len(labels)) if labels else None
+    for row, label in enumerate(columns["label"]):
+        good = label in known if known is not None else isinstance(label, int | float) and np.isfinite(label)
+        if not good:
+            what = f"0..{len(labels) - 1} ({', '.join(labels)})" if labels else "a finite number"
+            raise ValueError(f"{where}: unknown label {label!r} in row {row}; expected {what}")
+
+
+def check_local(source: dict[str, Any], task: str, texts: Sequence[str], labels: Sequence[str]) -> None:
+    """`check_columns` on both splits of a local folder, quickly, before any job starts."""
+    import pyarrow.parquet as parquet
+
+    for split in data.SPLITS:
+        for file in local_files(source["path"], task, split):
+            try:
+                names = parquet.read_schema(file).names
+                columns = parquet.read_table(file, columns=[n for n in (*texts, "label") if n in names]).to_pydict()
+            except (OSError, ValueError) as error:
+                raise ValueError(f"{file} cannot be read as parquet ({type(error).__name__}); fetch it anew") from error
+            check_columns(columns, texts, labels, file)
+
+
+def tokenize(
+    columns: dict[str, list], texts: Sequence[str], regression: bool, tokenizer_file: Path, max_length: int
+) -> tuple[data.Examples, int]:
+    """Tokenise one split; also the number of examples that were cut to `max_length` tokens."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length, strategy="longest_first")
+    first, second = columns[texts[0]], columns[texts[1]] if len(texts) > 1 else None
+    encodings = tokenizer.encode_batch(first if second is None else list(zip(first, second, strict=True)))
+    lengths = [len(encoding.ids) for encoding in encodings]
+    types = np.concatenate([np.array(encoding.type_ids, np.int8) for encoding in encodings])
+    examples = data.Examples(
+        tokens=np.concatenate([np.array(encoding.ids, np.int32) for encoding in encodings]),
+        types=types if types.any() else None,
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        labels=np.array(columns["label"], np.float32 if regression else np.int64),
+    )
+    return examples, sum(bool(encoding.overflowing) for encoding in encodings)
+
+
+def tokenize_task(
+    source: dict[str, Any],
+    task: str,
+    texts: Sequence[str],
+    labels: Sequence[str],
+    metrics: Sequence[str],
+    model: Path,
+    max_length: int,
+    out: Path,
+) -> None:
+    """Write train.safetensors, validation.safetensors and card.json of a task into `out`."""
+    limit = min(max_length, read_json(model / "tokenizer_config.json")["model_max_length"])
+    card: dict[str, Any] = {
+        "task": task,
+        "data": {key: source[key] for key in ("source", "id", "revision", "seed") if source.get(key) is not None},
+        "columns": list(texts),
+        "labels": list(labels),
+        "metrics": list(metrics),
+        "max_length": limit,
+    }
+    for split in data.SPLITS:
+        columns = read(source, task, split)
+        check_columns(columns, texts, labels, f"{task} ({split})")
+        columns = _sample(columns, source[f"max_{split}_examples"])
+        examples, truncated = tokenize(columns, texts, not labels, model / "tokenizer.json", limit)
+        data.write(out / f"{split}.safetensors", examples)
+        card[split] = {
+            "examples": len(examples),
+            "tokens": int(examples.offsets[-1]),
+            "longest": int(examples.lengths.max()),
+            "truncated": truncated,
+            "constant_guess": constant_guess(metrics[0], examples.labels),
+            "sha256": hashlib.sha256(examples.tokens.tobytes() + examples.labels.tobytes()).hexdigest(),
+        }
+    write_json(out / "card.json", card)
+
+
+def _sample(columns: dict[str, list], cap: int | None) -> dict[str, list]:
+    """At most `cap` examples, drawn evenly over the split: a data set may be sorted."""
+    size = len(columns["label"])
+    if cap is None or cap >= size:
+        return columns
+    rows = np.sort(np.random.default_rng(0).permutation(size)[:cap])
+    return {name: [values[row] for row in rows] for name, values in columns.items()}
