@@ -2,8 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CONFIG ?=
-SNAKEMAKE := $(BIN)/snakemake --cores all $(if $(CONFIG),--configfile $(CONFIG))
-RESULTS = $(shell $(BIN)/python -m lora_core.config $(CONFIG))
+SNAKEMAKE := $(BIN)/snakemake --cores all $(if $(CONFIG),--configfile "$(CONFIG)")
+RESULTS = $(shell $(BIN)/python -m lora_core.config $(if $(CONFIG),"$(CONFIG)"))
 
 .PHONY: help setup tables demo test check format schema lock clean
 
@@ -21,9 +21,9 @@ setup: .venv/installed  ## create .venv from requirements.lock
 	@touch $@
 
 tables: setup  ## run the study and print table 2 (CONFIG=config/paper.yaml for another study)
-	@$(if $(CONFIG),,echo "The embedded study: 30 short runs, about 12 minutes on two cores without a GPU; nothing is run twice.")
+	@$(if $(CONFIG),,echo "The embedded study: 30 short runs, about 13 minutes on two cores without a GPU; what is there already is not run again.")
 	$(SNAKEMAKE)
-	@echo; cat $(RESULTS)/tables/table2.md
+	@echo; cat "$(RESULTS)/tables/table2.md"
 	@echo; echo "All tables (.md, .csv, .tex) are in $(RESULTS)/tables, one row per run and figure in $(RESULTS)/runs.csv."
 
 demo: setup  ## one task, two methods, one seed: under two minutes

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import os
 import sys
 from collections.abc import Iterator
 from functools import cached_property
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
 from lora_core.methods.table import KINDS, Frozen, Hyperparameters, Kind, MethodSettings
 from lora_core.tasks import TASKS
@@ -18,8 +19,10 @@ PROTOCOLS = Path(__file__).parent / "protocols"
 # Names that become folders: no separator, no leading dot or dash, nothing a shell would read.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$", description="a full commit hash; a branch is not pinned")]
-# A folder of results: no braces (wildcards), quotes or control characters, no leading dash.
-Folder = Annotated[str, Field(pattern=r"""^[^-{}"'`$\x00-\x1f][^{}"'`$\x00-\x1f]*$""")]
+# A folder of results: no braces (wildcards), quotes or control characters, no leading dash or tilde.
+Folder = Annotated[
+    str, Field(pattern=r"""^[^-~{}"'`$\x00-\x1f][^{}"'`$\x00-\x1f]*$"""), AfterValidator(os.path.normpath)
+]
 HubId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")]
 
 
@@ -60,7 +63,9 @@ class LocalModel(Frozen):
 
     @property
     def name(self) -> str:
-        return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in Path(self.path).name)
+        return "".join(
+            c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in Path(self.path).resolve().name
+        )
 
 
 class RandomModel(Frozen):
@@ -247,17 +252,20 @@ def _cross_errors(config: dict[str, Any]) -> Iterator[str]:
     known = list(settings)
     for key in ("tasks", "methods", "seeds"):
         entries = config.get(key)
-        if isinstance(entries, list) and len(entries) != len({str(e) for e in entries}):
+        plain = (
+            [entry for entry in entries if isinstance(entry, str | int | float)] if isinstance(entries, list) else []
+        )
+        if len(plain) != len(set(plain)):
             yield f"{key}: an entry stands twice in {entries}"
         if key == "methods" and isinstance(entries, list):
             yield from (
                 f"methods: no entry {m!r} in method_settings{nearest(str(m), known)}" for m in entries if m not in known
             )
     for method in known:
-        tasks = settings[method].get("task_hyperparameters", {}) if isinstance(settings[method], dict) else {}
+        own = settings[method].get("task_hyperparameters") if isinstance(settings[method], dict) else None
         yield from (
             f"method_settings.{method}.task_hyperparameters: unknown task {t!r}{nearest(t, list(TASKS))}"
-            for t in tasks
+            for t in (own if isinstance(own, dict) else ())
             if t not in TASKS
         )
     measure = config.get("measure")

@@ -15,6 +15,7 @@ from lora_core.records import FULL, OWN, PowerRow, read_json, read_rows, whole_f
 
 MARGIN = 0.005  # min(LoRA, FFT) - 0.005 (Section 4.1)
 MEANINGFUL = 0.02  # a threshold this close to the constant guess tells nothing
+TIE = 1e-9  # scores are fractions of examples: what differs by less is the same
 CURVE_COLUMNS = ["method", "seed", "epoch", "score", "cumulative_train_seconds", "cumulative_train_energy_joules"]
 
 
@@ -40,13 +41,19 @@ class Run:
 
 def read_run(folder: Path) -> Run:
     record = read_json(folder / "run.json")
-    history = pd.read_csv(folder / "history.csv")
+    history = pd.read_csv(folder / "history.csv", float_precision="round_trip")
     run = Run(
         record["run"]["method"], record["run"]["seed"], record, history, read_rows(folder / "power.csv", PowerRow)
     )
     if len(run.windows) != len(history):
         raise ValueError(f"{folder}: {len(run.windows)} training windows in power.csv, {len(history)} in history.csv")
     return run
+
+
+def device_of(record: dict[str, Any]) -> str:
+    """What a record was measured on: time, memory and energy are never averaged over two of these."""
+    place = record["provenance"]
+    return place["device_model"] + (f", {place['threads']} threads" if place["device"] == "cpu" else "")
 
 
 def threshold(runs: list[Run]) -> float | None:
@@ -62,7 +69,7 @@ def threshold(runs: list[Run]) -> float | None:
 
 def cut(run: Run, at: float | None) -> dict[str, Any]:
     """Epochs, seconds and joules up to the first epoch whose score reaches `at`; all None where none does."""
-    reached = run.history.index[run.history["score"] >= (float("inf") if at is None else at)]
+    reached = run.history.index[run.history["score"] >= (float("inf") if at is None else at - TIE)]
     if reached.empty:
         return {"epochs": None, "train_seconds": None, "train_energy_joules": None, "train_net_energy_joules": None}
     epochs = int(reached[0]) + 1
@@ -98,11 +105,11 @@ def cost_rows(runs: list[Run]) -> list[dict[str, Any]]:
             {
                 "method": run.method,
                 "seed": run.seed,
-                "device_model": run.record["provenance"]["device_model"],
+                "device": device_of(run.record),
                 "planned_epochs": len(run.history),
                 "best_score": run.best,
                 "threshold": shared,
-                "threshold_meaningful": None if shared is None else shared >= guess + MEANINGFUL,
+                "threshold_meaningful": None if shared is None else shared >= guess + MEANINGFUL - TIE,
                 "reached": None if shared is None else at["epochs"] is not None,
                 "epochs_to_threshold": at["epochs"],
                 "seconds_to_threshold": at["train_seconds"],

@@ -10,7 +10,7 @@ from lora_core.records import whole_file
 from lora_core.tasks import TASKS
 
 NA = "n/a"
-CSV_COLUMNS = ("block", "row", "column", "value", "sd", "n", "low", "high")
+CSV_COLUMNS = ("block", "row", "column", "value", "sd", "n", "low", "high", "remark")
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Study:
         if not self.comparable:
             lines.append("Another model or other data than the paper's: not comparable with the published figures.")
         if self.simulated:
-            lines.append("The power meter's driver is simulated: no power or energy here was measured.")
+            lines.append("The power meter's driver is simulated: no power, energy or device memory here was measured.")
         return lines
 
 
@@ -77,10 +77,11 @@ def number_text(value: Any) -> str:
 def write(table: Table, study: Study, stem: Path) -> None:
     """Write `stem`.md, .csv and .tex."""
     published = TABLES.get(table.number)
-    rows = [("this study", *(getattr(cell, name) for name in CSV_COLUMNS[1:])) for cell in table.cells]
+    remark = " ".join(study.banner()[1:])
+    rows = [("this study", *(getattr(cell, name) for name in CSV_COLUMNS[1:-1]), remark) for cell in table.cells]
     if published:
         rows += [
-            (published.source, row, task_title(column), value, None, None, None, None)
+            (published.source, row, task_title(column), value, None, None, None, None, None)
             for row, values in published.rows.items()
             for column, value in zip(published.columns, values, strict=True)
         ]

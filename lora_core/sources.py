@@ -1,11 +1,12 @@
 """A study against the world: its files and hub names checked before a job starts, its results folder, its name in
 words."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from lora_core import data, glue, prepare
-from lora_core.config import ConfigError, Study
+from lora_core.config import ConfigError, Study, nearest
 from lora_core.hub import check_hub
 from lora_core.records import read_json, write_json
 from lora_core.tasks import TASKS
@@ -64,6 +65,17 @@ def _words(section: Any) -> str:
     return ", ".join(f"{k} {v}" for k, v in section.items() if v is not None) if isinstance(section, dict) else "none"
 
 
+def check_targets(words: Iterable[str], products: set[str], results_dir: str) -> None:
+    """Refuse a word of a command line that lies in a folder of results and is no product, with the nearest that is.
+
+    Raises ValueError.
+    """
+    folders = tuple({f"{results_dir}/{Path(p).relative_to(results_dir).parts[0]}/" for p in products})
+    for word in words:
+        if word.startswith(folders) and word.rstrip("/") not in products:
+            raise ValueError(f"no rule of this study makes {word!r}{nearest(word, sorted(products))}")
+
+
 def remember(study: Study) -> None:
     """Write study.json, which names the model and the data set that the results folder holds."""
     file = Path(study.results_dir) / "study.json"
@@ -87,7 +99,11 @@ def describe(study: Study, batching: bool) -> dict[str, Any]:
         "seeds": list(study.seeds),
         "batching": study.train.batching if batching else "",
         "simulated": study.measure.simulated,
-        "comparable": model.source == "hub" and model.id.endswith("roberta-base") and source.source == "hub",
+        "comparable": model.source == "hub"
+        and model.id in ("roberta-base", "FacebookAI/roberta-base")
+        and source.source == "hub"
+        and source.id in ("glue", "nyu-mll/glue")
+        and not caps,
     }
 
 

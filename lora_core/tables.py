@@ -1,12 +1,14 @@
 """The paper's tables from this study's records: what stands in each cell, and what must be said below."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from lora_core import timing
+from lora_core.energy import device_of
 from lora_core.records import FULL, LatencyRow, read_json, read_rows
 from lora_core.rendering import NA, Cell, Table, number_text, task_title
 from lora_core.stats import MIN_SEEDS, t_interval
@@ -26,17 +28,41 @@ def mean_cell(row: str, column: str, values: Sequence[float | None], show: Calla
     return Cell(row, column, mean, f"{show(mean)} ± {show(sd)}", sd, len(known))
 
 
-def median_cell(row: str, column: str, values: pd.Series, show: Callable[[float], str]) -> Cell:
-    """Median over runs, with the t-interval of the mean from three runs on."""
-    known = list(values.dropna().astype(float))
-    if not known:
-        return Cell(row, column, None, NA, n=0)
-    median = float(pd.Series(known).median())
-    interval = t_interval(known) if len(known) >= MIN_SEEDS else None
+def score_cell(row: str, column: str, values: Sequence[float | None]) -> Cell:
+    """`mean_cell` in percent, with the median in brackets where there are several."""
+    cell = mean_cell(row, column, values, _percent)
+    if cell.sd is None:
+        return cell
+    return replace(cell, text=f"{cell.text} ({_percent(float(pd.Series(list(values), dtype=float).median()))})")
+
+
+def same_cell(row: str, column: str, values: pd.Series, show: Callable[[float], str]) -> Cell:
+    """What is the same for every run, and was not measured."""
+    known = values.dropna().unique()
+    return Cell(row, column, float(known[0]), show(known[0])) if len(known) else Cell(row, column, None, NA)
+
+
+def median_cell(row: str, column: str, values: pd.Series, reached: pd.Series, show: Callable[[float], str]) -> Cell:
+    """Median over runs, a run that never got there above all others; n/a where a run that did has no figure.
+
+    Where it falls among those that never got there it is known from below alone. From three runs on, all of them
+    there, the t-interval of the mean beside it.
+    """
+    there = values[reached.astype(bool)]
+    if there.isna().any() or values.empty:
+        return Cell(row, column, None, NA, n=len(values))
+    ranked = sorted(there.astype(float))
+    lower, upper = (len(values) - 1) // 2, len(values) // 2  # the two in the middle
+    if upper >= len(ranked):
+        if lower >= len(ranked):
+            return Cell(row, column, None, "not reached", n=len(values))
+        return Cell(row, column, None, f"≥ {show(ranked[lower])}", n=len(values), low=ranked[lower])
+    median = (ranked[lower] + ranked[upper]) / 2
+    interval = t_interval(ranked) if MIN_SEEDS <= len(ranked) == len(values) else None
     if interval is None:
-        return Cell(row, column, median, show(median), n=len(known))
+        return Cell(row, column, median, show(median), n=len(values))
     text = f"{show(median)} [{show(interval.low)}, {show(interval.high)}]"
-    return Cell(row, column, median, text, n=len(known), low=interval.low, high=interval.high)
+    return Cell(row, column, median, text, n=len(values), low=interval.low, high=interval.high)
 
 
 def _percent(value: float) -> str:
@@ -77,13 +103,13 @@ def shared_note(frame: pd.DataFrame) -> list[str]:
 
 def _per_device(frame: pd.DataFrame) -> pd.DataFrame:
     """Name the device in the method where there are several: what was measured is never averaged over two."""
-    if frame["device_model"].nunique() > 1:
-        frame = frame.assign(method=frame["method"] + " on " + frame["device_model"])
+    if frame["device"].nunique() > 1:
+        frame = frame.assign(method=frame["method"] + " on " + frame["device"])
     return frame
 
 
 def _devices(frame: pd.DataFrame) -> str:
-    return f"Device: {', '.join(frame['device_model'].unique())}."
+    return f"Device: {'; '.join(frame['device'].unique())}."
 
 
 def parameters(counts_file: Path) -> Table:
@@ -121,10 +147,7 @@ def scores(score_files: Sequence[str | Path]) -> Table:
     runs, differences = by_task(score_files), read_differences(score_files)
     cells = []
     for label, quantity in (("best epoch", "best"), ("last epoch", "last"), ("cross-fitted", "cross_fitted")):
-        cells += [mean_cell(f"{m}, {label}", t, list(g[quantity]), _percent) for m, t, g in _groups(runs)]
-    several = runs["seed"].nunique() > 1
-    if several:
-        cells += [median_cell(f"{m}, best, median", t, g["best"], _percent) for m, t, g in _groups(runs)]
+        cells += [score_cell(f"{m}, {label}", t, list(g[quantity])) for m, t, g in _groups(runs)]
     against = differences[(differences["against"] == FULL) & (differences["quantity"] == "best")]
     for label, low, high in (
         ("95% over seeds", "low", "high"),
@@ -144,8 +167,8 @@ def scores(score_files: Sequence[str | Path]) -> Table:
         "Best epoch: chosen on the split that is reported, as in the paper. Cross-fitted: chosen on one half of it, "
         "scored on the other, both ways. Last: not chosen.",
     ]
-    if several:
-        notes.append("Mean ± standard deviation over seeds.")
+    if runs["seed"].nunique() > 1:
+        notes.append("Mean ± standard deviation over seeds (median).")
     if len(against):
         notes.append(
             "Differences in points, of the best epoch, paired by seed: a t-interval over seeds, and a bootstrap of the "
@@ -170,14 +193,14 @@ def _difference_cell(row: str, column: str, found: pd.Series, low: str, high: st
 def latency(csv_files: Iterable[str | Path], margin: float) -> Table:
     """Table 3: how long a pass over the validation set takes, against FFT, and one example alone."""
     files = [Path(file) for file in csv_files]
-    records = [read_json(file.with_suffix(".json"))["provenance"] for file in files]
+    records = [read_json(file.with_suffix(".json")) for file in files]
     about = pd.DataFrame(
         {
             "method": "latency",
             "task": [file.parent.name for file in files],
             "seed": [file.stem.removeprefix("seed") for file in files],
-            "device_model": [record["device_model"] for record in records],
-            "shared": [record["shared"] for record in records],
+            "device": [device_of(record) for record in records],
+            "shared": [record["provenance"]["shared"] for record in records],
         }
     )
     several = about["seed"].nunique() > 1
@@ -193,7 +216,7 @@ def latency(csv_files: Iterable[str | Path], margin: float) -> Table:
             rounds.append(found.rounds)
             name = found.method if found.variant == "plain" else f"{found.method}, {found.variant}"
             name += f", seed {place['seed']}" if several else ""
-            name += f" on {place['device_model']}" if about["device_model"].nunique() > 1 else ""
+            name += f" on {place['device']}" if about["device"].nunique() > 1 else ""
             single = singles.get((found.method, found.variant))
             per_variant.append(_timing_cells(name, task_title(place["task"]), found, single))
     cells = [cell for block in zip(*per_variant, strict=True) for cell in block if cell]
@@ -252,7 +275,7 @@ def read_memory(files: Iterable[str | Path]) -> pd.DataFrame:
                 "accounted_mb": _accounted(memory),
                 "predicted_saved_mb": predicted.get("saved_for_backward_mb"),
                 "predicted_mb": _accounted(predicted) if predicted else None,
-                "device_model": record["provenance"]["device_model"],
+                "device": device_of(record),
                 "shared": record["provenance"]["shared"],
             }
         )
@@ -277,6 +300,7 @@ MEMORY_ROWS = (
     ("{m}: saved for backward, predicted", "predicted_saved_mb"),
     ("{m}: sum, predicted", "predicted_mb"),
 )
+ON_PAPER = {"weights_mb", "gradients_mb", "optimizer_mb"}  # follow from the parameters: nothing to average
 
 
 def memory(run_files: Iterable[str | Path]) -> Table:
@@ -284,7 +308,9 @@ def memory(run_files: Iterable[str | Path]) -> Table:
     runs = _per_device(read_memory(run_files))
     shown = [(label, column) for label, column in MEMORY_ROWS if runs[column].notna().any() or column == "mean_mb"]
     cells = [
-        mean_cell(label.format(m=method), task, list(group[column]), _mb)
+        same_cell(label.format(m=method), task, group[column], _mb)
+        if column in ON_PAPER
+        else mean_cell(label.format(m=method), task, list(group[column]), _mb)
         for label, column in shown
         for method, task, group in _groups(runs)
     ]
@@ -300,29 +326,30 @@ def memory(run_files: Iterable[str | Path]) -> Table:
     notes += [
         "Weights, gradients and AdamW's state follow from the parameters (float32). Saved for backward: what autograd "
         "kept in the largest batch, each storage once, without parameters, whatever the device's allocator does.",
-        "Predicted: from shapes alone, on the meta device, whose attention keeps all its probabilities.",
+        "Predicted: from shapes alone, by the same count on the meta device.",
+        "Gradients are freed before the next forward pass, so they and what is saved for backward need not be there at "
+        "the same time: but for buffers of the moment, the sum bounds the peak from above.",
         _devices(runs),
     ]
     return Table(4, "Average memory during training", "method", cells, notes + shared_note(runs))
 
 
-def _count(group: pd.DataFrame) -> Cell:
+def _count(row: str, column: str, group: pd.DataFrame) -> Cell:
     known = group["reached"].dropna().astype(bool)
     if known.empty:
-        return Cell("", "", None, NA)
-    return Cell("", "", float(known.mean()), f"{known.sum()} of {len(known)}", n=len(known))
+        return Cell(row, column, None, NA)
+    return Cell(row, column, float(known.mean()), f"{known.sum()} of {len(known)}", n=len(known))
 
 
-COST_ROWS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
-    ("power (W)", "power", lambda v: f"{v:.1f}"),
-    ("train time (s)", "seconds_to_threshold", lambda v: f"{v:.1f}"),
-    ("epochs", "epochs_to_threshold", lambda v: f"{v:g}"),
-    ("energy (kJ)", "energy", lambda v: f"{v:.3g}"),
-    ("energy less idle (kJ)", "net_energy", lambda v: f"{v:.3g}"),
-    ("threshold", "threshold", _percent),
-    ("epochs to its own seed's threshold", "epochs_to_seed_threshold", lambda v: f"{v:g}"),
-    ("epochs planned", "planned_epochs", lambda v: f"{v:g}"),
-    ("seconds an epoch", "seconds_per_epoch", lambda v: f"{v:.2f}"),
+# Label, column, how it is shown, and the column whose emptiness says that a run never got there.
+COST_ROWS: tuple[tuple[str, str, Callable[[float], str], str | None], ...] = (
+    ("power (W)", "power", lambda v: f"{v:.1f}", "epochs_to_threshold"),
+    ("train time (s)", "seconds_to_threshold", lambda v: f"{v:.1f}", "epochs_to_threshold"),
+    ("epochs", "epochs_to_threshold", lambda v: f"{v:g}", "epochs_to_threshold"),
+    ("energy (kJ)", "energy", lambda v: f"{v:.3g}", "epochs_to_threshold"),
+    ("energy less idle (kJ)", "net_energy", lambda v: f"{v:.3g}", "epochs_to_threshold"),
+    ("epochs to its own seed's threshold", "epochs_to_seed_threshold", lambda v: f"{v:g}", "epochs_to_seed_threshold"),
+    ("seconds an epoch", "seconds_per_epoch", lambda v: f"{v:.2f}", None),
 )
 
 
@@ -345,13 +372,20 @@ def cost(number: int, csv_files: Iterable[str | Path], methods: list[str]) -> Ta
     cells: list[Cell] = []
     for method, task, group in _groups(frame):
         prefix = f"{method}: " if several else ""
-        cells += [median_cell(f"{prefix}{label}", task, group[column], show) for label, column, show in COST_ROWS]
-        reached = _count(group)
-        cells.append(Cell(f"{prefix}seeds that got there", task, reached.value, reached.text, n=reached.n))
+        no_threshold = group["threshold"].isna().all()
+        for label, column, show, there in COST_ROWS:
+            if there and no_threshold:
+                cells.append(Cell(f"{prefix}{label}", task, None, NA))
+                continue
+            reached = group[there].notna() if there else group["seed"].notna()
+            cells.append(median_cell(f"{prefix}{label}", task, group[column], reached, show))
+        cells.append(_count(f"{prefix}seeds that got there", task, group))
+        cells.append(same_cell(f"{prefix}threshold", task, group["threshold"], _percent))
+        cells.append(same_cell(f"{prefix}epochs planned", task, group["planned_epochs"], lambda v: f"{v:g}"))
     notes = [
         "Up to the first epoch whose score reaches the task's threshold, min(mean FFT, mean LoRA) - 0.5 points of the "
-        f"best scores; medians over the seeds that got there, from {MIN_SEEDS} seeds on with the 95% t-interval of the "
-        "mean. Training alone, without evaluation, loading and saving.",
+        f"best scores; medians over seeds, from {MIN_SEEDS} seeds on with the 95% t-interval of the mean where all got "
+        "there. Training alone, without evaluation, loading and saving.",
         "The schedule decays over the epochs planned: how many are planned moves the epochs to a threshold as well.",
     ]
     if frame.empty:
@@ -359,7 +393,10 @@ def cost(number: int, csv_files: Iterable[str | Path], methods: list[str]) -> Ta
     elif frame["threshold"].isna().all():
         notes.append("No threshold: it needs both `fft` and `lora` in the study.")
     elif not frame["reached"].astype(bool).all():
-        notes.append("A run that never gets there is censored: left out of the medians, and counted as not there.")
+        notes.append(
+            "A run that never gets there is censored: dearer than all that do, by how much is not known. A median that "
+            "falls on one is known from below (≥), or not at all (not reached)."
+        )
     vague = [task_title(str(t)) for t, g in frame.groupby("task", sort=False) if not g["threshold_meaningful"].all()]
     if vague and not frame["threshold"].isna().all():
         notes.append(f"Threshold not meaningful (within 2 points of the constant guess): {', '.join(vague)}.")
@@ -367,6 +404,9 @@ def cost(number: int, csv_files: Iterable[str | Path], methods: list[str]) -> Ta
         words = {"counter": "the device's energy counter", "trapezoid": "power samples alone (no energy counter here)"}
         boundary = "; ".join(sorted(set(frame["energy_boundary"].dropna())))
         notes.append(f"Energy from {' and '.join(words[s] for s in sorted(sources))}; it covers {boundary}.")
+    measured = frame["energy_source"].notna() & frame["epochs_to_threshold"].notna()
+    if (measured & frame["energy"].isna() & frame["meter_reason"].isna()).any():
+        notes.append("Energy of less than 2 s of training is n/a: no meter says that.")
     reasons = sorted(set(frame["meter_reason"].dropna()))
     if reasons:
         notes.append(f"No power and energy (n/a): {'; '.join(reasons)}.")

@@ -15,11 +15,6 @@ class Task:
     labels: tuple[str, ...]
     metrics: tuple[str, ...]
 
-    @property
-    def outputs(self) -> int:
-        """Width of the head: one per label, one for regression."""
-        return len(self.labels) or 1
-
 
 PAIR = ("sentence1", "sentence2")
 

@@ -10,6 +10,7 @@ from lora_core.records import LatencyRow, write_json, write_rows
 from lora_core.rendering import Study
 from lora_core.scores import DIFFERENCE_COLUMNS
 from lora_core.stats import Interval
+from lora_core.tasks import TASKS
 
 SEEDS = (1, 2, 3, 4)
 WIGGLE = (-0.001, 0.001, 0.0005, -0.0005)
@@ -18,16 +19,19 @@ WIGGLE = (-0.001, 0.001, 0.0005, -0.0005)
 class Made:
     """Records of a study with chosen effects; every seed differs a little."""
 
-    def __init__(self, folder, tasks=("cola", "rte", "stsb"), seeds=SEEDS):
+    def __init__(self, folder, tasks=tuple(TASKS), seeds=SEEDS):
         self.folder, self.tasks, self.seeds = folder, tasks, seeds
         self.trainable, self.full = 294_912, 124_647_170
         self.score, self.against_loralib = dict.fromkeys(tasks, 0.0), dict.fromkeys(tasks, 0.0)
         self.spread = 0.001
         self.latency = 1.0
         self.kind, self.memory = "device", dict.fromkeys(tasks, 0.62)
-        self.lengths = dict(zip(tasks, (10, 60, 30), strict=False))
+        self.lengths = dict(zip(tasks, (20, 50, 10, 60, 30), strict=False))
         self.epoch, self.energy, self.power = 0.6, dict.fromkeys(tasks, 1.8), 1.05
-        self.shared = False
+        self.full_energy = dict.fromkeys(tasks, 1000.0)
+        self.shared = self.simulated = False
+        self.meaningful, self.censored, self.second_device = True, (), None
+        self.second_latency = None
 
     def verdicts(self):
         return {v.claim: v for v in claims.judge(self.records())}
@@ -45,10 +49,11 @@ class Made:
         return claims.Records(
             counts=self.folder / "counts.json",
             scores=[self._scores(task) for task in self.tasks],
-            latency=[self._latency(task) for task in self.tasks],
+            latency=[file for task in self.tasks for file in self._latency(task)],
             runs=[self._run(m, t, s) for m in ("fft", "lora") for t in self.tasks for s in self.seeds],
             costs=[self._costs(task) for task in self.tasks],
             latency_margin=0.03,
+            simulated=self.simulated,
         )
 
     def _scores(self, task):
@@ -64,12 +69,19 @@ class Made:
         return file
 
     def _latency(self, task):
-        file = self.folder / "latency" / task / "seed1.csv"
-        fft = [0.5 + w for w in (0.001, -0.001, 0.002, 0.0, 0.001)]
-        wiggle = (0.0005, -0.0005, 0.0002, 0.0, -0.0002)
-        merged = [s * (self.latency + w) for s, w in zip(fft, wiggle, strict=True)]
-        write_rows(file, rows({FFT: fft, MERGED: merged}), LatencyRow)
-        return file
+        found = []
+        for seed, ratio in ((1, self.latency), (2, self.second_latency)):
+            if ratio is not None:
+                file = self.folder / "latency" / task / f"seed{seed}.csv"
+                fft = [0.5 + w for w in (0.001, -0.001, 0.002, 0.0, 0.001)]
+                wiggle = (0.0005, -0.0005, 0.0002, 0.0, -0.0002)
+                merged = [s * (ratio + w) for s, w in zip(fft, wiggle, strict=True)]
+                write_rows(file, rows({FFT: fft, MERGED: merged}), LatencyRow)
+                found.append(file)
+        return found
+
+    def _device(self, method):
+        return self.second_device if method == "lora" and self.second_device else "a GPU"
 
     def _run(self, method, task, seed):
         file = self.folder / f"{method}-{task}-{seed}.json"
@@ -84,7 +96,7 @@ class Made:
             {
                 "run": {"method": method, "task": task, "seed": seed, "data": card},
                 "measurement": {"memory": memory | {"kind": self.kind, "mean_mb": used, "predicted": None}},
-                "provenance": {"device_model": "a GPU", "shared": None},
+                "provenance": {"device": "gpu-0", "device_model": self._device(method), "threads": 2, "shared": None},
             },
         )
         return file
@@ -95,11 +107,15 @@ class Made:
         found = []
         for method, seed in ((m, s) for m in ("fft", "lora") for s in self.seeds):
             lora, wiggle = method == "lora", 1 + WIGGLE[seed - 1]
-            joules = 1000.0 * (self.energy[task] * wiggle if lora else 1.0) if self.energy else None
+            joules = self.full_energy[task] * (self.energy[task] * wiggle if lora else 1.0) if self.energy else None
+            censored = (method, task, seed) in self.censored
+            joules = None if censored else joules
             seconds = None if joules is None else joules / (300.0 * (self.power if lora else 1.0))
             found.append(
                 {
                     "method": method, "seed": seed, "planned_epochs": 5, "shared": self.shared and lora,
+                    "device": self._device(method), "threshold_meaningful": self.meaningful or task != "rte",
+                    "reached": not censored,
                     "train_seconds": 50.0 * (self.epoch * wiggle if lora else 1.0),
                     "energy_to_threshold_joules": joules, "net_energy_to_threshold_joules": None,
                     "seconds_to_threshold": seconds,
@@ -135,8 +151,12 @@ def test_within_two_points_of_fft_holds_on_every_task_or_not_at_all(made, differ
 
 
 @pytest.mark.parametrize(
-    ("difference", "verdict"), [(0.008, REPRODUCED), (-0.008, REPRODUCED), (0.014, REFUTED), (-0.014, REFUTED)]
-)
+    ("difference", "verdict"),
+    [
+        (0.008, REPRODUCED), (-0.008, REPRODUCED), (0.014, REFUTED), (-0.014, REFUTED), (0.011, UNDECIDED),
+        (-0.011, UNDECIDED),
+    ],
+)  # fmt: skip
 def test_within_a_point_of_loralib_has_two_sides(made, difference, verdict):
     made.against_loralib["cola"] = difference
     assert made.verdict("points of loralib") == verdict
@@ -144,7 +164,7 @@ def test_within_a_point_of_loralib_has_two_sides(made, difference, verdict):
 
 @pytest.mark.parametrize(("difference", "verdict"), [(0.01, REPRODUCED), (-0.01, REFUTED), (0.0, UNDECIDED)])
 def test_beating_fft_is_about_cola_and_rte(made, difference, verdict):
-    made.score = {"cola": 0.02, "rte": difference, "stsb": -0.5}
+    made.score |= {"cola": 0.02, "rte": difference, "stsb": -0.5}
     assert made.verdict("beats full fine-tuning") == verdict
 
 
@@ -171,19 +191,36 @@ def test_a_process_memory_on_a_cpu_judges_nothing(made):
     assert made.verdict("longer sequences") == UNMEASURED
 
 
-@pytest.mark.parametrize(("shares", "verdict"), [((0.5, 0.7, 0.6), REPRODUCED), ((0.7, 0.5, 0.6), REFUTED)])
-def test_longer_sequences_save_less_when_the_saving_falls_with_length(made, shares, verdict):
+@pytest.mark.parametrize(
+    ("shares", "verdict"),
+    [
+        ((0.52, 0.60, 0.50, 0.65, 0.55), REPRODUCED),
+        ((0.65, 0.55, 0.70, 0.50, 0.60), REFUTED),
+        ((0.60, 0.50, 0.55, 0.65, 0.52), UNDECIDED),
+    ],
+)
+def test_longer_sequences_save_less_when_few_orders_of_the_tasks_fall_so_far(made, shares, verdict):
     made.memory = dict(zip(made.tasks, shares, strict=True))
     assert made.verdict("longer sequences") == verdict
 
 
-@pytest.mark.parametrize(("share", "verdict"), [(0.6, REPRODUCED), (0.80, REFUTED), (0.73, UNDECIDED)])
-def test_epochs_are_faster_by_the_least_of_the_papers_tasks(made, share, verdict):
+def test_three_tasks_in_a_lucky_order_decide_nothing(tmp_path):
+    made = Made(tmp_path, tasks=("cola", "rte", "stsb"))
+    made.lengths = {"cola": 10, "rte": 60, "stsb": 30}
+    made.memory = {"cola": 0.5, "rte": 0.7, "stsb": 0.6}
+    assert made.verdict("longer sequences") == UNDECIDED
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.6, REPRODUCED), (0.80, REFUTED), (0.70, UNDECIDED)])
+def test_epochs_are_faster_by_forty_percent_less_a_quarter(made, share, verdict):
     made.epoch = share
     assert made.verdict("LoRA epoch is about 40% faster") == verdict
 
 
-@pytest.mark.parametrize(("ratio", "average", "on_rte"), [(1.5, REPRODUCED, REFUTED), (0.6, REFUTED, REPRODUCED)])
+@pytest.mark.parametrize(
+    ("ratio", "average", "on_rte"),
+    [(1.5, REPRODUCED, REFUTED), (0.6, REFUTED, REPRODUCED), (1.0, UNDECIDED, UNDECIDED)],
+)
 def test_energy_is_judged_on_average_and_on_rte(made, ratio, average, on_rte):
     made.energy = dict.fromkeys(made.tasks, ratio)
     assert made.verdict("more energy at equal accuracy") == average
@@ -191,13 +228,63 @@ def test_energy_is_judged_on_average_and_on_rte(made, ratio, average, on_rte):
 
 
 def test_the_mean_of_tasks_stands_beside_the_figure_of_the_sums(made):
-    made.energy = {"cola": 4.0, "rte": 0.5, "stsb": 1.5}
+    made.energy = dict(zip(made.tasks, (1.0, 1.0, 4.0, 0.5, 1.5), strict=True))
+    made.full_energy = dict(zip(made.tasks, (9000.0, 1000.0, 1000.0, 1000.0, 1000.0), strict=True))
     found = made.verdicts()["LoRA needs more energy at equal accuracy, on average"]
-    assert found.ours.startswith("+100.0% (")
-    assert "of the sums +100.0%" in found.ours
+    assert found.ours.startswith("+60.0% (")  # (0 + 0 + 300 - 50 + 50) / 5
+    assert "of the sums +23.1%" in found.ours  # 16 / 13
 
 
-@pytest.mark.parametrize(("ratio", "verdict"), [(1.05, REPRODUCED), (0.95, REFUTED)])
+def test_a_run_that_never_got_there_leaves_energy_open_and_is_counted(made):
+    made.censored = {("lora", "cola", 1)}
+    found = made.verdicts()["LoRA needs more energy at equal accuracy, on average"]
+    assert found.verdict == UNDECIDED
+    assert "1 of 40 runs never got there" in found.ours
+    assert made.verdict("less energy than full fine-tuning on RTE") == REFUTED  # all got there on RTE
+
+
+def test_a_threshold_that_means_nothing_decides_no_energy(made):
+    made.meaningful = False  # on RTE
+    assert made.verdict("less energy than full fine-tuning on RTE") == UNMEASURED
+    found = made.verdicts()["LoRA needs more energy at equal accuracy, on average"]
+    assert found.verdict == UNDECIDED
+    assert "without RTE" in found.ours
+
+
+def test_two_devices_decide_nothing_that_was_measured(made):
+    made.second_device = "another GPU"
+    for words in ("38% less GPU memory", "about 40% faster", "more energy", "more power"):
+        assert made.verdict(words) == UNDECIDED
+    assert made.verdict("within 2% of full") == REPRODUCED
+
+
+def test_a_simulated_device_decides_nothing(made):
+    made.simulated = True
+    for words in ("38% less GPU memory", "longer sequences", "more energy", "less energy", "more power"):
+        assert made.verdict(words) == UNMEASURED
+
+
+def test_every_timed_seed_counts(made):
+    made.second_latency = 1.05
+    assert made.verdict("no inference latency") == REFUTED
+    made.latency, made.second_latency = 1.05, 1.0
+    assert made.verdict("no inference latency") == REFUTED
+
+
+def test_some_of_the_tasks_are_not_every_task(tmp_path):
+    made = Made(tmp_path, tasks=("cola", "stsb"))
+    made.score["cola"] = 0.02
+    found = made.verdicts()
+    for words in ("within 2%", "points of loralib", "beats full", "no inference latency", "40% faster", "more energy"):
+        (verdict,) = [v for claim, v in found.items() if words in claim]
+        assert verdict.verdict == UNDECIDED, words
+        assert "without" in verdict.ours
+    made.score["cola"] = -0.1
+    assert made.verdict("within 2%") == REFUTED  # one task is enough against it
+    assert made.verdict("beats full") == REFUTED
+
+
+@pytest.mark.parametrize(("ratio", "verdict"), [(1.05, REPRODUCED), (0.95, REFUTED), (1.0, UNDECIDED)])
 def test_power_is_above_or_below(made, ratio, verdict):
     made.power = ratio
     assert made.verdict("more power") == verdict
@@ -245,12 +332,11 @@ def test_a_verdict_from_another_model_or_data_says_so(made, comparable, said):
 def test_above_needs_the_whole_interval(interval, expected):
     made = interval and Interval(sum(interval) / 2, *interval, 0.1)
     assert claims.above(made, 1.0) == expected
-    flipped = made and Interval(-made.estimate, -made.high, -made.low, 0.1)
-    assert claims.below(flipped, -1.0) == expected
 
 
 def test_one_task_against_a_claim_refutes_it():
-    assert claims.every([REPRODUCED, UNDECIDED, REFUTED]) == REFUTED
-    assert claims.every([REPRODUCED, UNDECIDED]) == UNDECIDED
-    assert claims.every([REPRODUCED]) == REPRODUCED
-    assert claims.every([]) == UNMEASURED
+    assert claims.every({"a": REPRODUCED, "b": UNDECIDED, "c": REFUTED}, "abc") == REFUTED
+    assert claims.every({"a": REPRODUCED, "b": UNDECIDED}, "ab") == UNDECIDED
+    assert claims.every({"a": REPRODUCED}, "a") == REPRODUCED
+    assert claims.every({"a": REPRODUCED}, "ab") == UNDECIDED
+    assert claims.every({}, "a") == UNMEASURED

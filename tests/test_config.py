@@ -72,11 +72,31 @@ def test_a_learning_rate_that_yaml_reads_as_text_is_accepted(value):
         ({"method_settings__a/b": {"kind": "full"}}, "method_settings"),
         ({"method_settings__lora": 3}, "method_settings.lora"),
         ({"methods": "fft"}, "methods: "),
+        ({"seeds": [1, 1.0]}, "seeds: an entry stands twice"),
+        ({"results_dir": "~/results"}, "results_dir: "),
+        ({"method_settings__lora__task_hyperparameters": None}, "task_hyperparameters: "),
+        ({"method_settings__lora__hyperparameters": {"epochs": None}}, "epochs: .*leave the key out"),
     ],
 )
 def test_bad_values_are_refused_by_their_key(changes, message):
     with pytest.raises(ConfigError, match=message):
         load(changed(**changes))
+
+
+@pytest.mark.parametrize("given", ["results/", "./results", "results//"])
+def test_a_results_folder_has_one_name(given):
+    assert load(changed(results_dir=given)).results_dir == "results"
+
+
+def test_a_model_folder_has_a_name_whatever_it_is_called(tmp_path, monkeypatch):
+    (tmp_path / "my model").mkdir()
+    monkeypatch.chdir(tmp_path / "my model")
+    assert load(changed(), {"model": {"source": "local", "path": "."}}).model.name == "my-model"
+
+
+def test_dropout_may_be_left_to_the_model():
+    study = load(changed(method_settings__lora__hyperparameters={"dropout": None}))
+    assert study.hyperparameters("lora", "cola")["dropout"] is None
 
 
 def test_a_hub_revision_must_be_a_full_commit():
@@ -118,6 +138,7 @@ def test_table7_holds_the_printed_values_and_names_the_source_of_every_other():
                 assert study.hyperparameters(columns[method], task)[key] == value
                 assert "Table 7" in study.hyperparameter_source(columns[method], task, key)
     assert study.max_length("cola") == 512
+    assert "for LoRA alone" in study.max_length_source
     assert "Liu" in study.hyperparameter_source("fft", "cola", "warmup_ratio")
     assert "Hu" in study.hyperparameter_source("lora", "cola", "warmup_ratio")
 

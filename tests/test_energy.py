@@ -6,7 +6,7 @@ import math
 import pandas as pd
 import pytest
 
-from lora_core.energy import Run, cost_rows, curve_rows, cut, read_run, threshold
+from lora_core.energy import Run, cost_rows, curve_rows, cut, device_of, read_run, threshold
 from lora_core.records import HistoryRow, PowerRow, write_json, write_rows
 
 
@@ -37,7 +37,7 @@ def run(method, seed, scores, seconds=10.0, joules=100.0, guess=0.5):
             "train_seconds": seconds * len(scores),
             "energy": {"meter": "none", "reason": "none there", "source": None, "boundary": None},
         },
-        "provenance": {"device_model": "a CPU", "shared": None},
+        "provenance": {"device": "cpu", "device_model": "a CPU", "threads": 2, "shared": None},
     }
     return Run(method, seed, record, history, samples(len(scores), seconds, joules))
 
@@ -62,7 +62,22 @@ def test_a_run_costs_what_it_spent_up_to_the_first_epoch_that_reaches():
 
 def test_a_tie_with_the_threshold_is_there_and_the_first_of_two_equal_epochs_counts():
     assert cut(run("fft", 1, [0.5, 0.8, 0.8]), 0.8)["epochs"] == 2
-    assert cut(run("fft", 1, [0.8, 0.8]), math.nextafter(0.8, 1))["epochs"] is None
+    assert cut(run("fft", 1, [0.8, 0.8]), 0.8 + 0.1 / 1500)["epochs"] is None  # less than any example makes
+
+
+def test_a_tie_is_not_decided_by_rounding():
+    """Half a point is one of 200 examples: 0.865 against 0.87 - 0.005 = 0.8650000000000001 in floats."""
+    best = 0.87
+    assert best - 0.005 > 0.865
+    runs = [run("fft", 1, [0.865, best]), run("lora", 1, [0.9])]
+    assert cost_rows(runs)[0]["epochs_to_threshold"] == 1
+
+
+def test_a_device_is_its_model_and_on_a_cpu_its_threads():
+    cpu = run("fft", 1, [0.9]).record
+    assert device_of(cpu) == "a CPU, 2 threads"
+    gpu = {"provenance": {"device": "gpu-1234", "device_model": "a GPU", "threads": 2}}
+    assert device_of(gpu) == "a GPU"
 
 
 def test_a_run_that_never_gets_there_is_censored():

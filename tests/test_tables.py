@@ -15,7 +15,7 @@ from lora_core.scores import DIFFERENCE_COLUMNS
 STUDY = Study("a model", "mini-GLUE (generated)", "embedded study", [1, 2], "bucketed", False, False)
 
 
-def record(folder, method, seed, memory=500.0, task="cola", device="a CPU", shared=None, **more):
+def record(folder, method, seed, memory=500.0, task="cola", device="a CPU", threads=2, shared=None, **more):
     file = folder / f"{method}-{task}-{seed}.json"
     parts = ("weights_mb", "gradients_mb", "optimizer_mb", "saved_for_backward_mb")
     used = dict(zip(parts, (90.0, 20.0, 40.0, 50.0), strict=True))
@@ -30,7 +30,7 @@ def record(folder, method, seed, memory=500.0, task="cola", device="a CPU", shar
                     "predicted": used | {"saved_for_backward_mb": 60.0}, **more,
                 },
             },
-            "provenance": {"device_model": device, "threads": 2, "shared": shared},
+            "provenance": {"device": "cpu", "device_model": device, "threads": threads, "shared": shared},
         },
     )  # fmt: skip
     return file
@@ -55,10 +55,9 @@ def test_scores_are_mean_and_sample_deviation_over_seeds_in_percent(tmp_path):
     files = scored(tmp_path, ("lora", 1, 0.80, 0.70, 0.75, False), ("lora", 2, 0.90, 0.70, 0.85, True))
     table = tables.scores(files)
     shown = texts(table)
-    assert shown["lora, best epoch", "CoLA"] == "85.0 ± 7.1"
-    assert shown["lora, last epoch", "CoLA"] == "70.0 ± 0.0"
-    assert shown["lora, cross-fitted", "CoLA"] == "80.0 ± 7.1"
-    assert shown["lora, best, median", "CoLA"] == "85.0"
+    assert shown["lora, best epoch", "CoLA"] == "85.0 ± 7.1 (85.0)"
+    assert shown["lora, last epoch", "CoLA"] == "70.0 ± 0.0 (70.0)"
+    assert shown["lora, cross-fitted", "CoLA"] == "80.0 ± 7.1 (80.0)"
     assert shown["constant guess", "CoLA"] == "50.0"
     notes = " ".join(table.notes)
     assert "Fewer than 3 seeds" in notes
@@ -90,7 +89,10 @@ def test_differences_to_fft_have_an_interval_over_seeds_and_one_over_examples(tm
 def timed(folder, times, task="cola", shared=None):
     file = folder / task / "seed1.csv"
     write_rows(file, rows(times) + rows({FFT: [0.01] * 4, MERGED: [0.011] * 4}, "single", 1), LatencyRow)
-    write_json(file.with_suffix(".json"), {"provenance": {"device_model": "a CPU", "shared": shared}})
+    write_json(
+        file.with_suffix(".json"),
+        {"provenance": {"device": "cpu", "device_model": "a CPU", "threads": 2, "shared": shared}},
+    )
     return file
 
 
@@ -123,8 +125,10 @@ def test_memory_stands_raw_and_less_the_baseline_and_absent_stays_absent(tmp_pat
 def test_memory_of_two_devices_is_never_averaged(tmp_path):
     files = [record(tmp_path, "fft", 1), record(tmp_path, "fft", 2, 900.0, device="a GPU")]
     shown = texts(tables.memory(files))
-    assert shown["fft on a CPU", "CoLA"] == "500"
-    assert shown["fft on a GPU", "CoLA"] == "900"
+    assert shown["fft on a CPU, 2 threads", "CoLA"] == "500"
+    assert shown["fft on a GPU, 2 threads", "CoLA"] == "900"
+    files[1] = record(tmp_path, "fft", 2, 900.0, threads=1)
+    assert texts(tables.memory(files))["fft on a CPU, 1 threads", "CoLA"] == "900"
 
 
 def test_a_run_that_shared_its_device_is_named(tmp_path):
@@ -137,36 +141,61 @@ def test_a_run_that_shared_its_device_is_named(tmp_path):
 
 
 COSTS = (
-    "method,seed,device_model,planned_epochs,best_score,threshold,threshold_meaningful,reached,epochs_to_threshold,"
+    "method,seed,device,planned_epochs,best_score,threshold,threshold_meaningful,reached,epochs_to_threshold,"
     "epochs_to_seed_threshold,seconds_to_threshold,energy_to_threshold_joules,net_energy_to_threshold_joules,"
     "train_seconds,meter_reason,energy_source,energy_boundary,shared\n"
 )
 
 
-def test_costs_are_medians_of_the_seeds_that_got_there(tmp_path):
+def test_costs_are_medians_over_seeds(tmp_path):
     file = tmp_path / "cola.csv"
     lines = "".join(
         f"lora,{seed},a GPU,5,0.9,0.85,True,{reached},{epochs},1,{seconds},{joules},{net},50,,counter,the GPU alone,\n"
         for seed, reached, epochs, seconds, joules, net in [
-            (1, True, 2, 20.0, 4000.0, 3000.0), (2, True, 3, 30.0, 9000.0, 5000.0), (3, False, "", "", "", ""),
+            (1, True, 2, 20.0, 4000.0, 3000.0), (2, True, 3, 30.0, 9000.0, 5000.0), (3, True, 3, 40.0, 9600.0, 5200.0),
         ]
     )  # fmt: skip
     file.write_text(COSTS + lines + "fft,1,a GPU,5,0.9,0.85,True,True,1,1,9.0,,,50,no meter,,,True\n")
     table = tables.cost(6, [file], ["lora"])
     shown = texts(table)
-    assert shown["train time (s)", "CoLA"] == "25.0"
-    assert shown["epochs", "CoLA"] == "2.5"
-    assert shown["energy (kJ)", "CoLA"] == "6.5"
-    assert shown["energy less idle (kJ)", "CoLA"] == "4"
-    assert shown["power (W)", "CoLA"] == "250.0"
+    assert shown["train time (s)", "CoLA"].startswith("30.0 [")
+    assert shown["epochs", "CoLA"].startswith("3 [")
+    assert shown["energy (kJ)", "CoLA"].startswith("9 [")
+    assert shown["energy less idle (kJ)", "CoLA"].startswith("5 [")
+    assert shown["power (W)", "CoLA"].startswith("240.0 [")
     assert shown["seconds an epoch", "CoLA"] == "10.00 [10.00, 10.00]"
-    assert shown["seeds that got there", "CoLA"] == "2 of 3"
+    assert shown["seeds that got there", "CoLA"] == "3 of 3"
+    assert shown["threshold", "CoLA"] == "85.0"
+    assert shown["epochs planned", "CoLA"] == "5"
     assert any("energy counter; it covers the GPU alone" in note for note in table.notes)
     assert not [note for note in table.notes if note.startswith("Shared")]
     full = tables.cost(5, [file], ["fft"])
     assert texts(full)["energy (kJ)", "CoLA"] == texts(full)["power (W)", "CoLA"] == "n/a"
     assert any("no meter" in note for note in full.notes)
     assert any(note.startswith("Shared") for note in full.notes)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        ([20.0, 30.0, None], "30.0"),  # the slowest is not there: the middle one is known
+        ([20.0, None, None], "not reached"),
+        ([20.0, 30.0, None, None], "≥ 30.0"),
+        ([20.0, None], "≥ 20.0"),
+        ([None], "not reached"),
+        ([20.0, 30.0], "25.0"),
+    ],
+)
+def test_a_run_that_never_got_there_is_dearer_than_all_that_did(tmp_path, seconds, text):
+    file = tmp_path / "cola.csv"
+    cut = [("", "") if s is None else (2, s) for s in seconds]
+    lines = [f"fft,{i},a GPU,5,0.9,0.85,True,{e != ''},{e},1,{s},,,50,,,,\n" for i, (e, s) in enumerate(cut)]
+    file.write_text(COSTS + "".join(lines))
+    table = tables.cost(5, [file], ["fft"])
+    cell = next(c for c in table.cells if c.row == "train time (s)")
+    assert cell.text == text
+    assert cell.high is None  # no interval where one is missing
+    assert texts(table)["seeds that got there", "CoLA"] == f"{sum(s is not None for s in seconds)} of {len(seconds)}"
 
 
 def test_three_seeds_give_costs_an_interval(tmp_path):
@@ -206,6 +235,7 @@ def test_the_files_hold_the_study_and_the_published_figures_apart(tmp_path):
         "n": "",
         "low": "",
         "high": "",
+        "remark": STUDY.banner()[1],
     }
     assert all("Table 1" in row["block"] for row in rows[1:])
 

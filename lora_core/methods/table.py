@@ -5,9 +5,9 @@ new row reruns no old result.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 
 
 class Frozen(BaseModel):
@@ -39,6 +39,13 @@ class Hyperparameters(Frozen):
     max_grad_norm: PositiveFloat | None = None
     dropout: Fraction | None = None
     head_bias: Literal["zero", "label_mean"] | None = None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _given(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None and info.field_name != "dropout":
+            raise ValueError("a value is needed; leave the key out to keep the protocol's")
+        return value
 
 
 class Settings(Frozen):

@@ -111,7 +111,7 @@ def finished(tmp_path_factory) -> Project:
 @pytest.fixture
 def study(finished):
     """The finished study; what a test changed in code and configuration is put back."""
-    kept = {p: p.read_bytes() for p in finished.folder.rglob("*.py")}
+    kept = {p: p.read_bytes() for p in [*finished.folder.rglob("*.py"), *finished.folder.rglob("protocols/*.yaml")]}
     finished.configure()
     yield finished
     for path, content in kept.items():
@@ -148,9 +148,10 @@ def test_results_name_no_path_user_or_host_of_the_machine(study):
 
 
 def test_touching_code_reruns_nothing(study):
-    for file in ("lora_core/train.py", "workflow/scripts/train.py", "lora_core/tables.py"):
+    for file in ("lora_core/train.py", "workflow/scripts/train.py", "lora_core/tables.py", "config.yaml"):
         (study.folder / file).touch()
-    assert study.plan() == set()
+    status, output = study.run("-n")
+    assert (status, "Nothing to be done" in output) == (0, True)
 
 
 def test_a_setting_of_lora_reruns_lora_and_what_compares_it(study):
@@ -179,9 +180,11 @@ def test_latency_passes_rerun_no_training(study):
     assert study.plan() == {"time_inference task=cola, seed=1", "render_table number=3", "judge_claims"}
 
 
-def test_a_protocol_reruns_table_seven_without_a_run_when_only_its_words_change(study):
-    study.edit("lora_core/tables.py", "Hyperparameters in use", "Hyperparameters")
-    assert study.plan("results/tables/table7.md") == {"render_table number=7"}
+def test_a_protocols_words_rerun_tables_alone_and_its_values_the_runs(study):
+    study.edit("lora_core/protocols/embedded.yaml", "chosen for MiniLM", "picked for MiniLM")
+    assert study.plan() == {"render_table number=7"}
+    study.edit("lora_core/protocols/embedded.yaml", "warmup_ratio: {value: 0.1", "warmup_ratio: {value: 0.2")
+    assert len({job for job in study.plan() if job.startswith("train")}) == 4
 
 
 def test_a_new_seed_trains_that_seed_alone(study):
@@ -197,6 +200,17 @@ def test_a_deleted_seed_comes_back_exactly(study):
     assert status == 0, output
     assert study.weights("lora", 2) == before
     assert output.count("rule train:") == 1
+
+
+@pytest.mark.parametrize("file", ["scores/cola_differences.csv", "latency/cola/seed1.json"])
+def test_what_is_read_beside_a_record_comes_back_when_it_is_deleted(study, file):
+    path = study.folder / "results" / file
+    content = path.read_bytes()
+    path.unlink()
+    try:
+        assert {"compare_scores", "time_inference"} & rules(study.plan())
+    finally:
+        path.write_bytes(content)
 
 
 def test_a_failed_run_leaves_the_others_and_runs_alone_the_next_time(tmp_path):

@@ -8,7 +8,7 @@ from snakemake.io import strip_wildcard_constraints
 from snakemake_interface_common.exceptions import WorkflowError
 
 from lora_core import sources
-from lora_core.config import load as load_study, nearest
+from lora_core.config import load as load_study
 from lora_core.provenance import code_digest
 from lora_core.seeds import derive
 from lora_core.tasks import TASKS
@@ -47,6 +47,9 @@ TIMED = expand(
 )
 COSTS = expand(ENERGY, task=study.tasks)
 SCORED = expand(SCORES, task=study.tasks)
+# What is read by its place beside a record.
+DIFFERENCES = expand(f"{RESULTS}/scores/{{task}}_differences.csv", task=study.tasks)
+TIMED_JSON = [str(Path(file).with_suffix(".json")) for file in TIMED]
 TABLES = expand(
     f"{TABLE}.{{suffix}}", number=TABLE_NUMBERS, suffix=["md", "csv", "tex"]
 )
@@ -152,6 +155,11 @@ def table_records(wildcards):
     }[wildcards.number]
 
 
+def table_neighbours(wildcards):
+    """What a table reads by its place beside its records."""
+    return {"2": DIFFERENCES, "3": TIMED_JSON}.get(wildcards.number, [])
+
+
 def table_settings(wildcards):
     """What a table is told: the study in words, and its own slice of the configuration."""
     settings = {"study": sources.describe(study, batching=int(wildcards.number) >= 3)}
@@ -168,7 +176,7 @@ def table_settings(wildcards):
 
 
 def check_targets(words):
-    """Refuse a target in a folder of results that no rule makes, with the nearest that one does.
+    """Refuse a target that no rule makes, by what the rules say they make.
 
     Snakemake says only that there is no rule, and knows the targets too late for the Snakefile to ask it.
     """
@@ -185,14 +193,10 @@ def check_targets(words):
         for product in expand(strip_wildcard_constraints(pattern), **names)
         if pattern.match(product)
     }
-    folders = tuple(
-        {f"{RESULTS}/{Path(p).relative_to(RESULTS).parts[0]}/" for p in products}
-    )
-    for word in words:
-        if word.startswith(folders) and word.rstrip("/") not in products:
-            raise WorkflowError(
-                f"no rule of this study makes {word!r}{nearest(word, sorted(products))}"
-            )
+    try:
+        sources.check_targets(words, products, RESULTS)
+    except ValueError as error:
+        raise WorkflowError(str(error)) from None
 
 
 onstart:

@@ -15,7 +15,8 @@ rule collect_runs:
 
 rule render_table:
     input:
-        table_records,
+        records=table_records,
+        beside=table_neighbours,
     output:
         md=f"{TABLE}.md",
         csv=f"{TABLE}.csv",
@@ -61,6 +62,7 @@ rule judge_claims:
         counts=rules.count_parameters.output,
         scores=SCORED,
         latency=TIMED,
+        beside=DIFFERENCES + TIMED_JSON,
         runs=RUNS,
         costs=COSTS,
     output:

@@ -8,7 +8,7 @@ number = int(snakemake.wildcards.number)
 with job_log(snakemake.log[0], f"render_table {number}"):
     from lora_core import rendering, tables
 
-    records, settings = list(snakemake.input), snakemake.params.settings
+    records, settings = list(snakemake.input.records), snakemake.params.settings
     draw = {
         1: lambda: tables.parameters(Path(records[0])),
         2: lambda: tables.scores(records),
