@@ -12,7 +12,7 @@ from lora_core.tasks import TASKS
 
 WINDOW = 25  # steps over which a loss curve is averaged for the eye
 # Okabe and Ito's colours, apart for colour-blind readers; the dashes keep them apart in grey.
-STYLES = (
+STYLES: tuple[dict[str, Any], ...] = (
     {"color": "#0072B2", "linestyle": "-"},
     {"color": "#D55E00", "linestyle": (0, (4, 2))},
     {"color": "#009E73", "linestyle": (0, (1, 1))},
@@ -54,13 +54,11 @@ def loss_curves(folders: Sequence[Path], svg: Path) -> None:
         curves = group.pivot(index="step", columns="method", values="loss")[group["method"].unique()]
         first = curves.columns[0]
         for method, style in zip(curves.columns, STYLES * len(curves.columns), strict=False):
-            smooth = curves[method].rolling(WINDOW, min_periods=1).mean()
-            above.plot(curves.index, smooth, label=method, linewidth=1.5, **style)
+            smooth = curves[method].dropna().rolling(WINDOW, min_periods=1).mean()
+            above.plot(smooth.index, smooth, label=method, linewidth=1.5, **style)
             if method != first:
-                apart = (curves[method] - curves[first]).abs() / curves[first].abs()
-                below.plot(curves.index, apart.where(apart > 0), ".", markersize=2, color=style["color"], label=method)
+                _differences(below, curves[method], curves[first], style["color"])
         above.set_title(TASKS[str(task)].title)
-        below.set_yscale("log")
         below.set_xlabel("step")
     axes[0, 0].set_ylabel(f"training loss\n(mean of {WINDOW} steps)")
     axes[1, 0].set_ylabel(f"relative difference\nfrom {losses['method'].iloc[0]}, each step")
@@ -69,6 +67,20 @@ def loss_curves(folders: Sequence[Path], svg: Path) -> None:
     _save(figure, svg)
     with whole_file(svg.with_suffix(".csv")) as beside:
         losses.to_csv(beside, index=False)
+
+
+def _differences(axes: Any, curve: pd.Series, first: pd.Series, color: str) -> None:
+    """Dots of the relative difference at the steps where there is one, and in words how many those are."""
+    apart = ((curve - first).abs() / first.abs()).dropna()
+    differ = apart[apart > 0]
+    if differ.empty:
+        axes.set_yticks([])
+        words, height = f"{curve.name} is the same at each\nof {len(apart):,} steps, bit for bit", 0.5
+    else:
+        axes.plot(differ.index, differ, ".", markersize=2, color=color)
+        axes.set_yscale("log")
+        words, height = f"{curve.name} differs in {len(differ):,} of {len(apart):,} steps", 0.03
+    axes.text(0.97, height, words, transform=axes.transAxes, ha="right", va="bottom", fontsize=8)
 
 
 def _axes(columns: int) -> tuple[Any, Any]:

@@ -7,8 +7,6 @@ import random
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from lora_core.tasks import TASKS
-
 TRAIN_EXAMPLES = 400
 VALIDATION_EXAMPLES = 200
 SPLITS = {"train": TRAIN_EXAMPLES, "validation": VALIDATION_EXAMPLES}
@@ -24,17 +22,17 @@ def generate(task: str, split: str, seed: int = 0) -> dict[str, list]:
     No example is in both splits or twice in one, whatever its capitals and the order of its two sentences.
     Raises ValueError for a task or split that does not exist.
     """
-    if task not in TASKS:
-        raise ValueError(f"mini-GLUE has no task {task!r}; it has {', '.join(TASKS)}.")
+    if task not in MAKERS:
+        raise ValueError(f"mini-GLUE has no task {task!r}; it has {', '.join(MAKERS)}.")
     if split not in SPLITS:
         raise ValueError(f"mini-GLUE has no split {split!r}; it has {', '.join(SPLITS)}.")
     rng = Rng(f"{seed}-{task}")  # a string seeds equally in every process; hash() would not
     seen: set[tuple[str, ...]] = set()
     train = _draw(task, rng, seen, unseen_words=False, count=TRAIN_EXAMPLES)
     examples = train if split == "train" else _draw(task, rng, seen, unseen_words=True, count=VALIDATION_EXAMPLES)
-    columns: dict[str, list] = {
-        name: [texts[position] for texts, _ in examples] for position, name in enumerate(TASKS[task].columns)
-    }
+    texts = list(zip(*(texts for texts, _ in examples), strict=True))
+    names = ("sentence",) if len(texts) == 1 else ("sentence1", "sentence2")
+    columns: dict[str, list] = {name: list(column) for name, column in zip(names, texts, strict=True)}
     return columns | {"label": [label for _, label in examples], "idx": list(range(len(examples)))}
 
 

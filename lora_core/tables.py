@@ -222,7 +222,7 @@ def latency(csv_files: Iterable[str | Path], margin: float) -> Table:
     cells = [cell for block in zip(*per_variant, strict=True) for cell in block if cell]
     notes = [
         f"Median seconds of a pass over the validation set in batches of {', '.join(map(str, sorted(batch_sizes)))} "
-        f"sorted by length and padded to the longest; {min(rounds)} to {max(rounds)} rounds after warm-up, the "
+        f"sorted by length and padded to the longest; {_span(rounds)} rounds after warm-up, the "
         "variants in one process, in an order shuffled per round. One example: alone and unpadded, median (95th "
         "percentile).",
     ]
@@ -234,6 +234,11 @@ def latency(csv_files: Iterable[str | Path], margin: float) -> Table:
         )
     notes.append(_devices(about))
     return Table(3, "Inference latency", "method", cells, notes + shared_note(about))
+
+
+def _span(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def _timing_cells(name: str, column: str, found: timing.Timing, single: timing.Timing | None) -> list[Cell | None]:

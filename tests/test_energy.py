@@ -68,7 +68,7 @@ def test_a_tie_with_the_threshold_is_there_and_the_first_of_two_equal_epochs_cou
 def test_a_tie_is_not_decided_by_rounding():
     """Half a point is one of 200 examples, so that an epoch often ties with a threshold, but for the last bit."""
     tied = 0.69
-    assert (0.6 + 0.79) / 2 - 0.005 > tied
+    assert tied < (0.6 + 0.79) / 2 - 0.005
     runs = [run("lora", 1, [tied, 0.99]), run("fft", 1, [0.6]), run("fft", 2, [0.79])]
     assert cost_rows(runs)[0]["epochs_to_threshold"] == 1
 

@@ -1,5 +1,6 @@
 """Figures: drawn from records, the same twice, the numbers beside them."""
 
+import re
 from xml.etree import ElementTree
 
 import pandas as pd
@@ -26,6 +27,19 @@ def test_loss_curves_show_every_method_and_keep_every_step_beside_them(runs, tmp
         assert (
             drawn.to_numpy("float32").tolist() == load_file(folder / "predictions.safetensors")["step_losses"].tolist()
         )
+
+
+def words(svg):
+    return " ".join("".join(ElementTree.parse(svg).getroot().itertext()).split())
+
+
+def test_a_difference_is_drawn_and_none_is_said(runs, bert, cola, tmp_path):
+    same = trained(LORALIB, bert, cola, tmp_path / "twin", method="twin")
+    loss_curves([runs[1], same], tmp_path / "same.svg")
+    assert "twin is the same at each of 16 steps, bit for bit" in words(tmp_path / "same.svg")
+    other = trained(LORALIB, bert, cola, tmp_path / "other", method="other", hyperparameters={"learning_rate": 2e-3})
+    loss_curves([runs[1], other], tmp_path / "other.svg")
+    assert re.search(r"other differs in 1\d of 16 steps", words(tmp_path / "other.svg"))
 
 
 def test_a_figure_is_the_same_twice(runs, tmp_path):

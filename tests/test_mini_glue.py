@@ -89,7 +89,7 @@ def test_majority_guess_is_right_at_most_six_times_in_ten(task: str, seed: int) 
 
 def test_processes_with_other_hashes_make_the_same_examples() -> None:
     program = (
-        "import json; from lora_core.mini_glue import *;"
+        "import json; from lora_core.mini_glue import *; from lora_core.tasks import TASKS;"
         "print(json.dumps([generate(task, split) for task in TASKS for split in SPLITS]))"
     )
     here = json.dumps([generate(task, split) for task in TASKS for split in SPLITS])
