@@ -74,7 +74,7 @@ def _points(value: float) -> str:
 
 
 def _mb(value: float) -> str:
-    return f"{value:.0f}"
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
 
 
 def by_task(files: Iterable[str | Path]) -> pd.DataFrame:
