@@ -324,7 +324,7 @@ def test_zeus_agrees_over_the_same_driver(fake_driver):
         "    theirs = monitor.end_window('w', sync_execution=False).total_energy\n"
         "print(json.dumps([theirs, trace.counter_joules(rows), trace.trapezoid_joules(rows)]))\n"
     )
-    script = {"FAKE_NVML_CURVE": "sine", "LD_LIBRARY_PATH": str(fake_driver), "PYTHONPATH": str(ROOT)}
+    script = {"FAKE_NVML_CURVE": "sine", "LD_LIBRARY_PATH": str(fake_driver), "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", program], env=os.environ | script, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     theirs, counted, summed = json.loads(done.stdout.splitlines()[-1])

@@ -53,7 +53,7 @@ def test_tables_five_and_six_are_filled_and_say_that_the_driver_is_simulated(sim
         text = (simulated.folder / f"results/tables/table{number}.md").read_text()
         ours = text.split("## Published")[0]
         assert "n/a" not in ours
-        assert "driver is simulated: no power or energy here was measured" in ours
+        assert "driver is simulated: no power, energy or device memory here was measured" in ours
         assert "energy counter; it covers the GPU alone" in ours
         assert "Shared" not in ours
     assert "simulated" in (simulated.folder / "results/claims.md").read_text()
@@ -116,9 +116,9 @@ def test_a_simulated_device_judges_no_claim_about_energy_or_memory(simulated):
 def test_a_shared_device_is_named_in_every_table_of_what_was_measured(fake_driver, simulated):
     script = {"LD_LIBRARY_PATH": str(fake_driver), "FAKE_NVML_OTHER": "4711"}
     tables = [f"results/tables/table{number}.md" for number in (2, 4, 5)]
-    again = simulated.folder / "results/runs/fft/mrpc/seed1/run.json"
-    again.unlink()
-    status, output = simulated.run(*tables, env=os.environ | script)
+    again = RUN.format("fft", "run.json")
+    (simulated.folder / again).unlink()
+    status, output = simulated.run(again, *tables, env=os.environ | script)
     assert status == 0, output
     for table in tables:
         text = (simulated.folder / table).read_text()

@@ -1,5 +1,6 @@
 """The real snakemake on a tiny study: the chain, what reruns, what fails, what is refused."""
 
+import csv
 import json
 import os
 import re
@@ -244,8 +245,11 @@ def test_a_study_of_one_method_makes_all_that_it_can(tmp_path, method, task):
     results = project.folder / "results"
     assert "No threshold: it needs both" in (results / f"tables/table{5 if method == 'fft' else 6}.md").read_text()
     assert "No method of this kind" in (results / f"tables/table{6 if method == 'fft' else 5}.md").read_text()
-    verdicts = (results / "claims.csv").read_text()
-    assert "undecided" not in verdicts
+    with (results / "claims.csv").open() as stream:
+        verdicts = {row["claim"]: row["verdict"] for row in csv.DictReader(stream)}
+    counted = verdicts.pop("99.7% fewer trainable parameters")
+    assert counted.startswith("not reproduced" if method == "lora" else "not measured")  # of a tiny model
+    assert set(verdicts.values()) == {"not measured"}
 
 
 def test_an_interrupted_study_goes_on_with_the_same_command(tmp_path):
