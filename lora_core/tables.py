@@ -29,9 +29,9 @@ def mean_cell(row: str, column: str, values: Sequence[float | None], show: Calla
 
 
 def score_cell(row: str, column: str, values: Sequence[float | None]) -> Cell:
-    """`mean_cell` in percent, with the median in brackets where there are several."""
+    """`mean_cell` in percent, from three runs on with the median in brackets: of two it is the mean."""
     cell = mean_cell(row, column, values, _percent)
-    if cell.sd is None:
+    if cell.sd is None or len(values) < MIN_SEEDS:
         return cell
     return replace(cell, text=f"{cell.text} ({_percent(float(pd.Series(list(values), dtype=float).median()))})")
 
@@ -168,7 +168,7 @@ def scores(score_files: Sequence[str | Path]) -> Table:
         "scored on the other, both ways. Last: not chosen.",
     ]
     if runs["seed"].nunique() > 1:
-        notes.append("Mean ± standard deviation over seeds (median).")
+        notes.append(f"Mean ± standard deviation over seeds; from {MIN_SEEDS} seeds on the median in brackets.")
     if len(against):
         notes.append(
             "Differences in points, of the best epoch, paired by seed: a t-interval over seeds, and a bootstrap of the "

@@ -55,13 +55,18 @@ def test_scores_are_mean_and_sample_deviation_over_seeds_in_percent(tmp_path):
     files = scored(tmp_path, ("lora", 1, 0.80, 0.70, 0.75, False), ("lora", 2, 0.90, 0.70, 0.85, True))
     table = tables.scores(files)
     shown = texts(table)
-    assert shown["lora, best epoch", "CoLA"] == "85.0 ± 7.1 (85.0)"
-    assert shown["lora, last epoch", "CoLA"] == "70.0 ± 0.0 (70.0)"
-    assert shown["lora, cross-fitted", "CoLA"] == "80.0 ± 7.1 (80.0)"
+    assert shown["lora, best epoch", "CoLA"] == "85.0 ± 7.1"
+    assert shown["lora, last epoch", "CoLA"] == "70.0 ± 0.0"
+    assert shown["lora, cross-fitted", "CoLA"] == "80.0 ± 7.1"
     assert shown["constant guess", "CoLA"] == "50.0"
     notes = " ".join(table.notes)
     assert "Fewer than 3 seeds" in notes
     assert "counted in: lora CoLA seed 2" in notes
+
+
+def test_three_seeds_show_their_median(tmp_path):
+    files = scored(tmp_path, *[("lora", i, s, 0.7, 0.7, False) for i, s in enumerate((0.70, 0.80, 0.96))])
+    assert texts(tables.scores(files))["lora, best epoch", "CoLA"] == "82.0 ± 13.1 (80.0)"
 
 
 def test_one_seed_shows_no_deviation(tmp_path):
