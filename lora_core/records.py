@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, get_args
 
 # The methods, by name, that the others are held against: equal accuracy and the claims are about these two.
 FULL, OWN = "fft", "lora"
@@ -154,22 +154,18 @@ def write_rows(path: Path, rows: Sequence[Any], kind: type) -> None:
 
 
 def read_rows(path: Path, kind: type) -> list[Any]:
-    """Rows of a dataclass from CSV, as `write_rows` wrote them; an empty field is None, and a dict field gathers the
-    columns that no other field has. Raises ValueError naming a file that lacks a column or holds no number where one
-    belongs."""
+    """Rows of a dataclass of plain fields from CSV, as `write_rows` wrote them; an empty field is None.
+
+    Raises ValueError naming a file that lacks a column or holds no number where one belongs.
+    """
     types = {field.name: field.type for field in dataclasses.fields(kind)}
-    gather = next((name for name, of in types.items() if get_origin(of) is dict), None)
-    rows = []
     with path.open(newline="", encoding="utf-8") as stream:
         try:
-            for line in csv.DictReader(stream):
-                values = {name: _value(line[name], of) for name, of in types.items() if name != gather}
-                if gather:
-                    values[gather] = {name: float(text) for name, text in line.items() if name not in types}
-                rows.append(kind(**values))
+            return [
+                kind(**{name: _value(line[name], of) for name, of in types.items()}) for line in csv.DictReader(stream)
+            ]
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is damaged ({error}); delete it and run again") from error
-    return rows
 
 
 def _value(text: str, of: Any) -> Any:

@@ -180,6 +180,9 @@ def check_targets(words):
 
     Snakemake says only that there is no rule, and knows the targets too late for the Snakefile to ask it.
     """
+    asked = [word for word in words if word.startswith(f"{RESULTS}/")]
+    if not asked:
+        return
     names = {
         "method": study.methods,
         "task": study.tasks,
@@ -194,7 +197,7 @@ def check_targets(words):
         if pattern.match(product)
     }
     try:
-        sources.check_targets(words, products, RESULTS)
+        sources.check_targets(asked, products, RESULTS)
     except ValueError as error:
         raise WorkflowError(str(error)) from None
 
