@@ -2,10 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CONFIG ?=
+GLUE ?=
 SNAKEMAKE := $(BIN)/snakemake --cores all $(if $(CONFIG),--configfile "$(CONFIG)")
 RESULTS = $(shell $(BIN)/python -m lora_core.config $(if $(CONFIG),"$(CONFIG)"))
 
-.PHONY: help setup tables demo test check format schema lock clean
+.PHONY: help setup tables demo test bench check format schema lock clean
 
 help:  ## what each target does
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -31,6 +32,9 @@ demo: setup  ## one task, two methods, one seed: under two minutes
 
 test: setup  ## run the tests
 	$(BIN)/python -m pytest
+
+bench: setup  ## measure against HF Trainer + PEFT, loralib and PEFT (GLUE=folder for real data; an hour and a half)
+	$(BIN)/python -m bench $(if $(GLUE),--glue "$(GLUE)")
 
 check: setup  ## ruff, mypy, snakefmt and snakemake --lint
 	$(BIN)/ruff check .

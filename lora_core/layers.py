@@ -1,6 +1,7 @@
 """LoRALinear: Algorithm 1 of the paper."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -51,8 +52,36 @@ class LoRALinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., in) -> (..., out)."""
-        out = F.linear(x, self.weight, self.bias)
         if self.merged:
-            return out
-        down = F.linear(x, self.lora_A)  # (..., rank)
-        return out + F.linear(down, self.lora_B) * self.scale
+            return F.linear(x, self.weight, self.bias)
+        tensors: Any = (x, self.weight, self.bias, self.lora_A, self.lora_B)
+        kind = x.device.type
+        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):  # which stops at a Function
+            dtype = torch.get_autocast_dtype(kind)
+            tensors = (None if tensor is None else tensor.to(dtype) for tensor in tensors)
+        return _LowRankLinear.apply(*tensors, self.scale)
+
+
+class _LowRankLinear(torch.autograd.Function):
+    """x Wᵀ + β + (x Aᵀ Bᵀ) · scale, W and β frozen, in as few passes over its (rows, out) result as there are products.
+
+    Kept for the backward pass: x, and x Aᵀ, which has a rank's columns.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float) -> Tensor:
+        rows = x.reshape(-1, x.shape[-1])  # (rows, in)
+        down = rows @ a.T  # (rows, rank)
+        out = F.linear(rows, weight, bias).addmm_(down, b.T, alpha=scale)  # (rows, out)
+        ctx.save_for_backward(rows, weight, a, b, down)
+        ctx.scale, ctx.shape = scale, x.shape
+        return out.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        rows, weight, a, b, down = ctx.saved_tensors
+        grad = grad.reshape(-1, grad.shape[-1])  # (rows, out)
+        up = (grad @ b).mul_(ctx.scale)  # (rows, rank)
+        grad_x = (grad @ weight).addmm_(up, a).view(ctx.shape) if ctx.needs_input_grad[0] else None
+        return grad_x, None, None, up.T @ rows, (grad.T @ down).mul_(ctx.scale), None

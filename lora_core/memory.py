@@ -65,13 +65,13 @@ def predict(model: nn.Module, rows: int, tokens: int, precision: str) -> dict[st
     None for a model that does not run on shapes alone.
     """
     ids = torch.zeros((rows, tokens), dtype=torch.int64, device="meta")
+    fixed = fixed_mb(model)
+    if precision == "bf16":  # there is no autocast on the meta device
+        model = model.to(torch.bfloat16)
     model.train()
     try:
-        with (
-            torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"),
-            saved_for_backward(model) as saved,
-        ):
+        with saved_for_backward(model) as saved:
             model(input_ids=ids).logits.float().sum()
     except (NotImplementedError, RuntimeError):
         return None
-    return {**fixed_mb(model), "saved_for_backward_mb": saved.mb}
+    return {**fixed, "saved_for_backward_mb": saved.mb}

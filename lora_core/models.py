@@ -68,6 +68,17 @@ def on_meta(folder: Path, outputs: int) -> Any:
         return AutoModelForSequenceClassification.from_config(config)
 
 
+def cast_frozen(model: "nn.Module", dtype: "torch.dtype") -> None:
+    """Cast once what autocast would cast at every use: the frozen matrices of linear layers. No number changes."""
+    from torch import nn
+
+    for module in model.modules():
+        weight = getattr(module, "weight", None)
+        if weight is None or weight.ndim != 2 or weight.requires_grad or isinstance(module, nn.Embedding):
+            continue
+        weight.data = weight.data.to(dtype)
+
+
 def copy_tokenizer(folder: Path, out: Path) -> None:
     """Put a prepared model's tokenizer beside weights, so that a pipeline finds it."""
     for name in TOKENIZER_FILES:

@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import subprocess
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
@@ -84,7 +85,7 @@ def closure(files: list[Path]) -> set[Path]:
 @cache
 def _imports(file: Path) -> tuple[Path, ...]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in _statements(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -93,6 +94,14 @@ def _imports(file: Path) -> tuple[Path, ...]:
     # Importing a module runs the __init__ of each package above it.
     own |= {name.rpartition(".")[0] for name in own if "." in name}
     return tuple(path for name in own if (path := _file(name)).exists())
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """All statements below a node; an import is one, so that expressions, most of a tree, need no look."""
+    for field in ("body", "orelse", "handlers", "finalbody", "cases"):
+        for statement in getattr(node, field, ()):
+            yield statement
+            yield from _statements(statement)
 
 
 def _file(module: str) -> Path:

@@ -22,15 +22,15 @@ class Interval:
 
 def t_interval(values: Sequence[float], level: float = 0.95) -> Interval | None:
     """Student's interval of the mean of independent values; None below two, which have no spread."""
-    from scipy.stats import t
+    from scipy.special import stdtrit  # scipy.stats takes a second to import
 
     n = len(values)
     if n < 2:
         return None
     mean, error = float(np.mean(values)), float(np.std(values, ddof=1)) / math.sqrt(n)
-    quantile = float(t.ppf((1 + level) / 2, n - 1))
+    quantile = float(stdtrit(n - 1, (1 + level) / 2))
     reach = quantile * error
-    return Interval(mean, mean - reach, mean + reach, (quantile + float(t.ppf(POWER, n - 1))) * error)
+    return Interval(mean, mean - reach, mean + reach, (quantile + float(stdtrit(n - 1, POWER))) * error)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lora_core import data, device, memory, meters, methods, models, provenance, trace
+from lora_core import data, device, dropout, memory, meters, methods, models, provenance, trace
 from lora_core.joblog import Progress
 from lora_core.metrics import METRICS
 from lora_core.records import HistoryRow, PowerRow, read_json, whole_file, whole_folder, write_json, write_rows
@@ -55,12 +55,14 @@ def train(spec: Spec, model_dir: Path, data_dir: Path, out: Path, threads: int) 
     meter = meters.open_meter(spec.meter, where.type, lambda: device.uuid(where), spec.simulated)
     # On shapes alone, for the prediction; it also imports what the baseline of memory must not bill to the model.
     shapes = shapes_of(spec, model_dir, len(card["labels"]) or 1)
+    quicken(shapes, spec, where)
     with device.alone(where):
         meter.begin()
         started = provenance.collect(where, threads)
         with meters.Sampler(meter, device.label(where), spec.sample_seconds) as sampler:
             sampler.idle(spec.idle_seconds)
             model = build(spec, model_dir, card["labels"], splits["train"].labels).to(where)
+            quicken(model, spec, where)
             meter.settle()
             run = _Run(spec, card, splits, model, where, sampler)
             run.epochs()
@@ -98,6 +100,14 @@ def build(spec: Spec, model_dir: Path, labels: list[str], targets: np.ndarray) -
         nn.init.constant_(bias, float(targets.mean()))
     torch.manual_seed(derive(spec.seed, "dropout"))
     return model
+
+
+def quicken(model: nn.Module, spec: Spec, where: torch.device) -> None:
+    """What makes training quicker on this device and computes the same."""
+    if where.type == "cpu":
+        dropout.install(model)
+    if spec.precision == "bf16":
+        models.cast_frozen(model, torch.bfloat16)
 
 
 def optimizer(model: nn.Module, hyper: dict[str, Any], steps: int) -> tuple[torch.optim.Optimizer, Any]:
@@ -149,7 +159,6 @@ class _Run:
     ) -> None:
         self.spec, self.splits, self.model, self.where, self.sampler = spec, splits, model, where, sampler
         self.metrics: list[str] = card["metrics"]
-        self.outputs = len(card["labels"]) or 1
         self.pad: int = model.config.pad_token_id  # type: ignore[union-attr, assignment]
         self.history: list[HistoryRow] = []
         self.predictions: list[np.ndarray] = []
@@ -197,7 +206,9 @@ class _Run:
             device.synchronize(self.where)
         allocated, reserved = device.peak_mb(self.where)
         with self.sampler.window("eval") as evaluated:
-            logits = self._evaluate(self.splits["validation"])
+            logits = evaluate(
+                self.model, self.splits["validation"], self.where, self.spec.precision, self.spec.evaluation_batch_size
+            )
         self.predictions.append(logits)
         labels = self.splits["validation"].labels
         scores = {name: METRICS[name](labels, logits) for name in self.metrics}
@@ -223,7 +234,7 @@ class _Run:
 
     def _step(self, batch: data.Batch) -> torch.Tensor:
         """One step; the loss, still on the device."""
-        logits = self._forward(batch)
+        logits = logits_of(self.model, batch, self.where, self.spec.precision)
         loss = loss_function(logits, torch.from_numpy(batch.labels).to(self.where))
         loss.backward()
         nn.utils.clip_grad_norm_(self.trained, self.spec.hyperparameters["max_grad_norm"])
@@ -231,20 +242,6 @@ class _Run:
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
         return loss.detach()
-
-    def _forward(self, batch: data.Batch) -> torch.Tensor:
-        with torch.autocast(self.where.type, torch.bfloat16, enabled=self.spec.precision == "bf16"):
-            return logits_of(self.model, batch, self.where)
-
-    def _evaluate(self, examples: data.Examples) -> np.ndarray:
-        """Logits (examples, outputs) in the split's order."""
-        self.model.eval()
-        logits = np.empty((len(examples), self.outputs), np.float32)
-        order = data.evaluation_order(examples.lengths, self.spec.evaluation_batch_size)
-        with torch.inference_mode():
-            for batch in data.batches(examples, order, self.pad):
-                logits[batch.rows] = self._forward(batch).float().cpu().numpy()
-        return logits
 
     def _take_losses(self, waiting: list[torch.Tensor]) -> None:
         """Move losses to the host. Raises ValueError naming the first step whose loss is not finite."""
@@ -275,11 +272,23 @@ class _Run:
             self.progress.say(f"{text}, {score}")
 
 
-def logits_of(model: nn.Module, batch: data.Batch, where: torch.device) -> torch.Tensor:
-    """Logits (rows, outputs) of a padded batch."""
+def logits_of(model: nn.Module, batch: data.Batch, where: torch.device, precision: str = "fp32") -> torch.Tensor:
+    """Logits (rows, outputs) of a padded batch, under autocast for "bf16"."""
     inputs = {"input_ids": batch.ids, "attention_mask": batch.mask, "token_type_ids": batch.types}
     tensors = {name: torch.from_numpy(array).to(where) for name, array in inputs.items() if array is not None}
-    return model(**tensors).logits
+    with torch.autocast(where.type, torch.bfloat16, enabled=precision == "bf16"):
+        return model(**tensors).logits
+
+
+def evaluate(model: Any, examples: data.Examples, where: torch.device, precision: str, batch_size: int) -> np.ndarray:
+    """Logits (examples, outputs) in the split's order; computed in batches of similar length."""
+    model.eval()
+    logits = np.empty((len(examples), model.config.num_labels), np.float32)
+    order = data.evaluation_order(examples.lengths, batch_size)
+    with torch.inference_mode():
+        for batch in data.batches(examples, order, model.config.pad_token_id):
+            logits[batch.rows] = logits_of(model, batch, where, precision).float().cpu().numpy()
+    return logits
 
 
 def shapes_of(spec: Spec, model_dir: Path, outputs: int) -> nn.Module:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from lora_core.layers import LoRALinear
+from lora_core.memory import saved_for_backward
 
 RANK, ALPHA = 4, 6.0
 EXACT = {torch.float64: 1e-10, torch.float32: 1e-6}
@@ -114,3 +115,84 @@ def test_evaluation_mode_does_not_merge():
     layer.eval()
     assert torch.equal(layer.weight, before)
     assert not layer.merged
+
+
+class Plain(LoRALinear):
+    """The layer by torch's own operations, one after the other."""
+
+    def forward(self, x):
+        down = nn.functional.linear(x, self.lora_A)
+        out = nn.functional.linear(x, self.weight, self.bias)
+        return out + nn.functional.linear(down, self.lora_B) * self.scale
+
+
+def both(dtype, bias=True):
+    """The layer and the plain one over the same tensors."""
+    torch.manual_seed(0)
+    layers = [kind(nn.Linear(24, 16, bias=bias, dtype=dtype), RANK, ALPHA) for kind in (LoRALinear, Plain)]
+    with torch.no_grad():
+        layers[0].lora_B.normal_()
+    layers[1].load_state_dict(layers[0].state_dict())
+    return layers
+
+
+def gradients(layer, shape, autocast=False):
+    """Output, and gradients of the input, A and B."""
+    x = torch.randn(*shape, 24, generator=torch.Generator().manual_seed(2)).to(layer.weight.dtype).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        out = layer(x)
+    out.float().square().sum().backward()
+    return [out, x.grad, layer.lora_A.grad, layer.lora_B.grad]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(5,), (3, 5), (2, 3, 5)])
+def test_gradients_equal_the_plain_layers(shape, bias):
+    for ours, theirs in zip(*(gradients(layer, shape) for layer in both(torch.float32, bias)), strict=True):
+        assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
+        assert theirs.abs().max() > 0
+
+
+def test_gradients_equal_the_plain_layers_under_autocast():
+    for ours, theirs in zip(*(gradients(layer, (3, 5), autocast=True) for layer in both(torch.float32)), strict=True):
+        assert ours.dtype == theirs.dtype
+        # bf16 has a relative step of 2^-8, and the plain layer rounds twice more.
+        assert (ours - theirs).abs().max() <= 2**-6 * theirs.abs().max()
+
+
+@pytest.mark.parametrize("trains_input", [True, False])
+def test_gradcheck(trains_input):
+    layer, _ = both(torch.float64)
+
+    def call(x, a, b):
+        return layer.__class__.forward(with_tensors(layer, a, b), x)
+
+    x = torch.randn(2, 3, 24, dtype=torch.float64, requires_grad=trains_input)
+    assert torch.autograd.gradcheck(call, (x, layer.lora_A, layer.lora_B))
+
+
+def with_tensors(layer, a, b):
+    """The layer with these tensors for its parameters."""
+    del layer.lora_A, layer.lora_B
+    layer.lora_A, layer.lora_B = a, b
+    return layer
+
+
+def test_it_keeps_no_more_for_backward_than_loralib_and_peft():
+    base, layer = own(torch.float32)
+    kept = []
+    for module in (layer, by_loralib(base, layer)[0], by_peft(base, layer)[0]):
+        with saved_for_backward(module) as saved:
+            module(torch.randn(3, 5, 24, requires_grad=True))
+        kept.append(saved.bytes)
+    rows = 3 * 5
+    assert kept[0] == rows * (24 + RANK) * 4  # x and x Aᵀ
+    assert kept[0] <= min(kept[1:])
+
+
+def test_a_frozen_input_gets_no_gradient():
+    layer, _ = both(torch.float32)
+    x = torch.randn(3, 24)
+    layer(x).sum().backward()
+    assert x.grad is None
+    assert layer.lora_A.grad is not None

@@ -2,16 +2,18 @@
 
 import csv
 import json
+import subprocess
+import sys
 from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from conftest import FULL, LORA, LORALIB, spec, tokenized, trained
+from conftest import FULL, LORA, LORALIB, ROOT, spec, tokenized, trained
 from safetensors.numpy import load_file
 
-from lora_core import data
+from lora_core import data, models
 from lora_core.metrics import METRICS
 from lora_core.records import MEASURED, read_json
 from lora_core.train import logits_of, optimizer
@@ -183,3 +185,24 @@ def test_bf16_trains_with_float32_weights(bert, cola, lora_run, tmp_path):
     ours, theirs = (load_file(o / "predictions.safetensors")["step_losses"] for o in (out, lora_run))
     assert not np.array_equal(ours, theirs)
     np.testing.assert_allclose(ours, theirs, rtol=0.05)
+
+
+@pytest.mark.parametrize("settings", [LORA, LORALIB], ids=["lora", "loralib"])
+def test_casting_frozen_matrices_once_changes_no_loss(settings, bert, cola, tmp_path, monkeypatch):
+    cast = trained(settings, bert, cola, tmp_path / "a", precision="bf16")
+    monkeypatch.setattr(models, "cast_frozen", lambda model, dtype: None)
+    at_every_use = trained(settings, bert, cola, tmp_path / "b", precision="bf16")
+    assert (cast / "predictions.safetensors").read_bytes() == (at_every_use / "predictions.safetensors").read_bytes()
+    weights = [read_json(out / "run.json")["measurement"]["memory"]["weights_mb"] for out in (cast, at_every_use)]
+    assert weights[0] < weights[1]
+
+
+def test_a_train_job_loads_no_library_that_it_does_not_use(bert, cola, tmp_path):
+    run = spec(LORA, hyperparameters={"epochs": 1})  # scikit-learn scores it, and brings pandas
+    code = (
+        "import sys; from pathlib import Path; from lora_core.train import Spec, train\n"
+        f"train(Spec(**{vars(run)!r}), Path({str(bert)!r}), Path({str(cola)!r}), Path({str(tmp_path)!r}), 1)\n"
+        "print([m for m in ('datasets', 'matplotlib', 'pydantic', 'snakemake', 'peft') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from functools import cache
 from pathlib import Path
 
 from snakemake.io import strip_wildcard_constraints
@@ -63,6 +64,7 @@ wildcard_constraints:
     number="|".join(map(str, TABLE_NUMBERS)),
 
 
+@cache
 def code(script, *modules):
     """The digest of a script and of all the code it uses: a rule that carries it reruns when that code changes."""
     return code_digest(Path(workflow.basedir, "workflow", "scripts", script), *modules)

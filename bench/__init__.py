@@ -1,0 +1,1 @@
+"""This project against what its users would otherwise pick: `python -m bench`, or `make bench`."""

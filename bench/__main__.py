@@ -1,0 +1,67 @@
+"""Measure, write `bench.json` and `bench.md`, print the table: `python -m bench --help`."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from bench import growth, inference, quality, starts, training
+from bench.paired import Row, table
+from bench.place import Place
+from lora_core import provenance
+from lora_core.joblog import QUIET
+from lora_core.records import write_json
+
+BENCHMARKS: dict[str, Callable[[Place], list[Row]]] = {
+    "padding": training.padding,
+    "train_job": starts.train_job,
+    "table_job": starts.table_job,
+    "snakemake": starts.snakemake,
+    "layer": training.layer,
+    "steps": training.steps,
+    "utilisation": training.utilisation,
+    "epoch": training.epoch,
+    "merged": inference.merged,
+    "evaluation": inference.evaluation,
+    "examples": growth.examples,
+    "lengths": growth.lengths,
+    "runs": growth.runs,
+    "quality": quality.run,
+}
+
+
+def main() -> None:
+    os.environ.update(QUIET)
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"which (default: all): {', '.join(BENCHMARKS)}")
+    parser.add_argument("--glue", type=Path, help="a folder laid out as nyu-mll/glue (default: mini-GLUE)")
+    parser.add_argument("--out", type=Path, default=Path("results/bench"))
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--quick", action="store_true", help="the smallest size: shows that it runs, measures nothing")
+    told = parser.parse_args()
+    if unknown := set(told.names) - set(BENCHMARKS):
+        parser.error(f"there is no benchmark {sorted(unknown)[0]!r}; there are {', '.join(BENCHMARKS)}")
+    if told.glue is not None and not told.glue.is_dir():
+        parser.error(f"--glue: there is no folder {str(told.glue)!r}")
+    place = Place(told.out, told.glue, told.threads, told.quick)
+    torch.set_num_threads(told.threads)
+    told.out.mkdir(parents=True, exist_ok=True)
+    started = provenance.collect(torch.device("cpu"), told.threads)
+    rows: list[Row] = []
+    found = {}
+    for name in told.names or BENCHMARKS:
+        print(f"bench: {name}", file=sys.stderr, flush=True)
+        found[name] = BENCHMARKS[name](place)
+        rows += found[name]
+    record = {name: [asdict(row) | {"verdict": row.verdict} for row in part] for name, part in found.items()}
+    write_json(told.out / "bench.json", {"provenance": started, "quick": told.quick, "benchmarks": record})
+    (told.out / "bench.md").write_text(table(rows), encoding="utf-8")
+    print(table(rows), end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Speed must not buy a worse score: the quick ways of training against plain random batches, over seeds.
+
+`plain` is random batches, torch's own dropout and float32; `quick` is what this project does by default; `quick bf16`
+is that under bf16 autocast. The runs are kept, and what is there is not run again.
+"""
+
+import sys
+from unittest.mock import patch
+
+from bench.paired import Row
+from bench.place import Place
+from lora_core import train
+from lora_core.records import read_json
+from lora_core.stats import t_interval
+
+# Stated before any run. In points of the score: what the validation split itself leaves open (one standard error of
+# the score over its examples is about 1 point for STS-B's 1,500 and 3 for CoLA's 1,043).
+MARGINS = {"stsb": 1.0, "cola": 3.0}
+TRAINED_ON = {"stsb": 3000, "cola": None}  # where the task is learnt; the rest of STS-B adds little but time
+SEEDS = (1, 2, 3)
+EPOCHS = 3
+WAYS: dict[str, dict[str, str]] = {
+    "plain": {"batching": "random", "precision": "fp32"},
+    "quick": {"batching": "bucketed", "precision": "fp32"},
+    "quick bf16": {"batching": "bucketed", "precision": "bf16"},
+}
+
+
+def score(place: Place, task: str, way: str, seed: int) -> float:
+    """The last epoch's score in percent: it is not chosen."""
+    out = place.folder / "quality" / way.replace(" ", "-") / task / f"seed{seed}"
+    if not (out / "run.json").exists():
+        print(f"quality: {way} {task} seed {seed}", file=sys.stderr, flush=True)
+        spec = place.spec(task, seed, epochs=EPOCHS, **WAYS[way])
+        data = place.data(task, TRAINED_ON[task])
+        if way == "plain":
+            with patch.object(train, "quicken", lambda *_: None):
+                train.train(spec, place.model(), data, out, place.threads)
+        else:
+            train.train(spec, place.model(), data, out, place.threads)
+    return 100 * read_json(out / "run.json")["measurement"]["score"]["last"]
+
+
+def run(place: Place) -> list[Row]:
+    """Each quick way's mean difference to `plain` in points; met when its 95% lower bound is above minus the margin."""
+    if place.quick or place.glue is None:
+        return [Row("score of quick training", "plain random batches", None, note="needs GLUE=FOLDER and an hour")]
+    rows = []
+    for task, margin in MARGINS.items():
+        scores = {way: [score(place, task, way, seed) for seed in SEEDS] for way in WAYS}
+        for way in list(WAYS)[1:]:
+            differences = [a - b for a, b in zip(scores[way], scores["plain"], strict=True)]
+            interval = t_interval(differences, 0.90)  # its low end is the one-sided 95% bound
+            assert interval is not None
+            shown = {name: " ".join(f"{value:.1f}" for value in scores[name]) for name in ("plain", way)}
+            note = f"{shown[way]} against {shown['plain']}; lower bound of the difference {interval.low:+.2f}"
+            rows.append(
+                Row(f"score, {task}, {way}: margin left (points)", "plain random batches", interval.low + margin,
+                    (">=", 0.0), note=f"margin {margin}; mean difference {interval.estimate:+.2f}; {note}")
+            )  # fmt: skip
+    return rows

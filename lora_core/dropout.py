@@ -1,0 +1,69 @@
+"""Dropout that is quick on a CPU: torch's draws one random number after the other, a third of a training step."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+ATTENTION = "sdpa_quick_dropout"  # what transformers knows the attention below by
+STEPS = 2**16  # probabilities are kept to so many steps: 0.1 becomes 0.100006
+
+
+def install(model: nn.Module) -> None:
+    """Put `Dropout` in place of every dropout of a transformers model, that of its attention included."""
+    from transformers import AttentionInterface
+    from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if type(child) is nn.Dropout:
+                setattr(parent, name, Dropout(child.p))
+    if model.config._attn_implementation == "sdpa":  # type: ignore[union-attr]
+        AttentionInterface.register(ATTENTION, attention)
+        AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+        model.set_attn_implementation(ATTENTION)  # type: ignore[operator]
+
+
+class Dropout(nn.Dropout):
+    """torch's dropout with `noise` for its mask."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        return x * noise(x, self.p)
+
+
+def noise(like: Tensor, p: float) -> Tensor:
+    """0 with probability p, else 1 / (1 - p): a tensor of the shape, dtype and device of `like`.
+
+    Four elements share one draw of 64 bits.
+    """
+    dropped = round(p * STEPS)
+    draws = torch.empty((like.numel() + 3) // 4, dtype=torch.int64, device=like.device).random_(-(2**63), None)
+    keep = draws.view(torch.int16)[: like.numel()].view(like.shape) >= dropped - STEPS // 2
+    return keep.to(like.dtype).mul_(STEPS / max(1, STEPS - dropped))
+
+
+def attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Attention for transformers: query, key, value (batch, heads, tokens, size) -> (batch, tokens, heads, size).
+
+    Without dropout it is `sdpa`; torch has no fused kernel for a CPU that drops out, so there is none to lose here.
+    """
+    if dropout == 0:
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+    scores = (query * (scaling or query.shape[-1] ** -0.5)) @ key.transpose(2, 3)
+    if attention_mask is not None:
+        scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
+    probabilities = scores.softmax(-1)
+    return ((probabilities * noise(probabilities, dropout)) @ value).transpose(1, 2).contiguous(), None
