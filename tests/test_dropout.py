@@ -20,7 +20,7 @@ def built(model, **changes):
 @pytest.mark.parametrize("p", [0.1, 0.5])
 def test_noise_drops_with_its_probability_and_keeps_the_mean(p, dtype):
     torch.manual_seed(0)
-    size = 1_000_003  # not a multiple of four
+    size = 10_000_003  # not a multiple of four; eight bits an element would show
     noise = dropout.noise(torch.empty(size, dtype=dtype), p)
     error = 5 * (p * (1 - p) / size) ** 0.5  # five standard errors
     assert noise.dtype == dtype

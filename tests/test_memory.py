@@ -7,7 +7,7 @@ from test_methods import LABELS, TARGETS
 from torch import nn
 
 from lora_core import memory, methods, models
-from lora_core.train import build
+from lora_core.train import build, quicken, shapes_of
 
 
 def saved_mb(model, rows=4, tokens=24):
@@ -65,3 +65,17 @@ def test_the_prediction_from_shapes_is_near_what_a_step_keeps(settings, folder, 
     assert predicted["gradients_mb"] == memory.fixed_mb(model)["gradients_mb"]
     # Attention differs: the meta device keeps its probabilities, a fused kernel their logarithmic sums.
     assert predicted["saved_for_backward_mb"] == pytest.approx(saved_mb(model), rel=0.35)
+
+
+@pytest.mark.parametrize("settings", [FULL, LORA], ids=["full", "lora"])
+def test_the_prediction_for_bf16_is_near_what_a_step_keeps(settings, bert):
+    run = spec(settings, precision="bf16")
+    model, shapes = build(run, bert, LABELS, TARGETS).train(), shapes_of(run, bert, 2)
+    for each in (model, shapes):
+        quicken(each, run, torch.device("cpu"))
+    with torch.autocast("cpu", torch.bfloat16):
+        kept = saved_mb(model)
+    predicted = memory.predict(shapes, 4, 24, "bf16")
+    assert predicted["weights_mb"] == memory.fixed_mb(model)["weights_mb"]
+    # Autocast keeps some in float32 (norms, the head's input), and casts of the weights that are trained.
+    assert predicted["saved_for_backward_mb"] == pytest.approx(kept, rel=0.35)
