@@ -139,11 +139,15 @@ class Measure(Frozen):
     latency_single_examples: PositiveInt = Field(default=32, description="examples timed one by one")
 
 
+# The safe loader; in C where PyYAML has it: every call of Snakemake reads a protocol.
+_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
 class Protocol:
     """A named set of hyperparameters: `{column: {name: {value, source}}}`, a value scalar or per task."""
 
     def __init__(self, name: str) -> None:
-        content = yaml.safe_load((PROTOCOLS / f"{name}.yaml").read_text(encoding="utf-8"))
+        content = yaml.load((PROTOCOLS / f"{name}.yaml").read_text(encoding="utf-8"), _Loader)
         self.title: str = content["title"]
         self.sources: dict[str, str] = content["sources"]
         self._columns: dict[str, dict[str, dict]] = {c: content["shared"] | content[c] for c in ("full", "adapter")}

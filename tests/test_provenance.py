@@ -24,6 +24,35 @@ def test_a_stage_depends_on_the_code_it_uses_and_on_no_other():
     assert "train.py" not in names("render_table.py")
 
 
+def by_syntax_tree(file):
+    """The lora_core files that a file imports, from its syntax tree."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    names = {name for name in names if name.split(".")[0] == "lora_core"}
+    names |= {name.rpartition(".")[0] for name in names if "." in name}
+    return {path for name in names if (path := provenance._file(name)).exists()}
+
+
+def test_imports_read_from_the_text_are_those_of_the_syntax_tree():
+    files = [*(ROOT / "lora_core").rglob("*.py"), *SCRIPTS.glob("*.py")]
+    assert {file: set(provenance._imports(file)) for file in files} == {file: by_syntax_tree(file) for file in files}
+
+
+def test_imports_are_found_however_they_are_written(tmp_path):
+    file = tmp_path / "file.py"
+    file.write_text(
+        "import lora_core.data as d\nfrom lora_core.methods import (\n    full,  # the first\n    lora,\n)\n"
+        "def f():\n\tfrom lora_core import stats, trace\n"
+    )
+    found = by_syntax_tree(file)
+    assert {path.name for path in found} == {"data.py", "__init__.py", "full.py", "lora.py", "stats.py", "trace.py"}
+    assert set(provenance._imports(file)) == found
+
+
 def test_a_change_in_a_module_changes_the_digest(tmp_path, monkeypatch):
     (tmp_path / "lora_core").mkdir()
     for name, text in {
