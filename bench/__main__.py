@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,7 +15,7 @@ from bench.paired import Row, table
 from bench.place import Place
 from lora_core import provenance
 from lora_core.joblog import QUIET
-from lora_core.records import write_json
+from lora_core.records import read_json, write_json
 
 BENCHMARKS: dict[str, Callable[[Place], list[Row]]] = {
     "padding": training.padding,
@@ -51,16 +52,23 @@ def main() -> None:
     torch.set_num_threads(told.threads)
     told.out.mkdir(parents=True, exist_ok=True)
     started = provenance.collect(torch.device("cpu"), told.threads)
-    rows: list[Row] = []
-    found = {}
+    file = told.out / "bench.json"
+    parts: dict[str, Any] = read_json(file)["benchmarks"] if file.exists() else {}
     for name in told.names or BENCHMARKS:
         print(f"bench: {name}", file=sys.stderr, flush=True)
-        found[name] = BENCHMARKS[name](place)
-        rows += found[name]
-    record = {name: [asdict(row) | {"verdict": row.verdict} for row in part] for name, part in found.items()}
-    write_json(told.out / "bench.json", {"provenance": started, "quick": told.quick, "benchmarks": record})
-    (told.out / "bench.md").write_text(table(rows), encoding="utf-8")
-    print(table(rows), end="")
+        started = provenance.collect(torch.device("cpu"), told.threads)
+        rows = [asdict(row) | {"verdict": row.verdict} for row in BENCHMARKS[name](place)]
+        parts[name] = {"provenance": started, "data": "GLUE" if told.glue else "mini-GLUE", "quick": told.quick,
+                       "rows": rows}  # fmt: skip
+        # After each, so that what was measured is kept whatever comes.
+        write_json(file, {"benchmarks": {known: parts[known] for known in BENCHMARKS if known in parts}})
+    shown = [Row(**_without(row, "verdict")) for known in BENCHMARKS if known in parts for row in parts[known]["rows"]]
+    (told.out / "bench.md").write_text(table(shown), encoding="utf-8")
+    print(table(shown), end="")
+
+
+def _without(row: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key != name}
 
 
 if __name__ == "__main__":

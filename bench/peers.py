@@ -58,7 +58,7 @@ class Rows(torch.utils.data.Dataset):
 
 def trainer(model: Path, folder: Path, hyper: dict[str, Any], out: Path, *, sampling: str, precision: str) -> Any:
     """HF Trainer with PEFT's LoRA over the same tokens, padded to the longest of a batch (its usual collator)."""
-    from transformers import AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments
+    from transformers import AutoTokenizer, DataCollatorWithPadding, PrinterCallback, Trainer, TrainingArguments
 
     arguments = TrainingArguments(
         output_dir=str(out),
@@ -78,13 +78,15 @@ def trainer(model: Path, folder: Path, hyper: dict[str, Any], out: Path, *, samp
         disable_tqdm=True,
         seed=1,
     )
-    return Trainer(
+    peer = Trainer(
         model=by_peft(model, read_json(folder / "card.json")["labels"]),
         args=arguments,
         train_dataset=Rows(data.load(folder / "train.safetensors")),
         eval_dataset=Rows(data.load(folder / "validation.safetensors")),
         data_collator=DataCollatorWithPadding(AutoTokenizer.from_pretrained(model)),
     )
+    peer.remove_callback(PrinterCallback)  # it prints among our output, on its clock
+    return peer
 
 
 def epoch_seconds(model: Path, folder: Path, hyper: dict[str, Any], out: Path, **how: str) -> float:

@@ -37,7 +37,7 @@ class Place:
     def data(self, task: str, examples: int | None = None) -> Path:
         """A task's tokenised splits, with at most so many training examples (None: all there are)."""
         cap = 48 if self.quick else examples
-        out = self.folder / "data" / f"{task}-{cap or 'all'}"
+        out = self.folder / "data" / f"{'mini' if self.glue is None else 'glue'}-{task}-{cap or 'all'}"
         if not (out / "card.json").exists():
             row = TASKS[task]
             source: dict[str, Any] = {"source": "mini", "seed": 0} if self.glue is None else {"source": "local"}

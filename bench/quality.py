@@ -5,6 +5,7 @@ is that under bf16 autocast. The runs are kept, and what is there is not run aga
 """
 
 import sys
+from pathlib import Path
 from unittest.mock import patch
 
 from bench.paired import Row
@@ -26,9 +27,19 @@ WAYS: dict[str, dict[str, str]] = {
 }
 
 
+def kept(place: Place, task: str, way: str, seed: int) -> Path:
+    return place.folder / "quality" / way.replace(" ", "-") / task / f"seed{seed}"
+
+
+def commit(place: Place, task: str, way: str, seed: int) -> str:
+    """The code a kept run was made with."""
+    made = read_json(kept(place, task, way, seed) / "run.json")["provenance"]
+    return f"{(made['commit'] or 'unknown')[:7]}{' with changes' if made['dirty'] else ''}"
+
+
 def score(place: Place, task: str, way: str, seed: int) -> float:
     """The last epoch's score in percent: it is not chosen."""
-    out = place.folder / "quality" / way.replace(" ", "-") / task / f"seed{seed}"
+    out = kept(place, task, way, seed)
     if not (out / "run.json").exists():
         print(f"quality: {way} {task} seed {seed}", file=sys.stderr, flush=True)
         spec = place.spec(task, seed, epochs=EPOCHS, **WAYS[way])
@@ -52,10 +63,12 @@ def run(place: Place) -> list[Row]:
             differences = [a - b for a, b in zip(scores[way], scores["plain"], strict=True)]
             interval = t_interval(differences, 0.90)  # its low end is the one-sided 95% bound
             assert interval is not None
+            commits = sorted({commit(place, task, each, seed) for each in ("plain", way) for seed in SEEDS})
             shown = {name: " ".join(f"{value:.1f}" for value in scores[name]) for name in ("plain", way)}
             note = f"{shown[way]} against {shown['plain']}; lower bound of the difference {interval.low:+.2f}"
             rows.append(
                 Row(f"score, {task}, {way}: margin left (points)", "plain random batches", interval.low + margin,
-                    (">=", 0.0), note=f"margin {margin}; mean difference {interval.estimate:+.2f}; {note}")
+                    (">=", 0.0), note=f"margin {margin}; mean difference {interval.estimate:+.2f}; {note}; "
+                    f"runs of commit {', '.join(commits)}")
             )  # fmt: skip
     return rows

@@ -56,14 +56,26 @@ def attention(
 ) -> tuple[Tensor, None]:
     """Attention for transformers: query, key, value (batch, heads, tokens, size) -> (batch, tokens, heads, size).
 
-    Without dropout it is `sdpa`; torch has no fused kernel for a CPU that drops out, so there is none to lose here.
+    It is `sdpa` without dropout, and for all but an encoder's plain attention. torch has no fused kernel that drops out
+    on a CPU, so there is none to lose; under bf16 autocast torch's keeps probabilities in float32, this does not.
     """
-    if dropout == 0:
+    if dropout == 0 or not _plain(module, attention_mask, kwargs):
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
     scores = (query * (scaling or query.shape[-1] ** -0.5)) @ key.transpose(2, 3)
     if attention_mask is not None:
         scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
     probabilities = scores.softmax(-1)
     return ((probabilities * noise(probabilities, dropout)) @ value).transpose(1, 2).contiguous(), None
+
+
+def _plain(module: nn.Module, attention_mask: Tensor | None, kwargs: dict[str, Any]) -> bool:
+    """Whether every token sees every other that the mask leaves, by its own key and value."""
+    causal = kwargs.get("is_causal")
+    return (
+        not (getattr(module, "is_causal", True) if causal is None else causal)
+        and (attention_mask is None or attention_mask.dtype == torch.bool)
+        and getattr(module, "num_key_value_groups", 1) == 1
+        and kwargs.get("position_bias") is None
+    )

@@ -75,7 +75,7 @@ class _LowRankLinear(torch.autograd.Function):
         out = F.linear(rows, weight, bias).addmm_(down, b.T, alpha=scale)  # (rows, out)
         ctx.save_for_backward(rows, weight, a, b, down)
         ctx.scale, ctx.shape = scale, x.shape
-        return out.view(*x.shape[:-1], -1)
+        return out.view(*x.shape[:-1], out.shape[-1])
 
     @staticmethod
     @torch.autograd.function.once_differentiable

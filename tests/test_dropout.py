@@ -61,13 +61,20 @@ def test_every_dropout_is_replaced_and_evaluation_computes_as_before(folder, req
     assert torch.equal(before, after)
 
 
+def encoder():
+    """A module that says it attends both ways."""
+    module = nn.Module()
+    module.is_causal = False
+    return module
+
+
 def test_attention_is_that_of_torch_where_nothing_drops(monkeypatch):
     monkeypatch.setattr(dropout, "noise", lambda like, p: torch.ones_like(like))
     query, key, value = torch.randn(3, 2, 4, 6, 8, dtype=torch.float64, requires_grad=True).unbind(0)
     mask = torch.ones(2, 1, 6, 6, dtype=torch.bool)
     mask[1, :, :, 3:] = False
     for given in (None, mask):
-        ours, _ = dropout.attention(nn.Module(), query, key, value, given, dropout=0.1)
+        ours, _ = dropout.attention(encoder(), query, key, value, given, dropout=0.1)
         theirs = nn.functional.scaled_dot_product_attention(query, key, value, given).transpose(1, 2)
         assert torch.allclose(ours, theirs, rtol=0, atol=1e-12)
 
@@ -75,9 +82,30 @@ def test_attention_is_that_of_torch_where_nothing_drops(monkeypatch):
 def test_attention_drops_probabilities_by_the_noise(monkeypatch):
     monkeypatch.setattr(dropout, "noise", lambda like, p: torch.full_like(like, p))
     query, key, value = torch.randn(3, 2, 4, 6, 8)
-    found, _ = dropout.attention(nn.Module(), query, key, value, None, dropout=0.25)
+    found, _ = dropout.attention(encoder(), query, key, value, None, dropout=0.25)
     full = nn.functional.scaled_dot_product_attention(query, key, value).transpose(1, 2)
     assert torch.allclose(found, 0.25 * full, atol=1e-6)
+
+
+@pytest.mark.parametrize("why", ["causal", "groups", "bias", "mask", "unknown"])
+def test_any_other_attention_is_left_to_torch(why, monkeypatch):
+    monkeypatch.setattr(dropout, "noise", lambda like, p: pytest.fail("not for this attention"))
+    module = encoder()
+    query, key, value = torch.randn(3, 1, 2, 3, 4)
+    mask, more = None, {}
+    if why == "causal":
+        module.is_causal = True
+    elif why == "groups":
+        module.num_key_value_groups = 2
+        key, value = key[:, :1], value[:, :1]
+    elif why == "bias":
+        more["position_bias"] = torch.zeros(1, 2, 3, 3)
+    elif why == "mask":
+        mask = torch.zeros(1, 1, 3, 3)
+    else:
+        module = nn.Module()  # says nothing: causal, as transformers takes it
+    out, _ = dropout.attention(module, query, key, value, mask, dropout=0.1, **more)
+    assert out.shape == (1, 3, 2, 4)
 
 
 def test_training_uses_it(bert):
