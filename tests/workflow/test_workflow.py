@@ -171,7 +171,7 @@ def test_an_edited_table_reruns_tables_and_what_reads_them_alone(study):
 
 
 def test_an_edited_layer_reruns_the_runs_that_use_it(study):
-    study.edit("lora_core/layers.py", "out + F.linear", "0 + out + F.linear")
+    study.edit("lora_core/layers.py", "down = rows @ a.T", "down = 0 + rows @ a.T")
     trained = {job for job in study.plan() if job.startswith("train")}
     assert trained == {f"train method=lora, task=cola, seed={seed}" for seed in (1, 2)}
 
