@@ -51,7 +51,6 @@ def main() -> None:
     place = Place(told.out, told.glue, told.threads, told.quick)
     torch.set_num_threads(told.threads)
     told.out.mkdir(parents=True, exist_ok=True)
-    started = provenance.collect(torch.device("cpu"), told.threads)
     file = told.out / "bench.json"
     parts: dict[str, Any] = read_json(file)["benchmarks"] if file.exists() else {}
     for name in told.names or BENCHMARKS:

@@ -5,6 +5,7 @@ is that under bf16 autocast. The runs are kept, and what is there is not run aga
 """
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from unittest.mock import patch
 
@@ -44,10 +45,7 @@ def score(place: Place, task: str, way: str, seed: int) -> float:
         print(f"quality: {way} {task} seed {seed}", file=sys.stderr, flush=True)
         spec = place.spec(task, seed, epochs=EPOCHS, **WAYS[way])
         data = place.data(task, TRAINED_ON[task])
-        if way == "plain":
-            with patch.object(train, "quicken", lambda *_: None):
-                train.train(spec, place.model(), data, out, place.threads)
-        else:
+        with patch.object(train, "quicken", lambda *_: None) if way == "plain" else nullcontext():
             train.train(spec, place.model(), data, out, place.threads)
     return 100 * read_json(out / "run.json")["measurement"]["score"]["last"]
 

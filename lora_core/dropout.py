@@ -1,4 +1,4 @@
-"""Dropout that is quick on a CPU: torch's draws one random number after the other, a third of a training step."""
+"""Dropout that is quick on a CPU: torch's draws one random number after the other, a quarter of a LoRA step."""
 
 from typing import Any
 

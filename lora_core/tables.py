@@ -330,8 +330,8 @@ def memory(run_files: Iterable[str | Path]) -> Table:
         notes.append("On a GPU: the memory in use on the device, as NVML tells it.")
     notes += [
         "Weights, gradients and AdamW's state follow from the parameters, in the type each is held in. "
-        "Saved for backward: what autograd "
-        "kept in the largest batch, each storage once, without parameters, whatever the device's allocator does.",
+        "Saved for backward: what autograd kept in the largest batch, each storage once, without parameters, whatever "
+        "the device's allocator does.",
         "Predicted: from shapes alone, by the same count on the meta device.",
         "Gradients are freed before the next forward pass, so they and what is saved for backward need not be there at "
         "the same time: but for buffers of the moment, the sum bounds the peak from above.",
