@@ -19,7 +19,8 @@ from lora_core.stats import t_interval
 # the score over its examples is about 1 point for STS-B's 1,500 and 3 for CoLA's 1,043).
 MARGINS = {"stsb": 1.0, "cola": 3.0}
 TRAINED_ON = {"stsb": 3000, "cola": None}  # where the task is learnt; the rest of STS-B adds little but time
-SEEDS = (1, 2, 3)
+# CoLA's score differs by some 3 points from seed to seed: three seeds decided nothing, ten were fixed before they ran.
+SEEDS = {"stsb": (1, 2, 3), "cola": tuple(range(1, 11))}
 EPOCHS = 3
 WAYS: dict[str, dict[str, str]] = {
     "plain": {"batching": "random", "precision": "fp32"},
@@ -56,12 +57,12 @@ def run(place: Place) -> list[Row]:
         return [Row("score of quick training", "plain random batches", None, note="needs GLUE=FOLDER and an hour")]
     rows = []
     for task, margin in MARGINS.items():
-        scores = {way: [score(place, task, way, seed) for seed in SEEDS] for way in WAYS}
+        scores = {way: [score(place, task, way, seed) for seed in SEEDS[task]] for way in WAYS}
         for way in list(WAYS)[1:]:
             differences = [a - b for a, b in zip(scores[way], scores["plain"], strict=True)]
             interval = t_interval(differences, 0.90)  # its low end is the one-sided 95% bound
             assert interval is not None
-            commits = sorted({commit(place, task, each, seed) for each in ("plain", way) for seed in SEEDS})
+            commits = sorted({commit(place, task, each, seed) for each in ("plain", way) for seed in SEEDS[task]})
             shown = {name: " ".join(f"{value:.1f}" for value in scores[name]) for name in ("plain", way)}
             note = f"{shown[way]} against {shown['plain']}; lower bound of the difference {interval.low:+.2f}"
             rows.append(
