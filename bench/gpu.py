@@ -21,10 +21,10 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import RobertaConfig, RobertaForSequenceClassification
 
+from bench.peers import SETTINGS as LORA
 from lora_core import data, methods, models
 from lora_core.layers import LoRALinear
 
-LORA = {"kind": "lora", "rank": 8, "alpha": 8.0, "targets": ["query", "value"]}
 FULL = {"kind": "full"}
 MULTIPLE = 8  # lengths are rounded up to it: few shapes, and what tensor cores like
 PAD = 1

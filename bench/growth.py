@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 
-import torch
-
 from bench import peers
 from bench.paired import Row, interleaved
 from bench.place import Place
@@ -67,9 +65,8 @@ def lengths(place: Place) -> list[Row]:
     """A LoRA step's time and what it keeps for backward at 32 to 512 tokens."""
     rows = []
     for tokens in (8, 16) if place.quick else (32, 64, 128, 256, 512):
-        ids = torch.randint(1000, 30000, (8, tokens), generator=torch.Generator().manual_seed(0))
         hyper = place.spec("stsb").hyperparameters
-        step = Stepper(quick(adapted(place.model(), peers.SETTINGS)), ids, hyper, "fp32")
+        step = Stepper(quick(adapted(place.model(), peers.SETTINGS)), (8, tokens), hyper, "fp32")
         with memory.saved_for_backward(step.model) as saved:
             step()
         seconds = median(interleaved({"step": step}, rounds=2 if place.quick else 7, warm_up=2)["step"])
@@ -84,9 +81,9 @@ def lengths(place: Place) -> list[Row]:
 
 
 def runs(place: Place) -> list[Row]:
-    """`snakemake -n` over 15, 150 and 1,500 runs: 3 methods, 5 tasks and 1, 10 and 100 seeds."""
+    """`snakemake -n` over 15, 150 and 1,500 runs: 3 methods, 5 tasks and 1, 10 and 100 seeds; time and memory."""
     counts = (1, 2, 4) if place.quick else (1, 10, 100)
-    seconds = []
+    seconds, resident = [], []
     for count in counts:
         file = (place.folder / f"seeds{count}.yaml").resolve()
         study = {"seeds": list(range(1, count + 1)), "results_dir": str(place.folder / "growth-dag")}
@@ -94,9 +91,12 @@ def runs(place: Place) -> list[Row]:
         repeats = 9 if count < max(counts) else 3  # the differences of the small ones are small
         words = [sys.executable, "-m", "snakemake", "-n", "--quiet", "--configfile", "config/paper.yaml", str(file)]
         seconds.append(median(command(words)[0] for _ in range(1 if place.quick else repeats)))
+        job = f"import resource, subprocess; subprocess.run({words!r}, check=True, capture_output=True); "
+        resident.append(float(python(f"{job}print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")[1]) / 1e3)
     work = [15 * count for count in counts]
-    named = ", ".join(f"{n} runs: {s:.1f} s" for n, s in zip(work, seconds, strict=True))
+    named = ", ".join(f"{n} runs: {s:.1f} s, {m:.0f} MB" for n, s, m in zip(work, seconds, resident, strict=True))
+    shown, against = f"{work[1]} to {work[2]} runs", f"{work[0]} to {work[1]}"
     return [
-        Row(f"snakemake -n, a further run, {work[1]} to {work[2]} runs", f"{work[0]} to {work[1]}",
-            slope(work, seconds), LINEAR, note=named)
+        Row(f"snakemake -n, seconds of a further run, {shown}", against, slope(work, seconds), LINEAR, note=named),
+        Row(f"snakemake -n, memory of a further run, {shown}", against, slope(work, resident), LINEAR),
     ]  # fmt: skip

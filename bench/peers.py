@@ -24,7 +24,11 @@ def by_peft(model: Path, labels: list[str]) -> nn.Module:
     from peft import LoraConfig, TaskType, get_peft_model
 
     config = LoraConfig(
-        task_type=TaskType.SEQ_CLS, r=SETTINGS["rank"], lora_alpha=8, target_modules=TARGETS, lora_dropout=0.0
+        task_type=TaskType.SEQ_CLS,
+        r=SETTINGS["rank"],
+        lora_alpha=SETTINGS["alpha"],
+        target_modules=TARGETS,
+        lora_dropout=0.0,
     )
     return get_peft_model(plain(model, labels), config)
 

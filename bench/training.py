@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench import peers
@@ -22,7 +21,7 @@ from lora_core.records import read_json
 EXAMPLES = 1024
 SHAPES = [(16, 16), (16, 32), (16, 96), (32, 96)]
 GOALS = dict(zip(SHAPES, (0.34, 0.50, 0.67, 0.72), strict=True))
-RANK = 8
+CPU = torch.device("cpu")
 FULL: dict[str, Any] = {"kind": "full"}
 
 
@@ -92,15 +91,15 @@ def layer(place: Place) -> list[Row]:
     from lora_core.layers import LoRALinear
 
     rows = []
-    size = 384
+    size, rank = 384, peers.SETTINGS["rank"]
     for batch, tokens in SHAPES[:1] if place.quick else SHAPES:
         base = nn.Linear(size, size).requires_grad_(False)
-        reference = loralib.Linear(size, size, r=RANK, lora_alpha=RANK, merge_weights=False)
+        reference = loralib.Linear(size, size, r=rank, lora_alpha=rank, merge_weights=False)
         reference.weight, reference.bias = base.weight, base.bias
         holder = nn.Sequential()
         holder.add_module("linear", nn.Linear(size, size))
-        config = LoraConfig(r=RANK, lora_alpha=RANK, target_modules=["linear"], lora_dropout=0.0)
-        layers = {"own": LoRALinear(base, RANK, RANK), "loralib": reference,
+        config = LoraConfig(r=rank, lora_alpha=rank, target_modules=["linear"], lora_dropout=0.0)
+        layers = {"own": LoRALinear(base, rank, rank), "loralib": reference,
                   "PEFT": inject_adapter_in_model(config, holder).linear}  # fmt: skip
         x = torch.randn(batch, tokens, size, requires_grad=True)
         grad = torch.randn(batch, tokens, size)
@@ -137,30 +136,29 @@ class Stepper:
     """A model with what a training step needs; calling it takes one step on the same batch."""
 
     model: nn.Module
-    ids: torch.Tensor
+    shape: tuple[int, int]  # rows and tokens of the batch
     hyper: dict[str, Any]
     precision: str
 
     def __post_init__(self) -> None:
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer, self.schedule = train.optimizer(self.model, self.hyper, 10**6)
-        self.labels = torch.zeros(len(self.ids))
+        rows, tokens = self.shape
+        ids = np.random.default_rng(0).integers(1000, 30000, self.shape)
+        labels = np.zeros(rows, np.float32)
+        self.batch = data.Batch(ids, np.ones_like(ids), None, labels, np.arange(rows), rows * tokens)
+        self.labels = torch.from_numpy(labels)
         self.parts: list[tuple[float, float, float]] = []
         self.model.train()
 
     def __call__(self) -> float:
         clock = time.perf_counter
         begun = clock()
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
-            logits = self.model(input_ids=self.ids, attention_mask=torch.ones_like(self.ids)).logits
-        loss = F.mse_loss(logits[:, 0].float(), self.labels)
+        loss = train.loss_function(train.logits_of(self.model, self.batch, CPU, self.precision), self.labels)
         forward = clock()
         loss.backward()
         backward = clock()
-        nn.utils.clip_grad_norm_(self.trained, self.hyper["max_grad_norm"])
-        self.optimizer.step()
-        self.schedule.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        train.update(self.trained, self.optimizer, self.schedule, self.hyper["max_grad_norm"])
         done = clock()
         self.parts.append((forward - begun, backward - forward, done - backward))
         return done - begun
@@ -171,9 +169,8 @@ def steps(place: Place) -> list[Row]:
     model, hyper = place.model(), place.spec("stsb").hyperparameters
     rows = []
     for batch, tokens in SHAPES[:1] if place.quick else SHAPES:
-        ids = torch.randint(1000, 30000, (batch, tokens), generator=torch.Generator().manual_seed(0))
         steppers = {
-            name: Stepper(made, ids, hyper, "fp32")
+            name: Stepper(made, (batch, tokens), hyper, "fp32")
             for name, made in {
                 "full": quick(adapted(model, FULL)),
                 "own": quick(adapted(model, peers.SETTINGS)),
@@ -223,9 +220,8 @@ def utilisation(place: Place) -> list[Row]:
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
         peak = max(_product(place, rows_, dtype) for rows_ in (1024, 1536, 2048, 4096))
         for batch, tokens in [(16, 16)] if place.quick else [(16, 64), (16, 96), (32, 96)]:
-            ids = torch.randint(1000, 30000, (batch, tokens), generator=torch.Generator().manual_seed(0))
             for settings in (FULL, peers.SETTINGS):
-                step = Stepper(quick(adapted(model, settings), precision), ids, hyper, precision)
+                step = Stepper(quick(adapted(model, settings), precision), (batch, tokens), hyper, precision)
                 with FlopCounterMode(display=False) as counter:
                     step()
                 operations = counter.get_total_flops()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 
@@ -54,6 +55,14 @@ def label(device: "torch.device") -> str:
     """What records call the device: "cpu", or a GPU's UUID hashed, so that results can be shared."""
     name = uuid(device)
     return "cpu" if name is None else "gpu-" + hashlib.sha256(name.encode()).hexdigest()[:12]
+
+
+def put(array: "np.ndarray", device: "torch.device") -> "torch.Tensor":
+    """The array as a tensor on the device; from pinned memory to a GPU, so that the host need not wait for the copy."""
+    import torch
+
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def synchronize(device: "torch.device") -> None:

@@ -145,6 +145,14 @@ def loss_function(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return F.cross_entropy(logits.float(), labels)
 
 
+def update(trained: list[nn.Parameter], optimizer: torch.optim.Optimizer, schedule: Any, max_norm: float) -> None:
+    """What follows a backward pass: clip the gradients, step, and let them go."""
+    nn.utils.clip_grad_norm_(trained, max_norm)
+    optimizer.step()
+    schedule.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
 class _Run:
     """The state of one run while it trains."""
 
@@ -235,12 +243,9 @@ class _Run:
     def _step(self, batch: data.Batch) -> torch.Tensor:
         """One step; the loss, still on the device."""
         logits = logits_of(self.model, batch, self.where, self.spec.precision)
-        loss = loss_function(logits, torch.from_numpy(batch.labels).to(self.where))
+        loss = loss_function(logits, device.put(batch.labels, self.where))
         loss.backward()
-        nn.utils.clip_grad_norm_(self.trained, self.spec.hyperparameters["max_grad_norm"])
-        self.optimizer.step()
-        self.schedule.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        update(self.trained, self.optimizer, self.schedule, self.spec.hyperparameters["max_grad_norm"])
         return loss.detach()
 
     def _take_losses(self, waiting: list[torch.Tensor]) -> None:
@@ -275,7 +280,7 @@ class _Run:
 def logits_of(model: nn.Module, batch: data.Batch, where: torch.device, precision: str = "fp32") -> torch.Tensor:
     """Logits (rows, outputs) of a padded batch, under autocast for "bf16"."""
     inputs = {"input_ids": batch.ids, "attention_mask": batch.mask, "token_type_ids": batch.types}
-    tensors = {name: torch.from_numpy(array).to(where) for name, array in inputs.items() if array is not None}
+    tensors = {name: device.put(array, where) for name, array in inputs.items() if array is not None}
     with torch.autocast(where.type, torch.bfloat16, enabled=precision == "bf16"):
         return model(**tensors).logits
 
