@@ -8,7 +8,7 @@ from bench import peers
 from bench.paired import Row, interleaved, ratio
 from bench.place import Place
 from bench.training import adapted
-from lora_core import data, train
+from lora_core import data, steps
 from lora_core.layers import LoRALinear
 
 CPU = torch.device("cpu")
@@ -28,8 +28,8 @@ def merged(place: Place) -> list[Row]:
             setattr(folded.get_submodule(parent), child, linear)
     examples = data.load(place.data("stsb") / "validation.safetensors")
     ways = {
-        "merged": lambda: train.evaluate(folded, examples, CPU, "fp32", 32),
-        "fft": lambda: train.evaluate(plain, examples, CPU, "fp32", 32),
+        "merged": lambda: steps.evaluate(folded, examples, CPU, "fp32", 32),
+        "fft": lambda: steps.evaluate(plain, examples, CPU, "fp32", 32),
     }
     seconds = interleaved(ways, rounds=2 if place.quick else 20)
     return [ratio("merged LoRA, a pass over STS-B's validation set", "FFT", seconds["merged"], seconds["fft"],
@@ -54,7 +54,7 @@ def evaluation(place: Place) -> list[Row]:
 
     size = spec.evaluation_batch_size
     ways = {
-        "ours": lambda: train.evaluate(own, examples, CPU, "fp32", size),
+        "ours": lambda: steps.evaluate(own, examples, CPU, "fp32", size),
         "default": lambda: theirs(8),
         "same": lambda: theirs(size),
     }

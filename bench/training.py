@@ -17,6 +17,7 @@ from bench.paired import Row, interleaved, ratio
 from bench.place import PRECISIONS, Place
 from lora_core import data, dropout, memory, methods, models, train
 from lora_core.records import read_json
+from lora_core.steps import logits_of, loss_function, optimizer, update
 
 EXAMPLES = 1024
 SHAPES = [(16, 16), (16, 32), (16, 96), (32, 96)]
@@ -142,7 +143,7 @@ class Stepper:
 
     def __post_init__(self) -> None:
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer, self.schedule = train.optimizer(self.model, self.hyper, 10**6)
+        self.optimizer, self.schedule = optimizer(self.model, self.hyper, 10**6)
         rows, tokens = self.shape
         ids = np.random.default_rng(0).integers(1000, 30000, self.shape)
         labels = np.zeros(rows, np.float32)
@@ -154,11 +155,11 @@ class Stepper:
     def __call__(self) -> float:
         clock = time.perf_counter
         begun = clock()
-        loss = train.loss_function(train.logits_of(self.model, self.batch, CPU, self.precision), self.labels)
+        loss = loss_function(logits_of(self.model, self.batch, CPU, self.precision), self.labels)
         forward = clock()
         loss.backward()
         backward = clock()
-        train.update(self.trained, self.optimizer, self.schedule, self.hyper["max_grad_norm"])
+        update(self.trained, self.optimizer, self.schedule, self.hyper["max_grad_norm"])
         done = clock()
         self.parts.append((forward - begun, backward - forward, done - backward))
         return done - begun

@@ -118,6 +118,24 @@ class Train(Frozen):
     batching: Literal["random", "bucketed"] = "random"
     evaluation_batch_size: PositiveInt = 64
     threads: PositiveInt | None = Field(default=None, description="null takes every core Snakemake was given")
+    checkpoint_seconds: Annotated[float, Field(ge=0)] | None = Field(
+        description="a run planned to train longer keeps its state after each epoch; 0: every run; null: none"
+    )
+
+
+class Need(Frozen):
+    """What a job asks a cluster's scheduler for."""
+
+    mem_mb: PositiveInt = Field(description="twice as much the second time, where the profile tries again")
+    runtime: PositiveInt = Field(description="minutes")
+    gpu: NonNegativeInt = 0
+
+
+class Resources(Frozen):
+    """What jobs ask a scheduler for; a local run looks at none of it."""
+
+    measured: Need = Field(description="train and time_inference")
+    other: Need
 
 
 class Measure(Frozen):
@@ -173,8 +191,9 @@ class Study(Frozen):
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
     protocol: Name
     method_settings: dict[Name, MethodSettings]
-    train: Train = Train()
+    train: Train
     measure: Measure = Measure()
+    resources: Resources
 
     @cached_property
     def _protocol(self) -> Protocol:

@@ -15,7 +15,7 @@ from lora_core import data, device, meters, methods, models, provenance, timing
 from lora_core.joblog import Progress
 from lora_core.records import LatencyRow, read_json, write_json, write_rows
 from lora_core.seeds import derive
-from lora_core.train import logits_of
+from lora_core.steps import logits_of
 
 # Merged and unmerged logits may differ by rounding, relative to the largest: float32 has 1.2e-7 an operation, and the
 # sums of some tens of layers add up.

@@ -5,7 +5,7 @@ A meter that is not there gives None and says why; nothing here ever gives 0 for
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -283,13 +283,22 @@ def _first_uuid() -> str:
 class Sampler:
     """Reads a meter every `interval` seconds in a thread while a window is open, and at both ends of every window.
 
-    `rows` holds the samples: power.csv.
+    `rows` holds the samples: power.csv. A run that goes on begins with those of the parts before; `keep` is told each
+    new one.
     """
 
-    def __init__(self, meter: Meter, device: str, interval: float, part: int = 0) -> None:
+    def __init__(
+        self,
+        meter: Meter,
+        device: str,
+        interval: float,
+        part: int = 0,
+        rows: Sequence[PowerRow] = (),
+        keep: Callable[[PowerRow], None] | None = None,
+    ) -> None:
         self.meter = meter
-        self.rows: list[PowerRow] = []
-        self._device, self._interval, self._part = device, interval, part
+        self.rows = list(rows)
+        self._device, self._interval, self._part, self._keep = device, interval, part, keep
         self._start = time.monotonic()
         self._phase: str | None = None
         self._lock = threading.Lock()
@@ -341,4 +350,7 @@ class Sampler:
         before = time.monotonic()
         reading = self.meter.read()
         seconds = (before + time.monotonic()) / 2 - self._start
-        self.rows.append(PowerRow(seconds, self._part, self._phase, self._device, **vars(reading)))
+        row = PowerRow(seconds, self._part, self._phase, self._device, **vars(reading))
+        self.rows.append(row)
+        if self._keep:
+            self._keep(row)

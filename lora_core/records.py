@@ -21,6 +21,9 @@ FULL, OWN = "fft", "lora"
 # outside `provenance`) is the same for a seed on one machine and thread count.
 MEASURED = frozenset(
     {
+        "part",
+        "parts",
+        "lost",
         "train_seconds",
         "eval_seconds",
         "train_energy_joules",
@@ -58,6 +61,7 @@ class HistoryRow:
     short to be measured (`trace.MIN_SECONDS`); the allocator's peaks are None on a CPU."""
 
     epoch: int
+    part: int  # of a run that was killed and went on
     steps: int
     tokens_real: int
     tokens_computed: int
@@ -76,7 +80,8 @@ class HistoryRow:
 @dataclass(frozen=True)
 class PowerRow:
     """One sample of a run (power.csv). `seconds` is monotonic, from the run's start; `device` a hashed id; `phase` idle
-    (before the model is there), train or eval. Consecutive samples of one part and phase are one window."""
+    (before the model is there), train, eval, or lost (by a part that was killed before its work was kept). Consecutive
+    samples of one part and phase are one window."""
 
     seconds: float
     part: int

@@ -128,7 +128,7 @@ def test_the_curve_sums_time_and_energy_run_by_run():
 
 def test_a_run_whose_samples_and_history_disagree_is_refused(tmp_path):
     write_json(tmp_path / "run.json", {"run": {"method": "fft", "seed": 1}})
-    rows = [HistoryRow(e, 1, 1, 1, 0.5, 0.5, {}, 10.0, 1.0, None, None, 1.0, None, None) for e in (1, 2, 3)]
+    rows = [HistoryRow(e, 0, 1, 1, 1, 0.5, 0.5, {}, 10.0, 1.0, None, None, 1.0, None, None) for e in (1, 2, 3)]
     write_rows(tmp_path / "history.csv", rows, HistoryRow)
     write_rows(tmp_path / "power.csv", samples(2, 10.0, None), PowerRow)
     with pytest.raises(ValueError, match=r"2 training windows in power\.csv, 3 in history\.csv"):

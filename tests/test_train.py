@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import FULL, LORA, LORALIB, ROOT, spec, tokenized, trained
+from lora_core.steps import logits_of, optimizer
 from safetensors.numpy import load_file
 
 from lora_core import data, models
 from lora_core.metrics import METRICS
 from lora_core.records import MEASURED, read_json
-from lora_core.train import logits_of, optimizer
 
 
 def validation(folder):

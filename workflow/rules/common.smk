@@ -26,6 +26,7 @@ MODEL = f"{RESULTS}/models/{study.model.name}"
 DATA = f"{RESULTS}/data/{{task}}"
 RUN = f"{RESULTS}/runs/{{method}}/{{task}}/seed{{seed}}"
 MERGED = f"{RESULTS}/merged/{{method}}/{{task}}/seed{{seed}}"
+CHECKPOINT = f"{RESULTS}/checkpoints/{{method}}/{{task}}/seed{{seed}}"
 LATENCY = f"{RESULTS}/latency/{{task}}/seed{{seed}}.csv"
 SCORES = f"{RESULTS}/scores/{{task}}.csv"
 ENERGY = f"{RESULTS}/energy/{{task}}.csv"
@@ -113,9 +114,19 @@ def run_spec(wildcards):
         "seed": int(wildcards.seed),
         "settings": study.settings(wildcards.method),
         "hyperparameters": study.hyperparameters(wildcards.method, wildcards.task),
-        **study.train.model_dump(exclude={"threads"}),
+        **study.train.model_dump(exclude={"threads", "checkpoint_seconds"}),
         **measure_settings("meter", "simulated", "sample_seconds", "idle_seconds"),
         "base_model": study.model.id if study.model.source == "hub" else MODEL,
+    }
+
+
+def needs(kind):
+    """What a job asks a scheduler for: memory grows with the attempts that a profile allows."""
+    need = getattr(study.resources, kind)
+    return {
+        "mem_mb": lambda wildcards, attempt: attempt * need.mem_mb,
+        "runtime": need.runtime,
+        "gpu": need.gpu,
     }
 
 

@@ -5,6 +5,8 @@ rule prepare_model:
         f"{LOGS}/prepare_model.log",
     conda:
         ENVIRONMENT
+    resources:
+        **needs("other"),
     params:
         source=study.model.model_dump(mode="json"),
         code=code("prepare_model.py"),
@@ -24,6 +26,8 @@ rule tokenize_dataset:
         f"{LOGS}/tokenize_dataset/{{task}}.log",
     conda:
         ENVIRONMENT
+    resources:
+        **needs("other"),
     params:
         settings=data_settings,
         code=code("tokenize_dataset.py"),
@@ -40,6 +44,8 @@ rule count_parameters:
         f"{LOGS}/count_parameters.log",
     conda:
         ENVIRONMENT
+    resources:
+        **needs("other"),
     params:
         methods=timed_methods(),
         code=method_code("count_parameters.py", study.methods),

@@ -13,6 +13,7 @@ rule time_inference:
         ENVIRONMENT
     threads: THREADS
     resources:
+        **needs("measured"),
         device=1,
     params:
         methods=timed_methods(),
@@ -36,6 +37,8 @@ rule aggregate_energy:
         f"{LOGS}/aggregate_energy/{{task}}.log",
     conda:
         ENVIRONMENT
+    resources:
+        **needs("other"),
     params:
         code=code("aggregate_energy.py"),
     script:
@@ -53,6 +56,8 @@ rule compare_scores:
         f"{LOGS}/compare_scores/{{task}}.log",
     conda:
         ENVIRONMENT
+    resources:
+        **needs("other"),
     params:
         code=code("compare_scores.py"),
     script:

@@ -7,6 +7,8 @@ rule collect_runs:
         f"{LOGS}/collect_runs.log",
     conda:
         ENVIRONMENT
+    resources:
+        **needs("other"),
     params:
         code=code("collect_runs.py"),
     script:
@@ -25,6 +27,8 @@ rule render_table:
         f"{LOGS}/render_table/{{number}}.log",
     conda:
         ENVIRONMENT
+    resources:
+        **needs("other"),
     params:
         settings=table_settings,
         code=code("render_table.py"),
@@ -51,6 +55,8 @@ rule draw_loss_curves:
         f"{LOGS}/draw_loss_curves.log",
     conda:
         ENVIRONMENT
+    resources:
+        **needs("other"),
     params:
         code=code("draw_loss_curves.py"),
     script:
@@ -72,6 +78,8 @@ rule judge_claims:
         f"{LOGS}/judge_claims.log",
     conda:
         ENVIRONMENT
+    resources:
+        **needs("other"),
     params:
         study=sources.describe(study, batching=True),
         margin=study.measure.latency_margin,

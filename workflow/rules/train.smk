@@ -16,9 +16,11 @@ rule train:
         ENVIRONMENT
     threads: THREADS
     resources:
+        **needs("measured"),
         device=1,
     params:
         spec=run_spec,
+        checkpoints=CHECKPOINT,
         code=lambda wildcards: method_code("train.py", [wildcards.method]),
     script:
         "../scripts/train.py"
@@ -36,6 +38,8 @@ rule merge_adapter:
         method="|".join(map(re.escape, MERGING)),
     conda:
         ENVIRONMENT
+    resources:
+        **needs("other"),
     params:
         code=code("merge_adapter.py"),
     script:

@@ -14,4 +14,7 @@ with job_log(snakemake.log[0], f"train {spec['method']} {spec['task']} seed {spe
         data_dir=Path(snakemake.input.data[0]).parent,
         out=Path(snakemake.output.run).parent,
         threads=snakemake.threads,
+        checkpoints=Path(snakemake.params.checkpoints),
+        # Not a parameter of the rule: it changes no result, and no run is made anew for it.
+        checkpoint_seconds=snakemake.config["train"]["checkpoint_seconds"],
     )

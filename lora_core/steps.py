@@ -1,0 +1,73 @@
+"""What a step computes: logits, loss, update; and an evaluation pass."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from lora_core import data, device
+
+
+def logits_of(model: nn.Module, batch: data.Batch, where: torch.device, precision: str = "fp32") -> torch.Tensor:
+    """Logits (rows, outputs) of a padded batch, under autocast for "bf16"."""
+    inputs = {"input_ids": batch.ids, "attention_mask": batch.mask, "token_type_ids": batch.types}
+    tensors = {name: device.put(array, where) for name, array in inputs.items() if array is not None}
+    with torch.autocast(where.type, torch.bfloat16, enabled=precision == "bf16"):
+        return model(**tensors).logits
+
+
+def loss_function(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy for classes, mean squared error for a regression head; logits (rows, outputs)."""
+    if labels.is_floating_point():
+        return F.mse_loss(logits[:, 0].float(), labels)
+    return F.cross_entropy(logits.float(), labels)
+
+
+def optimizer(model: nn.Module, hyper: dict[str, Any], steps: int) -> tuple[torch.optim.Optimizer, Any]:
+    """AdamW and a linear schedule with warm-up, stepped once a batch; biases and norms are not decayed."""
+    plain = {
+        id(p)
+        for module in model.modules()
+        for name, p in module.named_parameters(recurse=False)
+        if name == "bias" or isinstance(module, nn.LayerNorm)
+    }
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if id(p) not in plain], "weight_decay": hyper["weight_decay"]},
+        {"params": [p for p in trained if id(p) in plain], "weight_decay": 0.0},
+    ]
+    adamw = torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=hyper["learning_rate"],
+        betas=(hyper["adam_beta1"], hyper["adam_beta2"]),
+        eps=hyper["adam_epsilon"],
+        fused=True,
+    )
+    warmup = math.ceil(hyper["warmup_ratio"] * steps)
+
+    def factor(step: int) -> float:
+        return step / warmup if step < warmup else max(0.0, (steps - step) / max(1, steps - warmup))
+
+    return adamw, torch.optim.lr_scheduler.LambdaLR(adamw, factor)
+
+
+def update(trained: list[nn.Parameter], optimizer: torch.optim.Optimizer, schedule: Any, max_norm: float) -> None:
+    """What follows a backward pass: clip the gradients, step, and let them go."""
+    nn.utils.clip_grad_norm_(trained, max_norm)
+    optimizer.step()
+    schedule.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def evaluate(model: Any, examples: data.Examples, where: torch.device, precision: str, batch_size: int) -> np.ndarray:
+    """Logits (examples, outputs) in the split's order; computed in batches of similar length."""
+    model.eval()
+    logits = np.empty((len(examples), model.config.num_labels), np.float32)
+    order = data.evaluation_order(examples.lengths, batch_size)
+    with torch.inference_mode():
+        for batch in data.batches(examples, order, model.config.pad_token_id):
+            logits[batch.rows] = logits_of(model, batch, where, precision).float().cpu().numpy()
+    return logits

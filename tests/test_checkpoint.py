@@ -1,0 +1,166 @@
+"""Going on after a kill -9: the same weights, scores and predictions, bit for bit."""
+
+import csv
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import FULL, LORA, ROOT, spec
+
+from lora_core import trace
+from lora_core.records import MEASURED, PowerRow, read_json, read_rows
+from lora_core.train import train
+
+EPOCHS = 3
+STEPS = 8  # an epoch: 64 examples in batches of 8
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+sys.path.insert(0, {tests!r})
+from conftest import spec
+from lora_core.train import train
+steps, plain = 0, torch.optim.AdamW.step
+def step(self, *rest):
+    global steps
+    steps += 1
+    if steps == {at}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return plain(self, *rest)
+torch.optim.AdamW.step = step
+train(spec({settings!r}, **{changes!r}), Path({model!r}), Path({data!r}), Path({out!r}), 1, Path({folder!r}), 0)
+"""
+CHANGES = {"hyperparameters": {"epochs": EPOCHS, "dropout": 0.1}, "sample_seconds": 0.05}
+
+
+class Study:
+    def __init__(self, settings: dict, model: Path, data: Path, folder: Path) -> None:
+        self.settings, self.model, self.data = settings, model, data
+        self.out, self.folder = folder / "run", folder / "checkpoints"
+
+    def kill(self, at: int) -> None:
+        """A part that is killed in its step number `at`."""
+        code = KILLED.format(tests=str(ROOT / "tests"), at=at, settings=self.settings, changes=CHANGES,
+                             model=str(self.model), data=str(self.data), out=str(self.out),
+                             folder=str(self.folder))  # fmt: skip
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert not self.out.exists()
+
+    def finish(self, **changes) -> Path:
+        told = CHANGES | changes
+        train(spec(self.settings, **told), self.model, self.data, self.out, 1, self.folder, 0)
+        assert not self.folder.exists()
+        return self.out
+
+
+@pytest.fixture(scope="module")
+def killed(bert, cola, tmp_path_factory) -> Path:
+    """What a run leaves that is killed in its second epoch."""
+    study = Study(LORA, bert, cola, tmp_path_factory.mktemp("killed"))
+    study.kill(STEPS + 3)
+    return study.folder
+
+
+@pytest.fixture
+def study(bert, cola, killed, tmp_path) -> Study:
+    study = Study(LORA, bert, cola, tmp_path)
+    shutil.copytree(killed, study.folder)
+    return study
+
+
+@pytest.fixture(scope="module", params=[LORA, FULL], ids=["lora", "full"])
+def undisturbed(request, bert, cola, tmp_path_factory) -> Study:
+    study = Study(request.param, bert, cola, tmp_path_factory.mktemp("undisturbed"))
+    study.finish()
+    return study
+
+
+def same(one: Path, two: Path) -> None:
+    """All that is not measured is the same, byte for byte."""
+    weights = {p.name for p in (one / "weights").iterdir()}
+    assert weights == {p.name for p in (two / "weights").iterdir()}
+    for file in (*(f"weights/{name}" for name in weights), "predictions.safetensors"):
+        assert (one / file).read_bytes() == (two / file).read_bytes(), file
+    lines = [
+        [{k: v for k, v in row.items() if k not in MEASURED} for row in csv.DictReader((out / "history.csv").open())]
+        for out in (one, two)
+    ]
+    assert lines[0] == lines[1]
+    records = [read_json(out / "run.json") for out in (one, two)]
+    assert records[0]["run"] == records[1]["run"]
+    kept = [{k: v for k, v in record["measurement"].items() if k not in MEASURED} for record in records]
+    assert kept[0] == kept[1]
+
+
+def test_a_run_killed_in_an_epoch_ends_as_if_it_had_not_been(undisturbed, tmp_path):
+    study = Study(undisturbed.settings, undisturbed.model, undisturbed.data, tmp_path)
+    study.kill(STEPS + 3)  # in the second epoch
+    study.kill(STEPS + 2)  # in the third, by a part that went on from the first
+    same(study.finish(), undisturbed.out)
+    history = list(csv.DictReader((study.out / "history.csv").open()))
+    assert [row["part"] for row in history] == ["0", "1", "2"]
+    measured = read_json(study.out / "run.json")["measurement"]
+    assert measured["parts"] == 3
+    assert measured["train_seconds"] == sum(float(row["train_seconds"]) for row in history)
+    rows = read_rows(study.out / "power.csv", PowerRow)
+    assert len(trace.windows(rows, "train")) == EPOCHS
+    lost = trace.windows(rows, "lost")
+    assert [window[0].part for window in lost] == [0, 1]
+    assert measured["lost"] == {"seconds": sum(map(trace.seconds, lost)), "energy_joules": None}
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_anew_and_says_what_was_lost(undisturbed, tmp_path):
+    study = Study(undisturbed.settings, undisturbed.model, undisturbed.data, tmp_path)
+    study.kill(3)
+    same(study.finish(), undisturbed.out)
+    assert read_json(study.out / "run.json")["measurement"]["parts"] == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "files"),
+    [
+        ({"seed": 2}, []),
+        ({"hyperparameters": CHANGES["hyperparameters"] | {"learning_rate": 2e-3}}, []),
+        ({}, ["data"]),
+    ],
+    ids=["seed", "learning rate", "data"],
+)
+def test_what_is_of_other_settings_or_data_is_refused(study, capfd, tmp_path, changes, files):
+    if files:
+        study.data = Path(shutil.copytree(study.data, tmp_path / "other"))
+        with (study.data / "card.json").open("a") as stream:
+            stream.write("\n")
+    study.finish(**changes)
+    assert (
+        "is not resumed: it is of other settings, code, data or machine; the run begins anew" in capfd.readouterr().err
+    )
+    assert read_json(study.out / "run.json")["measurement"]["parts"] == 1
+
+
+@pytest.mark.parametrize("file", ["state.safetensors", "power.csv"])
+@pytest.mark.parametrize("harm", ["truncated", "empty", "bit-flipped"])
+def test_a_damaged_checkpoint_is_refused(study, capfd, file, harm):
+    path = study.folder / file
+    content = path.read_bytes()
+    middle = len(content) // 4 if file == "power.csv" else len(content) // 2
+    flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    path.write_bytes({"truncated": content[:middle], "empty": b"", "bit-flipped": flipped}[harm])
+    study.finish()
+    assert f"is not resumed: {file} is damaged" in capfd.readouterr().err
+    assert read_json(study.out / "run.json")["measurement"]["parts"] == 1
+
+
+def test_only_a_run_planned_to_be_long_keeps_its_state(bert, cola, tmp_path, monkeypatch):
+    from lora_core import checkpoint
+
+    written = []
+    monkeypatch.setattr(checkpoint, "_write", lambda path, state: written.append(path))
+    for seconds in (0, 3600, None):
+        train(spec(LORA), bert, cola, tmp_path / "run", 1, tmp_path / "checkpoints", seconds)
+        assert len(written) == (2 if seconds == 0 else 0), seconds
+        written.clear()
+        assert not (tmp_path / "checkpoints").exists()
