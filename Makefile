@@ -6,10 +6,10 @@ GLUE ?=
 SNAKEMAKE := $(BIN)/snakemake --cores all $(if $(CONFIG),--configfile "$(CONFIG)")
 RESULTS = $(shell $(BIN)/python -m lora_core.config $(if $(CONFIG),"$(CONFIG)"))
 
-.PHONY: help setup tables demo test bench check format schema lock clean
+.PHONY: help setup tables demo test test-slurm test-faults bench check format schema lock clean
 
 help:  ## what each target does
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
 setup: .venv/installed  ## create .venv from requirements.lock
 
@@ -23,6 +23,7 @@ setup: .venv/installed  ## create .venv from requirements.lock
 
 tables: setup  ## run the study and print table 2 (CONFIG=config/paper.yaml for another study)
 	@$(if $(CONFIG),,echo "The embedded study: 30 short runs, about 13 minutes on two cores without a GPU; what is there already is not run again.")
+	@$(BIN)/python -m lora_core.unlock $(if $(CONFIG),--configfile "$(CONFIG)")
 	$(SNAKEMAKE)
 	@echo; cat "$(RESULTS)/tables/table2.md"
 	@echo; echo "All tables (.md, .csv, .tex) are in $(RESULTS)/tables, one row per run and figure in $(RESULTS)/runs.csv."
@@ -32,6 +33,14 @@ demo: setup  ## one task, two methods, one seed: under two minutes
 
 test: setup  ## run the tests
 	$(BIN)/python -m pytest
+
+SLURM ?= ../shared/slurm
+test-slurm: setup  ## run the tests that need a Slurm: yours, or one that SLURM=FOLDER's start-slurm.sh starts
+	@if [ -x "$(SLURM)/start-slurm.sh" ]; then "$(SLURM)/start-slurm.sh"; fi
+	$(BIN)/python -m pytest -m slurm tests/slurm
+
+test-faults: setup  ## run every fault, those that need root too
+	$(BIN)/python -m pytest -m "root or not root" tests/faults
 
 bench: setup  ## measure against HF Trainer + PEFT, loralib and PEFT (GLUE=folder for real data; an hour and a half)
 	$(BIN)/python -m bench $(if $(GLUE),--glue "$(GLUE)")

@@ -7,13 +7,15 @@ settings, code, data and machine: what was left under another key is refused and
 import csv
 import hashlib
 import json
+import os
 import shutil
 import sys
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from lora_core import trace
+from lora_core import device, trace
 from lora_core.records import PowerRow, read_rows, whole_file
 
 if TYPE_CHECKING:
@@ -29,33 +31,56 @@ class State:
 
 
 class Checkpoint:
-    """What a run leaves for its next part, in `folder`.
+    """What a run leaves for its next part, in `folder` (None: nothing), which it holds while it works.
 
-    `seconds` says which runs write states: those planned to take longer; None: none. `state` is what this part goes
+    `seconds` says which runs write states: those planned to take longer. `state` is what this part goes
     on from, None where it begins at the beginning; `part` counts from 0; `rows` are the samples of the parts before,
     under the phase "lost" where no state held what they measured.
     """
 
-    def __init__(self, folder: Path, key: str, seconds: float | None) -> None:
-        self.folder, self.seconds = folder, seconds
-        self._states, self._samples = folder / "state.safetensors", folder / "power.csv"
+    def __init__(self, folder: Path | None, key: str, seconds: float) -> None:
+        self._folder, self._key, self._seconds = folder, key, seconds
         self._stream: TextIO | None = None
-        marker = folder / "key"
+        self._full = False
+        self._closing = ExitStack()
+        self._lost: list[list[int]] = []  # first row and the one after the last, of power.csv
         self.state: State | None = None
         self.rows: list[PowerRow] = []
-        self._lost: list[list[int]] = []  # first row and the one after the last, of power.csv
+        self.part = 0
+
+    def __enter__(self) -> "Checkpoint":
+        if self._folder is None:
+            return self
+        self._folder.mkdir(parents=True, exist_ok=True)
+        # Another job of the same run may live on, on another machine of a cluster.
+        self._closing.enter_context(device.hold(self._folder / "lock", "this run"))
+        marker = self._folder / "key"
         try:
-            if marker.exists() and marker.read_text(encoding="utf-8") != key:
+            if marker.exists() and marker.read_text(encoding="utf-8") != self._key:
                 raise ValueError("it is of other settings, code, data or machine")
             self._resume()
         except (ValueError, KeyError, TypeError, OSError) as error:
-            print(f"{folder} is not resumed: {error}; the run begins anew", file=sys.stderr, flush=True)
+            print(f"{self._folder} is not resumed: {error}; the run begins anew", file=sys.stderr, flush=True)
             self.state, self.rows, self._lost = None, [], []
-            shutil.rmtree(folder)
+            self._states.unlink(missing_ok=True)
+            self._samples.unlink(missing_ok=True)
         self.part = 1 + max((row.part for row in self.rows), default=-1)
-        if seconds is not None:
-            with whole_file(marker) as beside:
-                beside.write_text(key, encoding="utf-8")
+        with whole_file(marker) as beside:
+            beside.write_text(self._key, encoding="utf-8")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._closing.close()
+
+    @property
+    def _states(self) -> Path:
+        assert self._folder is not None
+        return self._folder / "state.safetensors"
+
+    @property
+    def _samples(self) -> Path:
+        assert self._folder is not None
+        return self._folder / "power.csv"
 
     def _resume(self) -> None:
         """Read what the parts before left. Raises ValueError, KeyError, TypeError or OSError where it is damaged."""
@@ -81,11 +106,11 @@ class Checkpoint:
 
     def sample(self, row: PowerRow) -> None:
         """Keep a sample of this part as it comes."""
-        if self.seconds is None:
+        if self._folder is None or self._full:
             return
         try:
             if self._stream is None:
-                self._stream = self._samples.open("a", newline="", encoding="utf-8")
+                self._stream = self._closing.enter_context(self._samples.open("a", newline="", encoding="utf-8"))
             writer = csv.DictWriter(self._stream, [field.name for field in fields(PowerRow)], lineterminator="\n")
             if self._stream.tell() == 0:
                 writer.writeheader()
@@ -96,7 +121,7 @@ class Checkpoint:
 
     def save(self, state: State, rows: int, planned_seconds: float) -> None:
         """Put the state after an epoch, and after so many `rows` of samples, in place of the last one."""
-        if self.seconds is None or planned_seconds <= self.seconds:
+        if self._folder is None or self._full or planned_seconds <= self._seconds:
             return
         from safetensors import SafetensorError
 
@@ -109,14 +134,16 @@ class Checkpoint:
 
     def _give_up(self, error: Exception) -> None:
         """A disk that takes no more costs the checkpoint, not the run."""
-        print(f"no more checkpoints in {self.folder}: {error}; the run goes on", file=sys.stderr, flush=True)
-        self.seconds = None
+        print(f"no more checkpoints in {self._folder}: {error}; the run goes on", file=sys.stderr, flush=True)
+        self._full = True
 
     def remove(self) -> None:
         """The run is done."""
-        if self._stream is not None:
-            self._stream.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._closing.close()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            with suppress(OSError):  # the folders above it that hold no other run's
+                os.removedirs(self._folder.parent)
 
 
 def _write(path: Path, state: State) -> None:

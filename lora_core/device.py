@@ -96,14 +96,21 @@ def alone(device: "torch.device") -> Iterator[None]:
 
     Two snakemake processes do not know of each other's resources; a lock file does.
     """
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    with hold(Path(tempfile.gettempdir()) / f"lora-core-{user}-{label(device)}.lock", label(device)):
+        yield
+
+
+@contextmanager
+def hold(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock file; say so where another holds it, and wait."""
     from filelock import FileLock, Timeout
 
-    user = os.getuid() if hasattr(os, "getuid") else "user"
-    lock = FileLock(Path(tempfile.gettempdir()) / f"lora-core-{user}-{label(device)}.lock")
+    lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        print(f"waiting: another measured job holds {label(device)}", file=sys.stderr, flush=True)
+        print(f"waiting: another measured job holds {what}", file=sys.stderr, flush=True)
         lock.acquire()
     try:
         yield

@@ -1,13 +1,16 @@
-"""A job's log: everything it prints goes to its file; the terminal gets progress and, on failure, one sentence."""
+"""A job's log and its end: what it prints goes to a file; the terminal gets progress and, on failure, one sentence."""
 
+import errno
 import os
+import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 # Libraries' bars and load reports; set before they are imported.
 QUIET = {
@@ -17,6 +20,8 @@ QUIET = {
     "TQDM_DISABLE": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
+ENDED = "-- the job has ended"  # the last line of every log but a killed job's
+AGAIN = "the same command goes on from what is there"
 
 
 @contextmanager
@@ -24,6 +29,7 @@ def job_log(path: str | Path, title: str) -> Iterator[None]:
     """Send standard output and error, those of C libraries too, to `path`.
 
     An exception is written there with its traceback; the terminal gets `title`, its one sentence and the log's name.
+    A job ends with the snakemake that started it: an orphan's work would be taken for another's.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,12 +41,15 @@ def job_log(path: str | Path, title: str) -> Iterator[None]:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         Progress.console = console
+        signal.signal(signal.SIGTERM, _stop)
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
         try:
             yield
+            print(ENDED)
         except BaseException as error:
             traceback.print_exc()
-            what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-            print(f"{title} failed: {what} (log: {path})", file=console, flush=True)
+            print(ENDED)
+            print(f"{title} failed: {sentence(error)} (log: {path})", file=console, flush=True)
             # The sentence and the log say it all: Snakemake needs only to know that the job failed.
             raise SystemExit(1) from None
         finally:
@@ -50,6 +59,53 @@ def job_log(path: str | Path, title: str) -> Iterator[None]:
             os.dup2(terminal, 2)
             os.dup2(saved, 1)
             os.close(saved)
+
+
+def killed(logs: Path, since: float) -> list[str]:
+    """A sentence for each job whose log was written to after `since` (time.time()) and has no end."""
+    return [
+        f"{path.relative_to(logs).with_suffix('')} was killed from outside (kill -9, or the system short of memory: then "
+        f"give it more, resources.*.mem_mb on a cluster); {AGAIN} (log: {path})"
+        for path in sorted(logs.rglob("*.log"))
+        if path.stat().st_mtime >= since
+        and not path.read_text(encoding="utf-8", errors="replace").endswith(f"{ENDED}\n")
+    ]
+
+
+def sentence(error: BaseException) -> str:
+    """What happened and what to do, in one sentence."""
+    text = " ".join(str(error).split())
+    if isinstance(error, ValueError):
+        return text
+    if isinstance(error, KeyboardInterrupt):
+        return f"interrupted; {AGAIN}"
+    if isinstance(error, SystemExit):
+        return f"{text}; {AGAIN}"
+    if isinstance(error, MemoryError) or ("alloc" in text and "memory" in text.lower()):
+        return f"out of memory ({text or 'MemoryError'}); give it more, or lower batch_size or max_length"
+    number = error.errno if isinstance(error, OSError) else None
+    for code, advice in (
+        (errno.ENOSPC, "free some space"),
+        (errno.EDQUOT, "free some space"),
+        (errno.EFBIG, "raise the limit of file sizes (ulimit -f)"),
+        (errno.EROFS, "make the folder writable"),
+        (errno.EACCES, "make the folder writable"),
+    ):
+        if number == code or f"os error {code})" in text:  # as libraries written in Rust have it
+            return f"{text}; {advice}, then {AGAIN}"
+    return f"{type(error).__name__}: {text}"
+
+
+def _stop(number: int, frame: Any) -> None:
+    raise SystemExit(f"stopped by {signal.Signals(number).name}")
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent has: `kill -9` of snakemake leaves its jobs running."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    print("snakemake is gone; this job ends with it", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 class Progress:

@@ -5,6 +5,7 @@ Files and folders appear whole or not at all: they are written beside their plac
 
 import csv
 import dataclasses
+import glob
 import json
 import os
 import shutil
@@ -110,11 +111,18 @@ class LatencyRow:
     seconds: float
 
 
+def _beside(path: Path) -> Path:
+    """A free name beside a path. What killed writers of the same path left there is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A place to write a file that takes its name only when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside = _beside(path)
     try:
         yield beside
         beside.replace(path)
@@ -125,9 +133,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """A folder to fill that takes its name only when the block ends well, in place of an older one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    shutil.rmtree(beside, ignore_errors=True)
+    beside = _beside(path)
     beside.mkdir()
     try:
         yield beside

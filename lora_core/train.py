@@ -62,40 +62,38 @@ def train(
     with device.alone(where):
         meter.begin()
         started = provenance.collect(where, threads)
-        kept = _checkpoint(spec, model_dir, data_dir, checkpoints or out / "checkpoint", checkpoint_seconds, started)
-        label = device.label(where)
-        with meters.Sampler(meter, label, spec.sample_seconds, kept.part, kept.rows, kept.sample) as sampler:
-            sampler.idle(spec.idle_seconds)
-            model = build(spec, model_dir, card["labels"], splits["train"].labels).to(where)
-            quicken(model, spec, where)
-            meter.settle()
-            run = Epochs(spec, card, splits, model, where, sampler, kept)
-            run.run()
-    with whole_folder(out / "weights") as folder:
-        model.to("cpu")
-        methods.module(spec.settings["kind"]).save(model, spec.settings, folder, spec.base_model)
-        model.config.save_pretrained(folder)  # type: ignore[operator, union-attr]
-        models.copy_tokenizer(model_dir, folder)
-    write_rows(out / "history.csv", run.history, HistoryRow)
-    write_rows(out / "power.csv", sampler.rows, PowerRow)
-    _write_predictions(out / "predictions.safetensors", run, splits["validation"].labels)
-    write_json(
-        out / "run.json",
-        {
-            "run": vars(spec) | {"data": card, "model": model_dir.name},
-            "measurement": _measurement(run, sampler, memory.predict(shapes, *run.largest, spec.precision)),
-            "provenance": started | {"driver": meter.details.get("driver"), "shared": meter.shared},
-        },
-    )
-    kept.remove()
+        with _checkpoint(spec, model_dir, data_dir, checkpoints, checkpoint_seconds, started) as kept:
+            label = device.label(where)
+            with meters.Sampler(meter, label, spec.sample_seconds, kept.part, kept.rows, kept.sample) as sampler:
+                sampler.idle(spec.idle_seconds)
+                model = build(spec, model_dir, card["labels"], splits["train"].labels).to(where)
+                quicken(model, spec, where)
+                meter.settle()
+                run = Epochs(spec, card, splits, model, where, sampler, kept)
+                run.run()
+            with whole_folder(out / "weights") as folder:
+                model.to("cpu")
+                methods.module(spec.settings["kind"]).save(model, spec.settings, folder, spec.base_model)
+                model.config.save_pretrained(folder)  # type: ignore[operator, union-attr]
+                models.copy_tokenizer(model_dir, folder)
+            write_rows(out / "history.csv", run.history, HistoryRow)
+            write_rows(out / "power.csv", sampler.rows, PowerRow)
+            _write_predictions(out / "predictions.safetensors", run, splits["validation"].labels)
+            record = {
+                "run": vars(spec) | {"data": card, "model": model_dir.name},
+                "measurement": _measurement(run, sampler, memory.predict(shapes, *run.largest, spec.precision)),
+                "provenance": started | {"driver": meter.details.get("driver"), "shared": meter.shared},
+            }
+            write_json(out / "run.json", record)
+            kept.remove()
 
 
 def _checkpoint(
-    spec: Spec, model: Path, examples: Path, folder: Path, seconds: float | None, started: dict[str, Any]
+    spec: Spec, model: Path, examples: Path, folder: Path | None, seconds: float | None, started: dict[str, Any]
 ) -> Checkpoint:
     """The run's checkpoint, under a key of all that decides its weights and of what its times are comparable on."""
-    if seconds is None:
-        return Checkpoint(folder, "", None)
+    if folder is None or seconds is None:
+        return Checkpoint(None, "", 0)
     code = provenance.code_digest(Path(__file__), f"lora_core.methods.{spec.settings['kind']}")
     where = {name: started[name] for name in ("device_model", "threads", "packages")}
     files = [path for source in (model, examples) for path in source.iterdir() if path.is_file()]

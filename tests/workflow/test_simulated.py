@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT
-from test_workflow import Project
+from project import Project
 
 METHODS = ("fft", "lora")
 RUN = "results/runs/{}/mrpc/seed1/{}"

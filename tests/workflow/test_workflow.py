@@ -1,102 +1,24 @@
 """The real snakemake on a tiny study: the chain, what reruns, what fails, what is refused."""
 
 import csv
-import json
 import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import BERT, ROOT
+from conftest import ROOT
+from project import Project, rules
 
 from lora_core.records import read_json
 
-SNAKEMAKE = Path(sys.executable).with_name("snakemake")
-TINY = {
-    "results_dir": "results",
-    "model": {"source": "random", "config": BERT},
-    "data": {"source": "mini", "max_train_examples": 32, "max_validation_examples": 24},
-    "tasks": ["cola"],
-    "methods": ["fft", "lora"],
-    "seeds": [1, 2],
-    "measure": {"latency_passes": 2, "latency_seconds": 0.5, "latency_single_examples": 4},
-    "method_settings": {"fft": {"hyperparameters": {"epochs": 2}}, "lora": {"hyperparameters": {"epochs": 2}}},
-}
 LEAVES = [
     "aggregate_energy", "collect_runs", "compare_scores", "draw_loss_curves", "judge_claims", "merge_adapter",
     "render_table", "time_inference",
 ]  # fmt: skip
-
-
-class Project:
-    """A copy of the project in a folder of its own, with a tiny study laid over config.yaml."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir(parents=True)
-        keep = ["Snakefile", "config.yaml", "config", "profiles", "envs", "workflow", "lora_core"]
-        for name in keep:
-            source = ROOT / name
-            if source.is_dir():
-                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(source, folder / name)
-        self.configure()
-
-    def configure(self, **changes) -> None:
-        """Write the tiny study with dotted keys (`a__b`) changed."""
-        config = json.loads(json.dumps(TINY))
-        for path, value in changes.items():
-            *parents, last = path.split("__")
-            section = config
-            for parent in parents:
-                section = section.setdefault(parent, {})
-            section[last] = value
-        (self.folder / "tiny.yaml").write_text(yaml.safe_dump(config))
-
-    def start(self, *words: str, overlay: str = "tiny.yaml", env: dict | None = None) -> subprocess.Popen:
-        return subprocess.Popen(
-            [SNAKEMAKE, "--cores", "1", *words, "--configfile", overlay],
-            cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env=(env or os.environ) | {"HF_HUB_OFFLINE": "1"}, start_new_session=True,
-        )  # fmt: skip
-
-    def run(self, *words: str, overlay: str = "tiny.yaml", env: dict | None = None) -> tuple[int, str]:
-        """Exit status and everything printed."""
-        process = self.start(*words, overlay=overlay, env=env)
-        output, _ = process.communicate(timeout=300)
-        return process.returncode, output
-
-    def plan(self, *words: str, overlay: str = "tiny.yaml") -> set[str]:
-        """What a dry run would do: "rule" or "rule method=..., seed=...", without the target `all`."""
-        status, output = self.run("-n", *words, overlay=overlay)
-        assert status == 0, output
-        jobs = set()
-        for block in output.split("\n\n"):
-            for found in re.finditer(r"^(?:local)?rule (\w+):\n((?:    .*\n?)*)", block, re.MULTILINE):
-                wildcards = re.search(r"wildcards: (.*)", found[2])
-                jobs.add(f"{found[1]} {wildcards[1]}" if wildcards else found[1])
-        return {job for job in jobs if job != "all"}
-
-    def weights(self, method: str, seed: int) -> bytes:
-        name = "model.safetensors" if method == "fft" else "adapter_model.safetensors"
-        return (self.folder / f"results/runs/{method}/cola/seed{seed}/weights/{name}").read_bytes()
-
-    def edit(self, file: str, old: str, new: str) -> None:
-        path = self.folder / file
-        text = path.read_text()
-        assert old in text, f"{old!r} is not in {file}"
-        path.write_text(text.replace(old, new, 1))
-
-
-def rules(plan: set[str]) -> set[str]:
-    return {job.split()[0] for job in plan}
 
 
 @pytest.fixture(scope="module")

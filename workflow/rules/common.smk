@@ -2,13 +2,14 @@
 
 import re
 import sys
+import time
 from functools import cache
 from pathlib import Path
 
 from snakemake.io import strip_wildcard_constraints
 from snakemake_interface_common.exceptions import WorkflowError
 
-from lora_core import sources
+from lora_core import joblog, sources, unlock
 from lora_core.config import load as load_study
 from lora_core.provenance import code_digest
 from lora_core.seeds import derive
@@ -36,7 +37,6 @@ TABLE_NUMBERS = range(1, 8)
 ENVIRONMENT = "../../envs/lora.yaml"
 
 MERGING = [method for method in study.methods if study.kind(method).merges]
-THREADS = study.train.threads or workflow.cores or 1
 RUNS = expand(
     f"{RUN}/run.json", method=study.methods, task=study.tasks, seed=study.seeds
 )
@@ -63,6 +63,24 @@ wildcard_constraints:
     task="|".join(study.tasks),
     seed="|".join(map(str, study.seeds)),
     number="|".join(map(str, TABLE_NUMBERS)),
+
+
+# Short, and some in need of a network: under a cluster profile these stay where snakemake runs.
+localrules:
+    all,
+    prepare_model,
+    tokenize_dataset,
+    count_parameters,
+    merge_adapter,
+    compare_scores,
+    aggregate_energy,
+    collect_runs,
+    render_table,
+    draw_loss_curves,
+    judge_claims,
+
+
+BEGUN = time.time()
 
 
 @cache
@@ -118,6 +136,12 @@ def run_spec(wildcards):
         **measure_settings("meter", "simulated", "sample_seconds", "idle_seconds"),
         "base_model": study.model.id if study.model.source == "hub" else MODEL,
     }
+
+
+def measured_threads(wildcards):
+    """Of a measured job: what it is told, else all cores; on a cluster one, for its nodes' cores are not known here."""
+    here = workflow.local_exec and not workflow.remote_exec
+    return study.train.threads or (workflow.cores if here else 1)
 
 
 def needs(kind):
@@ -216,5 +240,16 @@ def check_targets(words):
 
 
 onstart:
+    unlock.remember()
     sources.check_content(study)
     sources.remember(study)
+
+
+onsuccess:
+    unlock.forget()
+
+
+onerror:
+    unlock.forget()
+    for sentence in joblog.killed(Path(LOGS), BEGUN):
+        print(sentence, file=sys.stderr)

@@ -11,7 +11,7 @@ rule time_inference:
         f"{LOGS}/time_inference/{{task}}/seed{{seed}}.log",
     conda:
         ENVIRONMENT
-    threads: THREADS
+    threads: measured_threads
     resources:
         **needs("measured"),
         device=1,

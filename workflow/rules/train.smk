@@ -14,7 +14,7 @@ rule train:
     priority: run_priority
     conda:
         ENVIRONMENT
-    threads: THREADS
+    threads: measured_threads
     resources:
         **needs("measured"),
         device=1,

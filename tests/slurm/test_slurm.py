@@ -1,0 +1,114 @@
+"""The same DAG through a real Slurm (`make test-slurm` starts one): who ran where, and the same results."""
+
+import os
+import re
+import shutil
+import subprocess
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from project import Project, unmeasured
+
+from lora_core.records import read_json
+
+pytestmark = pytest.mark.slurm
+# One GPU asked for: a stand-in, the runs train on the CPU.
+RESOURCES = {"measured": {"mem_mb": 2000, "runtime": 10, "gpu": 1}, "other": {"mem_mb": 1000, "runtime": 10}}
+STUDY = {"seeds": [1], "train": {"device": "cpu", "checkpoint_seconds": 0}, "resources": RESOURCES}
+
+
+def slurm(*words: str) -> str:
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Path:
+    """The running Slurm's file of finished jobs."""
+    if shutil.which("scontrol") is None:
+        pytest.skip("no Slurm here; make test-slurm starts one as root")
+    found = re.search(r"^JobCompLoc\s*=\s*(\S+)", slurm("scontrol", "show", "config"), re.MULTILINE)
+    if found is None or not Path(found[1]).is_file():
+        pytest.skip("this Slurm keeps no file of finished jobs (JobCompLoc) to check against")
+    return Path(found[1])
+
+
+@pytest.fixture
+def jobs(cluster):
+    """The jobs that finished since, by Slurm's own record."""
+    before = cluster.read_text().count("\n")
+
+    def finished() -> list[dict[str, str]]:
+        lines = cluster.read_text().splitlines()[before:]
+        return [dict(re.findall(r"(\w+)=(\S*)", line)) for line in lines]
+
+    return finished
+
+
+def start(project: Project, *words: str):
+    profile = ["--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5"]
+    return project.start(*profile, *words, cores=False)
+
+
+def seconds(stamp: str) -> float:
+    return datetime.fromisoformat(stamp).timestamp()
+
+
+def test_a_study_runs_through_slurm_and_ends_as_a_local_one_does(tmp_path, jobs):
+    here, there = Project(tmp_path / "here"), Project(tmp_path / "on the cluster")
+    for project in (here, there):
+        project.configure(**STUDY)
+    status, output = here.run()
+    assert status == 0, output
+    process = start(there)
+    output, _ = process.communicate(timeout=500)
+    assert process.returncode == 0, output
+
+    ran = jobs()
+    # What is measured, and nothing else, was a job of Slurm's: two runs and a latency job.
+    assert len(ran) == 3
+    assert {job["JobState"] for job in ran} == {"COMPLETED"}
+    spans = sorted([seconds(job[f"{name}Time"]) for name in ("Start", "End", "Submit")] for job in ran)
+    assert all(one[1] <= two[0] for one, two in pairwise(spans)), "two jobs had the one GPU at a time"
+    assert spans[1][2] < spans[0][1], "the second run did not have to wait for the GPU: this shows nothing"
+    assert unmeasured(there.folder / "results") == unmeasured(here.folder / "results")
+    # Without `train.threads` a job has one thread, and torch no more than Slurm gave.
+    assert read_json(there.folder / "results/runs/lora/cola/seed1/run.json")["provenance"]["threads"] == 1
+    assert all("cpu=1," in job["Tres"] for job in ran)
+
+
+def test_a_job_killed_for_memory_is_tried_again_with_more_and_then_fails_in_words(tmp_path, jobs):
+    project = Project(tmp_path / "project")
+    project.configure(**STUDY)
+    # As the kernel does it: a kill -9 that the job's shell reports as 137.
+    project.edit("workflow/scripts/train.py", "with job_log(", "import os\nos.kill(os.getpid(), 9)\nwith job_log(")
+    process = start(project, "results/runs/lora/cola/seed1/run.json")
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode != 0
+    asked = re.findall(r"rule train:.*?mem_mb=(\d+)", output, re.DOTALL)
+    assert [int(mb) for mb in asked] == [2000, 4000], output
+    assert [job["JobState"] for job in jobs()] == ["FAILED", "FAILED"]
+    assert not (project.folder / "results/runs/lora/cola/seed1/run.json").exists()
+
+
+def test_a_cancelled_job_goes_on_from_its_last_epoch(tmp_path, jobs):
+    whole, project = Project(tmp_path / "whole"), Project(tmp_path / "project")
+    target = "results/runs/lora/cola/seed1/run.json"
+    for one in (whole, project):
+        one.configure(**STUDY, method_settings__lora__hyperparameters={"epochs": 400})
+    status, output = whole.run(target)
+    assert status == 0, output
+    process = start(project, target, "--retries", "0")
+    state = project.folder / "results/checkpoints/lora/cola/seed1/state.safetensors"
+    project.wait_for(state)
+    slurm("scancel", "--user", os.environ.get("USER", "root"))
+    process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert state.exists()
+    process = start(project, target)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert project.weights("lora", 1) == whole.weights("lora", 1)
+    assert '"parts": 2' in (project.folder / target).read_text()
+    assert not state.parent.exists()
