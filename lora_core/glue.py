@@ -9,7 +9,7 @@ import numpy as np
 
 from lora_core import data
 from lora_core.metrics import constant_guess
-from lora_core.records import read_json, write_json
+from lora_core.records import fingerprints, read_json, write_json
 
 
 def local_files(folder: str, task: str, split: str) -> list[str]:
@@ -133,6 +133,7 @@ def tokenize_task(
             "constant_guess": constant_guess(metrics[0], examples.labels),
             "sha256": hashlib.sha256(examples.tokens.tobytes() + examples.labels.tobytes()).hexdigest(),
         }
+    card["files"] = fingerprints(out, *(f"{split}.safetensors" for split in data.SPLITS))
     write_json(out / "card.json", card)
 
 

@@ -64,8 +64,8 @@ def job_log(path: str | Path, title: str) -> Iterator[None]:
 def killed(logs: Path, since: float) -> list[str]:
     """A sentence for each job whose log was written to after `since` (time.time()) and has no end."""
     return [
-        f"{path.relative_to(logs).with_suffix('')} was killed from outside (kill -9, or the system short of memory: then "
-        f"give it more, resources.*.mem_mb on a cluster); {AGAIN} (log: {path})"
+        f"{path.relative_to(logs).with_suffix('')} was killed from outside: by kill -9, or by the system for want of "
+        f"memory (then give it more, on a cluster by resources.*.mem_mb); {AGAIN} (log: {path})"
         for path in sorted(logs.rglob("*.log"))
         if path.stat().st_mtime >= since
         and not path.read_text(encoding="utf-8", errors="replace").endswith(f"{ENDED}\n")

@@ -6,6 +6,7 @@ Files and folders appear whole or not at all: they are written beside their plac
 import csv
 import dataclasses
 import glob
+import hashlib
 import json
 import os
 import shutil
@@ -151,7 +152,31 @@ def write_json(path: Path, record: dict[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Raises ValueError naming a file that is no JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it and run again") from error
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def fingerprints(folder: Path, *names: str) -> dict[str, str]:
+    """The sha256 of a folder's files, for the record beside them to carry as `files`."""
+    return {name: sha256(folder / name) for name in names}
+
+
+def check_files(record: Path, *names: str) -> None:
+    """Raise ValueError where one of these files beside a record is not what was written with it."""
+    told = read_json(record).get("files", {})
+    for name in names:
+        if name in told and sha256(record.parent / name) != told[name]:
+            raise ValueError(
+                f"{record.parent / name} is damaged (not what {record.name} says); delete it and run again"
+            )
 
 
 def write_rows(path: Path, rows: Sequence[Any], kind: type) -> None:

@@ -12,8 +12,20 @@ from torch import nn
 from lora_core import checkpoint, data, device, dropout, memory, meters, methods, models, provenance, trace
 from lora_core.checkpoint import Checkpoint
 from lora_core.epochs import Epochs
-from lora_core.records import HistoryRow, PowerRow, read_json, whole_file, whole_folder, write_json, write_rows
+from lora_core.records import (
+    HistoryRow,
+    PowerRow,
+    check_files,
+    fingerprints,
+    read_json,
+    whole_file,
+    whole_folder,
+    write_json,
+    write_rows,
+)
 from lora_core.seeds import derive
+
+RECORDS = ("history.csv", "power.csv", "predictions.safetensors")
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,7 @@ def train(
     torch.set_num_threads(threads)
     where = device.resolve(spec.device)
     card = read_json(data_dir / "card.json")
+    check_files(data_dir / "card.json", *card["files"])
     splits = {split: data.load(data_dir / f"{split}.safetensors") for split in data.SPLITS}
     meter = meters.open_meter(spec.meter, where.type, lambda: device.uuid(where), spec.simulated)
     # On shapes alone, for the prediction; it also imports what the baseline of memory must not bill to the model.
@@ -83,6 +96,7 @@ def train(
                 "run": vars(spec) | {"data": card, "model": model_dir.name},
                 "measurement": _measurement(run, sampler, memory.predict(shapes, *run.largest, spec.precision)),
                 "provenance": started | {"driver": meter.details.get("driver"), "shared": meter.shared},
+                "files": fingerprints(out, *RECORDS, *(f"weights/{file.name}" for file in (out / "weights").iterdir())),
             }
             write_json(out / "run.json", record)
             kept.remove()

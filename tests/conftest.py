@@ -29,6 +29,16 @@ LORALIB = LORA | {"kind": "loralib"}
 FULL = {"kind": "full"}
 
 
+# What tests/faults counts.
+FAULTS = {"tried": 0, "lost": 0, "wrong": 0}
+
+
+def pytest_terminal_summary(terminalreporter):
+    if FAULTS["tried"]:
+        told = "faults tried: {tried}, results lost: {lost}, results wrong: {wrong}".format(**FAULTS)
+        terminalreporter.write_line(told)
+
+
 @pytest.fixture(scope="session")
 def bert(tmp_path_factory) -> Path:
     """A prepared two-layer BERT with random weights."""

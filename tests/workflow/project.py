@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,12 @@ class Project:
         (self.folder / "tiny.yaml").write_text(yaml.safe_dump(config))
 
     def start(
-        self, *words: str, overlay: str = "tiny.yaml", env: dict | None = None, cores: bool = True
+        self, *words: str, overlay: str = "tiny.yaml", env: dict | None = None, cores: bool = True, **popen: Any
     ) -> subprocess.Popen:
         return subprocess.Popen(
             [SNAKEMAKE, *(("--cores", "1") if cores else ()), *words, "--configfile", overlay],
             cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env=(env or os.environ) | {"HF_HUB_OFFLINE": "1"}, start_new_session=True,
+            env=(env or os.environ) | {"HF_HUB_OFFLINE": "1"}, start_new_session=True, **popen,
         )  # fmt: skip
 
     def run(self, *words: str, overlay: str = "tiny.yaml", env: dict | None = None) -> tuple[int, str]:
@@ -81,11 +82,14 @@ class Project:
                 jobs.add(f"{found[1]} {wildcards[1]}" if wildcards else found[1])
         return {job for job in jobs if job != "all"}
 
-    def wait_for(self, *paths: Path, seconds: float = 120) -> None:
+    def wait(self, true: Callable[[], bool], seconds: float = 120) -> None:
         deadline = time.monotonic() + seconds
-        while not all(path.exists() for path in paths):
-            assert time.monotonic() < deadline, f"after {seconds} s there is still no {paths}"
+        while not true():
+            assert time.monotonic() < deadline, f"still not so after {seconds} s"
             time.sleep(0.02)
+
+    def wait_for(self, path: Path) -> None:
+        self.wait(path.exists)
 
     def weights(self, method: str, seed: int) -> bytes:
         name = "model.safetensors" if method == "fft" else "adapter_model.safetensors"
@@ -120,8 +124,8 @@ def unmeasured(results: Path) -> dict[str, Any]:
             found[name] = [row for row in rows if row["quantity"].split(".")[0] not in MEASURED]
         elif file.name == "history.csv" or name.startswith("energy/"):
             found[name] = [_without_measured(row) for row in csv.DictReader(file.open(encoding="utf-8"))]
-    for number in (1, 2):
-        found[f"table {number}"] = (results / "tables" / f"table{number}.md").read_text(encoding="utf-8")
+        elif file.name in ("table1.md", "table2.md"):
+            found[name] = file.read_bytes()
     return found
 
 

@@ -1,0 +1,74 @@
+"""A project that faults can be brought into."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from project import Project
+
+TABLE = "results/tables/table2.md"
+STUDY = {
+    "seeds": [1],
+    "train": {"device": "cpu", "checkpoint_seconds": 0},
+    "method_settings": {name: {"hyperparameters": {"epochs": 3, "batch_size": 8}} for name in ("fft", "lora")},
+}
+STEPS = 4  # an epoch
+
+
+class Faulty(Project):
+    """A project that a fault can be brought into."""
+
+    def __init__(self, folder: Path, ready: Path | None = None) -> None:
+        if ready is None:
+            super().__init__(folder)
+        else:
+            shutil.copytree(ready, folder)
+            self.folder = folder
+        self.study = STUDY
+        self.configure(**STUDY)
+        self.marker = folder.parent / f"{folder.name}.reached"
+        self.whole: dict[Path, bytes] = {}
+
+    def take(self, finished: Path) -> None:
+        """Have what a finished project has."""
+        shutil.rmtree(self.folder)
+        shutil.copytree(finished, self.folder)
+
+    def begin(self, fault: str, *words: str, seconds: float = 600, before: Any = None) -> subprocess.Popen:
+        """Start snakemake with a fault in its train jobs (sitecustomize.py)."""
+        told = {"FAULT": fault, "FAULT_FILE": str(self.marker), "FAULT_SECONDS": str(seconds)}
+        told["PYTHONPATH"] = str(Path(__file__).parent / "hooks")
+        return self.start(*(words or (TABLE,)), env=os.environ | told, preexec_fn=before)
+
+    def reached(self) -> int:
+        """Wait until the job is where the fault wants it; its process id. What is finished by then is noted."""
+        self.wait_for(self.marker)
+        self.note()
+        while not (text := self.marker.read_text()):
+            pass
+        return int(text)
+
+    def note(self) -> None:
+        """Remember the records of the runs that are finished."""
+        self.whole = {path: path.read_bytes() for path in self.results.glob("runs/*/*/*/run.json")}
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results"
+
+    def unlock(self) -> str:
+        """As `make tables` does before it runs."""
+        command = [sys.executable, "-m", "lora_core.unlock", "--configfile", "tiny.yaml"]
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=True, timeout=60)
+        return done.stdout + done.stderr
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended: not there, or a zombie that nobody waited for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True

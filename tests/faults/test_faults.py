@@ -1,0 +1,296 @@
+"""Faults, each done for real to the real workflow. After every one the same command ends the work: nothing lost,
+nothing wrong (`finish`)."""
+
+import os
+import resource
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import FAULTS
+from faults import STEPS, TABLE, Faulty, gone
+from project import unmeasured
+
+from lora_core.records import read_json
+
+RUN = "results/runs/{}/cola/seed1"
+POINTS = {
+    "before the first checkpoint": "step 2",
+    "in the middle of an epoch": f"step {STEPS + 2}",
+    "while the history is written": "write history.csv",
+    "while the weights are written": "write weights",
+    "while the record is written": "write run.json",
+    "while a checkpoint is written": "write state.safetensors",
+}
+
+
+@pytest.fixture(scope="session")
+def ready(tmp_path_factory) -> Path:
+    """A project whose model and data are prepared."""
+    project = Faulty(tmp_path_factory.mktemp("faults") / "ready")
+    status, output = project.run("results/data/cola/card.json")
+    assert status == 0, output
+    return project.folder
+
+
+@pytest.fixture(scope="session")
+def undisturbed(ready, tmp_path_factory) -> dict[str, Any]:
+    """What is not measured, of a study that nothing disturbed."""
+    project = Faulty(tmp_path_factory.mktemp("undisturbed") / "project", ready)
+    status, output = project.run(TABLE)
+    assert status == 0, output
+    return unmeasured(project.results)
+
+
+@pytest.fixture
+def project(ready, tmp_path):
+    FAULTS["tried"] += 1
+    made = Faulty(tmp_path / "Projekt ü 好", ready)
+    yield made
+    if made.marker.exists() and (text := made.marker.read_text()) and not gone(int(text)):
+        os.kill(int(text), signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def finished(ready, tmp_path_factory) -> Path:
+    """A project whose whole study has run."""
+    project = Faulty(tmp_path_factory.mktemp("finished") / "project", ready)
+    status, output = project.run()
+    assert status == 0, output
+    return project.folder
+
+
+@pytest.fixture
+def finish(project, undisturbed):
+    """Give the same command again, as `make tables` does: it must end the work, lose nothing, and get nothing wrong."""
+
+    def again() -> str:
+        told = project.unlock()
+        status, output = project.run(TABLE)
+        assert status == 0, told + output
+        lost = [path for path, content in project.whole.items() if path.read_bytes() != content]
+        FAULTS["lost"] += len(lost)
+        found = unmeasured(project.results)
+        wrong = [name for name in undisturbed if found.get(name) != undisturbed[name]]
+        FAULTS["wrong"] += len(wrong)
+        assert (lost, wrong, sorted(set(found) - set(undisturbed))) == ([], [], [])
+        assert not list(project.results.rglob("*.part"))
+        assert not (project.results / "checkpoints").exists()
+        return told + output
+
+    return again
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_kill_9_of_snakemake_ends_its_job_too_and_the_next_command_removes_the_lock(project, finish, point):
+    process = project.begin(POINTS[point])
+    job = project.reached()
+    process.kill()
+    process.wait()
+    project.wait(lambda: gone(job))
+    assert "unlocking: the snakemake that worked here was killed" in finish()
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_kill_9_of_a_job_is_named_and_costs_that_run_alone(project, finish, point):
+    process = project.begin(POINTS[point])
+    os.kill(project.reached(), signal.SIGKILL)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "cola/seed1 was killed from outside" in output
+    finish()
+
+
+@pytest.mark.parametrize("kind", ["SIGINT", "SIGTERM"])
+def test_a_signal_ends_a_job_with_a_sentence(project, finish, kind):
+    process = project.begin(POINTS["in the middle of an epoch"])
+    job = project.reached()
+    if kind == "SIGINT":  # as Ctrl-C: to snakemake and to the job
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        os.kill(job, signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    sentence = {"SIGINT": "interrupted", "SIGTERM": "stopped by SIGTERM"}[kind]
+    assert f"cola seed 1 failed: {sentence}; the same command goes on from what is there" in output
+    finish()
+
+
+def test_sigterm_to_snakemake_lets_the_running_job_end(project, finish):
+    process = project.begin(POINTS["in the middle of an epoch"], seconds=3)
+    project.reached()
+    process.terminate()
+    process.communicate(timeout=120)
+    assert process.returncode != 0
+    project.note()
+    assert len(project.whole) == 1
+    finish()
+
+
+def test_a_killed_run_goes_on_from_its_last_epoch(project, finish):
+    process = project.begin(POINTS["in the middle of an epoch"])
+    os.kill(project.reached(), signal.SIGKILL)
+    process.communicate(timeout=120)
+    assert "goes on after epoch 1 (part 2)" in finish()
+    parts = {read_json(path)["measurement"]["parts"] for path in project.results.rglob("run.json")}
+    assert parts == {1, 2}
+
+
+def limited(size: int):
+    """In the child: files may not grow beyond `size` bytes, as on a disk that is full."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def test_a_disk_that_takes_no_more_stops_a_run_in_words(project, finish):
+    process = project.begin("", before=limited(60_000))  # less than a model's weights
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "cola seed 1 failed: " in output
+    assert "raise the limit of file sizes (ulimit -f), then the same command goes on" in output
+    log = (project.results / "logs/train/fft/cola/seed1.log").read_text()
+    assert "no more checkpoints in" in log  # which cost no run
+    assert not (project.folder / RUN.format("fft")).exists() or not list((project.folder / RUN.format("fft")).iterdir())
+    finish()
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
+@pytest.mark.parametrize("state", ["full", "read-only"])
+def test_a_full_or_read_only_file_system_stops_a_run_in_words(project, finish, state):
+    runs = project.results / "runs"
+    runs.mkdir()
+    size = "64k" if state == "full" else "64m"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", runs], check=True)
+    try:
+        if state == "read-only":
+            subprocess.run(["mount", "-o", "remount,ro", runs], check=True)
+        status, output = project.run(TABLE)
+        assert status != 0
+        reason = "No space left on device" if state == "full" else "Read-only file system"
+        assert reason in output
+    finally:
+        subprocess.run(["umount", runs], check=True)
+    finish()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere; make test-faults mounts read-only")
+def test_a_read_only_results_folder_stops_the_study_in_words(project, finish):
+    project.results.chmod(0o555)
+    status, output = project.run(TABLE)
+    project.results.chmod(0o755)
+    assert status != 0
+    assert "Permission denied" in output
+    finish()
+
+
+HARMS = {
+    "truncated": lambda content: content[: len(content) // 2],
+    "empty": lambda content: b"",
+    "bit-flipped": lambda content: content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize(
+    ("file", "target"),
+    [
+        ("results/data/cola/train.safetensors", TABLE),
+        ("results/data/cola/card.json", TABLE),
+        (f"{RUN.format('lora')}/weights/adapter_model.safetensors", "results/merged/lora/cola/seed1"),
+        (f"{RUN.format('lora')}/history.csv", "results/energy/cola.csv"),
+        (f"{RUN.format('lora')}/predictions.safetensors", "results/scores/cola.csv"),
+    ],
+    ids=["dataset", "its card", "adapter", "history", "predictions"],
+)
+def test_a_damaged_file_is_named_before_anything_is_made_from_it(project, finished, finish, file, target, harm):
+    if "data" not in file:
+        project.take(finished)
+    path = project.folder / file
+    if harm == "bit-flipped" and path.suffix == ".json":
+        pytest.skip("a flipped bit in a word of JSON may be another word")
+    path.write_bytes(HARMS[harm](path.read_bytes()))
+    for made in (target, *([TABLE] if target.endswith("cola.csv") else [])):
+        (project.folder / made).unlink(missing_ok=True)
+    status, output = project.run(target)
+    assert status != 0
+    assert f"{file} is damaged" in output
+    assert "delete it and run again" in output
+    assert not (project.folder / target).exists()
+    path.unlink()
+    finish()
+
+
+def test_two_snakemakes_in_one_folder_do_not_meet(project, finish):
+    first = project.begin(POINTS["in the middle of an epoch"], seconds=8)
+    project.reached()
+    status, output = project.run(TABLE)
+    assert status != 0
+    assert "Directory cannot be locked" in output
+    assert project.unlock() == ""  # the first lives
+    output, _ = first.communicate(timeout=120)
+    assert first.returncode == 0, output
+    assert "Nothing to be done" in finish()
+
+
+def test_out_of_memory_is_said(project, finish):
+    process = project.begin("memory 3")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "cola seed 1 failed: out of memory (" in output
+    assert "give it more, or lower batch_size or max_length" in output
+    finish()
+
+
+def test_a_clock_set_back_changes_no_time(project, finish):
+    process = project.begin("clock 6")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    for path in project.results.glob("runs/*/*/*/run.json"):
+        measured = read_json(path)["measurement"]
+        assert 0 < measured["train_seconds"] < 120
+        assert 0 < measured["eval_seconds"] < 120
+    finish()
+
+
+@pytest.mark.parametrize("worth", ["nan", "inf"])
+def test_a_loss_that_is_no_number_is_refused(project, finish, worth):
+    rate = {"nan": 1e30, "inf": 1e12}[worth]
+    project.configure(**project.study, method_settings__lora__task_hyperparameters={"cola": {"learning_rate": rate}})
+    status, output = project.run(TABLE)
+    assert status != 0
+    assert "train lora cola seed 1 failed: the loss is " in output
+    assert not (project.folder / RUN.format("lora") / "run.json").exists()
+    project.configure(**project.study)
+    finish()
+
+
+ODD = {
+    "empty": "",
+    "spaces": "   ",
+    "right to left": "الكلب ينبح בלילה",
+    "astral": "🐕 barks 𝔞𝔱 𐍈 🏳️‍🌈",
+    "control": "a\x00b\tc\u202ed\ufeff",
+}
+
+
+@pytest.mark.parametrize("data", ["odd characters", "one example", "one label", "100,000 characters"])
+def test_odd_data_trains(project, data):
+    from test_workflow import glue
+
+    texts = {
+        "odd characters": [*ODD.values()] * 2,
+        "one example": ["A dog barks."],
+        "one label": ["A dog barks."] * 6,
+        "100,000 characters": ["dog " * 25_000, "x" * 100_000, "A dog barks."],
+    }[data]
+    labels = [0] * len(texts) if data == "one label" else [i % 2 for i in range(len(texts))]
+    glue(project.folder / "glue", sentence=texts, label=labels, idx=list(range(len(texts))))
+    project.configure(**project.study, data={"source": "local", "path": "glue"}, results_dir="odd")
+    status, output = project.run("odd/tables/table2.md", "odd/energy/cola.csv")
+    assert status == 0, output
+    record = read_json(project.folder / "odd/runs/lora/cola/seed1/run.json")
+    assert record["run"]["data"]["train"]["examples"] == len(texts)
+    assert record["run"]["data"]["train"]["longest"] <= record["run"]["data"]["max_length"]
+    assert "nan" not in (project.folder / "odd/tables/table2.md").read_text().lower()
