@@ -53,7 +53,7 @@ class Project:
             section = config
             for parent in parents:
                 section = section.setdefault(parent, {})
-            section[last] = value
+            section[last] = json.loads(json.dumps(value))
         (self.folder / "tiny.yaml").write_text(yaml.safe_dump(config))
 
     def start(
