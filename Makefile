@@ -6,7 +6,7 @@ GLUE ?=
 SNAKEMAKE := $(BIN)/snakemake --cores all $(if $(CONFIG),--configfile "$(CONFIG)")
 RESULTS = $(shell $(BIN)/python -m lora_core.config $(if $(CONFIG),"$(CONFIG)"))
 
-.PHONY: help setup tables demo test test-slurm test-faults bench check format schema lock clean
+.PHONY: help setup tables demo test test-slurm test-faults bench check format schema lock audit clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -63,6 +63,9 @@ schema: setup  ## write config/schema.json for editors
 lock:  ## make requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --output-file requirements.lock
+
+audit:  ## look the locked packages up among known vulnerabilities (needs uv and a network)
+	uv tool run pip-audit --require-hashes --disable-pip --requirement requirements.lock
 
 clean:  ## remove results; the environment stays
 	find results -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +

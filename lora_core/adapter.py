@@ -4,6 +4,7 @@
 `base_model.model.{module}.lora_A.weight` (rank, in) and `.lora_B.weight` (out, rank); the head is a module to save.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,19 +49,48 @@ def write(
 
 
 def read(folder: Path, framework: str = "numpy") -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """`(config, adapter, head)` of a folder, as `write` took them. Raises ValueError for what is no LoRA adapter."""
-    from safetensors import safe_open
+    """`(config, adapter, head)` of a folder, as `write` took them.
 
-    config = read_json(folder / CONFIG)
-    if config.get("peft_type") != "LORA":
-        raise ValueError(f"{folder / CONFIG}: peft_type is {config.get('peft_type')!r}, expected 'LORA'")
+    The folder may come from anywhere: raises ValueError for what is no whole LoRA adapter, for shapes that do not fit
+    its rank, and for tensors that are neither adapter nor a module to save.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    config = _config(folder / CONFIG)
     adapter: dict[str, Any] = {}
     head: dict[str, Any] = {}
-    with safe_open(folder / WEIGHTS, framework) as file:
-        for key in file.keys():  # noqa: SIM118 (no mapping)
-            name = key.removeprefix(PREFIX)
-            if name.endswith((".lora_A.weight", ".lora_B.weight")):
-                adapter[name.removesuffix(".weight")] = file.get_tensor(key)
-            else:
-                head[name] = file.get_tensor(key)
+    try:
+        with safe_open(folder / WEIGHTS, framework) as file:
+            for key in file.keys():  # noqa: SIM118 (no mapping)
+                name = key.removeprefix(PREFIX)
+                if name.endswith((".lora_A.weight", ".lora_B.weight")):
+                    adapter[name.removesuffix(".weight")] = file.get_tensor(key)
+                elif name.split(".")[0] in config["modules_to_save"]:
+                    head[name] = file.get_tensor(key)
+                else:
+                    raise ValueError(f"{folder / WEIGHTS}: {key!r} is neither of LoRA nor in modules_to_save")
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{folder / WEIGHTS} cannot be read ({error}); only whole safetensors files are") from error
+    for name, tensor in adapter.items():
+        side = 0 if name.endswith(".lora_A") else 1
+        if tensor.ndim != 2 or tensor.shape[side] != config["r"]:
+            raise ValueError(f"{folder / WEIGHTS}: {name!r} has the shape {tuple(tensor.shape)} at rank {config['r']}")
     return config, adapter, head
+
+
+def _config(path: Path) -> dict[str, Any]:
+    """adapter_config.json with what merging needs. Raises ValueError where it lacks it or holds something else."""
+    try:
+        config = read_json(path)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}); an adapter folder has one") from error
+    if not isinstance(config, dict) or config.get("peft_type") != "LORA":
+        found = config.get("peft_type") if isinstance(config, dict) else config
+        raise ValueError(f"{path}: peft_type is {found!r}, expected 'LORA'")
+    rank, alpha, saved = config.get("r"), config.get("lora_alpha"), config.get("modules_to_save") or []
+    number = isinstance(alpha, int | float) and math.isfinite(alpha)
+    if not isinstance(rank, int) or rank < 1 or not number:
+        raise ValueError(f"{path}: r is {rank!r} and lora_alpha {alpha!r}; a whole number and a number are expected")
+    if not isinstance(saved, list):
+        raise ValueError(f"{path}: modules_to_save is {saved!r}, expected a list of names")
+    return config | {"modules_to_save": saved}

@@ -35,7 +35,7 @@ class WheelModel(Frozen):
 
     source: Literal["wheel"]
     package: Name
-    path: str
+    path: Annotated[str, Field(pattern=r"^\w[\w.-]*(/\w[\w.-]*)*$")]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
     @property

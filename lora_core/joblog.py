@@ -59,6 +59,17 @@ def job_log(path: str | Path, title: str) -> Iterator[None]:
             os.dup2(terminal, 2)
             os.dup2(saved, 1)
             os.close(saved)
+            _forget_places(path)
+
+
+def _forget_places(path: Path) -> None:
+    """Results may be shared: what a log says of this machine's folders is shortened."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    places = {os.getcwd(): ".", sys.prefix: "ENVIRONMENT", sys.base_prefix: "PYTHON", str(Path.home()): "~"}
+    for place, short in places.items():
+        if len(place) > 1:
+            text = text.replace(place, short)
+    path.write_text(text, encoding="utf-8")
 
 
 def killed(logs: Path, since: float) -> list[str]:
@@ -83,6 +94,8 @@ def sentence(error: BaseException) -> str:
         return f"{text}; {AGAIN}"
     if isinstance(error, MemoryError) or ("alloc" in text and "memory" in text.lower()):
         return f"out of memory ({text or 'MemoryError'}); give it more, or lower batch_size or max_length"
+    if type(error).__name__ == "SafetensorError" and "os error" not in text:
+        return f"a file of tensors is damaged ({text}; the log's traceback says which); delete it and run again"
     number = error.errno if isinstance(error, OSError) else None
     for code, advice in (
         (errno.ENOSPC, "free some space"),

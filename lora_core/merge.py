@@ -19,7 +19,12 @@ def merge(base: Path, weights: Path, out: Path) -> None:
     if (run := weights.parent / "run.json").exists():  # an adapter from elsewhere has none
         check_files(run, *(f"{weights.name}/{name}" for name in (adapter.CONFIG, adapter.WEIGHTS)))
     config, low_rank, head = adapter.read(weights)
+    named = config.get("base_model_name_or_path")
+    if isinstance(named, str) and not named.replace("/", "--").endswith(base.name):
+        raise ValueError(f"the adapter in {weights} was made for the base model {named!r}, not for {base.name!r}")
     tensors = load_file(base / "model.safetensors")
+    if inside := sorted(set(head) & set(tensors)):
+        raise ValueError(f"the adapter in {weights} would replace {inside[0]!r} of the base model")
     scale = config["lora_alpha"] / config["r"]
     changed = {}
     for module in sorted({name.rpartition(".")[0] for name in low_rank}):

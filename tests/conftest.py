@@ -95,7 +95,7 @@ def spec(settings: dict, **changes):
 def trained(settings: dict, model: Path, data: Path, out: Path, **changes) -> Path:
     from lora_core.train import train
 
-    train(spec(settings, **changes), model, data, out, threads=1)
+    train(spec(settings, base_model=model.name, **changes), model, data, out, threads=1)
     return out
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ class Faulty(Project):
             self.folder = folder
         self.study = STUDY
         self.configure(**STUDY)
-        self.marker = folder.parent / f"{folder.name}.reached"
+        self.marker = folder.parent / "reached"
         self.whole: dict[Path, bytes] = {}
 
     def take(self, finished: Path) -> None:
@@ -39,6 +40,8 @@ class Faulty(Project):
 
     def begin(self, fault: str, *words: str, seconds: float = 600, before: Any = None) -> subprocess.Popen:
         """Start snakemake with a fault in its train jobs (sitecustomize.py)."""
+        # One for each start: the first job that gets there makes it, and the others go on.
+        self.marker = self.marker.with_name(f"reached {uuid.uuid4()}")
         told = {"FAULT": fault, "FAULT_FILE": str(self.marker), "FAULT_SECONDS": str(seconds)}
         told["PYTHONPATH"] = str(Path(__file__).parent / "hooks")
         return self.start(*(words or (TABLE,)), env=os.environ | told, preexec_fn=before)
@@ -47,9 +50,8 @@ class Faulty(Project):
         """Wait until the job is where the fault wants it; its process id. What is finished by then is noted."""
         self.wait_for(self.marker)
         self.note()
-        while not (text := self.marker.read_text()):
-            pass
-        return int(text)
+        self.wait(lambda: self.marker.read_text() != "")
+        return int(self.marker.read_text())
 
     def note(self) -> None:
         """Remember the records of the runs that are finished."""

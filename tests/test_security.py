@@ -1,0 +1,166 @@
+"""What comes from elsewhere: adapters, names and texts that mean harm are refused or cannot do any."""
+
+import ast
+import json
+import re
+import shutil
+import struct
+
+import numpy as np
+import pytest
+import yaml
+from conftest import ROOT
+from safetensors.numpy import load_file, save_file
+
+from lora_core import config, rendering
+from lora_core.merge import merge
+from lora_core.rendering import Cell, Study, Table
+
+SOURCES = [*ROOT.glob("lora_core/**/*.py"), *ROOT.glob("workflow/**/*.py"), *ROOT.glob("workflow/**/*.smk")]
+
+
+@pytest.fixture
+def adapter(lora_run, tmp_path):
+    """A good adapter, from elsewhere: no record beside it."""
+    return shutil.copytree(lora_run / "weights", tmp_path / "adapter")
+
+
+def refused(base, adapter, out, words):
+    with pytest.raises(ValueError, match=words):
+        merge(base, adapter, out)
+    assert not out.exists()
+
+
+def test_a_good_adapter_merges(bert, adapter, tmp_path):
+    merge(bert, adapter, tmp_path / "merged")
+
+
+@pytest.mark.parametrize(
+    "content", [struct.pack("<Q", 2**62) + b"{}", struct.pack("<Q", 2**27) + b"{" * 100, b"", b"\x80\x04."]
+)
+def test_a_header_that_lies_about_its_size_is_refused(bert, adapter, tmp_path, content):
+    (adapter / "adapter_model.safetensors").write_bytes(content)
+    refused(bert, adapter, tmp_path / "merged", r"adapter_model\.safetensors cannot be read .*only whole safetensors")
+
+
+def changed(adapter, change):
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    change(tensors)
+    save_file(tensors, adapter / "adapter_model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t.update({"base_model.model.bert.pooler.dense.weight": np.zeros((32, 32), np.float32)}),
+         r"'base_model\.model\.bert\.pooler\.dense\.weight' is neither of LoRA nor in modules_to_save"),
+        (lambda t: t.update({next(n for n in t if "lora_A" in n): np.zeros((5, 32), np.float32)}),
+         r"shape \(5, 32\) at rank 4"),
+        (lambda t: t.pop(next(n for n in t if "lora_B" in n)), "does not fit the base model"),
+        (lambda t: t.update({"base_model.model.elsewhere.lora_A.weight": np.zeros((4, 8), np.float32)}),
+         "'elsewhere' does not fit the base model"),
+    ],
+    ids=["extra tensor", "wrong shape", "half a pair", "unknown module"],
+)  # fmt: skip
+def test_tensors_that_do_not_belong_are_refused(bert, adapter, tmp_path, change, words):
+    changed(adapter, change)
+    refused(bert, adapter, tmp_path / "merged", words)
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"r": -1}, "r is -1"), ({"r": "8; rm"}, "r is '8; rm'"), ({"lora_alpha": None}, "lora_alpha None"),
+        ({"peft_type": "IA3"}, "peft_type is 'IA3', expected 'LORA'"),
+        ({"modules_to_save": "classifier"}, "modules_to_save is"),
+        ({"base_model_name_or_path": "another/model"}, "made for the base model 'another/model', not for 'bert'"),
+        ({"modules_to_save": ["bert"]}, "neither of LoRA nor in modules_to_save"),
+    ],
+)  # fmt: skip
+def test_an_adapters_configuration_is_checked(bert, adapter, tmp_path, told, words):
+    path = adapter / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | told))
+    refused(bert, adapter, tmp_path / "merged", words)
+
+
+def test_an_adapter_cannot_name_a_part_of_the_base_model_its_head(bert, adapter, tmp_path):
+    changed(adapter, lambda t: t.update({"base_model.model.bert.pooler.dense.bias": np.zeros(32, np.float32)}))
+    path = adapter / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"modules_to_save": ["classifier", "bert"]}))
+    refused(bert, adapter, tmp_path / "merged", r"would replace 'bert\.pooler\.dense\.bias' of the base model")
+
+
+NAMES = [
+    "../up",
+    "a/b",
+    "a b",
+    "a'b",
+    'a"b',
+    "a\nb",
+    "-rf",
+    ".hidden",
+    "$(id)",
+    "a;b",
+    "a|b",
+    "<script>",
+    "ü",
+    "",
+    "a\0b",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_that_becomes_a_path_or_a_word_is_plain(name):
+    told = yaml.safe_load((ROOT / "config.yaml").read_text())
+    told["method_settings"][name] = {"kind": "lora"}
+    with pytest.raises(config.ConfigError, match=r"method_settings.*should match pattern|should match pattern"):
+        config.load(told | {"methods": ["fft", name]})
+
+
+@pytest.mark.parametrize("folder", ["-rf", "~/x", "a{task}", "a'b", "a`id`", "$HOME", "a\nb"])
+def test_a_results_folder_is_plain(folder):
+    told = yaml.safe_load((ROOT / "config.yaml").read_text())
+    with pytest.raises(config.ConfigError, match="results_dir"):
+        config.load(told | {"results_dir": folder})
+
+
+@pytest.mark.parametrize("path", ["../../elsewhere", "/etc"])
+def test_a_wheels_path_stays_inside_the_package(path):
+    told = yaml.safe_load((ROOT / "config.yaml").read_text())
+    told["model"]["path"] = path
+    with pytest.raises(config.ConfigError, match=r"model\.path"):
+        config.load(told)
+
+
+@pytest.mark.parametrize(
+    "text", ["<script>alert(1)</script>", "a|b", "50%_x", r"\input{/etc/passwd}", "`x`", "[x](javascript:y)"]
+)
+def test_text_cannot_break_out_of_a_table(tmp_path, text):
+    table = Table(9, "T", "method", [Cell(text, text, 1.0, text)], [text])
+    rendering.write(table, Study(text, text, text, [1], text, False, False), tmp_path / "t")
+    markdown, latex = (tmp_path / "t.md").read_text(), (tmp_path / "t.tex").read_text()
+    assert "<script" not in markdown
+    assert "](javascript" not in markdown
+    row = next(
+        line for line in markdown.splitlines() if line.startswith("| ") and "---" not in line and "method" not in line
+    )
+    assert len(re.findall(r"(?<!\\)\|", row)) == 3
+    assert not re.search(
+        r"(?<!\\)[%_]", latex.split("\\begin{tabular}")[-1].split("\\end{tabular}")[0].replace("% ", "")
+    )
+    assert "\\input" not in latex
+
+
+def test_nothing_is_unpickled_and_no_code_comes_from_elsewhere():
+    calls = {"torch.load", "pickle.load", "pickle.loads", "joblib.load", "np.load", "eval", "exec"}
+    for file in SOURCES:
+        text = file.read_text()
+        assert "trust_remote_code=True" not in text
+        assert not re.search(r"^\s*(?:shell|run):", text, re.MULTILINE), f"{file}: nothing goes through a shell"
+        if file.suffix == ".py":
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.Call):
+                    assert ast.unparse(node.func) not in calls, file
+                    if ast.unparse(node.func).endswith("from_pretrained") and "Auto" in ast.unparse(node.func):
+                        told = {keyword.arg for keyword in node.keywords}
+                        assert "trust_remote_code" in told, f"{file}: {ast.unparse(node)}"
