@@ -2,21 +2,24 @@
 nothing wrong (`finish`)."""
 
 import os
+import re
 import resource
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FAULTS
+from conftest import FAULTS, ROOT
 from faults import STEPS, TABLE, Faulty, gone
 from project import unmeasured
 
 from lora_core.records import read_json
 
 RUN = "results/runs/{}/cola/seed1"
+UNLOCKING = "unlocking: the snakemake that worked here was killed"
 BEGINNING = ("before the first checkpoint", "in the middle of an epoch")  # where no part before left a state
 # In an order in which one study can meet them all, one after the other.
 POINTS = {
@@ -87,13 +90,16 @@ def finish(project, undisturbed):
 
 def test_kill_9_of_snakemake_ends_its_job_too_and_the_next_command_removes_the_lock(project, finish):
     FAULTS["tried"] += len(POINTS) - 1
+    *_, last = POINTS
     for point in POINTS:
         process = project.begin(POINTS[point])
         job = project.reached()
         process.kill()
         process.wait()
         project.wait(lambda job=job: gone(job))
-        assert "unlocking: the snakemake that worked here was killed" in project.unlock(), point
+        if point != last:
+            assert UNLOCKING in project.unlock(), point
+    assert UNLOCKING in project.make_tables()
     finish()
 
 
@@ -296,3 +302,21 @@ def test_odd_data_trains(project, data):
     assert record["run"]["data"]["train"]["examples"] == len(texts)
     assert record["run"]["data"]["train"]["longest"] <= record["run"]["data"]["max_length"]
     assert "nan" not in (project.folder / "odd/tables/table2.md").read_text().lower()
+
+
+def test_a_package_that_is_not_what_the_lock_says_is_not_installed(tmp_path):
+    FAULTS["tried"] += 1
+    lock = (ROOT / "requirements.lock").read_text()
+    (entry,) = re.findall(r"^throttler==.*?(?=^\S)", lock, re.MULTILINE | re.DOTALL)
+    (tmp_path / "requirements.lock").write_text(
+        re.sub(r"sha256:(.)", lambda m: f"sha256:{'0' if m[1] != '0' else '1'}", entry)
+    )
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    command = ["make", f"PYTHON={sys.executable}", "setup"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    told = done.stdout + done.stderr
+    if "No matching distribution" in told:
+        pytest.skip("no package index can be reached from here")
+    assert done.returncode != 0
+    assert "DO NOT MATCH THE HASHES" in told
+    assert not (tmp_path / ".venv/installed").exists()

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from conftest import FAULTS
 from project import Project, unmeasured
 
 from lora_core.records import read_json
@@ -79,6 +80,7 @@ def test_a_study_runs_through_slurm_and_ends_as_a_local_one_does(tmp_path, jobs)
 
 
 def test_a_job_killed_for_memory_is_tried_again_with_more_and_then_fails_in_words(tmp_path, jobs):
+    FAULTS["tried"] += 1
     project = Project(tmp_path / "project")
     project.configure(**STUDY)
     # As the kernel does it: a kill -9 that the job's shell reports as 137.
@@ -93,6 +95,7 @@ def test_a_job_killed_for_memory_is_tried_again_with_more_and_then_fails_in_word
 
 
 def test_a_cancelled_job_goes_on_from_its_last_epoch(tmp_path, jobs):
+    FAULTS["tried"] += 1
     whole, project = Project(tmp_path / "whole"), Project(tmp_path / "project")
     target = "results/runs/lora/cola/seed1/run.json"
     for one in (whole, project):
@@ -109,6 +112,7 @@ def test_a_cancelled_job_goes_on_from_its_last_epoch(tmp_path, jobs):
     process = start(project, target)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
+    FAULTS["wrong"] += project.weights("lora", 1) != whole.weights("lora", 1)
     assert project.weights("lora", 1) == whole.weights("lora", 1)
     assert '"parts": 2' in (project.folder / target).read_text()
     assert not state.parent.exists()
