@@ -36,8 +36,9 @@ test: setup  ## run the tests
 
 SLURM ?= ../shared/slurm
 test-slurm: setup  ## run the tests that need a Slurm: yours, or one that SLURM=FOLDER's start-slurm.sh starts
-	@if [ -x "$(SLURM)/start-slurm.sh" ]; then "$(SLURM)/start-slurm.sh"; fi
-	$(BIN)/python -m pytest -m slurm tests/slurm
+	@started=; if ! sinfo >/dev/null 2>&1 && [ -x "$(SLURM)/start-slurm.sh" ]; then "$(SLURM)/start-slurm.sh" && started=1; fi; \
+	$(BIN)/python -m pytest -m slurm tests/slurm; status=$$?; \
+	[ -z "$$started" ] || "$(SLURM)/stop-slurm.sh"; exit $$status
 
 test-faults: setup  ## run every fault, those that need root too
 	$(BIN)/python -m pytest -m "root or not root" tests/faults

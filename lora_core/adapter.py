@@ -4,7 +4,6 @@
 `base_model.model.{module}.lora_A.weight` (rank, in) and `.lora_B.weight` (out, rank); the head is a module to save.
 """
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,7 +68,7 @@ def read(folder: Path, framework: str = "numpy") -> tuple[dict[str, Any], dict[s
                     head[name] = file.get_tensor(key)
                 else:
                     raise ValueError(f"{folder / WEIGHTS}: {key!r} is neither of LoRA nor in modules_to_save")
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, TypeError) as error:  # numpy knows no bfloat16
         raise ValueError(f"{folder / WEIGHTS} cannot be read ({error}); only whole safetensors files are") from error
     for name, tensor in adapter.items():
         side = 0 if name.endswith(".lora_A") else 1
@@ -88,9 +87,12 @@ def _config(path: Path) -> dict[str, Any]:
         found = config.get("peft_type") if isinstance(config, dict) else config
         raise ValueError(f"{path}: peft_type is {found!r}, expected 'LORA'")
     rank, alpha, saved = config.get("r"), config.get("lora_alpha"), config.get("modules_to_save") or []
-    number = isinstance(alpha, int | float) and math.isfinite(alpha)
+    number = isinstance(alpha, int | float) and abs(alpha) < 1e9
     if not isinstance(rank, int) or rank < 1 or not number:
         raise ValueError(f"{path}: r is {rank!r} and lora_alpha {alpha!r}; a whole number and a number are expected")
+    for name in ("use_rslora", "use_dora", "fan_in_fan_out", "alpha_pattern", "rank_pattern", "lora_bias"):
+        if config.get(name):
+            raise ValueError(f"{path}: {name} is {config[name]!r}; only plain LoRA is merged, PEFT does more")
     if not isinstance(saved, list):
         raise ValueError(f"{path}: modules_to_save is {saved!r}, expected a list of names")
     return config | {"modules_to_save": saved}

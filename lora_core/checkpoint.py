@@ -7,15 +7,13 @@ settings, code, data and machine: what was left under another key is refused and
 import csv
 import hashlib
 import json
-import os
 import shutil
 import sys
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from lora_core import device, trace
+from lora_core import trace
 from lora_core.records import PowerRow, read_rows, whole_file
 
 if TYPE_CHECKING:
@@ -30,60 +28,56 @@ class State:
     tensors: "dict[str, torch.Tensor]"
 
 
-class Checkpoint:
-    """What a run leaves for its next part, in `folder` (None: nothing), which it holds while it works.
+class NoCheckpoint:
+    """Nothing is kept, and nothing gone on from."""
 
-    `seconds` says which runs write states: those planned to take longer. `state` is what this part goes
-    on from, None where it begins at the beginning; `part` counts from 0; `rows` are the samples of the parts before,
-    under the phase "lost" where no state held what they measured.
-    """
-
-    def __init__(self, folder: Path | None, key: str, seconds: float) -> None:
-        self._folder, self._key, self._seconds = folder, key, seconds
-        self._stream: TextIO | None = None
-        self._full = False
-        self._closing = ExitStack()
-        self._lost: list[list[int]] = []  # first row and the one after the last, of power.csv
+    def __init__(self) -> None:
         self.state: State | None = None
         self.rows: list[PowerRow] = []
         self.part = 0
 
-    def __enter__(self) -> "Checkpoint":
-        if self._folder is None:
-            return self
-        self._folder.mkdir(parents=True, exist_ok=True)
-        # Another job of the same run may live on, on another machine of a cluster.
-        self._closing.enter_context(device.hold(self._folder / "lock", "this run"))
-        marker = self._folder / "key"
+    def sample(self, row: PowerRow) -> None:
+        pass
+
+    def save(self, state: State, rows: int, planned_seconds: float) -> None:
+        pass
+
+    def remove(self) -> None:
+        pass
+
+
+class Checkpoint(NoCheckpoint):
+    """What a run leaves for its next part, in `folder`.
+
+    `seconds` says which runs write states: those planned to take longer. `state` is what this part goes on from, None
+    where it begins at the beginning; `part` counts from 0; `rows` are the samples of the parts before, under the phase
+    "lost" where no state held what they measured. Raises OSError for a folder that cannot be used; nothing is removed
+    then.
+    """
+
+    def __init__(self, folder: Path, key: str, seconds: float) -> None:
+        super().__init__()
+        self._folder, self._seconds, self._full = folder, seconds, False
+        self._states, self._samples, marker = (folder / name for name in ("state.safetensors", "power.csv", "key"))
+        self._stream: TextIO | None = None
+        self._lost: list[list[int]] = []  # first row and the one after the last, of power.csv
+        folder.mkdir(parents=True, exist_ok=True)
         try:
-            if marker.exists() and marker.read_text(encoding="utf-8") != self._key:
-                raise ValueError("it is of other settings, code, data or machine")
-            self._resume()
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            print(f"{self._folder} is not resumed: {error}; the run begins anew", file=sys.stderr, flush=True)
+            if any(file.exists() for file in (self._states, self._samples)):
+                if not marker.exists() or marker.read_text(encoding="utf-8") != key:
+                    raise ValueError("it is of other settings, code, data or machine")
+                self._resume()
+        except (ValueError, KeyError, TypeError) as error:
+            print(f"{folder} is not resumed: {error}; the run begins anew", file=sys.stderr, flush=True)
             self.state, self.rows, self._lost = None, [], []
             self._states.unlink(missing_ok=True)
             self._samples.unlink(missing_ok=True)
         self.part = 1 + max((row.part for row in self.rows), default=-1)
         with whole_file(marker) as beside:
-            beside.write_text(self._key, encoding="utf-8")
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._closing.close()
-
-    @property
-    def _states(self) -> Path:
-        assert self._folder is not None
-        return self._folder / "state.safetensors"
-
-    @property
-    def _samples(self) -> Path:
-        assert self._folder is not None
-        return self._folder / "power.csv"
+            beside.write_text(key, encoding="utf-8")
 
     def _resume(self) -> None:
-        """Read what the parts before left. Raises ValueError, KeyError, TypeError or OSError where it is damaged."""
+        """Read what the parts before left. Raises ValueError, KeyError or TypeError where it is damaged."""
         held = 0
         content = self._samples.read_bytes() if self._samples.exists() else b""
         if self._states.exists():
@@ -93,9 +87,9 @@ class Checkpoint:
             if hashlib.sha256(content[: told["bytes"]]).hexdigest() != told["digest"]:
                 raise ValueError(f"{self._samples.name} is damaged")
         if content:
-            whole = content[: content.rfind(b"\n") + 1]  # a kill may have cut off the last line
-            with whole_file(self._samples) as beside:
-                beside.write_bytes(whole)
+            if not content.endswith(b"\n"):  # a kill cut off the last line
+                with whole_file(self._samples) as beside:
+                    beside.write_bytes(content[: content.rfind(b"\n") + 1])
             rows = read_rows(self._samples, PowerRow)
             if held < len(rows):
                 self._lost = [*self._lost, [held, len(rows)]]
@@ -106,11 +100,11 @@ class Checkpoint:
 
     def sample(self, row: PowerRow) -> None:
         """Keep a sample of this part as it comes."""
-        if self._folder is None or self._full:
+        if self._full:
             return
         try:
             if self._stream is None:
-                self._stream = self._closing.enter_context(self._samples.open("a", newline="", encoding="utf-8"))
+                self._stream = self._samples.open("a", newline="", encoding="utf-8")
             writer = csv.DictWriter(self._stream, [field.name for field in fields(PowerRow)], lineterminator="\n")
             if self._stream.tell() == 0:
                 writer.writeheader()
@@ -121,7 +115,7 @@ class Checkpoint:
 
     def save(self, state: State, rows: int, planned_seconds: float) -> None:
         """Put the state after an epoch, and after so many `rows` of samples, in place of the last one."""
-        if self._folder is None or self._full or planned_seconds <= self._seconds:
+        if self._full or planned_seconds <= self._seconds:
             return
         from safetensors import SafetensorError
 
@@ -139,11 +133,9 @@ class Checkpoint:
 
     def remove(self) -> None:
         """The run is done."""
-        self._closing.close()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            with suppress(OSError):  # the folders above it that hold no other run's
-                os.removedirs(self._folder.parent)
+        if self._stream is not None:
+            self._stream.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _write(path: Path, state: State) -> None:

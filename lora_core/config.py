@@ -117,7 +117,7 @@ class Train(Frozen):
     precision: Literal["fp32", "bf16"] = "fp32"
     batching: Literal["random", "bucketed"] = "random"
     evaluation_batch_size: PositiveInt = 64
-    threads: PositiveInt | None = Field(default=None, description="null takes every core Snakemake was given")
+    threads: PositiveInt | None = Field(default=None, description="null: all cores, on a cluster one")
     checkpoint_seconds: Annotated[float, Field(ge=0)] | None = Field(
         description="a run planned to train longer keeps its state after each epoch; 0: every run; null: none"
     )

@@ -103,15 +103,18 @@ def alone(device: "torch.device") -> Iterator[None]:
 
 @contextmanager
 def hold(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock file; say so where another holds it, and wait."""
+    """Hold a lock file; say so where another holds it, and wait. A file system without locks is none the worse."""
     from filelock import FileLock, Timeout
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         print(f"waiting: another measured job holds {what}", file=sys.stderr, flush=True)
         lock.acquire()
+    except (NotImplementedError, OSError) as error:
+        print(f"{path} cannot be locked ({error})", file=sys.stderr, flush=True)
     try:
         yield
     finally:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lora_core import data, device, memory, meters, trace
-from lora_core.checkpoint import Checkpoint, State
+from lora_core.checkpoint import NoCheckpoint, State
 from lora_core.joblog import Progress
 from lora_core.metrics import METRICS
 from lora_core.records import HistoryRow
@@ -34,7 +34,7 @@ class Epochs:
         model: nn.Module,
         where: torch.device,
         sampler: meters.Sampler,
-        kept: Checkpoint,
+        kept: NoCheckpoint,
     ) -> None:
         self.spec, self.splits, self.model, self.where, self.sampler = spec, splits, model, where, sampler
         self.kept = kept

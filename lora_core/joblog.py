@@ -2,15 +2,18 @@
 
 import errno
 import os
+import re
 import signal
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
+
+from lora_core.records import whole_file
 
 # Libraries' bars and load reports; set before they are imported.
 QUIET = {
@@ -20,7 +23,8 @@ QUIET = {
     "TQDM_DISABLE": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
-ENDED = "-- the job has ended"  # the last line of every log but a killed job's
+STUDY = "LORA_CORE_STUDY"  # set by a snakemake for all its jobs, on a cluster too
+FOR, ENDED = "-- for ", "-- the job has ended"  # the first line of every log, and the last of all but a killed job's
 AGAIN = "the same command goes on from what is there"
 
 
@@ -41,8 +45,9 @@ def job_log(path: str | Path, title: str) -> Iterator[None]:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         Progress.console = console
+        print(FOR + os.environ.get(STUDY, ""), flush=True)
         signal.signal(signal.SIGTERM, _stop)
-        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+        threading.Thread(target=_end_with_snakemake, daemon=True).start()
         try:
             yield
             print(ENDED)
@@ -63,23 +68,26 @@ def job_log(path: str | Path, title: str) -> Iterator[None]:
 
 
 def _forget_places(path: Path) -> None:
-    """Results may be shared: what a log says of this machine's folders is shortened."""
-    text = path.read_text(encoding="utf-8", errors="replace")
-    places = {os.getcwd(): ".", sys.prefix: "ENVIRONMENT", sys.base_prefix: "PYTHON", str(Path.home()): "~"}
-    for place, short in places.items():
-        if len(place) > 1:
-            text = text.replace(place, short)
-    path.write_text(text, encoding="utf-8")
+    """Results may be shared: what a log says of this machine's folders is shortened, where that can be done."""
+    with suppress(OSError, RuntimeError):  # no room; no home
+        text = path.read_text(encoding="utf-8", errors="replace")
+        places = {os.getcwd(): ".", sys.prefix: "ENVIRONMENT", sys.base_prefix: "PYTHON", str(Path.home()): "~"}
+        for place, short in places.items():
+            if len(place) > 1:
+                text = re.sub(re.escape(place) + r"(?![\w.-])", short, text)
+        with whole_file(path) as beside:
+            beside.write_text(text, encoding="utf-8")
 
 
-def killed(logs: Path, since: float) -> list[str]:
-    """A sentence for each job whose log was written to after `since` (time.time()) and has no end."""
+def killed(logs: Path, study: str) -> list[str]:
+    """A sentence for each job that the snakemake of this `study` (as in the environment's STUDY) began and whose log
+    has no end."""
+    texts = {path: path.read_text(encoding="utf-8", errors="replace") for path in sorted(logs.rglob("*.log"))}
     return [
         f"{path.relative_to(logs).with_suffix('')} was killed from outside: by kill -9, or by the system for want of "
         f"memory (then give it more, on a cluster by resources.*.mem_mb); {AGAIN} (log: {path})"
-        for path in sorted(logs.rglob("*.log"))
-        if path.stat().st_mtime >= since
-        and not path.read_text(encoding="utf-8", errors="replace").endswith(f"{ENDED}\n")
+        for path, text in texts.items()
+        if text.startswith(f"{FOR}{study}\n") and not text.endswith(f"{ENDED}\n")
     ]
 
 
@@ -113,10 +121,20 @@ def _stop(number: int, frame: Any) -> None:
     raise SystemExit(f"stopped by {signal.Signals(number).name}")
 
 
-def _end_with(parent: int) -> None:
-    """End this process when its parent has: `kill -9` of snakemake leaves its jobs running."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
+def _end_with_snakemake() -> None:
+    """End this process when the snakemake that started it has: `kill -9` of snakemake leaves its jobs running."""
+    import psutil
+
+    def alive(process: psutil.Process) -> bool:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+    with suppress(psutil.Error):
+        # Not the parent, which may be a shell that outlives it. None where a container hides it.
+        found = [p for p in psutil.Process().parents() if "snakemake" in [Path(word).name for word in p.cmdline()]]
+        while found and alive(found[0]):
+            time.sleep(0.5)
+        if not found:
+            return
     print("snakemake is gone; this job ends with it", file=sys.stderr, flush=True)
     os._exit(1)
 

@@ -20,7 +20,7 @@ def merge(base: Path, weights: Path, out: Path) -> None:
         check_files(run, *(f"{weights.name}/{name}" for name in (adapter.CONFIG, adapter.WEIGHTS)))
     config, low_rank, head = adapter.read(weights)
     named = config.get("base_model_name_or_path")
-    if isinstance(named, str) and not named.replace("/", "--").endswith(base.name):
+    if isinstance(named, str) and base.name not in (Path(named).name, named.replace("/", "--")):
         raise ValueError(f"the adapter in {weights} was made for the base model {named!r}, not for {base.name!r}")
     tensors = load_file(base / "model.safetensors")
     if inside := sorted(set(head) & set(tensors)):

@@ -113,11 +113,22 @@ class LatencyRow:
 
 
 def _beside(path: Path) -> Path:
-    """A free name beside a path. What killed writers of the same path left there is removed."""
+    """A name beside a path for this process; what writers that were killed left there is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+        if not _alive(int(left.suffixes[-2][1:])):
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
     return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
 
 
 @contextmanager
@@ -155,7 +166,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Raises ValueError naming a file that is no JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}); delete it and run again") from error
 
 
@@ -173,10 +184,10 @@ def check_files(record: Path, *names: str) -> None:
     """Raise ValueError where one of these files beside a record is not what was written with it."""
     told = read_json(record).get("files", {})
     for name in names:
-        if name in told and sha256(record.parent / name) != told[name]:
-            raise ValueError(
-                f"{record.parent / name} is damaged (not what {record.name} says); delete it and run again"
-            )
+        path = record.parent / name
+        if name in told and not (path.is_file() and sha256(path) == told[name]):
+            what = f"damaged (not what {record.name} says)" if path.is_file() else "missing"
+            raise ValueError(f"{path} is {what}; delete the folder {record.parent} and run again")
 
 
 def write_rows(path: Path, rows: Sequence[Any], kind: type) -> None:

@@ -1,5 +1,6 @@
 """One training run: a method on a task with a seed, measured epoch by epoch."""
 
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from lora_core import checkpoint, data, device, dropout, memory, meters, methods, models, provenance, trace
-from lora_core.checkpoint import Checkpoint
+from lora_core.checkpoint import Checkpoint, NoCheckpoint
 from lora_core.epochs import Epochs
 from lora_core.records import (
     HistoryRow,
@@ -75,7 +76,9 @@ def train(
     with device.alone(where):
         meter.begin()
         started = provenance.collect(where, threads)
-        with _checkpoint(spec, model_dir, data_dir, checkpoints, checkpoint_seconds, started) as kept:
+        # Another job of this run may live on, on another machine of a cluster.
+        with device.hold(out / ".lock", "this run"):
+            kept = _checkpoint(spec, model_dir, data_dir, checkpoints, checkpoint_seconds, started)
             label = device.label(where)
             with meters.Sampler(meter, label, spec.sample_seconds, kept.part, kept.rows, kept.sample) as sampler:
                 sampler.idle(spec.idle_seconds)
@@ -104,10 +107,13 @@ def train(
 
 def _checkpoint(
     spec: Spec, model: Path, examples: Path, folder: Path | None, seconds: float | None, started: dict[str, Any]
-) -> Checkpoint:
+) -> NoCheckpoint:
     """The run's checkpoint, under a key of all that decides its weights and of what its times are comparable on."""
-    if folder is None or seconds is None:
-        return Checkpoint(None, "", 0)
+    if folder is None:
+        return NoCheckpoint()
+    if seconds is None:
+        shutil.rmtree(folder, ignore_errors=True)
+        return NoCheckpoint()
     code = provenance.code_digest(Path(__file__), f"lora_core.methods.{spec.settings['kind']}")
     where = {name: started[name] for name in ("device_model", "threads", "packages")}
     files = [path for source in (model, examples) for path in source.iterdir() if path.is_file()]

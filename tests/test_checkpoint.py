@@ -1,6 +1,7 @@
 """Going on after a kill -9: the same weights, scores and predictions, bit for bit."""
 
 import csv
+import os
 import shutil
 import signal
 import subprocess
@@ -48,7 +49,7 @@ class Study:
                              folder=str(self.folder))  # fmt: skip
         done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == -signal.SIGKILL, done.stderr
-        assert not self.out.exists()
+        assert not (self.out / "run.json").exists()
 
     def finish(self, **changes) -> Path:
         told = CHANGES | changes
@@ -164,3 +165,68 @@ def test_only_a_run_planned_to_be_long_keeps_its_state(bert, cola, tmp_path, mon
         assert len(written) == (2 if seconds == 0 else 0), seconds
         written.clear()
         assert not (tmp_path / "checkpoints").exists()
+
+
+def test_other_code_threads_or_packages_are_another_key(study, monkeypatch):
+    from lora_core import provenance
+    from lora_core.train import _checkpoint
+
+    started = {"device_model": "a CPU", "threads": 1, "packages": {"torch": "2"}}
+    told = (spec(LORA), study.model, study.data, study.folder, 0)
+    keys = set()
+    for changed in ({}, {"threads": 2}, {"packages": {"torch": "3"}}, {"device_model": "another CPU"}):
+        _checkpoint(*told, started | changed)
+        keys.add((study.folder / "key").read_text())
+    monkeypatch.setattr(provenance, "code_digest", lambda *_: "other code")
+    _checkpoint(*told, started)
+    keys.add((study.folder / "key").read_text())
+    assert len(keys) == 5
+
+
+def test_a_state_without_its_key_is_refused(study, capfd):
+    (study.folder / "key").unlink()
+    study.finish()
+    assert "is not resumed" in capfd.readouterr().err
+
+
+def test_a_disk_that_takes_no_more_while_resuming_costs_no_state(study, monkeypatch):
+    with (study.folder / "power.csv").open("a") as stream:
+        stream.write("torn")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        study.finish()
+    assert (study.folder / "state.safetensors").exists()
+
+
+def test_without_checkpoints_what_is_left_of_one_goes_as_well(study):
+    train(spec(LORA, **CHANGES), study.model, study.data, study.out, 1, study.folder, None)
+    assert not study.folder.exists()
+    assert read_json(study.out / "run.json")["measurement"]["parts"] == 1
+
+
+def test_a_second_job_of_a_run_waits_for_the_first(study, tmp_path):
+    """As an orphan on another machine: with another folder for temporary files, the device's lock is not shared."""
+    code = KILLED.replace("os.kill(os.getpid(), signal.SIGKILL)", "print('there', flush=True); sys.stdin.read(1)")
+    code = code.format(tests=str(ROOT / "tests"), at=3, settings=LORA, changes=CHANGES, model=str(study.model),
+                       data=str(study.data), out=str(study.out), folder=str(study.folder))  # fmt: skip
+
+    def start(name: str) -> subprocess.Popen:
+        (tmp_path / name).mkdir()
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, text=True,
+                                env=os.environ | {"TMPDIR": str(tmp_path / name)}, **pipes)  # fmt: skip
+
+    first = start("one")
+    assert first.stdout.readline() == "there\n"
+    second = start("two")
+    assert "waiting: another measured job holds this run" in second.stderr.readline()
+    first.communicate("x", timeout=60)
+    assert first.returncode == 0
+    assert second.stdout.readline() == "there\n"
+    second.communicate("x", timeout=60)
+    assert second.returncode == 0
+    assert not study.folder.exists()

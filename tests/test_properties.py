@@ -1,6 +1,8 @@
 """What must hold for any input, tried with inputs that hypothesis makes up."""
 
+import csv
 import math
+import re
 import tempfile
 from pathlib import Path
 
@@ -12,12 +14,14 @@ from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_energy import run as energy_run
-from test_tables import record, scored, texts
+from test_tables import record, scored, texts, timed
+from test_timing import FFT, MERGED
 
 from lora_core import config, data, energy, rendering, tables, trace
 from lora_core.layers import LoRALinear
-from lora_core.records import PowerRow
+from lora_core.records import PowerRow, write_json
 from lora_core.rendering import Study, task_title
+from lora_core.sources import resolved_hyperparameters
 from lora_core.tasks import TASKS
 
 settings.register_profile("project", deadline=None, max_examples=50, derandomize=True)
@@ -64,7 +68,7 @@ def test_every_example_is_in_one_batch_and_padding_is_bounded(lengths, size, see
     found = data.order(np.array(lengths), size, batching, seed)
     assert sorted(np.concatenate(found)) == list(range(len(lengths)))
     assert all(1 <= len(batch) <= size for batch in found)
-    assert len(found) == math.ceil(len(lengths) / size) or batching == "bucketed"
+    assert len(found) == math.ceil(len(lengths) / size)
     if batching == "bucketed":
         # In a chunk sorted by length no batch is longer than the next one's shortest: padding adds up
         # to at most a batch of the whole range.
@@ -91,7 +95,7 @@ def test_merging_is_exact_to_rounding_undone_exactly_and_twice_is_once(
     eps = torch.finfo(dtype).eps
     # Each of the rank's products and sums rounds once in at least float32, the weight once more in its own type.
     terms = layer.scale * (b.abs() @ a.abs())
-    within = max(torch.finfo(torch.float32).eps if dtype != torch.float64 else eps, 0) * (rank + 2)
+    within = (eps if dtype == torch.float64 else torch.finfo(torch.float32).eps) * (rank + 2)
     bound = eps * max(before.double().abs().max(), delta.abs().max()) + within * terms.max()
     if torch.isfinite(merged).all():  # float16 ends at 65,504
         assert (merged.double() - (before.double() + delta)).abs().max() <= bound
@@ -180,15 +184,24 @@ def test_tables_render_whatever_is_missing(study):
                     rows.append(row)
             costs.append(folder / f"{t}.csv")
             pd.DataFrame(rows).to_csv(costs[-1], index=False)
-        made = [
-            tables.scores(scores), tables.memory(memory), tables.cost(5, costs, [m for m in methods if m == "fft"]),
-            tables.cost(6, costs, [m for m in methods if m != "fft"]),
-        ]  # fmt: skip
+        counts = {m: {"trainable": 10, "head": 2, "total": 100} for m in methods}
+        write_json(folder / "counts.json", {"full": 100, "methods": counts})
+        passes = [timed(folder / "latency", {FFT: [0.5, 0.6], MERGED: [0.5, 0.7]}, t) for t in tasks]
+        study = config.load(yaml.safe_load((ROOT / "config.yaml").read_text()) | {"tasks": tasks, "methods": methods})
+        made = {
+            1: tables.parameters(folder / "counts.json"), 2: tables.scores(scores), 3: tables.latency(passes, 0.03),
+            4: tables.memory(memory), 5: tables.cost(5, costs, [m for m in methods if m == "fft"]),
+            6: tables.cost(6, costs, [m for m in methods if m != "fft"]),
+            7: tables.hyperparameters(resolved_hyperparameters(study)),
+        }  # fmt: skip
         told = Study("a model", "some data", "a protocol", seeds, "random", False, False)
-        for number, table in zip((2, 4, 5, 6), made, strict=True):
+        for number, table in made.items():
             rendering.write(table, told, folder / f"table{number}")
-            for suffix in ("md", "csv", "tex"):
-                text = (folder / f"table{number}.{suffix}").read_text()
-                assert not [word for word in ("nan", "None", "inf") if word in text.replace("information", "").split()]
-        shown = texts(made[1])
+            for suffix in ("md", "tex"):
+                words = re.split(r"[\s|&\\\[\],()]+", (folder / f"table{number}.{suffix}").read_text())
+                assert not {"nan", "None", "inf", "-inf", "NaN"} & set(words)
+            with (folder / f"table{number}.csv").open(newline="") as stream:
+                for line in csv.DictReader(stream):
+                    assert not {"nan", "None", "inf", "-inf"} & set(line.values())
+        shown = texts(made[4])
         assert {(m, task_title(t)) for m in methods for t in tasks} <= set(shown)

@@ -73,6 +73,8 @@ def test_tensors_that_do_not_belong_are_refused(bert, adapter, tmp_path, change,
         ({"r": -1}, "r is -1"), ({"r": "8; rm"}, "r is '8; rm'"), ({"lora_alpha": None}, "lora_alpha None"),
         ({"peft_type": "IA3"}, "peft_type is 'IA3', expected 'LORA'"),
         ({"modules_to_save": "classifier"}, "modules_to_save is"),
+        ({"use_rslora": True}, "use_rslora is True; only plain LoRA is merged"),
+        ({"base_model_name_or_path": "org/distil-bert"}, "made for the base model 'org/distil-bert', not for 'bert'"),
         ({"base_model_name_or_path": "another/model"}, "made for the base model 'another/model', not for 'bert'"),
         ({"modules_to_save": ["bert"]}, "neither of LoRA nor in modules_to_save"),
     ],
@@ -113,7 +115,7 @@ NAMES = [
 def test_a_name_that_becomes_a_path_or_a_word_is_plain(name):
     told = yaml.safe_load((ROOT / "config.yaml").read_text())
     told["method_settings"][name] = {"kind": "lora"}
-    with pytest.raises(config.ConfigError, match=r"method_settings.*should match pattern|should match pattern"):
+    with pytest.raises(config.ConfigError, match="should match pattern"):
         config.load(told | {"methods": ["fft", name]})
 
 

@@ -1,6 +1,5 @@
 """The same DAG through a real Slurm (`make test-slurm` starts one): who ran where, and the same results."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -28,10 +27,10 @@ def slurm(*words: str) -> str:
 def cluster() -> Path:
     """The running Slurm's file of finished jobs."""
     if shutil.which("scontrol") is None:
-        pytest.skip("no Slurm here; make test-slurm starts one as root")
+        pytest.fail("no Slurm here; make test-slurm starts one as root where it finds start-slurm.sh (SLURM=FOLDER)")
     found = re.search(r"^JobCompLoc\s*=\s*(\S+)", slurm("scontrol", "show", "config"), re.MULTILINE)
     if found is None or not Path(found[1]).is_file():
-        pytest.skip("this Slurm keeps no file of finished jobs (JobCompLoc) to check against")
+        pytest.fail("this Slurm keeps no file of finished jobs (JobCompLoc) to check against")
     return Path(found[1])
 
 
@@ -84,13 +83,15 @@ def test_a_job_killed_for_memory_is_tried_again_with_more_and_then_fails_in_word
     project = Project(tmp_path / "project")
     project.configure(**STUDY)
     # As the kernel does it: a kill -9 that the job's shell reports as 137.
-    project.edit("workflow/scripts/train.py", "with job_log(", "import os\nos.kill(os.getpid(), 9)\nwith job_log(")
+    work = "    from lora_core.train import"
+    project.edit("workflow/scripts/train.py", work, f"    import os\n\n    os.kill(os.getpid(), 9)\n{work}")
     process = start(project, "results/runs/lora/cola/seed1/run.json")
     output, _ = process.communicate(timeout=300)
     assert process.returncode != 0
     asked = re.findall(r"rule train:.*?mem_mb=(\d+)", output, re.DOTALL)
     assert [int(mb) for mb in asked] == [2000, 4000], output
     assert [job["JobState"] for job in jobs()] == ["FAILED", "FAILED"]
+    assert "train/lora/cola/seed1 was killed from outside: by kill -9, or by the system for want of memory" in output
     assert not (project.folder / "results/runs/lora/cola/seed1/run.json").exists()
 
 
@@ -103,9 +104,10 @@ def test_a_cancelled_job_goes_on_from_its_last_epoch(tmp_path, jobs):
     status, output = whole.run(target)
     assert status == 0, output
     process = start(project, target, "--retries", "0")
-    state = project.folder / "results/checkpoints/lora/cola/seed1/state.safetensors"
+    state = project.folder / "results/checkpoints/lora-cola-seed1/state.safetensors"
     project.wait_for(state)
-    slurm("scancel", "--user", os.environ.get("USER", "root"))
+    here = [line.split("|") for line in slurm("squeue", "--noheader", "--format=%i|%Z").splitlines()]
+    slurm("scancel", *(number for number, folder in here if folder == str(project.folder)))
     process.communicate(timeout=120)
     assert process.returncode != 0
     assert state.exists()

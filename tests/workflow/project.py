@@ -114,7 +114,8 @@ def unmeasured(results: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for file in sorted(p for p in results.rglob("*") if p.is_file() and not p.name.startswith(".")):
         name = str(file.relative_to(results))
-        if file.suffix == ".safetensors" or name.startswith(("scores/", "counts", "data/", "tables/table7", "study")):
+        whole = ("scores/", "counts", "data/", "models/", "merged/", "tables/table7", "study")
+        if file.suffix == ".safetensors" or "weights" in file.parts or name.startswith(whole):
             found[name] = file.read_bytes()
         elif file.name == "run.json":
             record = read_json(file)

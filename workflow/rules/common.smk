@@ -1,8 +1,9 @@
 """The study read from the configuration, wildcard constraints, and the input functions of the rules."""
 
+import os
 import re
 import sys
-import time
+import uuid
 from functools import cache
 from pathlib import Path
 
@@ -22,12 +23,14 @@ try:
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 
+# As it was read: the scripts' own look at the configuration must not parse it again.
+config["train"]["checkpoint_seconds"] = study.train.checkpoint_seconds
 RESULTS = study.results_dir
 MODEL = f"{RESULTS}/models/{study.model.name}"
 DATA = f"{RESULTS}/data/{{task}}"
 RUN = f"{RESULTS}/runs/{{method}}/{{task}}/seed{{seed}}"
 MERGED = f"{RESULTS}/merged/{{method}}/{{task}}/seed{{seed}}"
-CHECKPOINT = f"{RESULTS}/checkpoints/{{method}}/{{task}}/seed{{seed}}"
+CHECKPOINT = f"{RESULTS}/checkpoints/{{method}}-{{task}}-seed{{seed}}"
 LATENCY = f"{RESULTS}/latency/{{task}}/seed{{seed}}.csv"
 SCORES = f"{RESULTS}/scores/{{task}}.csv"
 ENERGY = f"{RESULTS}/energy/{{task}}.csv"
@@ -80,7 +83,8 @@ localrules:
     judge_claims,
 
 
-BEGUN = time.time()
+# What tells this snakemake's jobs from another's.
+os.environ.setdefault(joblog.STUDY, str(uuid.uuid4()))
 
 
 @cache
@@ -251,5 +255,5 @@ onsuccess:
 
 onerror:
     unlock.forget()
-    for sentence in joblog.killed(Path(LOGS), BEGUN):
+    for sentence in joblog.killed(Path(LOGS), os.environ[joblog.STUDY]):
         print(sentence, file=sys.stderr)

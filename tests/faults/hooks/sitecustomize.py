@@ -53,8 +53,6 @@ def patch_steps() -> None:
 
 
 def patch_writes() -> None:
-    from lora_core import records
-
     plain = Path.replace
 
     def replace(self, target):
@@ -63,7 +61,6 @@ def patch_writes() -> None:
         return plain(self, target)
 
     Path.replace = replace
-    assert records
 
 
 class Patch:
