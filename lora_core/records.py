@@ -20,7 +20,7 @@ from typing import Any, get_args
 FULL, OWN = "fft", "lora"
 
 # Fields that are measured: they differ from one execution to the next. Whatever is not named here (and stands
-# outside `provenance`) is the same for a seed on one machine and thread count.
+# outside `provenance` and `files`) is the same for a seed on one machine and thread count.
 MEASURED = frozenset(
     {
         "part",

@@ -120,7 +120,7 @@ def markdown(table: Table, study: Study, published: Published | None) -> str:
     out = [f"# Table {table.number}: {table.title}", "", *(markdown_text(line) for line in study.banner()), ""]
     out += [*lines(_grid(table.cells, table.corner)), "", *(f"- {markdown_text(note)}" for note in table.notes)]
     if study.batching and table.number >= 3:
-        out.append(f"- Batches in training: {study.batching}.")
+        out.append(f"- Batches in training: {markdown_text(study.batching)}.")
     if published:
         out += ["", "## Published, not measured here", "", markdown_text(published.source), ""]
         out += lines(_published_grid(published, table.corner))
@@ -148,7 +148,7 @@ def latex(table: Table, study: Study, published: Published | None) -> str:
 
 def markdown_text(text: str) -> str:
     """Text that Markdown shows as it is."""
-    for plain, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("\n", " ")):
+    for plain, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("](", "]\\("), ("\n", " ")):
         text = text.replace(plain, safe)
     return text
 
