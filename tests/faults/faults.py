@@ -14,7 +14,7 @@ from project import Project
 TABLE = "results/tables/table2.md"
 STUDY = {
     "seeds": [1],
-    "train": {"device": "cpu", "checkpoint_seconds": 0},
+    "train": {"device": "cpu", "threads": 1, "checkpoint_seconds": 0},
     "method_settings": {name: {"hyperparameters": {"epochs": 3, "batch_size": 8}} for name in ("fft", "lora")},
 }
 STEPS = 4  # an epoch
