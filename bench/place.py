@@ -56,8 +56,7 @@ class Place:
             hyper["epochs"] = 1
         fields: dict[str, Any] = {
             "method": method, "task": task, "seed": seed, "settings": study.settings(method), "hyperparameters": hyper,
-            **study.train.model_dump(exclude={"threads", "checkpoint_seconds"}),
-            "device": "cpu", "meter": "none", "simulated": False,
+            **study.train.of_a_run, "device": "cpu", "meter": "none", "simulated": False,
             "sample_seconds": 0.5, "idle_seconds": 0.0, "base_model": study.model.name,
         }  # fmt: skip
         return Spec(**(fields | changes))

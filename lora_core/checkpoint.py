@@ -39,7 +39,10 @@ class NoCheckpoint:
     def sample(self, row: PowerRow) -> None:
         pass
 
-    def save(self, state: State, rows: int, planned_seconds: float) -> None:
+    def wanted(self, planned_seconds: float) -> bool:
+        return False
+
+    def save(self, state: State, rows: int) -> None:
         pass
 
     def remove(self) -> None:
@@ -113,10 +116,12 @@ class Checkpoint(NoCheckpoint):
         except OSError as error:
             self._give_up(error)
 
-    def save(self, state: State, rows: int, planned_seconds: float) -> None:
+    def wanted(self, planned_seconds: float) -> bool:
+        """Whether a run planned to train so long is to save its state."""
+        return not self._full and planned_seconds > self._seconds
+
+    def save(self, state: State, rows: int) -> None:
         """Put the state after an epoch, and after so many `rows` of samples, in place of the last one."""
-        if self._full or planned_seconds <= self._seconds:
-            return
         from safetensors import SafetensorError
 
         content = self._samples.read_bytes()
@@ -169,13 +174,9 @@ def _digest(values: str, tensors: "dict[str, torch.Tensor]") -> str:
     return digest.hexdigest()
 
 
-def key(values: dict[str, Any], files: list[Path]) -> str:
-    """A digest of plain values and of the files' contents."""
-    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
-    for file in sorted(files):
-        with file.open("rb") as stream:
-            digest.update(file.name.encode() + hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
+def key(values: dict[str, Any]) -> str:
+    """A digest of all that a state depends on."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def lost(rows: list[PowerRow]) -> dict[str, float | None]:

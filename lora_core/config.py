@@ -122,6 +122,11 @@ class Train(Frozen):
         description="a run planned to train longer keeps its state after each epoch; 0: every run; null: none"
     )
 
+    @property
+    def of_a_run(self) -> dict[str, Any]:
+        """What decides a run's result; for the rest no run is made anew."""
+        return self.model_dump(exclude={"threads", "checkpoint_seconds"})
+
 
 class Need(Frozen):
     """What a job asks a cluster's scheduler for."""

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from lora_core import trace
-from lora_core.records import FULL, OWN, PowerRow, check_files, read_json, read_rows, whole_file
+from lora_core.records import FULL, OWN, PowerRow, read_checked, read_rows, whole_file
 
 MARGIN = 0.005  # min(LoRA, FFT) - 0.005 (Section 4.1)
 MEANINGFUL = 0.02  # a threshold this close to the constant guess tells nothing
@@ -40,8 +40,7 @@ class Run:
 
 
 def read_run(folder: Path) -> Run:
-    check_files(folder / "run.json", "history.csv", "power.csv")
-    record = read_json(folder / "run.json")
+    record = read_checked(folder / "run.json", "history.csv", "power.csv")
     history = pd.read_csv(folder / "history.csv", float_precision="round_trip")
     run = Run(
         record["run"]["method"], record["run"]["seed"], record, history, read_rows(folder / "power.csv", PowerRow)

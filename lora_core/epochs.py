@@ -59,7 +59,8 @@ class Epochs:
         for epoch in range(len(self.history) + 1, hyper["epochs"] + 1):
             self._epoch(epoch)
             spent = self.history[-1].train_seconds + self.history[-1].eval_seconds
-            self.kept.save(self._state(), len(self.sampler.rows), hyper["epochs"] * spent)
+            if self.kept.wanted(hyper["epochs"] * spent):
+                self.kept.save(self._state(), len(self.sampler.rows))
 
     def _epoch(self, epoch: int) -> None:
         training, hyper = self.splits["train"], self.spec.hyperparameters

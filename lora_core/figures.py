@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lora_core.records import check_files, read_json, whole_file
+from lora_core.records import read_checked, whole_file
 from lora_core.tasks import TASKS
 
 WINDOW = 25  # steps over which a loss curve is averaged for the eye
@@ -26,8 +26,7 @@ def read_losses(folders: Sequence[Path]) -> pd.DataFrame:
 
     parts = []
     for folder in folders:
-        check_files(folder / "run.json", "predictions.safetensors")
-        run = read_json(folder / "run.json")["run"]
+        run = read_checked(folder / "run.json", "predictions.safetensors")["run"]
         losses = load_file(folder / "predictions.safetensors")["step_losses"]
         parts.append(
             pd.DataFrame(

@@ -13,7 +13,7 @@ from torch import nn
 
 from lora_core import data, device, meters, methods, models, provenance, timing
 from lora_core.joblog import Progress
-from lora_core.records import LatencyRow, check_files, read_json, write_json, write_rows
+from lora_core.records import LatencyRow, read_checked, write_json, write_rows
 from lora_core.seeds import derive
 from lora_core.steps import logits_of
 
@@ -66,8 +66,7 @@ def time_inference(
     """
     torch.set_num_threads(threads)
     where = device.resolve(device_name)
-    labels = read_json(data_dir / "card.json")["labels"]
-    check_files(data_dir / "card.json", "validation.safetensors")
+    labels = read_checked(data_dir / "card.json", "validation.safetensors")["labels"]
     examples = data.load(data_dir / "validation.safetensors")
     progress = Progress(f"latency {data_dir.name} seed {seed}")
     # Read for one thing alone: whether another process uses the device.

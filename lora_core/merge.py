@@ -8,7 +8,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from lora_core import adapter
-from lora_core.records import check_files, whole_folder
+from lora_core.records import read_checked, whole_folder
 
 
 def merge(base: Path, weights: Path, out: Path) -> None:
@@ -17,7 +17,7 @@ def merge(base: Path, weights: Path, out: Path) -> None:
     merge.json says what changed. Raises ValueError where the adapter does not fit the base model.
     """
     if (run := weights.parent / "run.json").exists():  # an adapter from elsewhere has none
-        check_files(run, *(f"{weights.name}/{name}" for name in (adapter.CONFIG, adapter.WEIGHTS)))
+        read_checked(run, *(f"{weights.name}/{name}" for name in (adapter.CONFIG, adapter.WEIGHTS)))
     config, low_rank, head = adapter.read(weights)
     named = config.get("base_model_name_or_path")
     if isinstance(named, str) and base.name not in (Path(named).name, named.replace("/", "--")):

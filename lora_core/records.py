@@ -180,14 +180,16 @@ def fingerprints(folder: Path, *names: str) -> dict[str, str]:
     return {name: sha256(folder / name) for name in names}
 
 
-def check_files(record: Path, *names: str) -> None:
-    """Raise ValueError where one of these files beside a record is not what was written with it."""
-    told = read_json(record).get("files", {})
+def read_checked(record: Path, *names: str) -> dict[str, Any]:
+    """A record. Raises ValueError where one of these files beside it is not what was written with it."""
+    content = read_json(record)
+    told = content.get("files", {})
     for name in names:
         path = record.parent / name
         if name in told and not (path.is_file() and sha256(path) == told[name]):
             what = f"damaged (not what {record.name} says)" if path.is_file() else "missing"
             raise ValueError(f"{path} is {what}; delete the folder {record.parent} and run again")
+    return content
 
 
 def write_rows(path: Path, rows: Sequence[Any], kind: type) -> None:

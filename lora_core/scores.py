@@ -15,7 +15,7 @@ import pandas as pd
 
 from lora_core.bootstrap import paired_bootstrap
 from lora_core.metrics import METRICS
-from lora_core.records import FULL, OWN, check_files, read_json, whole_file
+from lora_core.records import FULL, OWN, read_checked, whole_file
 from lora_core.stats import MIN_SEEDS, t_interval
 
 QUANTITIES = ("best", "last", "cross_fitted")
@@ -53,9 +53,9 @@ class Run:
 def read_run(folder: Path) -> Run:
     from safetensors.numpy import load_file
 
-    check_files(folder / "run.json", "predictions.safetensors")
+    record = read_checked(folder / "run.json", "predictions.safetensors")
     stored = load_file(folder / "predictions.safetensors")
-    return Run(read_json(folder / "run.json"), stored["logits"], stored["labels"])
+    return Run(record, stored["logits"], stored["labels"])
 
 
 def cross_fitted(metric: str, logits: np.ndarray, labels: np.ndarray) -> float | None:

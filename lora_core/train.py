@@ -16,9 +16,8 @@ from lora_core.epochs import Epochs
 from lora_core.records import (
     HistoryRow,
     PowerRow,
-    check_files,
     fingerprints,
-    read_json,
+    read_checked,
     whole_file,
     whole_folder,
     write_json,
@@ -66,8 +65,7 @@ def train(
     """
     torch.set_num_threads(threads)
     where = device.resolve(spec.device)
-    card = read_json(data_dir / "card.json")
-    check_files(data_dir / "card.json", *card["files"])
+    card = read_checked(data_dir / "card.json", *(f"{split}.safetensors" for split in data.SPLITS))
     splits = {split: data.load(data_dir / f"{split}.safetensors") for split in data.SPLITS}
     meter = meters.open_meter(spec.meter, where.type, lambda: device.uuid(where), spec.simulated)
     # On shapes alone, for the prediction; it also imports what the baseline of memory must not bill to the model.
@@ -106,7 +104,12 @@ def train(
 
 
 def _checkpoint(
-    spec: Spec, model: Path, examples: Path, folder: Path | None, seconds: float | None, started: dict[str, Any]
+    spec: Spec,
+    model: Path,
+    examples: Path,
+    folder: Path | None,
+    seconds: float | None,
+    started: dict[str, Any],
 ) -> NoCheckpoint:
     """The run's checkpoint, under a key of all that decides its weights and of what its times are comparable on."""
     if folder is None:
@@ -114,10 +117,14 @@ def _checkpoint(
     if seconds is None:
         shutil.rmtree(folder, ignore_errors=True)
         return NoCheckpoint()
-    code = provenance.code_digest(Path(__file__), f"lora_core.methods.{spec.settings['kind']}")
-    where = {name: started[name] for name in ("device_model", "threads", "packages")}
-    files = [path for source in (model, examples) for path in source.iterdir() if path.is_file()]
-    return Checkpoint(folder, checkpoint.key({"run": vars(spec), "code": code, **where}, files), seconds)
+    told = {
+        "run": vars(spec),
+        "data": fingerprints(examples, "card.json"),  # which has the digests of the rest
+        "model": fingerprints(model, *(file.name for file in model.iterdir() if file.is_file())),
+        "code": provenance.code_digest(Path(__file__), f"lora_core.methods.{spec.settings['kind']}"),
+        **{name: started[name] for name in ("device_model", "threads", "packages")},
+    }
+    return Checkpoint(folder, checkpoint.key(told), seconds)
 
 
 def build(spec: Spec, model_dir: Path, labels: list[str], targets: np.ndarray) -> nn.Module:

@@ -10,11 +10,12 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
-
-from filelock import FileLock
+from typing import TYPE_CHECKING, Any
 
 from lora_core.records import read_json, write_json
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 OWNERS = Path(".snakemake", "owners")
 LOCKS = Path(".snakemake", "locks")
@@ -44,7 +45,9 @@ def _notes() -> list[Path]:
     return sorted(OWNERS.glob("*.json"))
 
 
-def _alone() -> FileLock:
+def _alone() -> "FileLock":
+    from filelock import FileLock
+
     OWNERS.mkdir(parents=True, exist_ok=True)
     return FileLock(OWNERS / "lock")
 

@@ -136,7 +136,7 @@ def run_spec(wildcards):
         "seed": int(wildcards.seed),
         "settings": study.settings(wildcards.method),
         "hyperparameters": study.hyperparameters(wildcards.method, wildcards.task),
-        **study.train.model_dump(exclude={"threads", "checkpoint_seconds"}),
+        **study.train.of_a_run,
         **measure_settings("meter", "simulated", "sample_seconds", "idle_seconds"),
         "base_model": study.model.id if study.model.source == "hub" else MODEL,
     }
