@@ -1,5 +1,6 @@
 """What the tests share: a real two-layer model with random weights, a task's tokenised data, and finished runs."""
 
+import csv
 import ctypes
 import os
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lora_core.joblog import QUIET
+from lora_core.records import MEASURED
 
 os.environ.update(QUIET)
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -37,6 +39,17 @@ def pytest_terminal_summary(terminalreporter):
     if FAULTS["tried"]:
         told = "faults tried: {tried}, results lost: {lost}, results wrong: {wrong}".format(**FAULTS)
         terminalreporter.write_line(told)
+
+
+def without_measured(record: dict) -> dict:
+    """A record, or a row, without the fields that differ from one execution to the next."""
+    return {name: value for name, value in record.items() if name not in MEASURED}
+
+
+def unmeasured_rows(file: Path) -> list[dict]:
+    """The rows of a CSV file, what is measured left out."""
+    with file.open(newline="", encoding="utf-8") as stream:
+        return [without_measured(row) for row in csv.DictReader(stream)]
 
 
 @pytest.fixture(scope="session")

@@ -9,15 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import FULL, LORA, ROOT, spec
+from conftest import FULL, LORA, ROOT, spec, unmeasured_rows, without_measured
 
 from lora_core import trace
-from lora_core.records import MEASURED, PowerRow, read_json, read_rows
+from lora_core.records import PowerRow, read_json, read_rows
 from lora_core.train import train
 
 EPOCHS = 3
 STEPS = 8  # an epoch: 64 examples in batches of 8
-KILLED = """
+DISTURBED = """
 import os, signal, sys
 from pathlib import Path
 import torch
@@ -29,7 +29,7 @@ def step(self, *rest):
     global steps
     steps += 1
     if steps == {at}:
-        os.kill(os.getpid(), signal.SIGKILL)
+        {what}
     return plain(self, *rest)
 torch.optim.AdamW.step = step
 train(spec({settings!r}, **{changes!r}), Path({model!r}), Path({data!r}), Path({out!r}), 1, Path({folder!r}), 0)
@@ -42,12 +42,17 @@ class Study:
         self.settings, self.model, self.data = settings, model, data
         self.out, self.folder = folder / "run", folder / "checkpoints"
 
+    def command(self, at: int, what: str) -> list[str]:
+        """A part that does `what` in its step number `at`."""
+        code = DISTURBED.format(tests=str(ROOT / "tests"), at=at, what=what, settings=self.settings, changes=CHANGES,
+                                model=str(self.model), data=str(self.data), out=str(self.out),
+                                folder=str(self.folder))  # fmt: skip
+        return [sys.executable, "-c", code]
+
     def kill(self, at: int) -> None:
         """A part that is killed in its step number `at`."""
-        code = KILLED.format(tests=str(ROOT / "tests"), at=at, settings=self.settings, changes=CHANGES,
-                             model=str(self.model), data=str(self.data), out=str(self.out),
-                             folder=str(self.folder))  # fmt: skip
-        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+        command = self.command(at, "os.kill(os.getpid(), signal.SIGKILL)")
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == -signal.SIGKILL, done.stderr
         assert not (self.out / "run.json").exists()
 
@@ -86,15 +91,10 @@ def same(one: Path, two: Path) -> None:
     assert weights == {p.name for p in (two / "weights").iterdir()}
     for file in (*(f"weights/{name}" for name in weights), "predictions.safetensors"):
         assert (one / file).read_bytes() == (two / file).read_bytes(), file
-    lines = [
-        [{k: v for k, v in row.items() if k not in MEASURED} for row in csv.DictReader((out / "history.csv").open())]
-        for out in (one, two)
-    ]
-    assert lines[0] == lines[1]
+    assert unmeasured_rows(one / "history.csv") == unmeasured_rows(two / "history.csv")
     records = [read_json(out / "run.json") for out in (one, two)]
     assert records[0]["run"] == records[1]["run"]
-    kept = [{k: v for k, v in record["measurement"].items() if k not in MEASURED} for record in records]
-    assert kept[0] == kept[1]
+    assert without_measured(records[0]["measurement"]) == without_measured(records[1]["measurement"])
 
 
 def test_a_run_killed_in_an_epoch_ends_as_if_it_had_not_been(undisturbed, tmp_path):
@@ -210,14 +210,12 @@ def test_without_checkpoints_what_is_left_of_one_goes_as_well(study):
 
 def test_a_second_job_of_a_run_waits_for_the_first(study, tmp_path):
     """As an orphan on another machine: with another folder for temporary files, the device's lock is not shared."""
-    code = KILLED.replace("os.kill(os.getpid(), signal.SIGKILL)", "print('there', flush=True); sys.stdin.read(1)")
-    code = code.format(tests=str(ROOT / "tests"), at=3, settings=LORA, changes=CHANGES, model=str(study.model),
-                       data=str(study.data), out=str(study.out), folder=str(study.folder))  # fmt: skip
+    command = study.command(3, "print('there', flush=True); sys.stdin.read(1)")
 
     def start(name: str) -> subprocess.Popen:
         (tmp_path / name).mkdir()
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, text=True,
+        return subprocess.Popen(command, cwd=ROOT, text=True,
                                 env=os.environ | {"TMPDIR": str(tmp_path / name)}, **pipes)  # fmt: skip
 
     first = start("one")

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import FULL, LORA, LORALIB, ROOT, spec, tokenized, trained
+from conftest import FULL, LORA, LORALIB, ROOT, spec, tokenized, trained, unmeasured_rows
 from safetensors.numpy import load_file
 
 from lora_core import data, models
@@ -48,10 +48,7 @@ def test_a_run_is_the_same_twice_bit_for_bit(settings, bert, cola, tmp_path):
         assert (one / name).read_bytes() == (two / name).read_bytes()
     for file in (one / "weights").glob("*.safetensors"):
         assert file.read_bytes() == (two / "weights" / file.name).read_bytes()
-    rows = [
-        [{k: v for k, v in row.items() if k not in MEASURED} for row in csv.DictReader((out / "history.csv").open())]
-        for out in (one, two)
-    ]
+    rows = [unmeasured_rows(out / "history.csv") for out in (one, two)]
     assert rows[0] == rows[1]
     assert len(rows[0]) == 2
     assert unmeasured(read_json(one / "run.json")) == unmeasured(read_json(two / "run.json"))

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 from conftest import FAULTS, ROOT
-from faults import STEPS, TABLE, Faulty, gone
-from project import unmeasured
+from faults import STEPS, TABLE, Faulty
+from project import glue, unmeasured
 
 from lora_core.records import read_json
+from lora_core.unlock import born
 
 RUN = "results/runs/{}/cola/seed1"
 UNLOCKING = "unlocking: the snakemake that worked here was killed"
@@ -45,7 +46,7 @@ def ready(tmp_path_factory) -> Path:
 def project(ready, tmp_path):
     made = Faulty(tmp_path / "Projekt ü 好", ready)
     yield made
-    if made.marker.exists() and (text := made.marker.read_text()) and not gone(int(text)):
+    if made.marker.exists() and (text := made.marker.read_text()) and born(int(text)):
         os.kill(int(text), signal.SIGKILL)
 
 
@@ -95,7 +96,7 @@ def test_kill_9_of_snakemake_ends_its_job_too_and_the_next_command_removes_the_l
         job = project.reached()
         process.kill()
         process.wait()
-        project.wait(lambda job=job: gone(job))
+        project.wait(lambda job=job: born(job) is None)
         FAULTS["tried"] += 1
         if point != last:
             assert UNLOCKING in project.unlock(), point
@@ -286,8 +287,6 @@ ODD = {
 
 @pytest.mark.parametrize("data", ["odd characters", "one example", "one label", "100,000 characters"])
 def test_odd_data_trains(project, data):
-    from test_workflow import glue
-
     texts = {
         "odd characters": [*ODD.values()] * 2,
         "one example": ["A dog barks."],

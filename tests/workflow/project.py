@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from conftest import BERT, ROOT
+from conftest import BERT, ROOT, unmeasured_rows, without_measured
 
 from lora_core.records import MEASURED, read_json
 
@@ -106,6 +106,19 @@ def rules(plan: set[str]) -> set[str]:
     return {job.split()[0] for job in plan}
 
 
+def glue(folder: Path, **columns) -> Path:
+    """A data folder in GLUE's layout with one small task, its columns changed."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    content = {"sentence": ["A dog barks.", "Dog a barks."] * 8, "label": [1, 0] * 8, "idx": list(range(16))} | columns
+    table = pa.table({name: values for name, values in content.items() if values is not None})
+    (folder / "cola").mkdir(parents=True)
+    for split in ("train", "validation"):
+        parquet.write_table(table, folder / "cola" / f"{split}-00000-of-00001.parquet")
+    return folder
+
+
 def unmeasured(results: Path) -> dict[str, Any]:
     """What a study's files say that must not differ from one execution to the next, by file and field.
 
@@ -119,16 +132,12 @@ def unmeasured(results: Path) -> dict[str, Any]:
             found[name] = file.read_bytes()
         elif file.name == "run.json":
             record = read_json(file)
-            found[name] = record["run"], _without_measured(record["measurement"])
+            found[name] = record["run"], without_measured(record["measurement"])
         elif file.name == "runs.csv":
             rows = csv.DictReader(file.open(encoding="utf-8"))
             found[name] = [row for row in rows if row["quantity"].split(".")[0] not in MEASURED]
         elif file.name == "history.csv" or name.startswith("energy/"):
-            found[name] = [_without_measured(row) for row in csv.DictReader(file.open(encoding="utf-8"))]
+            found[name] = unmeasured_rows(file)
         elif file.name in ("table1.md", "table2.md"):
             found[name] = file.read_bytes()
     return found
-
-
-def _without_measured(record: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in record.items() if name not in MEASURED}

@@ -6,12 +6,11 @@ import re
 import shutil
 import signal
 import time
-from pathlib import Path
 
 import pytest
 import yaml
 from conftest import ROOT
-from project import Project, rules
+from project import Project, glue, rules
 
 from lora_core.records import read_json
 
@@ -233,19 +232,6 @@ def test_a_target_that_no_rule_makes_is_named_with_the_nearest(study, target):
     status, output = study.run("-n", f"results/{target}")
     assert status != 0
     assert f"no rule of this study makes 'results/{target}'; did you mean 'results/" in output
-
-
-def glue(folder: Path, **columns) -> Path:
-    """A data folder in GLUE's layout with one small task, its columns changed."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    content = {"sentence": ["A dog barks.", "Dog a barks."] * 8, "label": [1, 0] * 8, "idx": list(range(16))} | columns
-    table = pa.table({name: values for name, values in content.items() if values is not None})
-    (folder / "cola").mkdir(parents=True)
-    for split in ("train", "validation"):
-        parquet.write_table(table, folder / "cola" / f"{split}-00000-of-00001.parquet")
-    return folder
 
 
 @pytest.mark.parametrize(
