@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import FULL, LORA, LORALIB, spec
-from lora_core.steps import logits_of, loss_function, optimizer
 
 from lora_core import data, methods, models
 from lora_core.counts import count_parameters
+from lora_core.steps import logits_of, loss_function, optimizer
 from lora_core.train import build
 
 STEPS = 20
