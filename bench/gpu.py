@@ -46,8 +46,7 @@ def build(settings: dict[str, Any], tiny: bool) -> nn.Module:
             vocab_size=50265, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5, num_labels=2, **shape
         )
     )
-    methods.adapt(model, settings, torch.Generator().manual_seed(0))
-    return model.train()
+    return methods.adapt(model, settings, torch.Generator().manual_seed(0)).train()
 
 
 class Resident:

@@ -35,9 +35,7 @@ def by_peft(model: Path, labels: list[str]) -> nn.Module:
 
 def by_loralib(model: Path, labels: list[str]) -> nn.Module:
     """The model with loralib's layers on query and value, and the head trained."""
-    adapted = plain(model, labels)
-    methods.adapt(adapted, SETTINGS | {"kind": "loralib"}, torch.Generator().manual_seed(0))
-    return adapted
+    return methods.adapt(plain(model, labels), SETTINGS | {"kind": "loralib"}, torch.Generator().manual_seed(0))
 
 
 class Rows(torch.utils.data.Dataset):

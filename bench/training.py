@@ -199,9 +199,7 @@ def steps(place: Place) -> list[Row]:
 
 def adapted(model: Path, settings: dict[str, Any]) -> nn.Module:
     """The model with a method of this project."""
-    made = peers.plain(model, [])
-    methods.adapt(made, settings, torch.Generator().manual_seed(0))
-    return made
+    return methods.adapt(peers.plain(model, []), settings, torch.Generator().manual_seed(0))
 
 
 def quick(model: nn.Module, precision: str = "fp32") -> nn.Module:

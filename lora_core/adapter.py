@@ -11,6 +11,8 @@ from typing import Any
 from lora_core.records import read_json, write_json
 
 PREFIX = "base_model.model."
+# What PEFT's LoRA can do beyond W + BA · alpha / rank.
+VARIATIONS = ("use_rslora", "use_dora", "fan_in_fan_out", "alpha_pattern", "rank_pattern", "lora_bias")
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
@@ -47,6 +49,15 @@ def write(
     write_json(folder / CONFIG, config)
 
 
+def write_trained(folder: Path, kind: str, model: Any, base_model: str) -> None:
+    """Save what a model trains under its own names, for methods that PEFT has not; `kind` stands for PEFT's type."""
+    from safetensors.torch import save_file
+
+    tensors = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, folder / WEIGHTS, {"format": "pt"})
+    write_json(folder / CONFIG, {"peft_type": kind, "base_model_name_or_path": base_model})
+
+
 def read(folder: Path, framework: str = "numpy") -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """`(config, adapter, head)` of a folder, as `write` took them.
 
@@ -55,7 +66,7 @@ def read(folder: Path, framework: str = "numpy") -> tuple[dict[str, Any], dict[s
     """
     from safetensors import SafetensorError, safe_open
 
-    config = _config(folder / CONFIG)
+    config = _config(folder)
     adapter: dict[str, Any] = {}
     head: dict[str, Any] = {}
     try:
@@ -77,22 +88,32 @@ def read(folder: Path, framework: str = "numpy") -> tuple[dict[str, Any], dict[s
     return config, adapter, head
 
 
-def _config(path: Path) -> dict[str, Any]:
-    """adapter_config.json with what merging needs. Raises ValueError where it lacks it or holds something else."""
+def read_config(folder: Path) -> dict[str, Any]:
+    """adapter_config.json. Raises ValueError where there is none, or one that names no type."""
+    path = folder / CONFIG
     try:
         config = read_json(path)
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror}); an adapter folder has one") from error
-    if not isinstance(config, dict) or config.get("peft_type") != "LORA":
-        found = config.get("peft_type") if isinstance(config, dict) else config
-        raise ValueError(f"{path}: peft_type is {found!r}, expected 'LORA'")
+    if not isinstance(config, dict) or not isinstance(config.get("peft_type"), str):
+        raise ValueError(f"{path}: peft_type is missing; an adapter's configuration names it")
+    return config
+
+
+def plain(config: dict[str, Any]) -> bool:
+    """Whether a configuration is of LoRA as `write` writes it; what else PEFT can do is read by PEFT itself."""
+    return config["peft_type"] == "LORA" and not any(config.get(name) for name in VARIATIONS)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """`read_config`, with what merging needs. Raises ValueError where it lacks it or holds something else."""
+    config, path = read_config(folder), folder / CONFIG
     rank, alpha, saved = config.get("r"), config.get("lora_alpha"), config.get("modules_to_save") or []
+    if not plain(config):
+        raise ValueError(f"{path}: this is no plain LoRA")
     number = isinstance(alpha, int | float) and abs(alpha) < 1e9
     if not isinstance(rank, int) or rank < 1 or not number:
         raise ValueError(f"{path}: r is {rank!r} and lora_alpha {alpha!r}; a whole number and a number are expected")
-    for name in ("use_rslora", "use_dora", "fan_in_fan_out", "alpha_pattern", "rank_pattern", "lora_bias"):
-        if config.get(name):
-            raise ValueError(f"{path}: {name} is {config[name]!r}; only plain LoRA is merged, PEFT does more")
     if not isinstance(saved, list):
         raise ValueError(f"{path}: modules_to_save is {saved!r}, expected a list of names")
     return config | {"modules_to_save": saved}

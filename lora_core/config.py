@@ -208,6 +208,10 @@ class Study(Frozen):
         """The row of the table of methods."""
         return KINDS[self.method_settings[method].kind]
 
+    def merges(self, method: str) -> bool:
+        """Whether the method can be folded into the base model's weights."""
+        return self.kind(method).merges(self.method_settings[method])
+
     def settings(self, method: str) -> dict[str, Any]:
         """What the method's own file is told: its kind and what belongs to it alone."""
         return self.method_settings[method].model_dump(mode="json", exclude={"hyperparameters", "task_hyperparameters"})

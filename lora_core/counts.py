@@ -20,10 +20,9 @@ def count_parameters(model_dir: Path, method_settings: dict[str, dict[str, Any]]
         model = models.on_meta(model_dir, outputs)
         full = sum(p.numel() for p in model.parameters())
         with torch.device("meta"):
-            methods.adapt(model, settings, torch.Generator())
-        head = dict(models.head_parameters(model))
-        trained = sum(p.numel() for name, p in model.named_parameters() if p.requires_grad and name not in head)
-        head_size = sum(p.numel() for p in head.values())
+            model = methods.adapt(model, settings, torch.Generator())
+        head_size = sum(p.numel() for _, p in models.head_parameters(model))
+        trained = sum(p.numel() for p in model.parameters() if p.requires_grad) - head_size
         counts[method] = {
             "trainable": full if trained + head_size == full else trained,
             "head": head_size,

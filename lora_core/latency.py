@@ -92,7 +92,7 @@ def time_inference(
         for number, single in enumerate(singles, 1):
             rows += _round(number, "single", variants, [single], 1, where, shuffle)
         proofs = {
-            method.name: _proof(method.name, logits, variants, batches, where)
+            method.name: _proof(method.name, logits, variants, models.load(model_dir, labels), batches, where)
             for method in timed
             if method.merged is not None
         }
@@ -145,15 +145,12 @@ def _variants(timed: list[Method], model_dir: Path, labels: list[str]) -> dict[K
     """`{(method, variant): model}`; variant is plain, merged or unmerged."""
     variants = {}
     for method in timed:
-        if method.merged is None:
-            variants[method.name, "plain"] = models.load(method.weights, labels)
-            continue
-        variants[method.name, "merged"] = models.load(method.merged, labels)
-        unmerged = models.load(model_dir, labels)
-        kind = methods.module(method.settings["kind"])
-        kind.apply(unmerged, method.settings, torch.Generator())
-        kind.load(unmerged, method.settings, method.weights)
-        variants[method.name, "unmerged"] = unmerged
+        if method.merged is not None:
+            variants[method.name, "merged"] = models.load(method.merged, labels)
+        trained = methods.module(method.settings["kind"]).load(
+            models.load(model_dir, labels), method.settings, method.weights
+        )
+        variants[method.name, "plain" if method.merged is None else "unmerged"] = trained
     return variants
 
 
@@ -174,21 +171,21 @@ def _proof(
     name: str,
     logits: dict[Key, np.ndarray],
     variants: dict[Key, Any],
+    base: nn.Module,
     batches: list[data.Batch],
     where: torch.device,
 ) -> dict[str, float]:
-    """Merged equals unmerged up to rounding; how far both are from the base model (B set to zero) is told."""
+    """Merged equals unmerged up to rounding; how far both are from the base model under the same head is told."""
     merged, unmerged = logits[name, "merged"], logits[name, "unmerged"]
     difference, size = float(np.abs(merged - unmerged).max()), float(np.abs(unmerged).max())
     if difference > MERGE_TOLERANCE * size:
         raise ValueError(f"merging {name!r} changed a logit by {difference:.2g} (largest logit {size:.2g})")
-    model = variants[name, "unmerged"]
-    for parameter_name, parameter in model.named_parameters():
-        if parameter_name.endswith("lora_B"):
-            parameter.zero_()
-    base = _logits(model, batches, where)
+    trained = dict(models.head_parameters(variants[name, "merged"]))
+    for parameter_name, parameter in models.head_parameters(base.to(where).eval()):
+        parameter.copy_(trained[parameter_name])
+    untouched = _logits(base, batches, where)
     return {
         "largest_logit": size,
         "merged_minus_unmerged": difference,
-        "merged_minus_base": float(np.abs(merged - base).max()),
+        "merged_minus_base": float(np.abs(merged - untouched).max()),
     }

@@ -65,7 +65,7 @@ class LoRALinear(nn.Module):
 class _LowRankLinear(torch.autograd.Function):
     """x Wᵀ + β + (x Aᵀ Bᵀ) · scale, W and β frozen, in as few passes over its (rows, out) result as there are products.
 
-    Kept for the backward pass: x, and x Aᵀ, which has a rank's columns.
+    Kept for the backward pass: x Aᵀ, which has a rank's columns, and x, unless A is frozen too (LoRA-FA).
     """
 
     @staticmethod
@@ -73,7 +73,7 @@ class _LowRankLinear(torch.autograd.Function):
         rows = x.reshape(-1, x.shape[-1])  # (rows, in)
         down = rows @ a.T  # (rows, rank)
         out = F.linear(rows, weight, bias).addmm_(down, b.T, alpha=scale)  # (rows, out)
-        ctx.save_for_backward(rows, weight, a, b, down)
+        ctx.save_for_backward(rows if ctx.needs_input_grad[3] else None, weight, a, b, down)
         ctx.scale, ctx.shape = scale, x.shape
         return out.view(*x.shape[:-1], out.shape[-1])
 
@@ -84,4 +84,5 @@ class _LowRankLinear(torch.autograd.Function):
         grad = grad.reshape(-1, grad.shape[-1])  # (rows, out)
         up = (grad @ b).mul_(ctx.scale)  # (rows, rank)
         grad_x = (grad @ weight).addmm_(up, a).view(ctx.shape) if ctx.needs_input_grad[0] else None
-        return grad_x, None, None, up.T @ rows, (grad.T @ down).mul_(ctx.scale), None
+        grad_a = None if rows is None else up.T @ rows
+        return grad_x, None, None, grad_a, (grad.T @ down).mul_(ctx.scale), None

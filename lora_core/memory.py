@@ -28,8 +28,11 @@ class Saved:
 def saved_for_backward(model: nn.Module) -> Iterator[Saved]:
     """Count what autograd keeps for the backward pass of a forward pass in the block.
 
-    Each storage once, however many tensors view it; parameters and buffers, which are there anyway, left out.
+    Each storage once, however many tensors view it; parameters and buffers, which are there anyway, left out. Of a
+    layer under gradient checkpointing its input is kept, by checkpointing itself and not by autograd.
     """
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
     saved = Saved()
     seen = {_storage(tensor) for tensor in (*model.parameters(), *model.buffers())}
 
@@ -39,8 +42,17 @@ def saved_for_backward(model: nn.Module) -> Iterator[Saved]:
             saved.bytes += tensor.untyped_storage().nbytes()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        yield saved
+    def pack_input(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        pack(inputs[0])
+
+    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    hooks = [layer.register_forward_pre_hook(pack_input) for layer in layers if layer.gradient_checkpointing]
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            yield saved
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _storage(tensor: torch.Tensor) -> int:

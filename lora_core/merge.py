@@ -1,8 +1,14 @@
-"""Fold an adapter into plain weights: arithmetic on safetensors files, without torch or transformers."""
+"""Fold an adapter into plain weights.
+
+Plain LoRA and replaced biases are arithmetic on safetensors files, without torch or transformers; for the rest PEFT's
+own `merge_and_unload`.
+"""
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -12,21 +18,52 @@ from lora_core.records import read_checked, whole_folder
 
 
 def merge(base: Path, weights: Path, out: Path) -> None:
-    """Write `out` as a plain transformers folder: W + BA · alpha / rank (Section 3.1), the head beside it.
+    """Write `out` as a plain transformers folder, the head beside the changed weights.
 
     merge.json says what changed. Raises ValueError where the adapter does not fit the base model.
     """
     if (run := weights.parent / "run.json").exists():  # an adapter from elsewhere has none
         read_checked(run, *(f"{weights.name}/{name}" for name in (adapter.CONFIG, adapter.WEIGHTS)))
-    config, low_rank, head = adapter.read(weights)
+    config = adapter.read_config(weights)
     named = config.get("base_model_name_or_path")
     if isinstance(named, str) and base.name not in (Path(named).name, named.replace("/", "--")):
         raise ValueError(f"the adapter in {weights} was made for the base model {named!r}, not for {base.name!r}")
-    tensors = load_file(base / "model.safetensors")
+    before = load_file(base / "model.safetensors")
+    after = _way(config)(base, weights, dict(before))
+    changed = {
+        name: {
+            "largest_weight": float(np.abs(tensor).max()),
+            "largest_change": float(np.abs(after[name] - tensor).max()),
+        }
+        for name, tensor in before.items()
+        if not np.array_equal(tensor, after[name])
+    }
+    with whole_folder(out) as folder:
+        for file in weights.iterdir():
+            if file.is_file() and file.name not in (adapter.CONFIG, adapter.WEIGHTS) and not file.name.startswith("."):
+                shutil.copyfile(file, folder / file.name)
+        save_file(after, folder / "model.safetensors", {"format": "pt"})
+        record = {"changed": changed}
+        (folder / "merge.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _way(config: dict[str, Any]) -> Callable[[Path, Path, dict[str, np.ndarray]], dict[str, np.ndarray]]:
+    if config["peft_type"] == "BITFIT":
+        return _replaced
+    return _low_rank if adapter.plain(config) else _by_peft
+
+
+def _replaced(base: Path, weights: Path, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The stored weights in place of the base model's."""
+    return tensors | load_file(weights / adapter.WEIGHTS)
+
+
+def _low_rank(base: Path, weights: Path, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """W + BA · alpha / rank (Section 3.1)."""
+    config, low_rank, head = adapter.read(weights)
     if inside := sorted(set(head) & set(tensors)):
         raise ValueError(f"the adapter in {weights} would replace {inside[0]!r} of the base model")
     scale = config["lora_alpha"] / config["r"]
-    changed = {}
     for module in sorted({name.rpartition(".")[0] for name in low_rank}):
         a, b = low_rank.get(f"{module}.lora_A"), low_rank.get(f"{module}.lora_B")
         weight = tensors.get(f"{module}.weight")
@@ -34,12 +71,26 @@ def merge(base: Path, weights: Path, out: Path) -> None:
             raise ValueError(f"the adapter's {module!r} does not fit the base model in {base}")
         delta = (b.astype(np.float32) @ a.astype(np.float32)) * np.float32(scale)
         tensors[f"{module}.weight"] = weight + delta
-        changed[module] = {"largest_weight": float(np.abs(weight).max()), "largest_change": float(np.abs(delta).max())}
-    tensors |= head
-    with whole_folder(out) as folder:
-        for file in weights.iterdir():
-            if file.is_file() and file.name not in (adapter.CONFIG, adapter.WEIGHTS) and not file.name.startswith("."):
-                shutil.copyfile(file, folder / file.name)
-        save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-        record = {"scale": scale, "modules": changed}
-        (folder / "merge.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return tensors | head
+
+
+def _by_peft(base: Path, weights: Path, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """As PEFT folds it, in float32."""
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    from lora_core.wrapped import wrap
+
+    try:
+        told = AutoConfig.from_pretrained(weights, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{weights} has no config.json of transformers, which says what its head is") from error
+    model = AutoModelForSequenceClassification.from_pretrained(
+        base, config=told, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+    )
+    merged = wrap(model, weights).merge_and_unload()
+    # LN-tuning leaves the head wrapped: the copy that was trained beside the original.
+    state = {
+        n.replace("modules_to_save.default.", ""): t for n, t in merged.state_dict().items() if ".original_" not in n
+    }
+    return tensors | {name: tensor.detach().contiguous().numpy() for name, tensor in state.items()}

@@ -1,7 +1,7 @@
 """Prepared models made ready to train: a head of the task's own, drawn from a generator of its own."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,53 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "voca
 
 
 def head_parameters(model: "nn.Module") -> Iterator[tuple[str, "nn.Parameter"]]:
-    """The task head: what stands outside the base model (for RoBERTa, `classifier.dense` and `.out_proj`)."""
-    prefix = f"{model.base_model_prefix}."
-    return ((name, p) for name, p in model.named_parameters() if not name.startswith(prefix))
+    """The task head: what stands outside the base model (for RoBERTa, `classifier.dense` and `.out_proj`).
+
+    Of a model that PEFT wraps, the copy that it trains; the names are the inner model's.
+    """
+    inner = getattr(model, "get_base_model", lambda: model)()
+    prefix = f"{inner.base_model_prefix}."
+    return (
+        (name, p) for name, p in inner.named_parameters() if not name.startswith(prefix) and ".original_" not in name
+    )
+
+
+def replace(model: "nn.Module", targets: Sequence[str], build: "Callable[[nn.Linear], nn.Module]") -> None:
+    """Replace every linear module of the base model whose name ends in one of `targets`.
+
+    Raises ValueError where no module does.
+    """
+    from torch import nn
+
+    base = getattr(model, "base_model", model)
+    linear = {name: module for name, module in base.named_modules() if isinstance(module, nn.Linear)}
+    found = [name for name in linear if any(f".{name}".endswith(f".{target}") for target in targets)]
+    if not found:
+        known = sorted({name.rpartition(".")[2] for name in linear})
+        raise ValueError(f"no linear module is called {list(targets)}; this model has {known}")
+    for name in found:
+        parent, _, child = name.rpartition(".")
+        setattr(base.get_submodule(parent), child, build(linear[name]))
+
+
+def fill(model: "nn.Module", stored: "Mapping[str, torch.Tensor]", folder: Path, head: bool = True) -> "nn.Module":
+    """The model with parameters stored in `folder`, all that it trains; without `head` all but the head.
+
+    Raises ValueError where names or shapes do not fit.
+    """
+    import torch
+
+    own = dict(model.named_parameters())
+    heads = dict(head_parameters(model)).keys()
+    left_out = set() if head else set(heads)
+    needed = {name for name, p in own.items() if p.requires_grad} | heads
+    given = stored.keys() - left_out
+    if not needed - left_out <= given <= own.keys() or any(own[name].shape != stored[name].shape for name in given):
+        raise ValueError(f"the weights in {folder} were made for another model or other settings")
+    with torch.no_grad():
+        for name in given:
+            own[name].copy_(stored[name])
+    return model
 
 
 def load(

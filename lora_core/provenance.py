@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _IMPORT = re.compile(
     r"^[ \t]*(?:from (lora_core[\w.]*) import (\([^)]*\)|[^\n]*)|import (lora_core[\w.]*))", re.MULTILINE
 )
-PACKAGES = ("torch", "transformers", "loralib", "numpy", "safetensors", "tokenizers", "snakemake")
+PACKAGES = ("torch", "transformers", "peft", "loralib", "numpy", "safetensors", "tokenizers", "snakemake")
 
 
 def collect(device: "torch.device", threads: int) -> dict[str, Any]:

@@ -30,8 +30,13 @@ def data_files(study: Study, task: str) -> list[str]:
 
 
 def check_content(study: Study) -> None:
-    """Refuse, before any job starts, weights with another sha256, data with other columns or labels, and a hub that
+    """Refuse, before any job starts, settings that a method's library does not know, weights with another sha256, data with other columns or labels, and a hub that
     cannot be reached for what is not there yet. Raises ValueError."""
+    for method in study.methods:
+        try:
+            study.kind(method).check(study.method_settings[method])
+        except ValueError as error:
+            raise ValueError(f"method_settings.{method}.config: {error}") from error
     results = Path(study.results_dir)
     if not (results / "models" / study.model.name).exists():
         if study.model.source == "wheel":

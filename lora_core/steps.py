@@ -27,17 +27,26 @@ def loss_function(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def optimizer(model: nn.Module, hyper: dict[str, Any], steps: int) -> tuple[torch.optim.Optimizer, Any]:
-    """AdamW and a linear schedule with warm-up, stepped once a batch; biases and norms are not decayed."""
+    """AdamW and a linear schedule with warm-up, stepped once a batch; biases and norms are not decayed.
+
+    LoRA's B learns `loraplus_lr_ratio` times as fast as the rest.
+    """
     plain = {
         id(p)
         for module in model.modules()
         for name, p in module.named_parameters(recurse=False)
         if name == "bias" or isinstance(module, nn.LayerNorm)
     }
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if id(p) not in plain], "weight_decay": hyper["weight_decay"]},
-        {"params": [p for p in trained if id(p) in plain], "weight_decay": 0.0},
+    rate, decay = hyper["learning_rate"], hyper["weight_decay"]
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    rising = {id(p) for name, p in trained if ".lora_B" in name}
+    groups: list[dict[str, Any]] = [
+        {
+            "params": [p for _, p in trained if (id(p) in plain, id(p) in rising) == (undecayed, is_b)],
+            "weight_decay": 0.0 if undecayed else decay,
+            "lr": rate * (hyper["loraplus_lr_ratio"] if is_b else 1),
+        }
+        for undecayed, is_b in ((False, False), (False, True), (True, False))
     ]
     adamw = torch.optim.AdamW(
         [group for group in groups if group["params"]],

@@ -137,7 +137,9 @@ def build(spec: Spec, model_dir: Path, labels: list[str], targets: np.ndarray) -
         return torch.Generator().manual_seed(derive(spec.seed, purpose))
 
     model = models.load(model_dir, labels, generator("head"), spec.hyperparameters["dropout"])
-    methods.adapt(model, spec.settings, generator("adapter"))
+    if spec.hyperparameters["gradient_checkpointing"]:
+        model.activation_checkpointing_enable()
+    model = methods.adapt(model, spec.settings, generator("adapter"))
     if not labels and spec.hyperparameters["head_bias"] == "label_mean":
         *_, (_, bias) = models.head_parameters(model)
         nn.init.constant_(bias, float(targets.mean()))
@@ -156,9 +158,10 @@ def quicken(model: nn.Module, spec: Spec, where: torch.device) -> None:
 def shapes_of(spec: Spec, model_dir: Path, outputs: int) -> nn.Module:
     """The model of `build` on the meta device."""
     model = models.on_meta(model_dir, outputs)
+    if spec.hyperparameters["gradient_checkpointing"]:
+        model.activation_checkpointing_enable()
     with torch.device("meta"):
-        methods.adapt(model, spec.settings, torch.Generator())
-    return model
+        return methods.adapt(model, spec.settings, torch.Generator())
 
 
 def _measurement(run: Epochs, sampler: meters.Sampler, predicted: dict[str, float] | None) -> dict[str, Any]:

@@ -26,8 +26,9 @@ SHAPE = {
 }
 BERT = SHAPE | {"model_type": "bert"}
 ROBERTA = SHAPE | {"model_type": "roberta", "pad_token_id": 1, "type_vocab_size": 1}
-LORA = {"kind": "lora", "rank": 4, "alpha": 8.0, "targets": ["query", "value"]}
-LORALIB = LORA | {"kind": "loralib"}
+LOW_RANK = {"rank": 4, "alpha": 8.0, "targets": ["query", "value"]}
+LORA = {"kind": "lora", "freeze_a": False} | LOW_RANK
+LORALIB = {"kind": "loralib"} | LOW_RANK
 FULL = {"kind": "full"}
 
 
@@ -94,7 +95,8 @@ def spec(settings: dict, **changes):
     hyper = {
         "optimizer": "adamw", "schedule": "linear", "batch_size": 8, "epochs": 2, "learning_rate": 1e-3,
         "weight_decay": 0.01, "warmup_ratio": 0.1, "adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8,
-        "max_grad_norm": 1.0, "dropout": None, "head_bias": "zero",
+        "max_grad_norm": 1.0, "dropout": None, "head_bias": "zero", "loraplus_lr_ratio": 1.0,
+        "gradient_checkpointing": False,
     }  # fmt: skip
     hyper |= changes.pop("hyperparameters", {})
     values = {

@@ -1,7 +1,8 @@
 """One file per kind of method; `table.py` lists them for the configuration and the rules.
 
-A kind's file has `apply(model, settings, generator)`, which makes a model ready to train, `save(model, settings,
-folder, base_model)`, and, where it merges, `load(model, settings, folder)`, which fills a model that `apply` made.
+A kind's file has `apply(model, settings, generator)`, which returns a model ready to train, `save(model, settings,
+folder, base_model)`, and `load(model, settings, folder, head=True)`, which returns a base model as a saved run left it;
+without `head` the run's task head is left out, for another task to start from.
 """
 
 from importlib import import_module
@@ -24,8 +25,9 @@ def module(kind: str) -> ModuleType:
     return import_module(f"lora_core.methods.{kind}")
 
 
-def adapt(model: "nn.Module", settings: dict[str, Any], generator: "torch.Generator") -> None:
-    """Make a model ready to train by the method that `settings` names; the head is trained with every method."""
-    module(settings["kind"]).apply(model, settings, generator)
-    for _, parameter in head_parameters(model):
+def adapt(model: "nn.Module", settings: dict[str, Any], generator: "torch.Generator") -> "nn.Module":
+    """The model ready to train by the method that `settings` names; the head is trained with every method."""
+    adapted = module(settings["kind"]).apply(model, settings, generator)
+    for _, parameter in head_parameters(adapted):
         parameter.requires_grad_(True)
+    return adapted

@@ -4,14 +4,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
+from lora_core.models import fill
 
-def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator) -> None:
+
+def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator) -> nn.Module:
     """Leave every parameter trainable."""
-    model.requires_grad_(True)
+    return model.requires_grad_(True)
 
 
 def save(model: nn.Module, settings: dict[str, Any], folder: Path, base_model: str) -> None:
     """Write a plain transformers folder."""
     model.save_pretrained(folder)  # type: ignore[operator]
+
+
+def load(model: nn.Module, settings: dict[str, Any], folder: Path, head: bool = True) -> nn.Module:
+    """The model with the saved weights. Raises ValueError where they are another model's."""
+    return fill(model, load_file(folder / "model.safetensors"), folder, head)

@@ -6,17 +6,20 @@ generator, so A is drawn again from ours.
 """
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from lora_core.methods.lowrank import load, replace, save
+from lora_core.methods import lowrank
+from lora_core.methods.lowrank import save
+from lora_core.models import replace
 
 __all__ = ["apply", "load", "save"]
 
 
-def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator) -> None:
+def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator) -> nn.Module:
     """Put a loralib.Linear in place of each target; the base is frozen, the adapters are trained."""
     import loralib
 
@@ -36,4 +39,10 @@ def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator
         return layer
 
     model.requires_grad_(False)
-    replace(model, settings, build)
+    replace(model, settings["targets"], build)
+    return model
+
+
+def load(model: nn.Module, settings: dict[str, Any], folder: Path, head: bool = True) -> nn.Module:
+    """The model with a saved adapter. Raises ValueError where the two do not fit."""
+    return lowrank.fill(apply(model, settings, torch.Generator()), folder, head)

@@ -4,6 +4,7 @@ A row here and a file of the same name beside this one are a method. Nothing tha
 new row reruns no old result.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,8 @@ class Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
 
+# What of PEFT adds to the input instead of changing weights, and so cannot be folded into them.
+PROMPTS = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "MULTITASK_PROMPT_TUNING", "CPT", "ADAPTION_PROMPT", "XLORA")
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -23,7 +26,9 @@ class Hyperparameters(Frozen):
     """What one run trains with. A protocol gives every value; in the configuration what is set stands above it.
 
     `dropout` None keeps the model's own. `head_bias` "label_mean" starts a regression head at the mean training label
-    instead of zero: a short run need not spend its steps on getting there.
+    instead of zero: a short run need not spend its steps on getting there. `loraplus_lr_ratio` is by how much B learns
+    faster than everything else (LoRA+, Hayou et al. 2024); `gradient_checkpointing` computes each layer twice and keeps
+    its input alone.
     """
 
     optimizer: Literal["adamw"] | None = None
@@ -39,6 +44,8 @@ class Hyperparameters(Frozen):
     max_grad_norm: PositiveFloat | None = None
     dropout: Fraction | None = None
     head_bias: Literal["zero", "label_mean"] | None = None
+    loraplus_lr_ratio: PositiveFloat | None = None
+    gradient_checkpointing: bool | None = None
 
     @field_validator("*", mode="before")
     @classmethod
@@ -68,9 +75,13 @@ class _LowRank(Settings):
 
 
 class LoraSettings(_LowRank):
-    """Own LoRALinear (Algorithm 1) on the modules whose names end in one of `targets`."""
+    """Own LoRALinear (Algorithm 1) on the modules whose names end in one of `targets`.
+
+    `freeze_a` trains B alone (LoRA-FA, Zhang et al. 2023): the layer's input is not kept for the backward pass.
+    """
 
     kind: Literal["lora"]
+    freeze_a: bool = False
 
 
 class LoralibSettings(_LowRank):
@@ -79,19 +90,69 @@ class LoralibSettings(_LowRank):
     kind: Literal["loralib"]
 
 
+class PeftSettings(Settings):
+    """Any method of the package `peft`: `config` is its own configuration, `peft_type` among it."""
+
+    kind: Literal["peft"]
+    config: dict[str, Any]
+
+    @field_validator("config")
+    @classmethod
+    def _typed(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(value.get("peft_type"), str):
+            raise ValueError("the key peft_type is missing (for example LORA or IA3)")
+        return value
+
+
+class BitfitSettings(Settings):
+    """BitFit (Ben Zaken et al. 2022): the biases are trained."""
+
+    kind: Literal["bitfit"]
+
+
+class HoulsbySettings(Settings):
+    """Houlsby adapters (Houlsby et al. 2019) behind the linear modules whose names end in one of `targets`."""
+
+    kind: Literal["houlsby"]
+    bottleneck: PositiveInt = 64
+    targets: Annotated[tuple[str, ...], Field(min_length=1)] = ("output.dense",)
+
+
 @dataclass(frozen=True)
 class Kind:
-    """One row: its settings, the protocol column its hyperparameters come from, and whether it merges."""
+    """One row: its settings, the protocol column its hyperparameters come from, whether it merges, and what only the
+    method's own library can check of its settings (raises ValueError)."""
 
     settings: type[Settings]
     protocol_column: Literal["full", "adapter"]
-    merges: bool
+    merges: Callable[[Any], bool]
+    check: Callable[[Any], None] = lambda settings: None
+
+
+def _always(settings: Settings) -> bool:
+    return True
+
+
+def _never(settings: Settings) -> bool:
+    return False
+
+
+def _known_to_peft(settings: PeftSettings) -> None:
+    from lora_core.wrapped import configuration
+
+    configuration(settings.config)
 
 
 KINDS = {
-    "full": Kind(FullSettings, "full", merges=False),
-    "lora": Kind(LoraSettings, "adapter", merges=True),
-    "loralib": Kind(LoralibSettings, "adapter", merges=True),
+    "full": Kind(FullSettings, "full", merges=_never),
+    "lora": Kind(LoraSettings, "adapter", merges=_always),
+    "loralib": Kind(LoralibSettings, "adapter", merges=_always),
+    "peft": Kind(PeftSettings, "adapter", lambda settings: settings.config["peft_type"] not in PROMPTS, _known_to_peft),
+    "bitfit": Kind(BitfitSettings, "adapter", merges=_always),
+    "houlsby": Kind(HoulsbySettings, "adapter", merges=_never),
 }
 
-MethodSettings = Annotated[FullSettings | LoraSettings | LoralibSettings, Field(discriminator="kind")]
+MethodSettings = Annotated[
+    FullSettings | LoraSettings | LoralibSettings | PeftSettings | BitfitSettings | HoulsbySettings,
+    Field(discriminator="kind"),
+]

@@ -39,7 +39,7 @@ LOGS = f"{RESULTS}/logs"
 TABLE_NUMBERS = range(1, 8)
 ENVIRONMENT = "../../envs/lora.yaml"
 
-MERGING = [method for method in study.methods if study.kind(method).merges]
+MERGING = [method for method in study.methods if study.merges(method)]
 RUNS = expand(
     f"{RUN}/run.json", method=study.methods, task=study.tasks, seed=study.seeds
 )

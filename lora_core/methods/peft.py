@@ -1,0 +1,66 @@
+"""Any method of the package `peft`, by its own configuration."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lora_core.adapter import CONFIG, WEIGHTS
+from lora_core.records import write_json
+from lora_core.wrapped import configuration, wrap
+
+# Initial values that are taken out of the base weights. PEFT would take them out again when an adapter is loaded.
+MUTATING = ("pissa", "olora", "corda")
+
+
+def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator) -> nn.Module:
+    """Wrap the model as PEFT does; what PEFT draws comes from the generator's seed.
+
+    LoRA's A, where it starts as PEFT starts it by default, is drawn as in own LoRA, so that the two start equal.
+    """
+    from peft import get_peft_model
+
+    config = configuration(settings["config"])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator.initial_seed())
+        adapted = get_peft_model(model, config)
+    start = getattr(config, "init_lora_weights", None)
+    for name, parameter in adapted.named_parameters():
+        if start is True and name.endswith("lora_A.default.weight"):
+            nn.init.kaiming_uniform_(parameter, a=math.sqrt(5), generator=generator)
+    if str(start).startswith(MUTATING):
+        adapted.initial = {name: t.clone() for name, t in _state(adapted).items() if ".lora_" in name}
+    return adapted
+
+
+def save(model: nn.Module, settings: dict[str, Any], folder: Path, base_model: str) -> None:
+    """Write the adapter and the head as PEFT does, in the same bytes every time.
+
+    An adapter that started inside the base weights W is written against W itself, where it has twice the rank:
+    W - s B0 A0 + s B A = W + s [B, -B0] [A; A0] (PEFT's `path_initial_model_for_weight_conversion`).
+    """
+    from safetensors.torch import save_file
+
+    config = model.peft_config["default"].to_dict()  # type: ignore[index, union-attr]
+    state = _state(model)
+    for name, start in getattr(model, "initial", {}).items():
+        state[name] = torch.cat([state[name], -start], 1) if "lora_B" in name else torch.cat([state[name], start])
+    if hasattr(model, "initial"):
+        growth = math.sqrt(2) if config["use_rslora"] else 2
+        config |= {"r": 2 * config["r"], "lora_alpha": growth * config["lora_alpha"], "init_lora_weights": True}
+    config |= {"base_model_name_or_path": base_model, "inference_mode": True}
+    save_file({name: t.detach().cpu().contiguous() for name, t in state.items()}, folder / WEIGHTS, {"format": "pt"})
+    write_json(folder / CONFIG, {name: sorted(v) if isinstance(v, set) else v for name, v in sorted(config.items())})
+
+
+def load(model: nn.Module, settings: dict[str, Any], folder: Path, head: bool = True) -> nn.Module:
+    """The model with a saved adapter. Raises ValueError where the two do not fit."""
+    return wrap(model, folder, head)
+
+
+def _state(model: nn.Module) -> dict[str, torch.Tensor]:
+    from peft import get_peft_model_state_dict
+
+    return get_peft_model_state_dict(model)

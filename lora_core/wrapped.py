@@ -1,0 +1,49 @@
+"""Adapters of any type that the package `peft` knows, by its own wrapping of a model."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lora_core.adapter import WEIGHTS, read_config
+from lora_core.models import head_parameters
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def configuration(fields: dict[str, Any]) -> Any:
+    """PEFT's own configuration object. Raises ValueError for a type or a field that PEFT does not know."""
+    from peft import PEFT_TYPE_TO_CONFIG_MAPPING, get_peft_config
+
+    if fields["peft_type"] not in PEFT_TYPE_TO_CONFIG_MAPPING:
+        known = ", ".join(sorted(PEFT_TYPE_TO_CONFIG_MAPPING))
+        raise ValueError(f"peft_type: PEFT has no {fields['peft_type']!r}; it has {known}")
+    try:
+        return get_peft_config({"task_type": "SEQ_CLS", **fields})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"PEFT refuses this configuration of {fields['peft_type']}: {error}") from error
+
+
+def wrap(model: "nn.Module", folder: Path, head: bool = True) -> Any:
+    """A model in PEFT's wrapping with a saved adapter, ready to train on; without `head` its head is left out.
+
+    Raises ValueError where PEFT knows no such adapter, or it was made for another model.
+    """
+    from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    heads = tuple(name for name, _ in head_parameters(model))
+    try:
+        adapted = get_peft_model(model, configuration(read_config(folder) | {"inference_mode": False}))
+        stored = load_file(folder / WEIGHTS)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{folder / WEIGHTS} cannot be read ({error}); only whole safetensors files are") from error
+
+    def shapes(state: dict[str, Any]) -> dict[str, Any]:
+        return {name: tensor.shape for name, tensor in state.items() if head or not name.endswith(heads)}
+
+    own = get_peft_model_state_dict(adapted)
+    if shapes(stored) != shapes(own):
+        raise ValueError(f"the adapter in {folder} was made for another model or other settings")
+    set_peft_model_state_dict(adapted, own | {name: stored[name] for name in shapes(stored)})
+    return adapted

@@ -1,0 +1,221 @@
+"""What every kind of method keeps to: trained, saved, loaded, merged and started from, it stays the same model."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import FULL, LORA, LORALIB, spec, trained
+from safetensors.numpy import load_file
+
+from lora_core import data, methods, models
+from lora_core.counts import count_parameters
+from lora_core.merge import merge
+from lora_core.methods.table import KINDS
+from lora_core.records import read_json
+from lora_core.steps import evaluate, optimizer
+from lora_core.train import build
+
+LABELS = ["unacceptable", "acceptable"]
+TARGETS = np.array([0, 1])
+
+
+def peft(peft_type, **config):
+    return {"kind": "peft", "config": {"peft_type": peft_type, **config}}
+
+
+def lora_by_peft(**config):
+    return peft("LORA", r=4, lora_alpha=8, target_modules=["query", "value"], **config)
+
+
+HOULSBY = {"kind": "houlsby", "bottleneck": 4, "targets": ["output.dense"]}
+MERGED = {
+    "lora": LORA,
+    "lora_fa": LORA | {"freeze_a": True},
+    "loralib": LORALIB,
+    "peft lora": lora_by_peft(),
+    "dora": lora_by_peft(use_dora=True),
+    "rslora": lora_by_peft(use_rslora=True),
+    "pissa": lora_by_peft(init_lora_weights="pissa"),
+    "pissa, rslora": lora_by_peft(init_lora_weights="pissa", use_rslora=True),
+    "olora": lora_by_peft(init_lora_weights="olora"),
+    "ia3": peft("IA3", target_modules=["key", "value", "output.dense"], feedforward_modules=["output.dense"]),
+    "vera": peft("VERA", r=8, target_modules=["query", "value"]),
+    "ln": peft("LN_TUNING", target_modules=["LayerNorm"]),
+    "bitfit": {"kind": "bitfit"},
+}  # fmt: skip
+KEPT = {"full": FULL, "houlsby": HOULSBY, "prefix": peft("PREFIX_TUNING", num_virtual_tokens=5)}
+ALL = MERGED | KEPT
+
+
+@pytest.fixture(scope="module")
+def runs(bert, cola, tmp_path_factory):
+    """The finished run of each method, made once."""
+    folder, made = tmp_path_factory.mktemp("runs"), {}
+
+    def run(name):
+        if name not in made:
+            made[name] = trained(ALL[name], bert, cola, folder / name, hyperparameters={"learning_rate": 1e-2})
+        return made[name]
+
+    return run
+
+
+def logits(model, cola):
+    examples = data.load(cola / "validation.safetensors")
+    return evaluate(model, examples, torch.device("cpu"), "fp32", 16)
+
+
+def last(run):
+    return load_file(run / "predictions.safetensors")["logits"][-1]
+
+
+def test_every_row_of_the_table_is_tried_here():
+    assert {settings["kind"] for settings in ALL.values()} == KINDS.keys()
+    for name, settings in ALL.items():
+        row = KINDS[settings["kind"]]
+        assert row.merges(row.settings.model_validate(settings)) is (name in MERGED)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_saved_run_loads_and_gives_the_logits_it_had(name, runs, bert, cola):
+    run, base = runs(name), models.load(bert, LABELS)
+    before = logits(base, cola)
+    model = methods.module(ALL[name]["kind"]).load(base, ALL[name], run / "weights")
+    found = logits(model, cola)
+    np.testing.assert_allclose(found, last(run), atol=1e-6)
+    assert np.abs(found - before).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", MERGED)
+def test_a_merged_run_is_a_plain_model_with_the_same_logits(name, runs, bert, cola, tmp_path):
+    run = runs(name)
+    merge(bert, run / "weights", tmp_path / "merged")
+    found = logits(models.load(tmp_path / "merged", LABELS), cola)
+    np.testing.assert_allclose(found, last(run), atol=2e-6)
+    changed = read_json(tmp_path / "merged" / "merge.json")["changed"]
+    base, weights = load_file(bert / "model.safetensors"), load_file(tmp_path / "merged" / "model.safetensors")
+    assert changed.keys() == {name for name in base if not np.array_equal(base[name], weights[name])} != set()
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if ALL[name]["kind"] in ("lora", "loralib", "peft")])
+def test_peft_loads_what_is_saved(name, runs, bert, cola):
+    from peft import PeftModel
+
+    model = PeftModel.from_pretrained(models.load(bert, LABELS), runs(name) / "weights")
+    np.testing.assert_allclose(logits(model, cola), last(runs(name)), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if not name.startswith(("pissa", "olora"))])
+def test_another_task_starts_from_a_run_with_a_head_of_its_own(name, runs, bert, cola):
+    run = spec(ALL[name])
+    kind = methods.module(ALL[name]["kind"])
+    model = kind.load(
+        models.load(bert, ["a", "b", "c"], torch.Generator()), run.settings, runs(name) / "weights", False
+    )
+    there = kind.load(models.load(bert, LABELS), run.settings, runs(name) / "weights")
+    heads = {id(p) for each in (model, there) for _, p in models.head_parameters(each)}
+    ours, theirs = (dict(each.named_parameters()) for each in (model, there))
+    assert all(
+        torch.equal(p, theirs[name]) for name, p in ours.items() if id(p) not in heads and "original" not in name
+    )
+    assert [p.shape[0] for _, p in models.head_parameters(model)] == [3, 3]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_is_counted_on_shapes_is_what_is_trained(name, bert):
+    model = build(spec(ALL[name]), bert, LABELS, TARGETS)
+    counts = count_parameters(bert, {name: ALL[name]}, outputs=2)["methods"][name]
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert trained == counts["trainable"] + (0 if name == "full" else counts["head"])
+    assert counts["head"] == 66
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_seed_draws_the_same_method_again_and_another_seed_another(name, bert):
+    def drawn(seed):
+        return dict(build(spec(ALL[name], seed=seed), bert, LABELS, TARGETS).named_parameters())
+
+    one, again, other = drawn(1), drawn(1), drawn(2)
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    assert not all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_lora_by_peft_starts_as_own_lora(bert):
+    ours, theirs = (dict(build(spec(ALL[n]), bert, LABELS, TARGETS).named_parameters()) for n in ("lora", "peft lora"))
+    drawn = [name for name in ours if name.endswith("lora_A")]
+    assert len(drawn) == 4
+    assert all(torch.equal(ours[name], theirs[f"base_model.model.{name}.default.weight"]) for name in drawn)
+
+
+@pytest.mark.parametrize(("bottleneck", "count"), [(8, 313_536), (24, 903_744)])
+def test_houlsby_adapters_of_roberta_base_have_the_published_size(bottleneck, count, tmp_path):
+    from transformers import RobertaConfig
+
+    RobertaConfig(vocab_size=50265, max_position_embeddings=514, type_vocab_size=1).save_pretrained(tmp_path)
+    counts = count_parameters(tmp_path, {"houlsby": HOULSBY | {"bottleneck": bottleneck}}, outputs=2)
+    assert counts["methods"]["houlsby"]["trainable"] == count
+
+
+def test_bitfit_trains_every_bias_and_nothing_else(bert):
+    model = build(spec({"kind": "bitfit"}), bert, LABELS, TARGETS)
+    found = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert found == {name for name, _ in model.named_parameters() if name.endswith("bias")} | {"classifier.weight"}
+
+
+def test_frozen_a_stays_and_b_learns_as_with_a_trained_at_the_first_step(bert, cola):
+    models_ = [build(spec(ALL[name]), bert, LABELS, TARGETS).eval() for name in ("lora", "lora_fa")]
+    ids = torch.tensor([[5, 6, 7, 8]])
+    for model in models_:
+        model(input_ids=ids).logits.sum().backward()
+    both, frozen = (dict(model.named_parameters()) for model in models_)
+    for name in both:
+        if name.endswith("lora_A"):
+            assert (both[name].grad is None, frozen[name].grad) == (False, None)
+        if name.endswith("lora_B"):
+            assert torch.equal(both[name].grad, frozen[name].grad)
+            assert both[name].grad.any()
+
+
+@pytest.mark.parametrize("name", ["lora", "loralib", "peft lora"])
+def test_lora_plus_lets_b_alone_learn_faster_as_peft_has_it(name, bert):
+    from peft.optimizers import create_loraplus_optimizer
+
+    model = build(spec(ALL[name]), bert, LABELS, TARGETS)
+    hyper = spec(LORA, hyperparameters={"loraplus_lr_ratio": 16.0}).hyperparameters
+    ours, _ = optimizer(model, hyper, 10)
+    theirs = create_loraplus_optimizer(model, torch.optim.AdamW, lr=hyper["learning_rate"], loraplus_lr_ratio=16.0)
+
+    def rates(found):
+        names = {id(p): n for n, p in model.named_parameters()}
+        # What PEFT does beyond the paper: biases learn as fast as B.
+        return {n: g["initial_lr" if "initial_lr" in g else "lr"] for g in found.param_groups for p in g["params"]
+                if not (n := names[id(p)]).endswith("bias")}  # fmt: skip
+
+    assert rates(ours) == rates(theirs)
+    assert set(rates(ours).values()) == {1e-3, 1.6e-2}
+
+
+def test_gradient_checkpointing_changes_no_loss_and_keeps_less(bert, cola, tmp_path):
+    runs = {}
+    for on in (False, True):
+        out = tmp_path / str(on)
+        trained(LORA, bert, cola, out, hyperparameters={"gradient_checkpointing": on})
+        runs[on] = read_json(out / "run.json")["measurement"]["memory"], load_file(out / "predictions.safetensors")
+    assert np.array_equal(runs[True][1]["step_losses"], runs[False][1]["step_losses"])
+    saved = {on: memory["saved_for_backward_mb"] for on, (memory, _) in runs.items()}
+    assert 0 < saved[True] < 0.7 * saved[False]
+    predicted = runs[True][0]["predicted"]["saved_for_backward_mb"]
+    assert predicted == pytest.approx(saved[True], rel=0.35)
+
+
+def test_under_gradient_checkpointing_the_inputs_of_the_layers_are_counted(bert):
+    from lora_core.memory import saved_for_backward
+
+    model = build(spec(LORA, hyperparameters={"gradient_checkpointing": True}), bert, LABELS, TARGETS).train()
+    with saved_for_backward(model) as saved:
+        model(input_ids=torch.full((8, 100), 5)).logits.sum()
+    assert saved.bytes > 2 * 8 * 100 * 32 * 4  # two layers' inputs of float32, and more outside the layers
+
+
+def test_prefix_tuning_refuses_gradient_checkpointing(bert):
+    with pytest.raises(ValueError, match="does not work with gradient checkpointing"):
+        build(spec(ALL["prefix"], hyperparameters={"gradient_checkpointing": True}), bert, LABELS, TARGETS)
