@@ -18,4 +18,5 @@ rule all:
         FIGURES,
         # By name, so that a deleted run comes back although the tables made from it are there.
         RUNS,
+        FIRST_RUNS,
         WEIGHTS,

@@ -44,7 +44,7 @@ class Place:
             source |= {"max_train_examples": cap, "max_validation_examples": 48 if self.quick else None}
             if self.glue is not None:
                 source["path"] = str(self.glue)
-            tokenize_task(source, task, row.columns, row.labels, row.metrics, self.model(), 128, out)
+            tokenize_task(source, task, metrics=row.metrics, model=self.model(), max_length=128, out=out, **row.layout)
         return out
 
     def spec(self, task: str, seed: int = 1, method: str = "lora", **changes: Any) -> Spec:

@@ -16,7 +16,7 @@ from lora_core.records import FULL, OWN, LatencyRow, read_json, read_rows, whole
 from lora_core.rendering import NA, Study, markdown_text, task_title
 from lora_core.stats import MIN_SEEDS, Interval, t_interval
 from lora_core.tables import read_costs, read_differences, read_memory
-from lora_core.tasks import TASKS
+from lora_core.tasks import PAPER_TASKS
 from lora_core.timing import summarize
 
 REPRODUCED, REFUTED, UNDECIDED, UNMEASURED = "reproduced", "not reproduced", "undecided", "not measured"
@@ -28,7 +28,6 @@ WITHIN_FFT_POINTS = 2.0
 WITHIN_LORALIB_POINTS = 1.1
 MEMORY_PERCENT, MEMORY_TOLERANCE = 38.0, 5.0
 FASTER_PERCENT = 30.0  # "approximately 40%" of 27 to 45: a quarter less at most
-ALL_TASKS = tuple(TASKS)
 
 
 @dataclass(frozen=True)
@@ -96,13 +95,13 @@ def judge(records: Records) -> list[Verdict]:
     return [
         _trainable(records.counts),
         _score(
-            differences, OWN, FULL, ALL_TASKS, "LoRA within 2% of full fine-tuning on every task",
+            differences, OWN, FULL, PAPER_TASKS, "LoRA within 2% of full fine-tuning on every task",
             "2 points (MRPC: 2.0)", lambda i: above(i, -WITHIN_FFT_POINTS / 100),
             f"on each of five tasks the interval of LoRA - FFT over seeds is above -{WITHIN_FFT_POINTS:g} points "
             "(refuted where one is below)",
         ),
         _score(
-            differences, LORALIB, OWN, ALL_TASKS, "own LoRA within 1.1 points of loralib on every task",
+            differences, LORALIB, OWN, PAPER_TASKS, "own LoRA within 1.1 points of loralib on every task",
             "at most 1.1 points",
             lambda i: within(i, -WITHIN_LORALIB_POINTS / 100, WITHIN_LORALIB_POINTS / 100),
             f"on each of five tasks the interval of the difference over seeds is inside ±{WITHIN_LORALIB_POINTS:g} "
@@ -208,10 +207,10 @@ def _no_latency(files: Sequence[Path], margin: float) -> Verdict:
     return Verdict(
         "merged LoRA adds no inference latency",
         "0",
-        _each(shown, lambda found: f"{found.ratio:.3f}") + _lacking(tasks, ALL_TASKS),
+        _each(shown, lambda found: f"{found.ratio:.3f}") + _lacking(tasks, PAPER_TASKS),
         _each(shown, lambda found: f"[{found.low:.3f}, {found.high:.3f}]"),
         _each(shown, lambda found: f"{found.detectable_percent:.1f}%"),
-        every(by_task, ALL_TASKS),
+        every(by_task, PAPER_TASKS),
         f"on each of five tasks the 90% interval of merged / FFT over rounds is inside [1 / {1 + margin:g}, "
         f"{1 + margin:g}], or LoRA is faster (refuted where it is slower on one)",
     )
@@ -229,7 +228,7 @@ class Changes:
     open: str
 
 
-def changes(frame: pd.DataFrame, column: str, sign: int, tasks: Sequence[str] = ALL_TASKS) -> Changes:
+def changes(frame: pd.DataFrame, column: str, sign: int, tasks: Sequence[str] = PAPER_TASKS) -> Changes:
     """100 * (LoRA / FFT - 1) times `sign` (-1: a reduction), of the seeds that have both on every task found.
 
     Runs that shared their device are left out. Where the two methods were measured on several devices, a task is

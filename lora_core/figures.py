@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lora_core.records import read_checked, whole_file
-from lora_core.tasks import TASKS
+from lora_core.rendering import task_title
 
 WINDOW = 25  # steps over which a loss curve is averaged for the eye
 # Okabe and Ito's colours, apart for colour-blind readers; the dashes keep them apart in grey.
@@ -58,7 +58,7 @@ def loss_curves(folders: Sequence[Path], svg: Path) -> None:
             above.plot(smooth.index, smooth, label=method, linewidth=1.5, **style)
             if method != first:
                 _differences(below, curves[method], curves[first], style["color"])
-        above.set_title(TASKS[str(task)].title)
+        above.set_title(task_title(str(task)))
         below.set_xlabel("step")
     axes[0, 0].set_ylabel(f"training loss\n(mean of {WINDOW} steps)")
     axes[1, 0].set_ylabel(f"relative difference\nfrom {losses['method'].iloc[0]}, each step")

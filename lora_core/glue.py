@@ -1,7 +1,7 @@
 """A task's examples on their way in: read from the hub, a folder or mini-GLUE, checked, and tokenised."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +11,39 @@ from lora_core import data
 from lora_core.metrics import constant_guess
 from lora_core.records import fingerprints, read_json, write_json
 
+# What the two splits are called where the examples come from.
+SPLITS = {split: split for split in data.SPLITS}
 
-def local_files(folder: str, task: str, split: str) -> list[str]:
-    """The parquet files of a split in a folder laid out as the hub's GLUE. Raises ValueError where there are none."""
+
+def local_files(source: dict[str, Any], task: str, split: str) -> list[str]:
+    """The files of a split: parquet in a folder laid out as the hub's GLUE, or a folder of one's own with CSV or
+    parquet. Raises ValueError where there are none.
+    """
+    own, folder = source["source"] == "own", source["path"]
+    where = f"task_settings.{task}.path" if own else "data.path"
     if not Path(folder).is_dir():
-        raise ValueError(f"data.path: there is no folder {folder!r}; give one in the layout of nyu-mll/glue")
-    files = sorted(str(file) for file in Path(folder, task).glob(f"{split}-*.parquet"))
+        raise ValueError(f"{where}: there is no folder {folder!r}" + ("" if own else "; give one as nyu-mll/glue has"))
+    patterns = [f"{split}*.csv", f"{split}*.parquet"] if own else [f"{task}/{split}-*.parquet"]
+    found = [sorted(str(file) for file in Path(folder).glob(pattern)) for pattern in patterns]
+    files = [group for group in found if group]
     if not files:
-        raise ValueError(f"data.path: {folder!r} has no {task}/{split}-*.parquet, which the task {task!r} needs")
-    return files
+        raise ValueError(f"{where}: {folder!r} has no {' or '.join(patterns)}, which the task {task!r} needs")
+    if len(files) > 1:
+        raise ValueError(f"{where}: {folder!r} has {' and '.join(patterns)}; leave the ones that are meant")
+    return files[0]
 
 
 def read(source: dict[str, Any], task: str, split: str) -> dict[str, list]:
-    """The columns of a task's split, from the configuration's `data` section."""
+    """The columns of a task's split, from the configuration's `data` section or the task's own folder."""
     if source["source"] == "mini":
         from lora_core.mini_glue import generate
 
         return generate(task, split, source["seed"])
     from datasets import load_dataset
 
-    if source["source"] == "local":
-        files = {split: local_files(source["path"], task, split)}
-        loaded = load_dataset("parquet", data_files=files, split=split)
+    if source["source"] in ("local", "own"):
+        files = local_files(source, task, split)
+        loaded = load_dataset(Path(files[0]).suffix[1:], data_files={split: files}, split=split)
     else:
         from lora_core.hub import check_hub
 
@@ -41,44 +52,65 @@ def read(source: dict[str, Any], task: str, split: str) -> dict[str, list]:
     return {name: list(loaded[name]) for name in loaded.column_names}
 
 
-def check_columns(columns: dict[str, list], texts: Sequence[str], labels: Sequence[str], where: str) -> None:
-    """Refuse a split that lacks a column, is empty, holds no text, or has a label the task does not know.
+def check_columns(
+    columns: dict[str, list], texts: Sequence[str], labels: Sequence[str], where: str, label: str = "label"
+) -> list[Any]:
+    """The labels as numbers: a class's name is its place among `labels`.
 
-    Raises ValueError, one sentence.
+    Refuses a split that lacks a column, is empty, holds no text, or has a label the task does not know. Raises
+    ValueError, one sentence.
     """
-    missing = [name for name in (*texts, "label") if name not in columns]
+    missing = [name for name in (*texts, label) if name not in columns]
     if missing:
         raise ValueError(f"{where} lacks the column {missing[0]!r}; it has {', '.join(columns)}")
-    if not columns["label"]:
+    if not columns[label]:
         raise ValueError(f"{where} holds no example")
     for name in texts:
         row = next((i for i, text in enumerate(columns[name]) if not isinstance(text, str)), None)
         if row is not None:
             raise ValueError(f"{where}: column {name!r} holds no text in row {row}: {columns[name][row]!r}")
-    known = range(len(labels)) if labels else None
-    for row, label in enumerate(columns["label"]):
-        good = label in known if known is not None else isinstance(label, int | float) and np.isfinite(label)
+    places = {name: place for place, name in enumerate(labels)}
+    numbers: list[Any] = []
+    for row, value in enumerate(columns[label]):
+        number = places.get(value, value) if isinstance(value, str) else value
+        good = number in places.values() if labels else isinstance(number, int | float) and np.isfinite(number)
         if not good:
             what = f"0..{len(labels) - 1} ({', '.join(labels)})" if labels else "a finite number"
-            raise ValueError(f"{where}: unknown label {label!r} in row {row}; expected {what}")
+            raise ValueError(f"{where}: unknown label {value!r} in row {row}; expected {what}")
+        numbers.append(number)
+    return numbers
 
 
-def check_local(source: dict[str, Any], task: str, texts: Sequence[str], labels: Sequence[str]) -> None:
+def check_local(
+    source: dict[str, Any],
+    task: str,
+    texts: Sequence[str],
+    labels: Sequence[str],
+    label: str = "label",
+    splits: Mapping[str, str] = SPLITS,
+) -> None:
     """`check_columns` on both splits of a local folder, quickly, before any job starts."""
-    import pyarrow.parquet as parquet
+    from pyarrow import csv, parquet
 
-    for split in data.SPLITS:
-        for file in local_files(source["path"], task, split):
+    for split in splits.values():
+        for file in local_files(source, task, split):
+            kind = Path(file).suffix[1:]
             try:
-                names = parquet.read_schema(file).names
-                columns = parquet.read_table(file, columns=[n for n in (*texts, "label") if n in names]).to_pydict()
+                table = (csv.read_csv if kind == "csv" else parquet.read_table)(file)
             except (OSError, ValueError) as error:
-                raise ValueError(f"{file} cannot be read as parquet ({type(error).__name__}); fetch it anew") from error
-            check_columns(columns, texts, labels, file)
+                raise ValueError(f"{file} cannot be read as {kind} ({type(error).__name__}); fetch it anew") from error
+            wanted = [column for column in table.column_names if column in (*texts, label)]
+            columns = table.select(wanted).to_pydict() if wanted else {name: [] for name in table.column_names}
+            check_columns(columns, texts, labels, file, label)
 
 
 def tokenize(
-    columns: dict[str, list], texts: Sequence[str], regression: bool, tokenizer_file: Path, max_length: int
+    columns: dict[str, list],
+    texts: Sequence[str],
+    regression: bool,
+    tokenizer_file: Path,
+    max_length: int,
+    label: str = "label",
 ) -> tuple[data.Examples, int]:
     """Tokenise one split; also the number of examples that were cut to `max_length` tokens."""
     from tokenizers import Tokenizer
@@ -94,7 +126,7 @@ def tokenize(
         tokens=np.concatenate([np.array(encoding.ids, np.int32) for encoding in encodings]),
         types=types if types.any() else None,
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        labels=np.array(columns["label"], np.float32 if regression else np.int64),
+        labels=np.array(columns[label], np.float32 if regression else np.int64),
     )
     return examples, sum(bool(encoding.overflowing) for encoding in encodings)
 
@@ -108,6 +140,8 @@ def tokenize_task(
     model: Path,
     max_length: int,
     out: Path,
+    label: str = "label",
+    splits: Mapping[str, str] = SPLITS,
 ) -> None:
     """Write train.safetensors, validation.safetensors and card.json of a task into `out`."""
     limit = min(max_length, read_json(model / "tokenizer_config.json")["model_max_length"])
@@ -120,10 +154,10 @@ def tokenize_task(
         "max_length": limit,
     }
     for split in data.SPLITS:
-        columns = read(source, task, split)
-        check_columns(columns, texts, labels, f"{task} ({split})")
+        columns = read(source, task, splits[split])
+        columns[label] = check_columns(columns, texts, labels, f"{task} ({splits[split]})", label)
         columns = _sample(columns, source[f"max_{split}_examples"])
-        examples, truncated = tokenize(columns, texts, not labels, model / "tokenizer.json", limit)
+        examples, truncated = tokenize(columns, texts, not labels, model / "tokenizer.json", limit, label)
         data.write(out / f"{split}.safetensors", examples)
         card[split] = {
             "examples": len(examples),
@@ -139,7 +173,7 @@ def tokenize_task(
 
 def _sample(columns: dict[str, list], cap: int | None) -> dict[str, list]:
     """At most `cap` examples, drawn evenly over the split: a data set may be sorted."""
-    size = len(columns["label"])
+    size = len(next(iter(columns.values())))
     if cap is None or cap >= size:
         return columns
     rows = np.sort(np.random.default_rng(0).permutation(size)[:cap])

@@ -1,4 +1,4 @@
-"""mini-GLUE: five small English tasks, made from word lists, with the columns and labels of their GLUE namesakes.
+"""mini-GLUE: six small English tasks, made from word lists, with the columns and labels of their GLUE namesakes.
 
 The embedded study runs on them, so that it needs no download. Scores on them compare with no published figure.
 """
@@ -24,6 +24,7 @@ def generate(task: str, split: str, seed: int = 0) -> dict[str, list]:
     """
     if task not in MAKERS:
         raise ValueError(f"mini-GLUE has no task {task!r}; it has {', '.join(MAKERS)}.")
+    split = split.removesuffix("_matched")  # as MNLI's validation split is called
     if split not in SPLITS:
         raise ValueError(f"mini-GLUE has no split {split!r}; it has {', '.join(SPLITS)}.")
     rng = Rng(f"{seed}-{task}")  # a string seeds equally in every process; hash() would not
@@ -31,16 +32,15 @@ def generate(task: str, split: str, seed: int = 0) -> dict[str, list]:
     train = _draw(task, rng, seen, unseen_words=False, count=TRAIN_EXAMPLES)
     examples = train if split == "train" else _draw(task, rng, seen, unseen_words=True, count=VALIDATION_EXAMPLES)
     texts = list(zip(*(texts for texts, _ in examples), strict=True))
-    names = ("sentence",) if len(texts) == 1 else ("sentence1", "sentence2")
-    columns: dict[str, list] = {name: list(column) for name, column in zip(names, texts, strict=True)}
+    columns: dict[str, list] = {name: list(column) for name, column in zip(COLUMNS[task], texts, strict=True)}
     return columns | {"label": [label for _, label in examples], "idx": list(range(len(examples)))}
 
 
 def _draw(task: str, rng: Rng, seen: set[tuple[str, ...]], unseen_words: bool, count: int) -> list[Example]:
-    """As many new examples as asked for, half of them of each label; what they say is added to `seen`."""
+    """As many new examples as asked for, as many of each label; what they say is added to `seen`."""
     examples: list[Example] = []
     while len(examples) < count:
-        texts, label = MAKERS[task](rng, len(examples) % 2, unseen_words)
+        texts, label = MAKERS[task](rng, len(examples) % LABELS[task], unseen_words)
         key = tuple(sorted(text.lower() for text in texts))
         if key not in seen and len(set(key)) == len(texts):
             seen.add(key)
@@ -246,27 +246,41 @@ DEALS = (("bought", "buy"), ("sold", "sell"), ("found", "find"), ("lost", "lose"
 
 
 def _rte(rng: Rng, label: int, unseen_words: bool) -> Example:
-    kinds = {kind: members if unseen_words else members[:-1] for kind, members in KINDS.items()}
     while True:  # until a pair has the label that is wanted
-        names = rng.sample(NAMES, 3)
-        people = names[: rng.choice((1, 1, 2))]
-        said, other = rng.sample(sorted(kinds), 2)
-        denied = rng.random() < 0.5
-        # What lets most follow: of an affirmed deed the narrow word, of a denied one the wide one.
-        general = denied if rng.random() < 0.75 else not denied
-        things = [said if general else rng.choice(kinds[said]), rng.choice(kinds[other])][: rng.choice((1, 1, 2))]
-        past, verb = rng.choice(DEALS)
+        texts, entailed, _ = _statements(rng, unseen_words)
+        if texts[0] != texts[1] and entailed == (label == 0):
+            return texts, label
 
-        person = rng.choice((*people, *people, *people, names[2]))
-        negative = denied if rng.random() < 0.6 else not denied
-        kind = rng.choice((said, other))
-        thing = rng.choice((kind, rng.choice(kinds[kind])))
 
-        hypothesis = _sentence(person, f"did not {verb}" if negative else past, _a(thing))
-        premise = _premise(rng, people, things, denied, past, verb)
-        entailed = _entails(people, things, denied, person, thing, negative)
-        if hypothesis != premise and entailed == (label == 0):
-            return (premise, hypothesis), label
+def _mnli(rng: Rng, label: int, unseen_words: bool) -> Example:
+    """As `_rte`, where what does not follow is either neutral or denied."""
+    while True:
+        texts, entailed, denied = _statements(rng, unseen_words)
+        if texts[0] != texts[1] and (0 if entailed else 2 if denied else 1) == label:
+            return texts, label
+
+
+def _statements(rng: Rng, unseen_words: bool) -> tuple[tuple[str, str], bool, bool]:
+    """A premise and a hypothesis, whether it follows, and whether the contrary does."""
+    kinds = {kind: members if unseen_words else members[:-1] for kind, members in KINDS.items()}
+    names = rng.sample(NAMES, 3)
+    people = names[: rng.choice((1, 1, 2))]
+    said, other = rng.sample(sorted(kinds), 2)
+    denied = rng.random() < 0.5
+    # What lets most follow: of an affirmed deed the narrow word, of a denied one the wide one.
+    general = denied if rng.random() < 0.75 else not denied
+    things = [said if general else rng.choice(kinds[said]), rng.choice(kinds[other])][: rng.choice((1, 1, 2))]
+    past, verb = rng.choice(DEALS)
+
+    person = rng.choice((*people, *people, *people, names[2]))
+    negative = denied if rng.random() < 0.6 else not denied
+    kind = rng.choice((said, other))
+    thing = rng.choice((kind, rng.choice(kinds[kind])))
+
+    hypothesis = _sentence(person, f"did not {verb}" if negative else past, _a(thing))
+    premise = _premise(rng, people, things, denied, past, verb)
+    entailed = _entails(people, things, denied, person, thing, negative)
+    return (premise, hypothesis), entailed, _entails(people, things, denied, person, thing, not negative)
 
 
 def _premise(rng: Rng, people: list[str], things: list[str], denied: bool, past: str, verb: str) -> str:
@@ -343,4 +357,11 @@ MAKERS: dict[str, Callable[[Rng, int, bool], Example]] = {
     "cola": _cola,
     "rte": _rte,
     "stsb": _stsb,
+    "mnli": _mnli,
+}
+LABELS = dict.fromkeys(MAKERS, 2) | {"mnli": 3}  # of stsb the label is not used
+COLUMNS = dict.fromkeys(MAKERS, ("sentence1", "sentence2")) | {
+    "sst2": ("sentence",),
+    "cola": ("sentence",),
+    "mnli": ("premise", "hypothesis"),
 }

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-TASKS = ("sst2", "mrpc", "cola", "rte", "stsb")
+from lora_core.tasks import PAPER_TASKS as TASKS
 
 
 @dataclass(frozen=True)

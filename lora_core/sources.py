@@ -5,11 +5,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lora_core import data, glue, prepare
+from lora_core import glue, prepare
 from lora_core.config import ConfigError, Study, nearest
 from lora_core.hub import check_hub
 from lora_core.records import read_json, write_json
-from lora_core.tasks import TASKS
 
 
 def check_paths(study: Study) -> None:
@@ -18,20 +17,32 @@ def check_paths(study: Study) -> None:
         prepare.check_local(study.model.path)
     if study.model.source == "wheel":
         prepare.wheel_folder(study.model.package, study.model.path)
-    for task in study.tasks:
+    for task in study.trained_tasks:
         data_files(study, task)
 
 
 def data_files(study: Study, task: str) -> list[str]:
-    """The files that a local data set's task is read from; none for the hub and mini-GLUE."""
-    if study.data.source != "local":
+    """The files that a task in a local folder is read from; none for the hub and mini-GLUE."""
+    source = data_source(study, task)
+    if "path" not in source:
         return []
-    return [file for split in data.SPLITS for file in glue.local_files(study.data.path, task, split)]
+    return [
+        file for split in study.task(task).layout["splits"].values() for file in glue.local_files(source, task, split)
+    ]
+
+
+def data_source(study: Study, task: str) -> dict[str, Any]:
+    """Where a task's examples come from, and how many of them: the data section, or a folder of the task's own."""
+    source = study.data.model_dump(mode="json", exclude={"max_length"})
+    if task not in study.task_settings:
+        return source
+    caps = {name: value for name, value in source.items() if name.startswith("max_")}
+    return {"source": "own", "path": study.task_settings[task].path} | caps
 
 
 def check_content(study: Study) -> None:
-    """Refuse, before any job starts, settings that a method's library does not know, weights with another sha256, data with other columns or labels, and a hub that
-    cannot be reached for what is not there yet. Raises ValueError."""
+    """Refuse, before any job starts, settings that a method's library does not know, weights with another sha256, data
+    with other columns or labels, and a hub that cannot be reached for what is not there yet. Raises ValueError."""
     for method in study.methods:
         try:
             study.kind(method).check(study.method_settings[method])
@@ -43,13 +54,13 @@ def check_content(study: Study) -> None:
             prepare.check_wheel(study.model.package, study.model.path, study.model.sha256)
         if study.model.source == "hub":
             check_hub("model", study.model.id, study.model.revision)
-    waiting = [task for task in study.tasks if not (results / "data" / task / "card.json").exists()]
-    if waiting and study.data.source == "hub":
+    waiting = [task for task in study.trained_tasks if not (results / "data" / task / "card.json").exists()]
+    sources = {task: data_source(study, task) for task in waiting}
+    if study.data.source == "hub" and any(source["source"] == "hub" for source in sources.values()):
         check_hub("data", study.data.id, study.data.revision)
-    if study.data.source == "local":
-        for name in waiting:
-            task = TASKS[name]
-            glue.check_local(study.data.model_dump(), name, task.columns, task.labels)
+    for task, source in sources.items():
+        if "path" in source:
+            glue.check_local(source, task, **study.task(task).layout)
 
 
 def check_folder(study: Study) -> None:
@@ -123,7 +134,7 @@ def resolved_hyperparameters(study: Study) -> dict[str, dict[str, dict[str, Any]
                 name: {"value": value, "source": study.hyperparameter_source(method, task, name)}
                 for name, value in study.hyperparameters(method, task).items()
             }
-            values |= {name: {"value": value, "source": "method_settings"} for name, value in own.items()}
+            values |= {n: {"value": value, "source": study.setting_source(method, n)} for n, value in own.items()}
             values["maximum_length"] = {"value": study.max_length(task), "source": study.max_length_source}
             values["batching"] = {"value": study.train.batching, "source": "train"}
             values["precision"] = {"value": study.train.precision, "source": "train"}

@@ -63,9 +63,12 @@ def optimizer(model: nn.Module, hyper: dict[str, Any], steps: int) -> tuple[torc
     return adamw, torch.optim.lr_scheduler.LambdaLR(adamw, factor)
 
 
-def update(trained: list[nn.Parameter], optimizer: torch.optim.Optimizer, schedule: Any, max_norm: float) -> None:
-    """What follows a backward pass: clip the gradients, step, and let them go."""
-    nn.utils.clip_grad_norm_(trained, max_norm)
+def update(
+    trained: list[nn.Parameter], optimizer: torch.optim.Optimizer, schedule: Any, max_norm: float | None
+) -> None:
+    """What follows a backward pass: clip the gradients (None: not), step, and let them go."""
+    if max_norm is not None:
+        nn.utils.clip_grad_norm_(trained, max_norm)
     optimizer.step()
     schedule.step()
     optimizer.zero_grad(set_to_none=True)

@@ -56,11 +56,13 @@ def train(
     threads: int,
     checkpoints: Path | None = None,
     checkpoint_seconds: float | None = None,
+    start: Path | None = None,
 ) -> None:
     """Train, evaluate after every epoch, and write the run's records into `out`.
 
     A run planned to take longer than `checkpoint_seconds` keeps its state after each epoch in `checkpoints`, and goes
-    on from what an earlier call left there (`lora_core.checkpoint`). Raises ValueError where the device is missing, a
+    on from what an earlier call left there (`lora_core.checkpoint`). `start` is the weights folder of another task's
+    run to start from. Raises ValueError where the device is missing, a
     target matches no module, or the loss is not finite; then no record is written.
     """
     torch.set_num_threads(threads)
@@ -68,6 +70,13 @@ def train(
     card = read_checked(data_dir / "card.json", *(f"{split}.safetensors" for split in data.SPLITS))
     splits = {split: data.load(data_dir / f"{split}.safetensors") for split in data.SPLITS}
     meter = meters.open_meter(spec.meter, where.type, lambda: device.uuid(where), spec.simulated)
+    told = {
+        "data": fingerprints(data_dir, "card.json"),  # which has the digests of the rest
+        "model": fingerprints(model_dir, *_files(model_dir)),
+        "start": fingerprints(start, *_files(start)) if start else None,
+    }
+    if start:
+        read_checked(start.parent / "run.json", *(f"{start.name}/{name}" for name in _files(start)))
     # On shapes alone, for the prediction; it also imports what the baseline of memory must not bill to the model.
     shapes = shapes_of(spec, model_dir, len(card["labels"]) or 1)
     quicken(shapes, spec, where)
@@ -76,11 +85,11 @@ def train(
         started = provenance.collect(where, threads)
         # Another job of this run may live on, on another machine of a cluster.
         with device.hold(out / ".lock", "this run"):
-            kept = _checkpoint(spec, model_dir, data_dir, checkpoints, checkpoint_seconds, started)
+            kept = _checkpoint(spec, told, checkpoints, checkpoint_seconds, started)
             label = device.label(where)
             with meters.Sampler(meter, label, spec.sample_seconds, kept.part, kept.rows, kept.sample) as sampler:
                 sampler.idle(spec.idle_seconds)
-                model = build(spec, model_dir, card["labels"], splits["train"].labels).to(where)
+                model = build(spec, model_dir, card["labels"], splits["train"].labels, start).to(where)
                 quicken(model, spec, where)
                 meter.settle()
                 run = Epochs(spec, card, splits, model, where, sampler, kept)
@@ -94,7 +103,7 @@ def train(
             write_rows(out / "power.csv", sampler.rows, PowerRow)
             _write_predictions(out / "predictions.safetensors", run, splits["validation"].labels)
             record = {
-                "run": vars(spec) | {"data": card, "model": model_dir.name},
+                "run": vars(spec) | {"data": card, "model": model_dir.name, "start": told["start"]},
                 "measurement": _measurement(run, sampler, memory.predict(shapes, *run.largest, spec.precision)),
                 "provenance": started | {"driver": meter.details.get("driver"), "shared": meter.shared},
                 "files": fingerprints(out, *RECORDS, *(f"weights/{file.name}" for file in (out / "weights").iterdir())),
@@ -105,29 +114,33 @@ def train(
 
 def _checkpoint(
     spec: Spec,
-    model: Path,
-    examples: Path,
+    told: dict[str, Any],
     folder: Path | None,
     seconds: float | None,
     started: dict[str, Any],
 ) -> NoCheckpoint:
-    """The run's checkpoint, under a key of all that decides its weights and of what its times are comparable on."""
+    """The run's checkpoint, under a key of all that decides its weights and of what its times are comparable on.
+
+    `told` has the digests of what the run reads.
+    """
     if folder is None:
         return NoCheckpoint()
     if seconds is None:
         shutil.rmtree(folder, ignore_errors=True)
         return NoCheckpoint()
-    told = {
+    told = told | {
         "run": vars(spec),
-        "data": fingerprints(examples, "card.json"),  # which has the digests of the rest
-        "model": fingerprints(model, *(file.name for file in model.iterdir() if file.is_file())),
         "code": provenance.code_digest(Path(__file__), f"lora_core.methods.{spec.settings['kind']}"),
         **{name: started[name] for name in ("device_model", "threads", "packages")},
     }
     return Checkpoint(folder, checkpoint.key(told), seconds)
 
 
-def build(spec: Spec, model_dir: Path, labels: list[str], targets: np.ndarray) -> nn.Module:
+def _files(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir() if file.is_file())
+
+
+def build(spec: Spec, model_dir: Path, labels: list[str], targets: np.ndarray, start: Path | None = None) -> nn.Module:
     """The model ready to train: head and adapter drawn from their own generators, dropout from the global one.
 
     `labels` names the classes (none: regression); `targets` are the training labels.
@@ -139,7 +152,7 @@ def build(spec: Spec, model_dir: Path, labels: list[str], targets: np.ndarray) -
     model = models.load(model_dir, labels, generator("head"), spec.hyperparameters["dropout"])
     if spec.hyperparameters["gradient_checkpointing"]:
         model.activation_checkpointing_enable()
-    model = methods.adapt(model, spec.settings, generator("adapter"))
+    model = methods.adapt(model, spec.settings, generator("adapter"), start)
     if not labels and spec.hyperparameters["head_bias"] == "label_mean":
         *_, (_, bias) = models.head_parameters(model)
         nn.init.constant_(bias, float(targets.mean()))

@@ -84,7 +84,7 @@ def tokenized(model: Path, out: Path, name: str, train: int = 64, validation: in
 
     task = TASKS[name]
     source = {"source": "mini", "seed": 0, "max_train_examples": train, "max_validation_examples": validation}
-    tokenize_task(source, name, task.columns, task.labels, task.metrics, model, 128, out)
+    tokenize_task(source, name, metrics=task.metrics, model=model, max_length=128, out=out, **task.layout)
     return out
 
 

@@ -172,7 +172,7 @@ def test_other_code_threads_or_packages_are_another_key(study, monkeypatch):
     from lora_core.train import _checkpoint
 
     started = {"device_model": "a CPU", "threads": 1, "packages": {"torch": "2"}}
-    told = (spec(LORA), study.model, study.data, study.folder, 0)
+    told = (spec(LORA), {"data": {}, "model": {}, "start": None}, study.folder, 0)
     keys = set()
     for changed in ({}, {"threads": 2}, {"packages": {"torch": "3"}}, {"device_model": "another CPU"}):
         _checkpoint(*told, started | changed)

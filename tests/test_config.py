@@ -9,7 +9,7 @@ from conftest import ROOT
 from lora_core.config import PROTOCOLS, ConfigError, Protocol, json_schema, load
 from lora_core.methods.table import KINDS, Hyperparameters
 from lora_core.published import TABLES
-from lora_core.tasks import TASKS
+from lora_core.tasks import PAPER_TASKS
 
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
 
@@ -57,6 +57,9 @@ def test_a_learning_rate_that_yaml_reads_as_text_is_accepted(value):
     assert study.hyperparameters("lora", "cola")["learning_rate"] == 2e-5
 
 
+OWN = {"path": "folder", "texts": ["text"], "labels": ["a", "b", "c"]}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -76,6 +79,33 @@ def test_a_learning_rate_that_yaml_reads_as_text_is_accepted(value):
         ({"results_dir": "~/results"}, "results_dir: "),
         ({"method_settings__lora__task_hyperparameters": None}, "task_hyperparameters: "),
         ({"method_settings__lora__hyperparameters": {"epochs": None}}, "epochs: .*leave the key out"),
+        ({"method_settings__x": {"kind": "peft", "config": {"r": 8}}}, r"x\.config: .*the key peft_type is missing"),
+        ({"method_settings__lora__sweep": {"rank": []}}, r"lora\.sweep\.rank: "),
+        ({"method_settings__lora__sweep": {"rank": [1, 0]}}, r"lora-rank0\.rank: "),
+        ({"method_settings__lora__sweep": {"rnak": [1]}}, r"lora-rnak1\.rnak: unknown key; did you mean 'rank'"),
+        (
+            {"method_settings__lora__hyperparameters": {"start_from": "mlni"}},
+            "start_from: unknown task 'mlni'; .*'mnli'",
+        ),
+        (
+            {
+                "method_settings__lora__task_hyperparameters": {
+                    "cola": {"start_from": "rte"},
+                    "rte": {"start_from": "cola"},
+                }
+            },
+            "start_from: .* goes round in a circle",
+        ),
+        ({"task_settings": {"cola": OWN}}, r"task_settings\.cola: GLUE has a task of that name"),
+        ({"task_settings": {"mine": OWN | {"labels": ["one"]}}}, "one label is no choice"),
+        ({"task_settings": {"mine": OWN | {"metrics": ["pearson"]}}}, "'pearson' is for regression"),
+        ({"task_settings": {"mine": OWN | {"metrics": ["f1"]}}}, "'f1' is for two labels"),
+        ({"task_settings": {"mine": {"path": "x"}}}, r"task_settings\.mine\.texts: this key is missing"),
+        ({"task_settings": {"mine": OWN}, "tasks": ["mien"]}, "unknown value 'mien'; did you mean 'mine'"),
+        (
+            {"task_settings": {"mine": OWN}, "tasks": ["mine"], "protocol": "table7"},
+            r"'table7' says nothing of batch_size, .*give it in method_settings\.fft\.task_hyperparameters\.mine",
+        ),
     ],
 )
 def test_bad_values_are_refused_by_their_key(changes, message):
@@ -134,7 +164,7 @@ def test_table7_holds_the_printed_values_and_names_the_source_of_every_other():
         method, name = row.split(": ")
         key = name.replace(" ", "_")
         if key in Hyperparameters.model_fields:
-            for task, value in zip(TASKS, values, strict=True):
+            for task, value in zip(PAPER_TASKS, values, strict=True):
                 assert study.hyperparameters(columns[method], task)[key] == value
                 assert "Table 7" in study.hyperparameter_source(columns[method], task, key)
     assert study.max_length("cola") == 512
@@ -147,11 +177,11 @@ def test_table7_holds_the_printed_values_and_names_the_source_of_every_other():
 def test_a_protocol_gives_every_hyperparameter_a_value_and_a_source(name):
     protocol = Protocol(name)
     for column in ("full", "adapter"):
-        for task in TASKS:
+        for task in PAPER_TASKS:
             values = protocol.resolve(column, task)
-            assert values.keys() == {*Hyperparameters.model_fields, "max_length"}
+            assert values.keys() >= {*Hyperparameters.model_fields, "max_length"}
             assert all(protocol.source(column, key) for key in values)
-            Hyperparameters(**{k: v for k, v in values.items() if k != "max_length"})
+            Hyperparameters(**{name: values[name] for name in Hyperparameters.model_fields})
 
 
 @pytest.mark.parametrize("overlay", sorted(p.name for p in (ROOT / "config").glob("*.yaml")))
@@ -170,3 +200,53 @@ def test_the_committed_schema_is_that_of_the_code():
 def test_every_kind_has_a_file_of_its_own():
     for kind in KINDS:
         assert (ROOT / "lora_core" / "methods" / f"{kind}.py").is_file()
+
+
+def test_a_sweep_is_a_method_of_each_combination_in_its_place():
+    entry = {"kind": "lora", "alpha": 16, "sweep": {"rank": [1, 64], "targets": [["query"], ["query", "value"]]}}
+    study = load(changed(method_settings__sweep=entry, methods=["fft", "sweep", "lora"]))
+    names = ["sweep-rank1-query", "sweep-rank1-query.value", "sweep-rank64-query", "sweep-rank64-query.value"]
+    assert study.methods == ("fft", *names, "lora")
+    assert study.settings("sweep-rank64-query")["rank"] == 64
+    assert study.settings("sweep-rank64-query")["alpha"] == 16
+    assert study.method_settings["sweep-rank64-query"].swept == {"rank": 64, "targets": ["query"]}
+
+
+def test_a_sweep_reaches_hyperparameters_and_what_a_library_is_told():
+    rates = {"kind": "lora", "sweep": {"hyperparameters.learning_rate": [0.001, 0.01]}}
+    ranks = {"kind": "peft", "config": {"peft_type": "LORA"}, "sweep": {"config.r": [2, 4]}}
+    study = load(changed(method_settings__rates=rates, method_settings__ranks=ranks, methods=["rates", "ranks"]))
+    assert [study.hyperparameters(m, "cola")["learning_rate"] for m in study.methods[:2]] == [0.001, 0.01]
+    assert [study.settings(m)["config"] for m in study.methods[2:]] == [{"peft_type": "LORA", "r": r} for r in (2, 4)]
+    assert study.methods == ("rates-learning_rate0.001", "rates-learning_rate0.01", "ranks-r2", "ranks-r4")
+
+
+def test_rank_and_alpha_come_from_the_protocol_unless_they_are_given():
+    scripts = load(changed(protocol="ms-scripts", method_settings__lora_ref__alpha=4))
+    assert [scripts.settings(m)["alpha"] for m in ("lora", "lora_ref")] == [16, 4]
+    assert load(changed(protocol="hu-table9")).settings("lora")["alpha"] == 8
+    assert "roberta_base" in scripts.setting_source("lora", "alpha")
+    assert scripts.setting_source("lora_ref", "alpha") == "method_settings"
+
+
+@pytest.mark.parametrize("protocol", ["hu-table9", "ms-scripts"])
+def test_hu_et_al_start_three_tasks_from_mnli_for_the_adapter_and_the_full_model(protocol):
+    study = load(changed(protocol=protocol))
+    for method in study.methods:
+        assert {t: study.starts(method, t) for t in study.tasks} == {
+            "sst2": [], "cola": [], "mrpc": ["mnli"], "rte": ["mnli"], "stsb": ["mnli"]
+        }  # fmt: skip
+    assert study.trained_tasks == [*study.tasks, "mnli"]
+    assert load(changed(protocol="table7")).trained_tasks == list(study.tasks)
+
+
+def test_a_task_of_ones_own_is_a_row_as_glues_are():
+    own = {"path": "x", "texts": ["title", "body"], "label": "stars"}
+    study = load(changed(task_settings={"reviews": own}, tasks=["reviews"]))
+    row = study.task("reviews")
+    assert (row.columns, row.labels, row.metrics, row.label) == (
+        ("title", "body"),
+        (),
+        ("pearson", "spearman"),
+        "stars",
+    )

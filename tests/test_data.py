@@ -111,11 +111,11 @@ def test_real_glue_is_read_from_a_local_folder(task, train, validation):
     assert [len(columns[split]["label"]) for split in data.SPLITS] == [train, validation]
     row = TASKS[task]
     glue.check_columns(columns["validation"], row.columns, row.labels, task)
-    glue.check_local(source, task, row.columns, row.labels)
+    glue.check_local(source, task, **row.layout)
 
 
 def test_a_missing_folder_or_task_is_named(tmp_path):
     with pytest.raises(ValueError, match="there is no folder"):
-        glue.local_files(str(tmp_path / "none"), "cola", "train")
+        glue.local_files({"source": "local", "path": str(tmp_path / "none")}, "cola", "train")
     with pytest.raises(ValueError, match=r"has no cola/train-\*.parquet, which the task 'cola' needs"):
-        glue.local_files(str(tmp_path), "cola", "train")
+        glue.local_files({"source": "local", "path": str(tmp_path)}, "cola", "train")

@@ -18,6 +18,7 @@ GLUE_COLUMNS = {
     "cola": {"sentence", "label", "idx"},
     "rte": {"sentence1", "sentence2", "label", "idx"},
     "stsb": {"sentence1", "sentence2", "label", "idx"},
+    "mnli": {"premise", "hypothesis", "label", "idx"},
 }
 CLASSIFIED = [task for task in TASKS if task != "stsb"]
 SEEDS = (0, 1)
@@ -198,7 +199,7 @@ def test_reordered_scenes_are_fully_similar_and_changed_words_lower_the_similari
 
 
 def test_an_unknown_task_is_refused_by_a_sentence_that_names_the_tasks() -> None:
-    with pytest.raises(ValueError, match=r"no task 'sst'; it has sst2, mrpc, cola, rte, stsb\."):
+    with pytest.raises(ValueError, match=r"no task 'sst'; it has sst2, mrpc, cola, rte, stsb, mnli\."):
         generate("sst", "train")
 
 

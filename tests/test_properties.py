@@ -22,7 +22,7 @@ from lora_core.layers import LoRALinear
 from lora_core.records import PowerRow, write_json
 from lora_core.rendering import Study, task_title
 from lora_core.sources import resolved_hyperparameters
-from lora_core.tasks import TASKS
+from lora_core.tasks import PAPER_TASKS, TASKS
 
 settings.register_profile("project", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("project")
@@ -37,17 +37,19 @@ def some(values, least: int = 1):
 
 
 @given(
-    tasks=some(TASKS), methods=some(METHODS),
+    tasks=some(PAPER_TASKS), methods=some(METHODS),
     seeds=st.lists(st.integers(0, 2**31), min_size=1, max_size=5, unique=True),
     rank=st.integers(1, 64), alpha=positive,
     targets=st.lists(st.from_regex(r"\A[a-z_]{1,9}\Z"), min_size=1, unique=True),
+    sweep=st.lists(st.integers(1, 64), min_size=1, max_size=3, unique=True),
     precision=st.sampled_from(["fp32", "bf16"]), checkpoint=st.none() | st.floats(0, 1e6), margin=st.floats(0.001, 0.9),
 )  # fmt: skip
 def test_a_configuration_comes_back_from_yaml_as_it_was(
-    tasks, methods, seeds, rank, alpha, targets, precision, checkpoint, margin
+    tasks, methods, seeds, rank, alpha, targets, sweep, precision, checkpoint, margin
 ):
     told = yaml.safe_load((ROOT / "config.yaml").read_text())
-    told |= {"tasks": tasks, "methods": methods, "seeds": seeds}
+    told |= {"tasks": tasks, "methods": [*methods, "swept"], "seeds": seeds}
+    told["method_settings"]["swept"] = {"kind": "lora", "sweep": {"rank": sweep, "targets": [targets, ["query"]]}}
     told["method_settings"]["lora"] |= {"rank": rank, "alpha": alpha, "targets": targets}
     told["train"] |= {"precision": precision, "checkpoint_seconds": checkpoint}
     told["measure"] |= {"latency_margin": margin}
@@ -141,7 +143,7 @@ COSTS = (
 @st.composite
 def studies(draw):
     """Methods, tasks, seeds, and which of their runs and values are there."""
-    methods, tasks, seeds = draw(some(METHODS)), draw(some(TASKS)), draw(some(range(1, 6)))
+    methods, tasks, seeds = draw(some(METHODS)), draw(some(PAPER_TASKS)), draw(some(range(1, 6)))
     absent = draw(st.integers(0, 2**31))
     share = draw(st.sampled_from([0.0, 0.3, 1.0]))
     return methods, tasks, seeds, np.random.default_rng(absent), share

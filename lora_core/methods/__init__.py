@@ -6,6 +6,7 @@ without `head` the run's task head is left out, for another task to start from.
 """
 
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +26,15 @@ def module(kind: str) -> ModuleType:
     return import_module(f"lora_core.methods.{kind}")
 
 
-def adapt(model: "nn.Module", settings: dict[str, Any], generator: "torch.Generator") -> "nn.Module":
-    """The model ready to train by the method that `settings` names; the head is trained with every method."""
-    adapted = module(settings["kind"]).apply(model, settings, generator)
+def adapt(
+    model: "nn.Module", settings: dict[str, Any], generator: "torch.Generator", start: Path | None = None
+) -> "nn.Module":
+    """The model ready to train by the method that `settings` names; the head is trained with every method.
+
+    With `start`, the weights of another task's run, the method goes on from there, with the head of `model`.
+    """
+    kind = module(settings["kind"])
+    adapted = kind.load(model, settings, start, False) if start else kind.apply(model, settings, generator)
     for _, parameter in head_parameters(adapted):
         parameter.requires_grad_(True)
     return adapted

@@ -25,7 +25,8 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 class Hyperparameters(Frozen):
     """What one run trains with. A protocol gives every value; in the configuration what is set stands above it.
 
-    `dropout` None keeps the model's own. `head_bias` "label_mean" starts a regression head at the mean training label
+    `dropout` None keeps the model's own, `max_grad_norm` None clips nothing, `start_from` None is the
+    pre-trained model. `head_bias` "label_mean" starts a regression head at the mean training label
     instead of zero: a short run need not spend its steps on getting there. `loraplus_lr_ratio` is by how much B learns
     faster than everything else (LoRA+, Hayou et al. 2024); `gradient_checkpointing` computes each layer twice and keeps
     its input alone.
@@ -46,20 +47,27 @@ class Hyperparameters(Frozen):
     head_bias: Literal["zero", "label_mean"] | None = None
     loraplus_lr_ratio: PositiveFloat | None = None
     gradient_checkpointing: bool | None = None
+    start_from: str | None = Field(default=None, description="a task; the run starts from that task's run")
 
     @field_validator("*", mode="before")
     @classmethod
     def _given(cls, value: Any, info: ValidationInfo) -> Any:
-        if value is None and info.field_name != "dropout":
+        if value is None and info.field_name not in ("dropout", "max_grad_norm", "start_from"):
             raise ValueError("a value is needed; leave the key out to keep the protocol's")
         return value
 
 
 class Settings(Frozen):
-    """What every method may be told: its hyperparameters, for all tasks and task by task."""
+    """What every method may be told: its hyperparameters, for all tasks and task by task, and a sweep.
+
+    A sweep `{key: [values]}` makes a method of each combination of values; a key below another is written
+    `hyperparameters.learning_rate`. `swept` then holds the one combination.
+    """
 
     hyperparameters: Hyperparameters = Hyperparameters()
     task_hyperparameters: dict[str, Hyperparameters] = {}
+    sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    swept: dict[str, Any] = {}
 
 
 class FullSettings(Settings):
@@ -69,8 +77,8 @@ class FullSettings(Settings):
 
 
 class _LowRank(Settings):
-    rank: PositiveInt = 8
-    alpha: PositiveFloat = 8
+    rank: PositiveInt | None = Field(default=None, description="null: the protocol's")
+    alpha: PositiveFloat | None = Field(default=None, description="null: the protocol's")
     targets: Annotated[tuple[str, ...], Field(min_length=1)] = ("query", "value")
 
 

@@ -14,7 +14,6 @@ from lora_core import joblog, sources, unlock
 from lora_core.config import load as load_study
 from lora_core.provenance import code_digest
 from lora_core.seeds import derive
-from lora_core.tasks import TASKS
 
 try:
     study = load_study(config, overlay=workflow.config_settings.overwrite_config)
@@ -43,6 +42,16 @@ MERGING = [method for method in study.methods if study.merges(method)]
 RUNS = expand(
     f"{RUN}/run.json", method=study.methods, task=study.tasks, seed=study.seeds
 )
+# Of other tasks, for runs to start from.
+FIRST_RUNS = [
+    RUN.format(method=method, task=start, seed=seed) + "/run.json"
+    for method in study.methods
+    for start in dict.fromkeys(
+        s for task in study.tasks for s in study.starts(method, task)
+    )
+    for seed in study.seeds
+    if start not in study.tasks
+]
 WEIGHTS = [
     *expand(f"{RUN}/weights", method=study.methods, task=study.tasks, seed=study.seeds),
     *expand(MERGED, method=MERGING, task=study.tasks, seed=study.seeds),
@@ -63,7 +72,7 @@ FIGURES = [f"{RESULTS}/figures/loss_curves.svg"] if MERGING else []
 
 wildcard_constraints:
     method="|".join(map(re.escape, study.methods)),
-    task="|".join(study.tasks),
+    task="|".join(map(re.escape, study.trained_tasks)),
     seed="|".join(map(str, study.seeds)),
     number="|".join(map(str, TABLE_NUMBERS)),
 
@@ -102,20 +111,27 @@ def method_code(script, methods):
 
 
 def data_files(wildcards):
-    """What a local data set's task is read from; nothing for the hub and mini-GLUE."""
+    """What a task in a local folder is read from; nothing for the hub and mini-GLUE."""
     return sources.data_files(study, wildcards.task)
 
 
 def data_settings(wildcards):
     """A task's slice of the configuration."""
-    task = TASKS[wildcards.task]
+    task = study.task(wildcards.task)
     return {
-        "source": study.data.model_dump(mode="json", exclude={"max_length"}),
-        "texts": task.columns,
-        "labels": task.labels,
+        "source": sources.data_source(study, wildcards.task),
         "metrics": task.metrics,
         "max_length": study.max_length(wildcards.task),
+        **task.layout,
     }
+
+
+def start_weights(wildcards):
+    """The weights that a run starts from, of the same method and seed; none where that is the pre-trained model."""
+    start = study.hyperparameters(wildcards.method, wildcards.task)["start_from"]
+    return (
+        [] if start is None else f"{RUN}/weights".format(**{**wildcards, "task": start})
+    )
 
 
 def run_priority(wildcards):
@@ -226,7 +242,7 @@ def check_targets(words):
         return
     names = {
         "method": study.methods,
-        "task": study.tasks,
+        "task": study.trained_tasks,
         "seed": study.seeds,
         "number": TABLE_NUMBERS,
     }

@@ -3,6 +3,7 @@ rule train:
     input:
         model=rules.prepare_model.output,
         data=rules.tokenize_dataset.output,
+        start=start_weights,
     output:
         run=f"{RUN}/run.json",
         history=f"{RUN}/history.csv",

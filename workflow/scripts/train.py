@@ -12,6 +12,7 @@ with job_log(snakemake.log[0], f"train {spec['method']} {spec['task']} seed {spe
         Spec(**spec),
         model_dir=Path(snakemake.input.model[0]),
         data_dir=Path(snakemake.input.data[0]).parent,
+        start=Path(snakemake.input.start[0]) if snakemake.input.start else None,
         out=Path(snakemake.output.run).parent,
         threads=snakemake.threads,
         checkpoints=Path(snakemake.params.checkpoints),
