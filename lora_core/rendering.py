@@ -66,9 +66,11 @@ def task_title(task: str) -> str:
 
 
 def number_text(value: Any) -> str:
-    """A setting as a person would write it; None is the model's own."""
+    """A setting as a person would write it."""
     if value is None:
-        return "as in the model"
+        return "none"
+    if isinstance(value, list):
+        return ", ".join(map(number_text, value))
     if isinstance(value, float):
         return f"{value:g}"
     return str(value)

@@ -127,14 +127,18 @@ def resolved_hyperparameters(study: Study) -> dict[str, dict[str, dict[str, Any]
     """`{method: {task: {name: {value, source}}}}`, the method's own settings among them: Table 7."""
     resolved: dict[str, dict[str, dict[str, Any]]] = {}
     for method in study.methods:
-        own = {key: value for key, value in study.settings(method).items() if key != "kind"}
         resolved[method] = {}
         for task in study.tasks:
             values = {
                 name: {"value": value, "source": study.hyperparameter_source(method, task, name)}
                 for name, value in study.hyperparameters(method, task).items()
             }
-            values |= {n: {"value": value, "source": study.setting_source(method, n)} for n, value in own.items()}
+            for name, value in study.settings(method).items():
+                parts = value if isinstance(value, dict) else {name: value}
+                values |= {
+                    part: {"value": v, "source": study.setting_source(method, name)} for part, v in parts.items()
+                }
+            values.pop("kind")
             values["maximum_length"] = {"value": study.max_length(task), "source": study.max_length_source}
             values["batching"] = {"value": study.train.batching, "source": "train"}
             values["precision"] = {"value": study.train.precision, "source": "train"}

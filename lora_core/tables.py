@@ -431,7 +431,7 @@ def hyperparameters(resolved: dict[str, dict[str, dict[str, Any]]]) -> Table:
             for name, entry in values.items():
                 row = f"{method}: {name.replace('_', ' ')}"
                 value = entry["value"]
-                text = ", ".join(value) if isinstance(value, list) else number_text(value)
+                text = "as in the model" if (name, value) == ("dropout", None) else number_text(value)
                 cells.append(Cell(row, task_title(task), text if isinstance(value, list) else value, text))
                 sources.setdefault(row, {})[entry["source"]] = None
     cells += [Cell(row, "source", text, text) for row, found in sources.items() for text in ["; ".join(found)]]

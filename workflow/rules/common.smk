@@ -129,9 +129,8 @@ def data_settings(wildcards):
 def start_weights(wildcards):
     """The weights that a run starts from, of the same method and seed; none where that is the pre-trained model."""
     start = study.hyperparameters(wildcards.method, wildcards.task)["start_from"]
-    return (
-        [] if start is None else f"{RUN}/weights".format(**{**wildcards, "task": start})
-    )
+    starts = [] if start is None else [start]
+    return [f"{RUN}/weights".format(**{**wildcards, "task": s}) for s in starts]
 
 
 def run_priority(wildcards):
