@@ -69,6 +69,26 @@ def load(path: Path) -> Examples:
     return Examples(arrays["tokens"], arrays.get("types"), arrays["offsets"], arrays["labels"])
 
 
+def cut(examples: Examples, longest: int) -> Examples:
+    """The examples with at most `longest` tokens each: what is over goes from the end, the closing token stays."""
+    lengths = examples.lengths
+    if lengths.max() <= longest:
+        return examples
+    place = np.arange(len(examples.tokens)) - np.repeat(examples.offsets[:-1], lengths)
+    kept = (place < longest - 1) | (place == np.repeat(lengths, lengths) - 1)
+    return Examples(
+        examples.tokens[kept],
+        None if examples.types is None else examples.types[kept],
+        np.concatenate([[0], np.cumsum(np.minimum(lengths, longest))]),
+        examples.labels,
+    )
+
+
+def truncated(examples: Examples, longest: int, before: int) -> int:
+    """How many examples are not whole at `longest` tokens, where `before` were cut already when they were tokenised."""
+    return max(before, int((examples.lengths > longest).sum()))
+
+
 def order(lengths: np.ndarray, batch_size: int, batching: str, seed: int) -> list[np.ndarray]:
     """One epoch's batches: rows of the split, each exactly once, the last batch maybe smaller.
 

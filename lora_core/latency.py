@@ -66,7 +66,8 @@ def time_inference(
     """
     torch.set_num_threads(threads)
     where = device.resolve(device_name)
-    labels = read_checked(data_dir / "card.json", "validation.safetensors")["labels"]
+    card = read_checked(data_dir / "card.json", "validation.safetensors")
+    labels = card["labels"]
     examples = data.load(data_dir / "validation.safetensors")
     progress = Progress(f"latency {data_dir.name} seed {seed}")
     # Read for one thing alone: whether another process uses the device.
@@ -78,9 +79,12 @@ def time_inference(
         variants = {key: model.to(where).eval() for key, model in _variants(timed, model_dir, labels).items()}
         meter.settle()
         pad = next(iter(variants.values())).config.pad_token_id
-        batches = list(data.batches(examples, data.evaluation_order(examples.lengths, plan.batch_size), pad))
-        logits = {key: _logits(model, batches, where) for key, model in variants.items()}
-        warmup = {key: _warm_up(model, batches, where) for key, model in variants.items()}
+        longest = {key: models.longest_input(model) for key, model in variants.items()}
+        fitting = {key: data.cut(examples, longest[key]) for key in variants}
+        order = data.evaluation_order(examples.lengths, plan.batch_size)
+        batches = {key: list(data.batches(fitting[key], order, pad)) for key in variants}
+        logits = {key: _logits(model, batches[key], where) for key, model in variants.items()}
+        warmup = {key: _warm_up(model, batches[key], where) for key, model in variants.items()}
         rows: list[LatencyRow] = []
         begun = time.monotonic()
         for number in _rounds(rows, plan, begun):
@@ -88,19 +92,28 @@ def time_inference(
             meter.read()
             progress.step(f"round {number}, {time.monotonic() - begun:.0f} of at most {plan.seconds:.0f} s")
         chosen = shuffle.sample(range(len(examples)), min(plan.single_examples, len(examples)))
-        singles = list(data.batches(examples, [np.array([row]) for row in chosen], pad))
-        for number, single in enumerate(singles, 1):
-            rows += _round(number, "single", variants, [single], 1, where, shuffle)
+        for number, row in enumerate(chosen, 1):
+            single = {key: list(data.batches(fitting[key], [np.array([row])], pad)) for key in variants}
+            rows += _round(number, "single", variants, single, 1, where, shuffle)
         proofs = {
-            method.name: _proof(method.name, logits, variants, models.load(model_dir, labels), batches, where)
+            method.name: _proof(
+                method.name, logits, variants, models.load(model_dir, labels), batches[method.name, "merged"], where
+            )
             for method in timed
             if method.merged is not None
         }
     meter.close()
     write_rows(csv, rows, LatencyRow)
     passes = {"warm_up_passes": {" ".join(key): count for key, count in warmup.items()}}
+    inputs = {
+        method: {
+            "longest": longest[method, variant],
+            "truncated": data.truncated(examples, longest[method, variant], card["validation"]["truncated"]),
+        }
+        for method, variant in variants
+    }
     place = started | {"driver": meter.details.get("driver"), "shared": meter.shared}
-    write_json(csv.with_suffix(".json"), {"merge": proofs, **passes, "provenance": place})
+    write_json(csv.with_suffix(".json"), {"merge": proofs, "input_tokens": inputs, **passes, "provenance": place})
 
 
 def _rounds(rows: list[LatencyRow], plan: Plan, begun: float) -> Iterator[int]:
@@ -118,15 +131,15 @@ def _round(
     number: int,
     mode: str,
     variants: dict[Key, Any],
-    batches: list[data.Batch],
+    batches: dict[Key, list[data.Batch]],
     batch_size: int,
     where: torch.device,
     shuffle: random.Random,
 ) -> list[LatencyRow]:
     """One pass of every variant, in a new order; the rows stand in the order of the variants."""
     keys = shuffle.sample(list(variants), len(variants))
-    seconds = {key: _seconds(variants[key], batches, where) for key in keys}
-    examples = sum(len(batch.rows) for batch in batches)
+    seconds = {key: _seconds(variants[key], batches[key], where) for key in keys}
+    examples = sum(len(batch.rows) for batch in batches[keys[0]])
     return [LatencyRow(number, keys.index(key) + 1, *key, mode, examples, batch_size, seconds[key]) for key in variants]
 
 

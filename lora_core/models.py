@@ -112,6 +112,17 @@ def on_meta(folder: Path, outputs: int) -> Any:
         return AutoModelForSequenceClassification.from_config(config)
 
 
+def longest_input(model: "nn.Module") -> int:
+    """Tokens of an example that the position embeddings have room for.
+
+    RoBERTa's start behind the padding index; the virtual tokens of PEFT's prompts come before the example's.
+    """
+    positions = next(module for name, module in model.named_modules() if name.endswith("position_embeddings"))
+    taken = 0 if positions.padding_idx is None else positions.padding_idx + 1
+    prompt = getattr(model, "active_peft_config", None)
+    return positions.num_embeddings - taken - (getattr(prompt, "num_virtual_tokens", None) or 0)
+
+
 def cast_frozen(model: "nn.Module", dtype: "torch.dtype") -> None:
     """Cast once what autocast would cast at every use: the frozen matrices of linear layers. No number changes."""
     from torch import nn

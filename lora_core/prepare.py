@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lora_core import records
 from lora_core.hub import TIMEOUT_SECONDS, check_hub
-from lora_core.models import TOKENIZER_FILES, head_parameters
+from lora_core.models import TOKENIZER_FILES, head_parameters, longest_input
 from lora_core.records import whole_folder
 
 if TYPE_CHECKING:
@@ -143,9 +143,3 @@ def _write(model: "nn.Module", tokenizer: Any, out: Path) -> None:
         tokenizer.save_pretrained(folder)
         model.config.save_pretrained(folder)  # type: ignore[union-attr, operator]
         save_file(state, folder / WEIGHTS, {"format": "pt"})
-
-
-def longest_input(model: "nn.Module") -> int:
-    """Tokens that the position embeddings take; RoBERTa's start behind the padding index."""
-    positions = next(module for name, module in model.named_modules() if name.endswith("position_embeddings"))
-    return positions.num_embeddings - (0 if positions.padding_idx is None else positions.padding_idx + 1)

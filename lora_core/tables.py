@@ -9,10 +9,12 @@ import pandas as pd
 
 from lora_core import timing
 from lora_core.energy import device_of
-from lora_core.records import FULL, LatencyRow, read_json, read_rows
+from lora_core.records import FULL, OWN, LatencyRow, read_json, read_rows
 from lora_core.rendering import NA, Cell, Table, number_text, task_title
-from lora_core.stats import MIN_SEEDS, t_interval
+from lora_core.stats import MIN_SEEDS, Equivalence, t_interval
 
+# What the latency of a method that does not merge is held against as well.
+MERGED_LORA = (OWN, "merged")
 METRIC_NAMES = {"accuracy": "accuracy", "matthews": "Matthews correlation", "pearson": "Pearson correlation"}
 
 
@@ -203,23 +205,36 @@ def latency(csv_files: Iterable[str | Path], margin: float) -> Table:
             "shared": [record["provenance"]["shared"] for record in records],
         }
     )
-    several = about["seed"].nunique() > 1
-    per_variant: list[list[Cell | None]] = []
+    suffixes = pd.Series("", about.index)
+    if about["seed"].nunique() > 1:
+        suffixes += ", seed " + about["seed"]
+    if about["device"].nunique() > 1:
+        suffixes += " on " + about["device"]
+    blocks: list[list[Cell | None]] = []
     rounds: list[int] = []
     batch_sizes: set[int] = set()
-    for file, (_, place) in zip(files, about.iterrows(), strict=True):
+    for file, record, task, suffix in zip(files, records, about["task"], suffixes, strict=True):
         rows = read_rows(file, LatencyRow)
         batch_sizes |= {row.batch_size for row in rows if row.mode == "pass"}
-        singles = {(t.method, t.variant): t for t in timing.summarize(rows, "single", margin)}
         passes = timing.summarize(rows, "pass", margin)
-        for found in sorted(passes, key=lambda t: timing.VARIANTS.index(t.variant)):
-            rounds.append(found.rounds)
-            name = found.method if found.variant == "plain" else f"{found.method}, {found.variant}"
-            name += f", seed {place['seed']}" if several else ""
-            name += f" on {place['device']}" if about["device"].nunique() > 1 else ""
-            single = singles.get((found.method, found.variant))
-            per_variant.append(_timing_cells(name, task_title(place["task"]), found, single))
-    cells = [cell for block in zip(*per_variant, strict=True) for cell in block if cell]
+        rounds += [found.rounds for found in passes]
+        columns = [
+            passes,
+            timing.summarize(rows, "single", margin),
+            timing.summarize(rows, "pass", margin, MERGED_LORA),
+            timing.summarize(rows, "single", margin, MERGED_LORA),
+        ]
+        variants = zip(*columns, strict=True)
+        for found in sorted(variants, key=lambda timings: timing.VARIANTS.index(timings[0].variant)):
+            method, variant = found[0].method, found[0].variant
+            name = (method if variant == "plain" else f"{method}, {variant}") + suffix
+            blocks.append(
+                [
+                    *_timing_cells(name, task_title(task), *found),
+                    *_input_cells(method + suffix, task_title(task), record["input_tokens"], method, variant),
+                ]
+            )
+    cells = [cell for group in zip(*blocks, strict=True) for cell in group if cell]
     notes = [
         f"Median seconds of a pass over the validation set in batches of {', '.join(map(str, sorted(batch_sizes)))} "
         f"sorted by length and padded to the longest; {_span(rounds)} rounds after warm-up, the "
@@ -232,6 +247,11 @@ def latency(csv_files: Iterable[str | Path], margin: float) -> Table:
             f"{100 * margin:g}%; slower, faster: outside; undecided when the time was up, with the smallest difference "
             "that so many rounds find."
         )
+    if any(cell.row.endswith("are cut") for cell in cells):
+        notes.append(
+            "Longest input: tokens that the position embeddings have room for, less what the method takes of them. "
+            "What is longer is cut: in so many validation examples."
+        )
     notes.append(_devices(about))
     return Table(3, "Inference latency", "method", cells, notes + shared_note(about))
 
@@ -241,27 +261,56 @@ def _span(numbers: Sequence[int]) -> str:
     return str(low) if low == high else f"{low} to {high}"
 
 
-def _timing_cells(name: str, column: str, found: timing.Timing, single: timing.Timing | None) -> list[Cell | None]:
-    """The rows of one variant, the same number for each; None where there is nothing to say."""
+def _timing_cells(
+    name: str,
+    column: str,
+    found: timing.Timing,
+    single: timing.Timing,
+    beside_lora: timing.Timing,
+    single_beside_lora: timing.Timing,
+) -> list[Cell | None]:
+    """The rows of one variant, the same number for each; None where there is nothing to say.
+
+    A method that does not merge is held against merged LoRA too, in batches and one example at a time.
+    """
     p50, p95, rate, against = found.p50_seconds, found.p95_seconds, found.examples_per_second, found.against
+    alone = f"{1e3 * single.p50_seconds:.1f} ({1e3 * single.p95_seconds:.1f})"
     cells: list[Cell | None] = [
         Cell(name, column, p50, f"{p50:.3f}", n=found.rounds),
         Cell(f"{name}: 95th percentile", column, p95, f"{p95:.3f}", n=found.rounds),
         Cell(f"{name}: examples/s", column, rate, f"{rate:.0f}", n=found.rounds),
-        None,
-        None,
+        Cell(f"{name}: one example, ms", column, 1e3 * single.p50_seconds, alone, n=single.rounds),
+        _ratio_cell(f"{name} / {FULL}", column, against),
         None,
     ]
-    if single:
-        text = f"{1e3 * single.p50_seconds:.1f} ({1e3 * single.p95_seconds:.1f})"
-        cells[3] = Cell(f"{name}: one example, ms", column, 1e3 * single.p50_seconds, text, n=single.rounds)
     if against:
-        row, low, high = f"{name} / {FULL}", against.low, against.high
-        text = f"{against.ratio:.3f} [{low:.3f}, {high:.3f}] {against.verdict}"
-        cells[4] = Cell(row, column, against.ratio, text, n=against.rounds, low=low, high=high)
         detectable = against.detectable_percent
-        cells[5] = Cell(f"{row}: smallest difference found", column, detectable / 100, f"{detectable:.1f} %")
-    return cells
+        row = f"{name} / {FULL}: smallest difference found"
+        cells[-1] = Cell(row, column, detectable / 100, f"{detectable:.1f} %")
+    stays = found.variant == "plain" and found.method != FULL
+    row = f"{name} / {OWN}, merged"
+    return [
+        *cells,
+        _ratio_cell(row, column, beside_lora.against if stays else None),
+        _ratio_cell(f"{row}: one example", column, single_beside_lora.against if stays else None),
+    ]
+
+
+def _input_cells(
+    name: str, column: str, inputs: dict[str, dict[str, int]], method: str, variant: str
+) -> list[Cell | None]:
+    """Where methods take inputs of unequal length: the longest, and how many examples it cuts; once a method."""
+    if variant == "unmerged" or len({tokens["longest"] for tokens in inputs.values()}) == 1:
+        return [None, None]
+    words = {"longest": "longest input, tokens", "truncated": "examples that are cut"}
+    return [Cell(f"{name}: {words[key]}", column, value, str(value)) for key, value in inputs[method].items()]
+
+
+def _ratio_cell(row: str, column: str, found: Equivalence | None) -> Cell | None:
+    if found is None:
+        return None
+    text = f"{found.ratio:.3f} [{found.low:.3f}, {found.high:.3f}] {found.verdict}"
+    return Cell(row, column, found.ratio, text, n=found.rounds, low=found.low, high=found.high)
 
 
 def read_memory(files: Iterable[str | Path]) -> pd.DataFrame:

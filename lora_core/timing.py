@@ -26,8 +26,10 @@ class Timing:
     against: Equivalence | None  # to the reference, round by round; None for the reference and without one
 
 
-def summarize(rows: Sequence[LatencyRow], mode: str, margin: float) -> list[Timing]:
-    """One Timing per method and variant, in the order of the rows.
+def summarize(
+    rows: Sequence[LatencyRow], mode: str, margin: float, against: tuple[str, str] = (FULL, "plain")
+) -> list[Timing]:
+    """One Timing per method and variant, in the order of the rows, each held against one of them.
 
     Rounds are compared pairwise, so that what slows a whole round slows both sides of a ratio.
     """
@@ -35,7 +37,7 @@ def summarize(rows: Sequence[LatencyRow], mode: str, margin: float) -> list[Timi
     for row in rows:
         if row.mode == mode:
             groups.setdefault((row.method, row.variant), {})[row.round] = row
-    reference = next((group for (method, _), group in groups.items() if method == FULL), {})
+    reference = groups.get(against, {})
     found = []
     for (method, variant), group in groups.items():
         times = np.array([row.seconds for row in group.values()])

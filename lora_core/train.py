@@ -80,6 +80,12 @@ def train(
     # On shapes alone, for the prediction; it also imports what the baseline of memory must not bill to the model.
     shapes = shapes_of(spec, model_dir, len(card["labels"]) or 1)
     quicken(shapes, spec, where)
+    longest = models.longest_input(shapes)
+    inputs = {
+        "longest": longest,
+        **{f"truncated_{split}": data.truncated(e, longest, card[split]["truncated"]) for split, e in splits.items()},
+    }
+    splits = {split: data.cut(examples, longest) for split, examples in splits.items()}
     with device.alone(where):
         meter.begin()
         started = provenance.collect(where, threads)
@@ -104,7 +110,8 @@ def train(
             _write_predictions(out / "predictions.safetensors", run, splits["validation"].labels)
             record = {
                 "run": vars(spec) | {"data": card, "model": model_dir.name, "start": told["start"]},
-                "measurement": _measurement(run, sampler, memory.predict(shapes, *run.largest, spec.precision)),
+                "measurement": _measurement(run, sampler, memory.predict(shapes, *run.largest, spec.precision))
+                | {"input_tokens": inputs},
                 "provenance": started | {"driver": meter.details.get("driver"), "shared": meter.shared},
                 "files": fingerprints(out, *RECORDS, *(f"weights/{file.name}" for file in (out / "weights").iterdir())),
             }

@@ -119,3 +119,16 @@ def test_a_missing_folder_or_task_is_named(tmp_path):
         glue.local_files({"source": "local", "path": str(tmp_path / "none")}, "cola", "train")
     with pytest.raises(ValueError, match=r"has no cola/train-\*.parquet, which the task 'cola' needs"):
         glue.local_files({"source": "local", "path": str(tmp_path)}, "cola", "train")
+
+
+def test_what_is_too_long_is_cut_before_its_closing_token():
+    examples = data.Examples(
+        np.array([1, 5, 6, 7, 2, 1, 8, 2], np.int32), np.array([0, 0, 1, 1, 1, 0, 0, 0], np.int8),
+        np.array([0, 5, 8]), np.array([0, 1]),
+    )  # fmt: skip
+    cut = data.cut(examples, 4)
+    assert (cut.tokens.tolist(), cut.types.tolist()) == ([1, 5, 6, 2, 1, 8, 2], [0, 0, 1, 1, 0, 0, 0])
+    assert (cut.offsets.tolist(), cut.labels.tolist()) == ([0, 4, 7], [0, 1])
+    assert data.cut(examples, 5) is examples
+    assert [data.truncated(examples, longest, 0) for longest in (5, 4, 2)] == [0, 1, 2]
+    assert data.truncated(examples, 5, 7) == 7

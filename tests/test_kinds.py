@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import FULL, LORA, LORALIB, spec, trained
+from conftest import FULL, LORA, LORALIB, spec, tokenized, trained
 from safetensors.numpy import load_file
 
 from lora_core import data, methods, models
@@ -219,3 +219,29 @@ def test_under_gradient_checkpointing_the_inputs_of_the_layers_are_counted(bert)
 def test_prefix_tuning_refuses_gradient_checkpointing(bert):
     with pytest.raises(ValueError, match="does not work with gradient checkpointing"):
         build(spec(ALL["prefix"], hyperparameters={"gradient_checkpointing": True}), bert, LABELS, TARGETS)
+
+
+@pytest.mark.parametrize("folder", ["bert", "roberta"])
+@pytest.mark.parametrize("name", ["lora", "prefix"])
+def test_the_longest_input_fits_and_one_token_more_does_not(name, folder, request):
+    folder = request.getfixturevalue(folder)
+    model = build(spec(ALL[name]), folder, LABELS, TARGETS).eval()
+    longest = models.longest_input(model)
+    assert longest == {"bert": 130, "roberta": 128}[folder.name] - (5 if name == "prefix" else 0)
+    model(input_ids=torch.full((1, longest), 7), attention_mask=torch.ones(1, longest, dtype=torch.int64))
+    longer = {"input_ids": torch.full((1, longest + 1), 7), "attention_mask": torch.ones(1, longest + 1).long()}
+    with pytest.raises((IndexError, RuntimeError)):
+        model(**longer)
+
+
+def test_examples_too_long_beside_a_prompt_are_cut_and_counted(bert, tmp_path):
+    examples = tokenized(bert, tmp_path / "rte", "rte")
+    longest = data.load(examples / "train.safetensors").lengths.max()
+    prompt = peft("PREFIX_TUNING", num_virtual_tokens=int(130 - longest + 10))
+    found = {}
+    for name, settings in (("lora", LORA), ("prefix", prompt)):
+        run = trained(settings, bert, examples, tmp_path / name, task="rte")
+        found[name] = read_json(run / "run.json")["measurement"]["input_tokens"]
+    assert found["lora"] == {"longest": 130, "truncated_train": 0, "truncated_validation": 0}
+    assert found["prefix"]["longest"] == longest - 10
+    assert 0 < found["prefix"]["truncated_train"] < 64

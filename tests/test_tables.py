@@ -91,13 +91,13 @@ def test_differences_to_fft_have_an_interval_over_seeds_and_one_over_examples(tm
     assert (cell.low, cell.high, cell.n) == (-0.03, 0.006, 3)
 
 
-def timed(folder, times, task="cola", shared=None):
+def timed(folder, times, task="cola", shared=None, inputs=None):
     file = folder / task / "seed1.csv"
-    write_rows(file, rows(times) + rows({FFT: [0.01] * 4, MERGED: [0.011] * 4}, "single", 1), LatencyRow)
-    write_json(
-        file.with_suffix(".json"),
-        {"provenance": {"device": "cpu", "device_model": "a CPU", "threads": 2, "shared": shared}},
-    )
+    singles = {key: [0.01 if key == FFT else 0.011 if key[0] == "lora" else 0.022] * 4 for key in times}
+    write_rows(file, rows(times) + rows(singles, "single", 1), LatencyRow)
+    tokens = {method: {"longest": 512, "truncated": 0} for method, _ in times} | (inputs or {})
+    place = {"device": "cpu", "device_model": "a CPU", "threads": 2, "shared": shared}
+    write_json(file.with_suffix(".json"), {"provenance": place, "input_tokens": tokens})
     return file
 
 
@@ -113,6 +113,21 @@ def test_latency_shows_medians_tails_and_what_follows(tmp_path):
     assert shown["lora, unmerged / fft", "CoLA"].endswith("slower")
     assert float(shown["fft: 95th percentile", "CoLA"]) > 0.5
     assert [c.row for c in table.cells][:3] == ["fft", "lora, merged", "lora, unmerged"]
+    assert not [row for row, _ in shown if "longest" in row or row.endswith("/ lora, merged")]
+
+
+def test_what_does_not_merge_is_held_against_merged_lora_in_batches_and_alone(tmp_path):
+    times = {FFT: [0.5, 0.5, 0.5], MERGED: [0.5, 0.5, 0.5], ("prefix", "plain"): [0.6, 0.6, 0.6]}
+    file = timed(tmp_path, times, inputs={"prefix": {"longest": 492, "truncated": 3}})
+    table = tables.latency([file], 0.03)
+    shown = texts(table)
+    assert shown["prefix / lora, merged", "CoLA"].startswith("1.200 [")
+    assert shown["prefix / lora, merged: one example", "CoLA"].startswith("2.000 [")
+    assert {m: shown[f"{m}: longest input, tokens", "CoLA"] for m in ("fft", "lora", "prefix")} == {
+        "fft": "512", "lora": "512", "prefix": "492"
+    }  # fmt: skip
+    assert shown["prefix: examples that are cut", "CoLA"] == "3"
+    assert any("position embeddings" in note for note in table.notes)
 
 
 def test_memory_stands_raw_and_less_the_baseline_and_absent_stays_absent(tmp_path):
