@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, NonNegativeInt, ValidationError
@@ -50,6 +50,9 @@ class Study(Frozen):
     method_settings: dict[Name, MethodSettings]
     train: Train
     measure: Measure = Measure()
+    more_tables: tuple[Literal["convergence", "scaling", "sweep"], ...] = Field(
+        default=(), description="beyond tables 1-7, each with its figure; any of them can be asked for by name"
+    )
     resources: Resources
 
     @cached_property
@@ -82,6 +85,17 @@ class Study(Frozen):
     def merges(self, method: str) -> bool:
         """Whether the method can be folded into the base model's weights."""
         return self.kind(method).merges(self.method_settings[method])
+
+    @cached_property
+    def same_as_lora(self) -> list[str]:
+        """The methods that compute what the first plain LoRA of the study computes, that one among them."""
+        keys = {}
+        for method in self.methods:
+            plain = self.kind(method).plain_lora(self.settings(method))
+            if plain is not None:
+                keys[method] = plain, [self.hyperparameters(method, task) for task in self.tasks]
+        first = next(iter(keys.values()), None)
+        return [method for method, key in keys.items() if key == first]
 
     def settings(self, method: str) -> dict[str, Any]:
         """What the method's own file is told: its kind and what belongs to it alone, of the protocol what it leaves

@@ -29,13 +29,19 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of this study; `notes` stand below it."""
+    """A table of this study, of its file's name; `notes` stand below it."""
 
-    number: int
+    name: str
     title: str
     corner: str
     cells: list[Cell]
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def heading(self) -> str:
+        """The title, of the paper's tables with their number."""
+        number = self.name.removeprefix("table")
+        return self.title if number == self.name else f"Table {number}: {self.title}"
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ def number_text(value: Any) -> str:
 
 def write(table: Table, study: Study, stem: Path) -> None:
     """Write `stem`.md, .csv and .tex."""
-    published = TABLES.get(table.number)
+    published = TABLES.get(table.name)
     remark = " ".join(study.banner()[1:])
     rows = [("this study", *(getattr(cell, name) for name in CSV_COLUMNS[1:-1]), remark) for cell in table.cells]
     if published:
@@ -119,9 +125,9 @@ def markdown(table: Table, study: Study, published: Published | None) -> str:
 
         return [line(grid[0]), "|" + " --- |" + " ---: |" * (len(grid[0]) - 1), *map(line, grid[1:])]
 
-    out = [f"# Table {table.number}: {table.title}", "", *(markdown_text(line) for line in study.banner()), ""]
+    out = [f"# {table.heading}", "", *(markdown_text(line) for line in study.banner()), ""]
     out += [*lines(_grid(table.cells, table.corner)), "", *(f"- {markdown_text(note)}" for note in table.notes)]
-    if study.batching and table.number >= 3:
+    if study.batching:
         out.append(f"- Batches in training: {markdown_text(study.batching)}.")
     if published:
         out += ["", "## Published, not measured here", "", markdown_text(published.source), ""]
@@ -141,7 +147,7 @@ def latex(table: Table, study: Study, published: Published | None) -> str:
 
     caption = " ".join([f"{table.title}.", *study.banner(), *table.notes])
     out = ["% needs \\usepackage{booktabs}", r"\begin{table}", r"\centering", rf"\caption{{{_latex_text(caption)}}}"]
-    out += [rf"\label{{tab:lora-{table.number}}}", *tabular(_grid(table.cells, table.corner))]
+    out += [rf"\label{{tab:lora-{table.name.removeprefix('table')}}}", *tabular(_grid(table.cells, table.corner))]
     if published:
         out += ["", r"\medskip", rf"Published: {_latex_text(published.source)}", "", r"\smallskip"]
         out += tabular(_published_grid(published, table.corner))

@@ -128,7 +128,7 @@ def parameters(counts_file: Path) -> Table:
             Cell(method, "whole model", count["total"], f"{count['total']:,}"),
         ]
     return Table(
-        1, "Trainable parameters", "method", cells,
+        "table1", "Trainable parameters", "method", cells,
         [
             "Counted on the meta device for a head with two labels; no training is needed.",
             "As in the paper, what an adapter method trains is counted without the head, which every method trains; "
@@ -182,7 +182,7 @@ def scores(score_files: Sequence[str | Path]) -> Table:
     if len(constant):
         names = [f"{r['method']} {task_title(r['task'])} seed {r['seed']}" for _, r in constant.iterrows()]
         notes.append(f"The same answer to everything in the last epoch, counted in: {', '.join(names)}.")
-    return Table(2, "Score on the validation split", "method", cells, notes + shared_note(runs))
+    return Table("table2", "Score on the validation split", "method", cells, notes + shared_note(runs))
 
 
 def _difference_cell(row: str, column: str, found: pd.Series, low: str, high: str) -> Cell:
@@ -253,7 +253,7 @@ def latency(csv_files: Iterable[str | Path], margin: float) -> Table:
             "What is longer is cut: in so many validation examples."
         )
     notes.append(_devices(about))
-    return Table(3, "Inference latency", "method", cells, notes + shared_note(about))
+    return Table("table3", "Inference latency", "method", cells, notes + shared_note(about))
 
 
 def _span(numbers: Sequence[int]) -> str:
@@ -386,7 +386,7 @@ def memory(run_files: Iterable[str | Path]) -> Table:
         "the same time: but for buffers of the moment, the sum bounds the peak from above.",
         _devices(runs),
     ]
-    return Table(4, "Average memory during training", "method", cells, notes + shared_note(runs))
+    return Table("table4", "Average memory during training", "method", cells, notes + shared_note(runs))
 
 
 def _count(row: str, column: str, group: pd.DataFrame) -> Cell:
@@ -419,7 +419,7 @@ def read_costs(csv_files: Iterable[str | Path]) -> pd.DataFrame:
     )
 
 
-def cost(number: int, csv_files: Iterable[str | Path], methods: list[str]) -> Table:
+def cost(name: str, csv_files: Iterable[str | Path], methods: list[str]) -> Table:
     """Tables 5 and 6: power, time, epochs and energy up to the task's threshold."""
     frame = read_costs(csv_files)
     frame = _per_device(frame[frame["method"].isin(methods)])
@@ -467,8 +467,8 @@ def cost(number: int, csv_files: Iterable[str | Path], methods: list[str]) -> Ta
         notes.append(f"No power and energy (n/a): {'; '.join(reasons)}.")
     if not frame.empty:
         notes.append(_devices(frame))
-    what = "full fine-tuning" if number == 5 else "LoRA"
-    return Table(number, f"Cost at equal accuracy: {what}", "quantity", cells, notes + shared_note(frame))
+    what = "full fine-tuning" if name == "table5" else "LoRA"
+    return Table(name, f"Cost at equal accuracy: {what}", "quantity", cells, notes + shared_note(frame))
 
 
 def hyperparameters(resolved: dict[str, dict[str, dict[str, Any]]]) -> Table:
@@ -484,4 +484,4 @@ def hyperparameters(resolved: dict[str, dict[str, dict[str, Any]]]) -> Table:
                 cells.append(Cell(row, task_title(task), text if isinstance(value, list) else value, text))
                 sources.setdefault(row, {})[entry["source"]] = None
     cells += [Cell(row, "source", text, text) for row, found in sources.items() for text in ["; ".join(found)]]
-    return Table(7, "Hyperparameters in use", "hyperparameter", cells, ["Read from the resolved configuration."])
+    return Table("table7", "Hyperparameters in use", "hyperparameter", cells, ["Read from the resolved configuration."])

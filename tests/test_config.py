@@ -160,7 +160,7 @@ def test_overrides_stand_above_the_protocol_method_by_method_and_task_by_task():
 def test_table7_holds_the_printed_values_and_names_the_source_of_every_other():
     study = load(changed(protocol="table7"))
     columns = {"FFT": "fft", "LoRA": "lora"}
-    for row, values in TABLES[7].rows.items():
+    for row, values in TABLES["table7"].rows.items():
         method, name = row.split(": ")
         key = name.replace(" ", "_")
         if key in Hyperparameters.model_fields:

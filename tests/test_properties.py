@@ -192,8 +192,8 @@ def test_tables_render_whatever_is_missing(study):
         study = config.load(yaml.safe_load((ROOT / "config.yaml").read_text()) | {"tasks": tasks, "methods": methods})
         made = {
             1: tables.parameters(folder / "counts.json"), 2: tables.scores(scores), 3: tables.latency(passes, 0.03),
-            4: tables.memory(memory), 5: tables.cost(5, costs, [m for m in methods if m == "fft"]),
-            6: tables.cost(6, costs, [m for m in methods if m != "fft"]),
+            4: tables.memory(memory), 5: tables.cost("table5", costs, [m for m in methods if m == "fft"]),
+            6: tables.cost("table6", costs, [m for m in methods if m != "fft"]),
             7: tables.hyperparameters(resolved_hyperparameters(study)),
         }  # fmt: skip
         told = Study("a model", "some data", "a protocol", seeds, "random", False, False)

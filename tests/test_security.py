@@ -139,7 +139,7 @@ def test_a_wheels_path_stays_inside_the_package(path):
     "text", ["<script>alert(1)</script>", "a|b", "50%_x", r"\input{/etc/passwd}", "`x`", "[x](javascript:y)"]
 )
 def test_text_cannot_break_out_of_a_table(tmp_path, text):
-    table = Table(9, "T", "method", [Cell(text, text, 1.0, text)], [text])
+    table = Table("table9", "T", "method", [Cell(text, text, 1.0, text)], [text])
     rendering.write(table, Study(text, text, text, [1], text, False, False), tmp_path / "t")
     markdown, latex = (tmp_path / "t.md").read_text(), (tmp_path / "t.tex").read_text()
     assert "<script" not in markdown

@@ -176,7 +176,7 @@ def test_costs_are_medians_over_seeds(tmp_path):
         ]
     )  # fmt: skip
     file.write_text(COSTS + lines + "fft,1,a GPU,5,0.9,0.85,True,True,1,1,9.0,,,50,no meter,,,True\n")
-    table = tables.cost(6, [file], ["lora"])
+    table = tables.cost("table6", [file], ["lora"])
     shown = texts(table)
     assert shown["train time (s)", "CoLA"].startswith("30.0 [")
     assert shown["epochs", "CoLA"].startswith("3 [")
@@ -189,7 +189,7 @@ def test_costs_are_medians_over_seeds(tmp_path):
     assert shown["epochs planned", "CoLA"] == "5"
     assert any("energy counter; it covers the GPU alone" in note for note in table.notes)
     assert not [note for note in table.notes if note.startswith("Shared")]
-    full = tables.cost(5, [file], ["fft"])
+    full = tables.cost("table5", [file], ["fft"])
     assert texts(full)["energy (kJ)", "CoLA"] == texts(full)["power (W)", "CoLA"] == "n/a"
     assert any("no meter" in note for note in full.notes)
     assert any(note.startswith("Shared") for note in full.notes)
@@ -211,7 +211,7 @@ def test_a_run_that_never_got_there_is_dearer_than_all_that_did(tmp_path, second
     cut = [("", "") if s is None else (2, s) for s in seconds]
     lines = [f"fft,{i},a GPU,5,0.9,0.85,True,{e != ''},{e},1,{s},,,50,,,,\n" for i, (e, s) in enumerate(cut)]
     file.write_text(COSTS + "".join(lines))
-    table = tables.cost(5, [file], ["fft"])
+    table = tables.cost("table5", [file], ["fft"])
     cell = next(c for c in table.cells if c.row == "train time (s)")
     assert cell.text == text
     assert cell.high is None  # no interval where one is missing
@@ -222,7 +222,7 @@ def test_three_seeds_give_costs_an_interval(tmp_path):
     file = tmp_path / "cola.csv"
     lines = [f"fft,{s},a GPU,5,0.9,0.85,True,True,1,1,{10.0 + s},,,50,,,,\n" for s in (1, 2, 3)]
     file.write_text(COSTS + "".join(lines))
-    cell = next(c for c in tables.cost(5, [file], ["fft"]).cells if c.row == "train time (s)")
+    cell = next(c for c in tables.cost("table5", [file], ["fft"]).cells if c.row == "train time (s)")
     assert (cell.value, cell.n) == (12.0, 3)
     assert cell.low == pytest.approx(12 - 4.303 / 3**0.5, abs=1e-3)  # t of 2 degrees of freedom
 
@@ -238,7 +238,7 @@ def test_parameters_come_from_the_counts(tmp_path):
 
 
 def test_the_files_hold_the_study_and_the_published_figures_apart(tmp_path):
-    table = Table(1, "Trainable parameters", "method", [Cell("lora", "parameters", None, "n/a")])
+    table = Table("table1", "Trainable parameters", "method", [Cell("lora", "parameters", None, "n/a")])
     rendering.write(table, STUDY, tmp_path / "table1")
     text = (tmp_path / "table1.md").read_text()
     ours, published = text.split("## Published, not measured here")
@@ -267,7 +267,7 @@ def test_a_simulated_driver_is_said_above_every_table():
 
 @pytest.mark.parametrize("name", ["<script>", "a|b", "50%_x", "a&b\nc"])
 def test_hostile_names_are_escaped(name):
-    table = Table(3, "Title", "method", [Cell(name, "CoLA", 1.0, "1.0")], [name])
+    table = Table("table3", "Title", "method", [Cell(name, "CoLA", 1.0, "1.0")], [name])
     markdown = rendering.markdown(table, STUDY, None)
     assert "<script>" not in markdown
     assert all(line.replace("\\|", "").count("|") == 3 for line in markdown.splitlines() if line.startswith("|"))

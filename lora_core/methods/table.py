@@ -128,12 +128,13 @@ class HoulsbySettings(Settings):
 
 @dataclass(frozen=True)
 class Kind:
-    """One row: its settings, the protocol column its hyperparameters come from, whether it merges, and what only the
-    method's own library can check of its settings (raises ValueError)."""
+    """One row: its settings, the protocol column its hyperparameters come from, whether it merges, its rank, alpha and
+    targets where it is plain LoRA, and what only the method's own library can check (raises ValueError)."""
 
     settings: type[Settings]
     protocol_column: Literal["full", "adapter"]
     merges: Callable[[Any], bool]
+    plain_lora: Callable[[dict[str, Any]], tuple | None] = lambda settings: None
     check: Callable[[Any], None] = lambda settings: None
 
 
@@ -145,17 +146,34 @@ def _never(settings: Settings) -> bool:
     return False
 
 
+def _changes_weights(settings: PeftSettings) -> bool:
+    return settings.config["peft_type"] not in PROMPTS
+
+
 def _known_to_peft(settings: PeftSettings) -> None:
     from lora_core.wrapped import configuration
 
     configuration(settings.config)
 
 
+def _own_lora(settings: dict[str, Any]) -> tuple | None:
+    return None if settings.get("freeze_a") else (settings["rank"], settings["alpha"], sorted(settings["targets"]))
+
+
+def _lora_of_peft(settings: dict[str, Any]) -> tuple | None:
+    config = {"lora_dropout": 0.0} | settings["config"]
+    keys = ("r", "lora_alpha", "target_modules")
+    if config.keys() != {"peft_type", "lora_dropout", *keys} or config["peft_type"] != "LORA" or config["lora_dropout"]:
+        return None
+    rank, alpha, targets = (config[key] for key in keys)
+    return rank, alpha, sorted(targets)
+
+
 KINDS = {
     "full": Kind(FullSettings, "full", merges=_never),
-    "lora": Kind(LoraSettings, "adapter", merges=_always),
-    "loralib": Kind(LoralibSettings, "adapter", merges=_always),
-    "peft": Kind(PeftSettings, "adapter", lambda settings: settings.config["peft_type"] not in PROMPTS, _known_to_peft),
+    "lora": Kind(LoraSettings, "adapter", merges=_always, plain_lora=_own_lora),
+    "loralib": Kind(LoralibSettings, "adapter", merges=_always, plain_lora=_own_lora),
+    "peft": Kind(PeftSettings, "adapter", merges=_changes_weights, plain_lora=_lora_of_peft, check=_known_to_peft),
     "bitfit": Kind(BitfitSettings, "adapter", merges=_always),
     "houlsby": Kind(HoulsbySettings, "adapter", merges=_never),
 }

@@ -33,9 +33,12 @@ CHECKPOINT = f"{RESULTS}/checkpoints/{{method}}-{{task}}-seed{{seed}}"
 LATENCY = f"{RESULTS}/latency/{{task}}/seed{{seed}}.csv"
 SCORES = f"{RESULTS}/scores/{{task}}.csv"
 ENERGY = f"{RESULTS}/energy/{{task}}.csv"
-TABLE = f"{RESULTS}/tables/table{{number}}"
+TABLE = f"{RESULTS}/tables/{{table}}"
 LOGS = f"{RESULTS}/logs"
-TABLE_NUMBERS = range(1, 8)
+PAPER_TABLES = [f"table{number}" for number in range(1, 8)]
+SWEPT = {m: study.method_settings[m].swept for m in study.methods}
+SWEPT = {method: values for method, values in SWEPT.items() if values}
+MORE_TABLES = ["convergence", "scaling", *(["sweep"] if SWEPT else [])]
 ENVIRONMENT = "../../envs/lora.yaml"
 
 MERGING = [method for method in study.methods if study.merges(method)]
@@ -65,16 +68,21 @@ SCORED = expand(SCORES, task=study.tasks)
 DIFFERENCES = expand(f"{RESULTS}/scores/{{task}}_differences.csv", task=study.tasks)
 TIMED_JSON = [str(Path(file).with_suffix(".json")) for file in TIMED]
 TABLES = expand(
-    f"{TABLE}.{{suffix}}", number=TABLE_NUMBERS, suffix=["md", "csv", "tex"]
+    f"{TABLE}.{{suffix}}",
+    table=PAPER_TABLES + list(study.more_tables),
+    suffix=["md", "csv", "tex"],
 )
-FIGURES = [f"{RESULTS}/figures/loss_curves.svg"] if MERGING else []
+FIGURES = [
+    *([f"{RESULTS}/figures/loss_curves.svg"] if study.same_as_lora else []),
+    *(f"{RESULTS}/figures/{table}.svg" for table in study.more_tables),
+]
 
 
 wildcard_constraints:
     method="|".join(map(re.escape, study.methods)),
     task="|".join(map(re.escape, study.trained_tasks)),
     seed="|".join(map(str, study.seeds)),
-    number="|".join(map(str, TABLE_NUMBERS)),
+    table="|".join(PAPER_TABLES + MORE_TABLES),
 
 
 # Short, and some in need of a network: under a cluster profile these stay where snakemake runs.
@@ -83,12 +91,16 @@ localrules:
     prepare_model,
     tokenize_dataset,
     count_parameters,
+    predict_memory,
     merge_adapter,
     compare_scores,
     aggregate_energy,
     collect_runs,
     render_table,
     draw_loss_curves,
+    draw_convergence,
+    draw_scaling,
+    draw_sweep,
     judge_claims,
 
 
@@ -199,35 +211,38 @@ def runs_of_task(name):
 
 
 def table_records(wildcards):
-    """The records that a table shows, and no others."""
+    """The records that a table shows, and no others; `beside` is read by its place beside them."""
+    counts, costs = f"{RESULTS}/counts.json", COSTS
     return {
-        "1": [f"{RESULTS}/counts.json"],
-        "2": SCORED,
-        "3": TIMED,
-        "4": RUNS,
-        "5": COSTS,
-        "6": COSTS,
-        "7": [],
-    }[wildcards.number]
-
-
-def table_neighbours(wildcards):
-    """What a table reads by its place beside its records."""
-    return {"2": DIFFERENCES, "3": TIMED_JSON}.get(wildcards.number, [])
+        "table1": {"counts": [counts]},
+        "table2": {"scores": SCORED, "beside": DIFFERENCES},
+        "table3": {"latency": TIMED, "beside": TIMED_JSON},
+        "table4": {"runs": RUNS},
+        "table5": {"costs": costs},
+        "table6": {"costs": costs},
+        "table7": {},
+        "scaling": {"scaling": [f"{RESULTS}/scaling.json"]},
+        "sweep": {"counts": [counts], "scores": SCORED, "costs": costs},
+        "convergence": {"costs": costs, "runs": RUNS},
+    }[wildcards.table]
 
 
 def table_settings(wildcards):
     """What a table is told: the study in words, and its own slice of the configuration."""
-    settings = {"study": sources.describe(study, batching=int(wildcards.number) >= 3)}
-    if wildcards.number == "3":
+    table = wildcards.table
+    trained = table not in ("table1", "table2", "scaling")
+    settings = {"study": sources.describe(study, batching=trained)}
+    if table == "table3":
         settings["margin"] = study.measure.latency_margin
-    if wildcards.number in "56":
-        column = "full" if wildcards.number == "5" else "adapter"
+    if table in ("table5", "table6"):
+        column = "full" if table == "table5" else "adapter"
         settings["methods"] = [
             m for m in study.methods if study.kind(m).protocol_column == column
         ]
-    if wildcards.number == "7":
+    if table == "table7":
         settings["hyperparameters"] = sources.resolved_hyperparameters(study)
+    if table == "sweep":
+        settings["swept"] = SWEPT
     return settings
 
 
@@ -243,7 +258,7 @@ def check_targets(words):
         "method": study.methods,
         "task": study.trained_tasks,
         "seed": study.seeds,
-        "number": TABLE_NUMBERS,
+        "table": PAPER_TABLES + MORE_TABLES,
     }
     products = {
         product

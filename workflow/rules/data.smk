@@ -51,3 +51,21 @@ rule count_parameters:
         code=method_code("count_parameters.py", study.methods),
     script:
         "../scripts/count_parameters.py"
+
+
+# What training would take at other sizes than this study's: no data, and a real step of two models.
+rule predict_memory:
+    output:
+        f"{RESULTS}/scaling.json",
+    log:
+        f"{LOGS}/predict_memory.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        **needs("other"),
+    params:
+        code=code(
+            "predict_memory.py", "lora_core.methods.full", "lora_core.methods.lora"
+        ),
+    script:
+        "../scripts/predict_memory.py"

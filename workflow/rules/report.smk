@@ -17,14 +17,13 @@ rule collect_runs:
 
 rule render_table:
     input:
-        records=table_records,
-        beside=table_neighbours,
+        unpack(table_records),
     output:
         md=f"{TABLE}.md",
         csv=f"{TABLE}.csv",
         tex=f"{TABLE}.tex",
     log:
-        f"{LOGS}/render_table/{{number}}.log",
+        f"{LOGS}/render_table/{{table}}.log",
     conda:
         ENVIRONMENT
     resources:
@@ -36,15 +35,18 @@ rule render_table:
         "../scripts/render_table.py"
 
 
-# Of the adapter methods, at the first seed: own LoRA and loralib start from the same values.
+# At the first seed, of what computes the same as own LoRA: they start from the same values.
 rule draw_loss_curves:
     input:
         run=expand(
-            f"{RUN}/run.json", method=MERGING, task=study.tasks, seed=study.seeds[:1]
+            f"{RUN}/run.json",
+            method=study.same_as_lora,
+            task=study.tasks,
+            seed=study.seeds[:1],
         ),
         predictions=expand(
             f"{RUN}/predictions.safetensors",
-            method=MERGING,
+            method=study.same_as_lora,
             task=study.tasks,
             seed=study.seeds[:1],
         ),
@@ -61,6 +63,64 @@ rule draw_loss_curves:
         code=code("draw_loss_curves.py"),
     script:
         "../scripts/draw_loss_curves.py"
+
+
+rule draw_scaling:
+    input:
+        f"{RESULTS}/scaling.json",
+    output:
+        svg=f"{RESULTS}/figures/scaling.svg",
+        csv=f"{RESULTS}/figures/scaling.csv",
+    log:
+        f"{LOGS}/draw_scaling.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        **needs("other"),
+    params:
+        code=code("draw_scaling.py"),
+    script:
+        "../scripts/draw_scaling.py"
+
+
+rule draw_sweep:
+    input:
+        counts=rules.count_parameters.output,
+        scores=SCORED,
+        costs=COSTS,
+    output:
+        svg=f"{RESULTS}/figures/sweep.svg",
+        csv=f"{RESULTS}/figures/sweep.csv",
+    log:
+        f"{LOGS}/draw_sweep.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        **needs("other"),
+    params:
+        swept=SWEPT,
+        code=code("draw_sweep.py"),
+    script:
+        "../scripts/draw_sweep.py"
+
+
+rule draw_convergence:
+    input:
+        curves=expand(f"{RESULTS}/energy/{{task}}_curve.csv", task=study.tasks),
+        costs=COSTS,
+    output:
+        svg=f"{RESULTS}/figures/convergence.svg",
+        csv=f"{RESULTS}/figures/convergence.csv",
+    log:
+        f"{LOGS}/draw_convergence.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        **needs("other"),
+    params:
+        code=code("draw_convergence.py"),
+    script:
+        "../scripts/draw_convergence.py"
 
 
 rule judge_claims:

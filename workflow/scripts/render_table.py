@@ -4,19 +4,22 @@ from pathlib import Path
 
 from lora_core.joblog import job_log
 
-number = int(snakemake.wildcards.number)
-with job_log(snakemake.log[0], f"render_table {number}"):
-    from lora_core import rendering, tables
+name = snakemake.wildcards.table
+with job_log(snakemake.log[0], f"render_table {name}"):
+    from lora_core import more_tables, rendering, tables
 
-    records, settings = list(snakemake.input.records), snakemake.params.settings
+    records, settings = snakemake.input, snakemake.params.settings
     draw = {
-        1: lambda: tables.parameters(Path(records[0])),
-        2: lambda: tables.scores(records),
-        3: lambda: tables.latency(records, settings["margin"]),
-        4: lambda: tables.memory(records),
-        5: lambda: tables.cost(5, records, settings["methods"]),
-        6: lambda: tables.cost(6, records, settings["methods"]),
-        7: lambda: tables.hyperparameters(settings["hyperparameters"]),
+        "table1": lambda: tables.parameters(Path(records.counts[0])),
+        "table2": lambda: tables.scores(records.scores),
+        "table3": lambda: tables.latency(records.latency, settings["margin"]),
+        "table4": lambda: tables.memory(records.runs),
+        "table5": lambda: tables.cost(name, records.costs, settings["methods"]),
+        "table6": lambda: tables.cost(name, records.costs, settings["methods"]),
+        "table7": lambda: tables.hyperparameters(settings["hyperparameters"]),
+        "scaling": lambda: more_tables.scaling(Path(records.scaling[0])),
+        "sweep": lambda: more_tables.sweep(Path(records.counts[0]), records.scores, records.costs, settings["swept"]),
+        "convergence": lambda: more_tables.convergence(records.costs, records.runs),
     }
     study = rendering.Study(**settings["study"])
-    rendering.write(draw[number](), study, Path(snakemake.output.md).with_suffix(""))
+    rendering.write(draw[name](), study, Path(snakemake.output.md).with_suffix(""))

@@ -1,0 +1,174 @@
+"""Tables beyond the paper's: memory against model size, sweeps, and what helps training converge or saves memory."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lora_core.records import FULL, OWN, read_json
+from lora_core.rendering import NA, Cell, Table, number_text, task_title
+from lora_core.stats import MIN_SEEDS, t_interval
+from lora_core.tables import by_task, median_cell, read_costs, read_memory, score_cell
+
+PARTS = ("weights_mb", "gradients_mb", "optimizer_mb", "saved_for_backward_mb")
+KEY = ["model", "parameters", "batch", "tokens"]
+# What training to the threshold costs, in words and by its column.
+RATIOS = {
+    "epochs to the threshold": "epochs_to_threshold",
+    "time to the threshold": "seconds_to_threshold",
+    "energy to the threshold": "energy_to_threshold_joules",
+    "time of an epoch": "seconds_per_epoch",
+    "saved for backward": "saved_for_backward_mb",
+}
+
+
+def read_scaling(file: Path, kind: str) -> pd.DataFrame:
+    """One row for each model and batch: the sums of both methods in MB, what LoRA saves, the share of activations."""
+    rows = pd.DataFrame(read_json(file)[kind])
+    rows["total_mb"] = rows[list(PARTS)].sum(axis=1)
+    sides = [rows[rows["method"] == method].set_index(KEY) for method in (FULL, OWN)]
+    frame = pd.DataFrame({"fft_mb": sides[0]["total_mb"], "lora_mb": sides[1]["total_mb"]})
+    frame["saved"] = 1 - frame["lora_mb"] / frame["fft_mb"]
+    frame["activations"] = sides[0]["saved_for_backward_mb"] / frame["fft_mb"]
+    return frame.reset_index().sort_values(["batch", "tokens", "parameters"], ignore_index=True)
+
+
+def crossover(frame: pd.DataFrame) -> float | None:
+    """Parameters at which activations are half of what full fine-tuning needs, between two sizes; None outside.
+
+    `frame` holds one batch's rows by rising size; interpolated over the logarithm of the size.
+    """
+    sizes, shares = np.log(frame["parameters"].to_numpy(float)), frame["activations"].to_numpy()
+    for i in range(len(shares) - 1):
+        if shares[i] >= 0.5 > shares[i + 1]:
+            return float(np.exp(np.interp(-0.5, -shares[i : i + 2], sizes[i : i + 2])))
+    return None
+
+
+def scaling(file: Path) -> Table:
+    """Training memory of full fine-tuning and LoRA against model size."""
+    predicted, real = read_scaling(file, "predicted"), read_scaling(file, "counted")
+    cells: list[Cell] = []
+    notes: list[str] = []
+    for frame, suffix in ((predicted, ""), (real, ", counted on a real step")):
+        for _, row in frame.sort_values("parameters", kind="stable").iterrows():
+            name, shape = f"{row['model']}{suffix}", f"{row['batch']}×{row['tokens']}"
+            cells += [
+                Cell(name, "parameters (M)", row["parameters"] / 1e6, f"{row['parameters'] / 1e6:,.1f}"),
+                *(Cell(name, f"{shape}: {label}, GB", row[mb] / 1e3, f"{row[mb] / 1e3:,.3g}")
+                  for label, mb in (("FFT", "fft_mb"), ("LoRA", "lora_mb"))),
+                Cell(name, f"{shape}: saved", row["saved"], f"{100 * row['saved']:.0f} %"),
+                Cell(name, f"{shape}: activations of FFT", row["activations"], f"{100 * row['activations']:.0f} %"),
+            ]  # fmt: skip
+    for (batch, tokens), group in predicted.groupby(["batch", "tokens"], sort=False):
+        at = crossover(group)
+        if at is None:
+            where = "at no size here" if group["activations"].iloc[0] < 0.5 else "at every size here"
+            notes.append(f"{batch}×{tokens}: activations are the larger part of full fine-tuning {where}.")
+        else:
+            below, above = group[group["parameters"] <= at].iloc[-1], group[group["parameters"] > at].iloc[0]
+            notes.append(
+                f"{batch}×{tokens}: activations stop to be the larger part of full fine-tuning at about "
+                f"{at / 1e6:,.0f} million parameters, between {below['model']} and {above['model']}."
+            )
+    notes += [
+        "Batch × padded tokens; weights, gradients, AdamW's state and what is saved for backward, in float32, "
+        "10^9 bytes. Predicted on the meta device from shapes, each model as an encoder of that shape, LoRA of rank 8 "
+        "on query and value. Counted: the same on a real step with random weights on this machine.",
+        "Attention's probabilities are counted whole; a fused kernel keeps less, the more so the longer the input.",
+        "Without activations LoRA would save close to 75 %: of weights, gradients and two moments the weights stay.",
+    ]
+    return Table("scaling", "Training memory against model size", "model", cells, notes)
+
+
+def sweep_label(values: dict[str, Any]) -> str:
+    """A combination of a sweep in words."""
+    return ", ".join(f"{key.rpartition('.')[2].replace('_', ' ')} {number_text(v)}" for key, v in values.items())
+
+
+def sweep(
+    counts_file: Path,
+    score_files: Sequence[str | Path],
+    cost_files: Sequence[str | Path],
+    swept: dict[str, dict[str, Any]],
+) -> Table:
+    """Score, parameters and time of every combination of a sweep; `swept` has each method's values."""
+    counts, costs, scores = read_json(counts_file)["methods"], read_costs(cost_files), by_task(score_files)
+    cells: list[Cell] = []
+    for method, values in swept.items():
+        row, trainable = sweep_label(values), counts[method]["trainable"]
+        cells.append(Cell(row, "trainable parameters", trainable, f"{trainable:,}"))
+        for task, group in scores[scores["method"] == method].groupby("task", sort=False):
+            cells.append(score_cell(row, f"{task_title(str(task))}: best score", list(group["best"])))
+        for task, group in costs[costs["method"] == method].groupby("task", sort=False):
+            seconds = group["seconds_per_epoch"]
+            column = f"{task_title(str(task))}: seconds an epoch"
+            cells.append(median_cell(row, column, seconds, seconds.notna(), lambda value: f"{value:.2f}"))
+    notes = [
+        "Scores in percent, best epoch, mean ± standard deviation over seeds; seconds of training, median over seeds.",
+        "LoRA's scale is alpha / rank: with one alpha a higher rank is scaled down.",
+    ]
+    return Table("sweep", "Sweep", "method", cells, notes)
+
+
+def convergence(cost_files: Sequence[str | Path], run_files: Sequence[str | Path]) -> Table:
+    """What helps: epochs, time and energy to the threshold, and what is kept for backward, against LoRA and FFT."""
+    costs = read_costs(cost_files).merge(
+        read_memory(run_files)[["method", "task", "seed", "saved_for_backward_mb"]], on=["method", "task", "seed"]
+    )
+    methods, tasks = list(dict.fromkeys(costs["method"])), list(dict.fromkeys(costs["task"]))
+    cells: list[Cell] = []
+    for method in methods:
+        for task in tasks:
+            epochs = costs.loc[(costs["method"] == method) & (costs["task"] == task), "epochs_to_threshold"]
+            cells.append(median_cell(f"{method}: epochs", task_title(task), epochs, epochs.notna(), "{:g}".format))
+    found: dict[str, list[str]] = {}
+    for against in (OWN, FULL):
+        for label, quantity in RATIOS.items():
+            for method in (m for m in methods if m != against):
+                for task in tasks:
+                    row = f"{method} / {against}: {label}"
+                    cell, verdict = ratio_cell(
+                        row, task_title(task), costs[costs["task"] == task], quantity, method, against
+                    )
+                    cells.append(cell)
+                    if verdict in ("less", "more"):
+                        found.setdefault(f"{label.capitalize()} than {against}'s, {verdict}", []).append(
+                            f"{method} on {task_title(task)}"
+                        )
+    notes = [
+        "Epochs to the task's threshold: median over seeds. Ratios: paired by seed, geometric mean with the 95% "
+        f"t-interval; none below {MIN_SEEDS} seeds, and none where a run of either side never got there. less, more: "
+        "the interval lies on one side of 1.",
+        "A threshold is met at the end of an epoch: epochs are whole, and time to it comes in steps.",
+        *(f"{what}: {', '.join(where)}." for what, where in found.items()),
+    ]
+    return Table("convergence", "What helps to converge, and what saves memory", "quantity", cells, notes)
+
+
+def ratio_cell(
+    row: str, column: str, costs: pd.DataFrame, quantity: str, method: str, against: str
+) -> tuple[Cell, str | None]:
+    """The ratio of a quantity of one task, paired by seed, and whether it is certainly less or more.
+
+    None where it was not measured on both sides, or on two devices.
+    """
+    pairs, devices = (
+        costs.pivot(index="seed", columns="method", values=name).reindex(columns=[method, against])
+        for name in (quantity, "device")
+    )
+    one_device = (devices[method] == devices[against]).all()
+    if pairs.isna().any(axis=None) or not one_device:
+        return Cell(row, column, None, NA, n=len(pairs.dropna())), None
+    logs = np.log(pairs[method].astype(float) / pairs[against].astype(float))
+    ratio = math.exp(logs.mean())
+    interval = t_interval(list(logs)) if len(logs) >= MIN_SEEDS else None
+    if interval is None:
+        return Cell(row, column, ratio, f"{ratio:.2f}", n=len(logs)), None
+    low, high = math.exp(interval.low), math.exp(interval.high)
+    verdict = "less" if high < 1 else "more" if low > 1 else None
+    text = " ".join([f"{ratio:.2f} [{low:.2f}, {high:.2f}]", *([verdict] if verdict else [])])
+    return Cell(row, column, ratio, text, n=len(logs), low=low, high=high), verdict

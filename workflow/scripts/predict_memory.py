@@ -1,0 +1,10 @@
+"""Predict training memory against model size, and count it on a real step of two models."""
+
+from pathlib import Path
+
+from lora_core.joblog import job_log
+
+with job_log(snakemake.log[0], "predict_memory"):
+    from lora_core.scaling import scale
+
+    scale(Path(snakemake.output[0]), snakemake.threads)
