@@ -106,6 +106,7 @@ def cost_rows(runs: list[Run]) -> list[dict[str, Any]]:
                 "method": run.method,
                 "seed": run.seed,
                 "device": device_of(run.record),
+                "start_from": run.record["run"]["hyperparameters"]["start_from"],
                 "planned_epochs": len(run.history),
                 "best_score": run.best,
                 "threshold": shared,

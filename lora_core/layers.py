@@ -1,11 +1,37 @@
-"""LoRALinear: Algorithm 1 of the paper."""
+"""LoRALinear, Algorithm 1 of the paper, and how a model gets it."""
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from lora_core.models import replace
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def inject(
+    model: Model, targets: Sequence[str], rank: int = 8, alpha: float = 8, generator: torch.Generator | None = None
+) -> Model:
+    """Freeze a model and put a LoRALinear in place of each linear module whose name ends in one of `targets`.
+
+    The model is changed and returned; A and B are all that it trains then. Raises ValueError where no module is called
+    so.
+    """
+    model.requires_grad_(False)
+    replace(model, targets, lambda base: LoRALinear(base, rank, alpha, generator))
+    return model
+
+
+def merge(model: Model, merged: bool = True) -> Model:
+    """Fold every LoRALinear's update into its weight, or with `merged` False take it out again, exactly."""
+    for module in model.modules():
+        if isinstance(module, LoRALinear):
+            module.toggle_merge(merged)
+    return model
 
 
 class LoRALinear(nn.Module):

@@ -136,9 +136,8 @@ def convergence(cost_files: Sequence[str | Path], run_files: Sequence[str | Path
                     )
                     cells.append(cell)
                     if verdict in ("less", "more"):
-                        found.setdefault(f"{label.capitalize()} than {against}'s, {verdict}", []).append(
-                            f"{method} on {task_title(task)}"
-                        )
+                        side = "Below" if verdict == "less" else "Above"
+                        found.setdefault(f"{side} {against} in {label}", []).append(f"{method} on {task_title(task)}")
     notes = [
         "Epochs to the task's threshold: median over seeds. Ratios: paired by seed, geometric mean with the 95% "
         f"t-interval; none below {MIN_SEEDS} seeds, and none where a run of either side never got there. less, more: "

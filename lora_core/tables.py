@@ -443,6 +443,10 @@ def cost(name: str, csv_files: Iterable[str | Path], methods: list[str]) -> Tabl
         "there. Training alone, without evaluation, loading and saving.",
         "The schedule decays over the epochs planned: how many are planned moves the epochs to a threshold as well.",
     ]
+    first = frame.dropna(subset="start_from").drop_duplicates(["method", "task"])
+    if len(first):
+        names = [f"{r['method']} {task_title(r['task'])} ({task_title(r['start_from'])})" for _, r in first.iterrows()]
+        notes.append(f"Started from another task's run, whose cost is not in here: {', '.join(names)}.")
     if frame.empty:
         notes.append("No method of this kind in the study.")
     elif frame["threshold"].isna().all():

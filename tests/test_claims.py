@@ -114,6 +114,7 @@ class Made:
             found.append(
                 {
                     "method": method, "seed": seed, "planned_epochs": 5, "shared": self.shared and lora,
+                    "start_from": None,
                     "device": self._device(method), "threshold_meaningful": self.meaningful or task != "rte",
                     "reached": not censored,
                     "train_seconds": 50.0 * (self.epoch * wiggle if lora else 1.0),

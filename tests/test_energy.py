@@ -32,7 +32,11 @@ def run(method, seed, scores, seconds=10.0, joules=100.0, guess=0.5):
         }
     )
     record = {
-        "run": {"data": {"validation": {"constant_guess": guess}}, "simulated": False},
+        "run": {
+            "data": {"validation": {"constant_guess": guess}},
+            "simulated": False,
+            "hyperparameters": {"start_from": None},
+        },
         "measurement": {
             "train_seconds": seconds * len(scores),
             "energy": {"meter": "none", "reason": "none there", "source": None, "boundary": None},

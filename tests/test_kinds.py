@@ -8,7 +8,7 @@ from safetensors.numpy import load_file
 
 from lora_core import data, methods, models
 from lora_core.counts import count_parameters
-from lora_core.merge import merge
+from lora_core.merging import merge
 from lora_core.methods.table import KINDS
 from lora_core.records import read_json
 from lora_core.steps import evaluate, optimizer

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 from test_train import score
 
 from lora_core.latency import Method, Plan, time_inference
-from lora_core.merge import merge
+from lora_core.merging import merge
 from lora_core.records import read_json
 
 

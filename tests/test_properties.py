@@ -17,7 +17,7 @@ from test_energy import run as energy_run
 from test_tables import record, scored, texts, timed
 from test_timing import FFT, MERGED
 
-from lora_core import config, data, energy, rendering, tables, trace
+from lora_core import config, data, energy, more_tables, rendering, tables, trace
 from lora_core.layers import LoRALinear
 from lora_core.records import PowerRow, write_json
 from lora_core.rendering import Study, task_title
@@ -181,7 +181,7 @@ def test_tables_render_whatever_is_missing(study):
                         "epochs_to_threshold": 2 if reached else None,
                         "epochs_to_seed_threshold": 1 if reached else None, "energy_source": None,
                         "energy_boundary": None, "meter": "none", "meter_reason": "none", "simulated": False,
-                        "shared": None,
+                        "shared": None, "start_from": None,
                     }  # fmt: skip
                     rows.append(row)
             costs.append(folder / f"{t}.csv")
@@ -194,6 +194,8 @@ def test_tables_render_whatever_is_missing(study):
             1: tables.parameters(folder / "counts.json"), 2: tables.scores(scores), 3: tables.latency(passes, 0.03),
             4: tables.memory(memory), 5: tables.cost("table5", costs, [m for m in methods if m == "fft"]),
             6: tables.cost("table6", costs, [m for m in methods if m != "fft"]),
+            8: more_tables.convergence(costs, memory),
+            9: more_tables.sweep(folder / "counts.json", scores, costs, {m: {"rank": 1} for m in methods}),
             7: tables.hyperparameters(resolved_hyperparameters(study)),
         }  # fmt: skip
         told = Study("a model", "some data", "a protocol", seeds, "random", False, False)

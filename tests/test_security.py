@@ -13,7 +13,7 @@ from conftest import ROOT
 from safetensors.numpy import load_file, save_file
 
 from lora_core import config, rendering
-from lora_core.merge import merge
+from lora_core.merging import merge
 from lora_core.rendering import Cell, Study, Table
 
 SOURCES = [*ROOT.glob("lora_core/**/*.py"), *ROOT.glob("workflow/**/*.py"), *ROOT.glob("workflow/**/*.smk")]

@@ -163,7 +163,7 @@ def test_a_run_that_shared_its_device_is_named(tmp_path):
 COSTS = (
     "method,seed,device,planned_epochs,best_score,threshold,threshold_meaningful,reached,epochs_to_threshold,"
     "epochs_to_seed_threshold,seconds_to_threshold,energy_to_threshold_joules,net_energy_to_threshold_joules,"
-    "train_seconds,meter_reason,energy_source,energy_boundary,shared\n"
+    "train_seconds,meter_reason,energy_source,energy_boundary,shared,start_from\n"
 )
 
 

@@ -6,24 +6,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from lora_core.layers import LoRALinear
+from lora_core.layers import LoRALinear, inject
 from lora_core.methods import lowrank
 from lora_core.methods.lowrank import save
-from lora_core.models import replace
 
 __all__ = ["apply", "load", "save"]
 
 
 def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator) -> nn.Module:
     """Put a LoRALinear in place of each target; the base is frozen, the adapters are trained."""
-    model.requires_grad_(False)
-
-    def build(base: nn.Linear) -> nn.Module:
-        layer = LoRALinear(base, settings["rank"], settings["alpha"], generator)
-        layer.lora_A.requires_grad_(not settings["freeze_a"])
-        return layer
-
-    replace(model, settings["targets"], build)
+    inject(model, settings["targets"], settings["rank"], settings["alpha"], generator)
+    for module in model.modules():
+        if isinstance(module, LoRALinear):
+            module.lora_A.requires_grad_(not settings["freeze_a"])
     return model
 
 

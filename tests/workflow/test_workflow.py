@@ -99,12 +99,12 @@ def test_an_edited_layer_reruns_the_runs_that_use_it(study):
 
 def test_latency_passes_rerun_no_training(study):
     study.configure(measure__latency_passes=3)
-    assert study.plan() == {"time_inference task=cola, seed=1", "render_table number=3", "judge_claims"}
+    assert study.plan() == {"time_inference task=cola, seed=1", "render_table table=table3", "judge_claims"}
 
 
 def test_a_protocols_words_rerun_tables_alone_and_its_values_the_runs(study):
     study.edit("lora_core/protocols/embedded.yaml", "chosen for MiniLM", "picked for MiniLM")
-    assert study.plan() == {"render_table number=7"}
+    assert study.plan() == {"render_table table=table7"}
     study.edit("lora_core/protocols/embedded.yaml", "warmup_ratio: {value: 0.1", "warmup_ratio: {value: 0.2")
     assert len({job for job in study.plan() if job.startswith("train")}) == 4
 

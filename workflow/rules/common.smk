@@ -7,6 +7,13 @@ import uuid
 from functools import cache
 from pathlib import Path
 
+# A Snakefile elsewhere may use this workflow as a module: its jobs find lora_core by this.
+ROOT = str(Path(str(workflow.current_basedir)).parents[1])
+sys.path.insert(0, ROOT)
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+
 from snakemake.io import strip_wildcard_constraints
 from snakemake_interface_common.exceptions import WorkflowError
 
@@ -111,7 +118,7 @@ os.environ.setdefault(joblog.STUDY, str(uuid.uuid4()))
 @cache
 def code(script, *modules):
     """The digest of a script and of all the code it uses: a rule that carries it reruns when that code changes."""
-    return code_digest(Path(workflow.basedir, "workflow", "scripts", script), *modules)
+    return code_digest(Path(ROOT, "workflow", "scripts", script), *modules)
 
 
 def method_code(script, methods):

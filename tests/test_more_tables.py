@@ -1,0 +1,157 @@
+"""Tables and figures beyond the paper's: what they say is worked out here by hand."""
+
+import math
+
+import pandas as pd
+import pytest
+from test_tables import record, texts
+
+from lora_core import figures, more_tables, scaling
+from lora_core.published import TABLES
+from lora_core.records import write_json
+
+SMALL = scaling.Shape("small", 32, 2, 2, 300, 130)
+
+
+def costs(folder, **methods):
+    """energy/cola.csv of methods, each by `(epochs, seconds)` to the threshold, seed by seed; None never got there."""
+    rows = [
+        {
+            "method": method, "seed": seed, "device": "a CPU", "planned_epochs": 4, "train_seconds": 40.0,
+            "threshold": 0.8, "epochs_to_threshold": at and at[0], "seconds_to_threshold": at and at[1],
+            "energy_to_threshold_joules": None, "net_energy_to_threshold_joules": None, "start_from": None,
+        }
+        for method, found in methods.items()
+        for seed, at in enumerate(found, 1)
+    ]  # fmt: skip
+    pd.DataFrame(rows).to_csv(folder / "cola.csv", index=False)
+    runs = [
+        record(folder, row["method"], row["seed"], saved_for_backward_mb=50.0 if row["method"] == "lora_fa" else 100.0)
+        for row in rows
+    ]
+    return [folder / "cola.csv"], runs
+
+
+def test_a_ratio_is_paired_by_seed_and_certain_only_on_one_side_of_one(tmp_path):
+    table = more_tables.convergence(
+        *costs(
+            tmp_path,
+            fft=[(1, 9.0), (1, 9.0), (1, 9.0)],
+            lora=[(2, 10.0), (2, 20.0), (2, 40.0)],
+            lora_fa=[(2, 10.0), (2, 20.0), (2, 40.0)],
+            lora_plus=[(1, 5.0), (1, 10.0), (1, 20.0)],
+            pissa=[(2, 5.0), (2, 20.0), (2, 80.0)],
+        )
+    )
+    shown = texts(table)
+    # Half of each seed's time, whatever the seeds are like: no spread at all.
+    assert shown["lora_plus / lora: time to the threshold", "CoLA"] == "0.50 [0.50, 0.50] less"
+    # 1/2, 1, 2: a geometric mean of 1; a standard error of log 2 / sqrt 3, and Student's 4.3027 of two degrees.
+    reach = math.exp(4.302653 * math.log(2) / math.sqrt(3))
+    assert shown["pissa / lora: time to the threshold", "CoLA"] == f"1.00 [{1 / reach:.2f}, {reach:.2f}]"
+    assert shown["lora_fa / lora: saved for backward", "CoLA"].endswith("less")
+    assert shown["lora / fft: time to the threshold", "CoLA"].startswith("2.22 [")
+    assert shown["lora: epochs", "CoLA"].startswith("2")
+    assert "Below lora in time to the threshold: lora_plus on CoLA." in table.notes
+    assert "Below lora in saved for backward: lora_fa on CoLA." in table.notes
+    assert any(note.startswith("Above fft in epochs to the threshold: lora on CoLA") for note in table.notes)
+
+
+def test_a_run_that_never_got_there_or_too_few_seeds_leave_no_verdict(tmp_path):
+    table = more_tables.convergence(*costs(tmp_path, lora=[(2, 10.0), (2, 20.0)], pissa=[(1, 5.0), None]))
+    shown = texts(table)
+    assert shown["pissa / lora: time to the threshold", "CoLA"] == "n/a"
+    assert shown["pissa / lora: saved for backward", "CoLA"] == "1.00"
+    assert shown["lora / fft: time to the threshold", "CoLA"] == "n/a"
+    assert not [note for note in table.notes if note.startswith(("Below", "Above"))]
+
+
+def test_two_devices_are_not_compared(tmp_path):
+    files, runs = costs(tmp_path, lora=[(2, 10.0)] * 3, pissa=[(1, 5.0)] * 3)
+    frame = pd.read_csv(files[0])
+    frame.loc[frame["method"] == "pissa", "device"] = "another CPU"
+    frame.to_csv(files[0], index=False)
+    assert texts(more_tables.convergence(files, runs))["pissa / lora: time to the threshold", "CoLA"] == "n/a"
+
+
+def test_the_crossover_lies_where_activations_are_half():
+    sizes, shares = [1e6, 1e8, 1e10], [0.9, 0.6, 0.4]
+    frame = pd.DataFrame({"parameters": sizes, "activations": shares})
+    assert more_tables.crossover(frame) == pytest.approx(1e9)
+    assert more_tables.crossover(frame.assign(activations=[0.4, 0.3, 0.2])) is None
+    assert more_tables.crossover(frame.assign(activations=[0.9, 0.8, 0.7])) is None
+
+
+@pytest.fixture
+def scaled(tmp_path, monkeypatch):
+    """scaling.json of two small shapes."""
+    larger = scaling.Shape("larger", 64, 3, 2, 300, 130)
+    monkeypatch.setattr(scaling, "SHAPES", (SMALL, larger))
+    monkeypatch.setattr(scaling, "COUNTED", (SMALL,))
+    scaling.scale(tmp_path / "scaling.json", 1)
+    return tmp_path / "scaling.json"
+
+
+def test_a_prediction_from_shapes_is_what_a_real_step_keeps(scaled):
+    predicted, counted = (more_tables.read_scaling(scaled, kind) for kind in ("predicted", "counted"))
+    same = predicted.merge(counted, on=more_tables.KEY)
+    assert len(same) == 1
+    for side in ("fft_mb", "lora_mb"):
+        assert same[f"{side}_x"][0] == pytest.approx(same[f"{side}_y"][0], rel=0.02)
+    row = counted.iloc[0]
+    assert row["saved"] == pytest.approx(1 - row["lora_mb"] / row["fft_mb"])
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [("MiniLM-L6", 22.7), ("RoBERTa-base", 124.6), ("RoBERTa-large", 355), ("GPT-2 small", 124), ("GPT-2 XL", 1558),
+     ("GPT-3 13B", 13e3), ("GPT-3 175B", 175e3)],
+)  # fmt: skip
+def test_shapes_have_the_published_sizes(name, millions):
+    import torch
+
+    shape = next(shape for shape in scaling.SHAPES if shape.name == name)
+    with torch.device("meta"):
+        model = scaling.build(shape, {"kind": "full"})
+    assert sum(p.numel() for p in model.parameters()) == pytest.approx(millions * 1e6, rel=0.015)
+
+
+def test_the_scaling_table_names_the_crossover_and_the_published_savings(scaled):
+    table = more_tables.scaling(scaled)
+    shown = texts(table)
+    predicted = more_tables.read_scaling(scaled, "predicted")
+    first = predicted[(predicted["model"] == "small") & (predicted["tokens"] == 64)].iloc[0]
+    assert shown["small", "16×64: saved"] == f"{100 * first['saved']:.0f} %"
+    assert "small, counted on a real step" in {row for row, _ in shown}
+    assert any("activations" in note and "32×512" in note for note in table.notes)
+
+
+def test_the_published_points_are_of_shapes_that_are_predicted():
+    assert set(TABLES["scaling"].rows) <= {shape.name for shape in scaling.SHAPES}
+
+
+def test_the_scaling_figure_has_the_published_points_and_its_csv(tmp_path):
+    frame = {"weights_mb": 1.0, "gradients_mb": 1.0, "optimizer_mb": 2.0, "saved_for_backward_mb": 4.0}
+    rows = [
+        {"model": shape.name, "parameters": 10**i, "method": method, "batch": batch, "tokens": tokens} | frame
+        for i, shape in enumerate(scaling.SHAPES, 6)
+        for method in scaling.METHODS
+        for batch, tokens in scaling.BATCHES
+    ]
+    write_json(tmp_path / "scaling.json", {"predicted": rows, "counted": [rows[0], rows[len(scaling.BATCHES)]]})
+    figures.scaling(tmp_path / "scaling.json", tmp_path / "scaling.svg")
+    text = (tmp_path / "scaling.svg").read_text()
+    assert "published: 38 %" in text
+    assert "published: 66 %" in text
+    assert len(pd.read_csv(tmp_path / "scaling.csv")) == len(rows) // 2 + 1
+
+
+def test_the_convergence_figure_draws_every_method_and_the_iso_accuracy_line(tmp_path):
+    files, _ = costs(tmp_path, fft=[(1, 9.0)], lora=[(2, 10.0)], pissa=[(1, 5.0)])
+    curve = tmp_path / "cola_curve.csv"
+    pd.DataFrame(
+        [{"method": m, "seed": 1, "epoch": e, "score": 0.1 * e} for m in ("fft", "lora", "pissa") for e in (1, 2, 3)]
+    ).to_csv(curve, index=False)
+    figures.convergence([curve], files, tmp_path / "convergence.svg")
+    text = (tmp_path / "convergence.svg").read_text()
+    assert all(word in text for word in ("fft", "lora", "pissa", "equal accuracy", "CoLA"))

@@ -1,0 +1,172 @@
+"""The real snakemake on what goes beyond the paper: other methods, MNLI first, sweeps, one's own task and model."""
+
+import csv
+import subprocess
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT, SHAPE
+from project import SNAKEMAKE, TINY, Project, rules
+from snakemake.utils import update_config
+
+from lora_core.records import read_json
+
+EXTENDED = yaml.safe_load((ROOT / "config" / "extended.yaml").read_text())
+METHODS = ["fft", "lora", "lora_peft", "rslora", "pissa", "dora", "ia3", "vera", "prefix", "bitfit", "houlsby"]
+MNLI_FIRST = ("fft", "lora")
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory) -> Project:
+    """A tiny study of the extended configuration's methods that has run; two of them start from MNLI."""
+    project = Project(tmp_path_factory.mktemp("extended") / "project")
+    settings = {name: dict(EXTENDED["method_settings"].get(name, {})) for name in METHODS}
+    for name in METHODS:
+        start = {"start_from": "mnli"} if name in MNLI_FIRST else {}
+        settings[name]["hyperparameters"] = settings[name].get("hyperparameters", {}) | {"epochs": 1} | start
+    settings["ranks"] = {
+        "kind": "lora", "hyperparameters": {"epochs": 1}, "sweep": {"rank": [1, 2], "targets": [["query"]]}
+    }  # fmt: skip
+    project.configure(
+        tasks=["rte"], methods=[*METHODS, "ranks"], seeds=[1], method_settings=settings,
+        more_tables=["convergence", "sweep"],
+    )  # fmt: skip
+    status, output = project.run()
+    assert status == 0, output
+    return project
+
+
+def table(project, name):
+    with (project.folder / f"results/tables/{name}.csv").open(newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["block"] == "this study"]
+    return {row["row"]: row for row in rows}
+
+
+def test_every_method_takes_part_in_every_table(extended):
+    for method in METHODS:
+        assert method in table(extended, "table1")
+        assert f"{method}, best epoch" in table(extended, "table2")
+        assert any(row.split(",")[0] == method for row in table(extended, "table3"))
+        assert method in table(extended, "table4")
+        assert any(row.startswith(f"{method}: ") for row in table(extended, "table7"))
+    assert {row.split(":")[0] for row in table(extended, "table6")} == {
+        *METHODS,
+        "ranks-rank1-query",
+        "ranks-rank2-query",
+    } - {"fft"}
+
+
+def test_what_does_not_merge_is_timed_against_merged_lora_and_a_prompt_takes_input(extended):
+    rows = table(extended, "table3")
+    for method in ("prefix", "houlsby"):
+        for row in (f"{method} / lora, merged", f"{method} / lora, merged: one example"):
+            assert float(rows[row]["value"]) > 0
+        assert f"{method}, merged" not in rows
+    longest = {method: int(rows[f"{method}: longest input, tokens"]["value"]) for method in METHODS}
+    assert longest == dict.fromkeys(METHODS, 130) | {"prefix": 110}
+
+
+def test_mnli_is_trained_first_where_a_method_asks_for_it_and_its_weights_are_the_start(extended):
+    runs = extended.folder / "results" / "runs"
+    assert sorted(folder.parent.name for folder in runs.glob("*/mnli")) == sorted(MNLI_FIRST)
+    for method in METHODS:
+        run = read_json(runs / method / "rte" / "seed1" / "run.json")["run"]
+        if method not in MNLI_FIRST:
+            assert run["start"] is None
+            continue
+        first = read_json(runs / method / "mnli" / "seed1" / "run.json")
+        assert len(first["run"]["data"]["labels"]) == 3
+        assert run["start"] == {
+            name.removeprefix("weights/"): digest
+            for name, digest in first["files"].items()
+            if name.startswith("weights/")
+        }
+    assert any("MNLI" in line for line in (extended.folder / "results/tables/table6.md").read_text().splitlines())
+
+
+def test_other_settings_of_the_first_task_rerun_it_and_what_starts_from_it(extended):
+    config = yaml.safe_load((extended.folder / "tiny.yaml").read_text())
+    config["method_settings"]["lora"]["task_hyperparameters"] = {"mnli": {"learning_rate": 0.1}}
+    (extended.folder / "other.yaml").write_text(yaml.safe_dump(config))
+    plan = extended.plan("results/tables/table2.md", overlay="other.yaml")
+    assert {job for job in plan if job.startswith("train")} == {
+        f"train method=lora, task={task}, seed=1" for task in ("mnli", "rte")
+    }
+
+
+def test_a_sweep_has_a_table_and_a_figure(extended):
+    found = pd.read_csv(extended.folder / "results/tables/sweep.csv")
+    parameters = found[found["column"] == "trainable parameters"].set_index("row")["value"]
+    assert parameters.to_dict() == {f"rank {rank}, targets query": str(rank * 2 * 64) for rank in (1, 2)}
+    figure = extended.folder / "results/figures/sweep.svg"
+    assert "trainable parameters" in figure.read_text()
+    assert set(pd.read_csv(figure.with_suffix(".csv"))["method"]) == {"fft", "ranks-rank1-query", "ranks-rank2-query"}
+
+
+def test_a_method_that_its_library_does_not_know_is_refused_before_a_job_starts(extended):
+    config = yaml.safe_load((extended.folder / "tiny.yaml").read_text())
+    config["methods"], config["results_dir"] = ["odd"], "elsewhere"
+    config["method_settings"]["odd"] = {"kind": "peft", "config": {"peft_type": "LORA", "rnk": 8}}
+    (extended.folder / "odd.yaml").write_text(yaml.safe_dump(config))
+    status, output = extended.run(overlay="odd.yaml")
+    assert status != 0
+    assert "method_settings.odd.config: PEFT refuses this configuration of LORA" in output
+    assert "rnk" in output
+    assert not (extended.folder / "elsewhere" / "models").exists()
+
+
+def test_one_s_own_task_and_model_are_configuration_alone(tmp_path):
+    project = Project(tmp_path / "project")
+    folder = project.folder / "moods"
+    folder.mkdir()
+    for split in ("train", "validation"):
+        rows = [("I am glad.", "happy"), ("So it is.", "neutral"), ("What a pity.", "sad")] * 8
+        pd.DataFrame(rows, columns=["says", "mood"]).assign(id=range(24)).to_csv(folder / f"{split}.csv", index=False)
+    distilbert = {
+        "model_type": "distilbert", "dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64, "vocab_size": 300,
+        "max_position_embeddings": SHAPE["max_position_embeddings"],
+    }  # fmt: skip
+    targets = ["q_lin", "v_lin"]
+    mood = {"path": "moods", "texts": ["says"], "label": "mood", "labels": ["sad", "neutral", "happy"]}
+    project.configure(
+        model={"source": "random", "config": distilbert},
+        tasks=["mood"], seeds=[1], methods=["fft", "lora"],
+        task_settings={"mood": mood},
+        method_settings__lora__targets=targets, method_settings__lora_ref__targets=targets,
+    )  # fmt: skip
+    status, output = project.run()
+    assert status == 0, output
+    card = read_json(project.folder / "results/data/mood/card.json")
+    assert (card["labels"], card["train"]["examples"]) == (["sad", "neutral", "happy"], 24)
+    assert float(table(project, "table2")["lora, best epoch"]["value"]) > 0
+    merged = read_json(project.folder / "results/merged/lora/mood/seed1/merge.json")["changed"]
+    assert {name.split(".")[-2] for name in merged} == set(targets)
+    config = read_json(project.folder / "results/merged/lora/mood/seed1/config.json")
+    assert config["id2label"] == {"0": "sad", "1": "neutral", "2": "happy"}
+    # What is changed in the file is read anew.
+    (folder / "train.csv").write_text((folder / "train.csv").read_text().replace("glad", "merry"))
+    assert "tokenize_dataset" in rules(project.plan("results/tables/table2.md"))
+
+
+def test_another_snakefile_uses_the_workflow_as_a_module(tmp_path):
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    update_config(config, TINY | {"seeds": [1], "methods": ["lora"]})
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config | {key: TINY[key] for key in ("model", "data")}))
+    (tmp_path / "Snakefile").write_text(
+        f"""
+configfile: "mine.yaml"
+module lora:
+    snakefile: "{ROOT / "Snakefile"}"
+    config: config
+use rule * from lora as lora_*
+rule mine:
+    default_target: True
+    input: "results/tables/table2.md"
+    output: "mine.md"
+    shell: "cp {{input}} {{output}}"
+"""
+    )
+    done = subprocess.run([SNAKEMAKE, "--cores", "1"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "lora, best epoch" in (tmp_path / "mine.md").read_text()
