@@ -62,7 +62,7 @@ schema: setup  ## write config/schema.json for editors
 	$(BIN)/python -c "from lora_core.config import json_schema; print(json_schema(), end='')" > config/schema.json
 
 lock:  ## make requirements.lock anew from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	uv pip compile pyproject.toml --extra workflow --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --output-file requirements.lock
 
 audit:  ## look the locked packages up among known vulnerabilities (needs uv and a network)

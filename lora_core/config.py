@@ -177,14 +177,16 @@ def load(config: dict[str, Any], overlay: dict[str, Any] | None = None) -> Study
     except ValidationError as error:
         errors += [_sentence(e) for e in error.errors()]
     if not errors:
-        errors = list(dict.fromkeys(_start_errors(study)))
+        errors = list(dict.fromkeys(_resolved_errors(study)))
     if errors:
         raise ConfigError(f"{len(errors)} error(s) in the configuration:\n" + "\n".join(f"  - {e}" for e in errors))
     return study
 
 
-def _start_errors(study: Study) -> Iterator[str]:
-    """What is wrong with hyperparameters once they are resolved."""
+def _resolved_errors(study: Study) -> Iterator[str]:
+    """What is wrong with a study once its hyperparameters are resolved."""
+    if "sweep" in study.more_tables and not any(study.method_settings[method].swept for method in study.methods):
+        yield "more_tables: 'sweep' needs a method with a sweep; give one, or leave the table out"
     for method in study.methods:
         for task in study.tasks:
             try:

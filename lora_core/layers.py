@@ -23,6 +23,9 @@ def inject(
     """
     model.requires_grad_(False)
     replace(model, targets, lambda base: LoRALinear(base, rank, alpha, generator))
+    for module in model.modules():
+        if isinstance(module, nn.TransformerEncoderLayer):
+            module.activation_relu_or_gelu = 0  # else torch's fused path reads the weights alone, without the update
     return model
 
 

@@ -144,7 +144,7 @@ def _checkpoint(
 
 
 def _files(folder: Path) -> list[str]:
-    return sorted(file.name for file in folder.iterdir() if file.is_file())
+    return sorted(file.name for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
 
 
 def build(spec: Spec, model_dir: Path, labels: list[str], targets: np.ndarray, start: Path | None = None) -> nn.Module:

@@ -96,6 +96,7 @@ OWN = {"path": "folder", "texts": ["text"], "labels": ["a", "b", "c"]}
             },
             "start_from: .* goes round in a circle",
         ),
+        ({"more_tables": ["sweep"]}, "more_tables: 'sweep' needs a method with a sweep"),
         ({"task_settings": {"cola": OWN}}, r"task_settings\.cola: GLUE has a task of that name"),
         ({"task_settings": {"mine": OWN | {"labels": ["one"]}}}, "one label is no choice"),
         ({"task_settings": {"mine": OWN | {"metrics": ["pearson"]}}}, "'pearson' is for regression"),

@@ -8,6 +8,7 @@ from conftest import ROOT
 
 LOCK = (ROOT / "requirements.lock").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+NEEDED = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["workflow"]]
 
 
 def locked():
@@ -27,7 +28,7 @@ def test_every_locked_package_has_a_hash_and_no_index_is_named():
 
 
 def test_every_dependency_is_in_the_lock():
-    wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
+    wanted = [*NEEDED, *PROJECT["optional-dependencies"]["dev"]]
     names = {re.split(r"[=<>\[]", entry)[0].lower() for entry in wanted}
     assert names <= set(locked())
 
@@ -35,7 +36,7 @@ def test_every_dependency_is_in_the_lock():
 def test_conda_names_the_versions_of_the_lock():
     environment = yaml.safe_load((ROOT / "envs" / "lora.yaml").read_text())
     pinned = dict(entry.split("==") for entry in environment["dependencies"][-1]["pip"])
-    assert set(pinned) == {re.split(r"[=<>]", entry)[0] for entry in PROJECT["dependencies"]}
+    assert set(pinned) == {re.split(r"[=<>]", entry)[0] for entry in NEEDED}
     for name, version in pinned.items():
         assert version in locked()[name], name
 

@@ -77,7 +77,8 @@ def test_a_change_in_a_module_changes_the_digest(tmp_path, monkeypatch):
     assert digest() != before
 
 
-def test_the_table_of_methods_is_the_only_dynamic_import():
+def test_the_table_of_methods_is_the_only_dynamic_import_of_a_stage():
+    # The other is for those who use the package as a library.
     found = set()
     for file in (*(ROOT / "lora_core").rglob("*.py"), *SCRIPTS.glob("*.py")):
         for node in ast.walk(ast.parse(file.read_text())):
@@ -87,7 +88,7 @@ def test_the_table_of_methods_is_the_only_dynamic_import():
                 name == "eval" and isinstance(called, ast.Attribute)  # model.eval()
             ):
                 found.add(str(file.relative_to(ROOT)))
-    assert found == {"lora_core/methods/__init__.py"}
+    assert found == {"lora_core/methods/__init__.py", "lora_core/__init__.py"}
 
 
 def test_no_import_is_relative_for_the_digest_follows_names():

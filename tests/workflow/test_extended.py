@@ -97,8 +97,8 @@ def test_other_settings_of_the_first_task_rerun_it_and_what_starts_from_it(exten
 
 def test_a_sweep_has_a_table_and_a_figure(extended):
     found = pd.read_csv(extended.folder / "results/tables/sweep.csv")
-    parameters = found[found["column"] == "trainable parameters"].set_index("row")["value"]
-    assert parameters.to_dict() == {f"rank {rank}, targets query": str(rank * 2 * 64) for rank in (1, 2)}
+    parameters = found[found["column"] == "trainable parameters"].set_index("row")["value"].astype(int)
+    assert parameters.to_dict() == {f"rank {rank}, targets query": rank * 2 * 64 for rank in (1, 2)}
     figure = extended.folder / "results/figures/sweep.svg"
     assert "trainable parameters" in figure.read_text()
     assert set(pd.read_csv(figure.with_suffix(".csv"))["method"]) == {"fft", "ranks-rank1-query", "ranks-rank2-query"}
@@ -106,7 +106,7 @@ def test_a_sweep_has_a_table_and_a_figure(extended):
 
 def test_a_method_that_its_library_does_not_know_is_refused_before_a_job_starts(extended):
     config = yaml.safe_load((extended.folder / "tiny.yaml").read_text())
-    config["methods"], config["results_dir"] = ["odd"], "elsewhere"
+    config |= {"methods": ["odd"], "results_dir": "elsewhere", "more_tables": []}
     config["method_settings"]["odd"] = {"kind": "peft", "config": {"peft_type": "LORA", "rnk": 8}}
     (extended.folder / "odd.yaml").write_text(yaml.safe_dump(config))
     status, output = extended.run(overlay="odd.yaml")
