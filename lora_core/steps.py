@@ -13,10 +13,15 @@ from lora_core import data, device
 
 def logits_of(model: nn.Module, batch: data.Batch, where: torch.device, precision: str = "fp32") -> torch.Tensor:
     """Logits (rows, outputs) of a padded batch, under autocast for "bf16"."""
-    inputs = {"input_ids": batch.ids, "attention_mask": batch.mask, "token_type_ids": batch.types}
-    tensors = {name: device.put(array, where) for name, array in inputs.items() if array is not None}
+    tensors = inputs_of(batch, where)
     with torch.autocast(where.type, torch.bfloat16, enabled=precision == "bf16"):
         return model(**tensors).logits
+
+
+def inputs_of(batch: data.Batch, where: torch.device) -> dict[str, torch.Tensor]:
+    """What the model is given of a padded batch, (rows, tokens) each."""
+    inputs = {"input_ids": batch.ids, "attention_mask": batch.mask, "token_type_ids": batch.types}
+    return {name: device.put(array, where) for name, array in inputs.items() if array is not None}
 
 
 def loss_function(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -24,6 +24,7 @@ from lora_core.records import (
     write_rows,
 )
 from lora_core.seeds import derive
+from lora_core.steps import inputs_of
 
 RECORDS = ("history.csv", "power.csv", "predictions.safetensors")
 
@@ -96,6 +97,7 @@ def train(
             with meters.Sampler(meter, label, spec.sample_seconds, kept.part, kept.rows, kept.sample) as sampler:
                 sampler.idle(spec.idle_seconds)
                 model = build(spec, model_dir, card["labels"], splits["train"].labels, start).to(where)
+                methods.look(model, spec.settings, lambda: _inputs(spec, splits["train"], model, where))
                 quicken(model, spec, where)
                 meter.settle()
                 run = Epochs(spec, card, splits, model, where, sampler, kept)
@@ -141,6 +143,13 @@ def _checkpoint(
         **{name: started[name] for name in ("device_model", "threads", "packages")},
     }
     return Checkpoint(folder, checkpoint.key(told), seconds)
+
+
+def _inputs(spec: Spec, examples: data.Examples, model: Any, where: torch.device) -> list[dict[str, Any]]:
+    """The training data as the model is given it, in the first epoch's order."""
+    seed = derive(spec.seed, "order-1")
+    order = data.order(examples.lengths, spec.hyperparameters["batch_size"], spec.batching, seed)
+    return [inputs_of(batch, where) for batch in data.batches(examples, order, model.config.pad_token_id)]
 
 
 def _files(folder: Path) -> list[str]:

@@ -8,6 +8,7 @@ from conftest import ROOT
 
 from lora_core.config import PROTOCOLS, ConfigError, Protocol, json_schema, load
 from lora_core.methods.table import KINDS, Hyperparameters
+from lora_core.protocols import compare
 from lora_core.published import TABLES
 from lora_core.tasks import PAPER_TASKS
 
@@ -239,6 +240,10 @@ def test_hu_et_al_start_three_tasks_from_mnli_for_the_adapter_and_the_full_model
         }  # fmt: skip
     assert study.trained_tasks == [*study.tasks, "mnli"]
     assert load(changed(protocol="table7")).trained_tasks == list(study.tasks)
+
+
+def test_the_table_of_protocols_in_the_documentation_is_what_they_say():
+    assert compare("table7", "hu-table9", "ms-scripts") in (ROOT / "docs" / "protocols.md").read_text()
 
 
 def test_a_task_of_ones_own_is_a_row_as_glues_are():

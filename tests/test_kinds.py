@@ -37,6 +37,7 @@ MERGED = {
     "pissa": lora_by_peft(init_lora_weights="pissa"),
     "pissa, rslora": lora_by_peft(init_lora_weights="pissa", use_rslora=True),
     "olora": lora_by_peft(init_lora_weights="olora"),
+    "eva": lora_by_peft(init_lora_weights="eva", eva_config={"rho": 1.0}),
     "ia3": peft("IA3", target_modules=["key", "value", "output.dense"], feedforward_modules=["output.dense"]),
     "vera": peft("VERA", r=8, target_modules=["query", "value"]),
     "ln": peft("LN_TUNING", target_modules=["LayerNorm"]),

@@ -2,9 +2,11 @@
 
 A kind's file has `apply(model, settings, generator)`, which returns a model ready to train, `save(model, settings,
 folder, base_model)`, and `load(model, settings, folder, head=True)`, which returns a base model as a saved run left it;
-without `head` the run's task head is left out, for another task to start from.
+without `head` the run's task head is left out, for another task to start from. One that starts from the training data
+has `look(model, settings, batches)` besides.
 """
 
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -38,3 +40,10 @@ def adapt(
     for _, parameter in head_parameters(adapted):
         parameter.requires_grad_(True)
     return adapted
+
+
+def look(model: "nn.Module", settings: dict[str, Any], batches: Callable[[], list[dict[str, Any]]]) -> None:
+    """Let a method that starts from the training data have a look at it; `batches` gives the model's inputs."""
+    kind = module(settings["kind"])
+    if hasattr(kind, "look"):
+        kind.look(model, settings, batches)

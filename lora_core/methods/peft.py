@@ -1,6 +1,7 @@
 """Any method of the package `peft`, by its own configuration."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,14 @@ def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator
     return adapted
 
 
+def look(model: nn.Module, settings: dict[str, Any], batches: Callable[[], list[dict[str, Any]]]) -> None:
+    """Start from the training data, where the configuration asks for it: EVA's A are principal directions of it."""
+    from peft import initialize_lora_eva_weights
+
+    if settings["config"].get("init_lora_weights") == "eva":
+        initialize_lora_eva_weights(model, batches(), show_progress_bar=False)
+
+
 def save(model: nn.Module, settings: dict[str, Any], folder: Path, base_model: str) -> None:
     """Write the adapter and the head as PEFT does, in the same bytes every time.
 
@@ -49,7 +58,9 @@ def save(model: nn.Module, settings: dict[str, Any], folder: Path, base_model: s
         state[name] = torch.cat([state[name], -start], 1) if "lora_B" in name else torch.cat([state[name], start])
     if hasattr(model, "initial"):
         growth = math.sqrt(2) if config["use_rslora"] else 2
-        config |= {"r": 2 * config["r"], "lora_alpha": growth * config["lora_alpha"], "init_lora_weights": True}
+        config |= {"r": 2 * config["r"], "lora_alpha": growth * config["lora_alpha"]}
+    if isinstance(config.get("init_lora_weights"), str):  # the values are stored: nothing is to be started again
+        config |= {"init_lora_weights": True, "eva_config": None}
     config |= {"base_model_name_or_path": base_model, "inference_mode": True}
     save_file({name: t.detach().cpu().contiguous() for name, t in state.items()}, folder / WEIGHTS, {"format": "pt"})
     write_json(folder / CONFIG, {name: sorted(v) if isinstance(v, set) else v for name, v in sorted(config.items())})

@@ -52,5 +52,8 @@ def compare(*names: str) -> str:
 
 def _words(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{_words(v)} {task}" for task, v in value.items() if v is not None and task != "default")
+        tasks: dict[str, list[str]] = {}
+        for task, own in value.items():
+            tasks.setdefault(_words(own), []).append("others" if task == "default" else task)
+        return "; ".join(f"{words}: {', '.join(names)}" for words, names in tasks.items())
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
