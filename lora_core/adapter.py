@@ -102,7 +102,8 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def plain(config: dict[str, Any]) -> bool:
     """Whether a configuration is of LoRA as `write` writes it; what else PEFT can do is read by PEFT itself."""
-    return config["peft_type"] == "LORA" and not any(config.get(name) for name in VARIATIONS)
+    biases = config.get("bias") not in (None, "none")
+    return config["peft_type"] == "LORA" and not biases and not any(config.get(name) for name in VARIATIONS)
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -67,6 +67,9 @@ class Study(Frozen):
         """The tasks that a run starts from, the nearest first. Raises ConfigError where they go round in a circle."""
         found: list[str] = []
         while (task := self.hyperparameters(method, task)["start_from"]) is not None:
+            known = [*TASKS, *self.task_settings]
+            if task not in known:
+                raise ConfigError(f"start_from: unknown task {task!r}{nearest(task, known)}")
             if task in found:
                 raise ConfigError(f"start_from: {' -> '.join([*found, task])} goes round in a circle")
             found.append(task)
@@ -190,11 +193,7 @@ def _resolved_errors(study: Study) -> Iterator[str]:
     for method in study.methods:
         for task in study.tasks:
             try:
-                starts = study.starts(method, task)
-                unknown = [start for start in starts if start not in TASKS and start not in study.task_settings]
-                yield from (f"start_from: unknown task {start!r}{nearest(start, list(TASKS))}" for start in unknown)
-                for start in starts:
-                    study.hyperparameters(method, start)
+                study.starts(method, task)
             except ConfigError as error:
                 yield str(error)
 

@@ -117,12 +117,11 @@ def sweep(
     trainable = {method: count["trainable"] for method, count in read_json(counts)["methods"].items()}
     runs = by_task(score_files).merge(read_costs(cost_files)[["method", "task", "seed", "seconds_per_epoch"]])
     runs = runs[runs["method"].isin([*swept, FULL])].assign(parameters=runs["method"].map(trainable))
-    first = next(iter(next(iter(swept.values()))))  # a line joins what differs in the first of the sweep's keys alone
     figure, axes = _axes(2, runs["task"].nunique())
-    lines: dict[str, list[str]] = {}
-    for method, values in swept.items():
-        rest = {key: value for key, value in values.items() if key != first}
-        lines.setdefault(sweep_label(rest) or sweep_label({first: ""}).strip(), []).append(method)
+    lines: dict[str, list[str]] = {}  # a line joins what differs in the first of its sweep's keys alone
+    for method, combination in swept.items():
+        rest = dict(list(combination["values"].items())[1:])
+        lines.setdefault(", ".join(filter(None, [combination["entry"], sweep_label(rest)])), []).append(method)
     for (task, group), (above, below) in zip(runs.groupby("task", sort=False), axes.T, strict=True):
         for (label, names), style in zip(lines.items(), STYLES * len(lines), strict=False):
             for panel, column, factor in ((above, "best", 100), (below, "seconds_per_epoch", 1)):
@@ -141,8 +140,7 @@ def sweep(
     axes[0, 0].set_ylabel("best score, %")
     axes[1, 0].set_ylabel("seconds an epoch")
     axes[0, 0].legend(frameon=False, fontsize=8)
-    figure.suptitle(f"Sweep over {' and '.join(sweep_label({key: ''}).strip() for key in next(iter(swept.values())))}, "
-                    f"n = {runs['seed'].nunique()} seeds", x=0.01, ha="left")  # fmt: skip
+    figure.suptitle(f"Score and time against trained parameters, n = {runs['seed'].nunique()} seeds", x=0.01, ha="left")
     _save(figure, runs, svg)
 
 

@@ -39,17 +39,34 @@ def read(source: dict[str, Any], task: str, split: str) -> dict[str, list]:
         from lora_core.mini_glue import generate
 
         return generate(task, split, source["seed"])
+    if "path" in source:
+        import pyarrow as pa
+
+        return pa.concat_tables([_table(file) for file in local_files(source, task, split)]).to_pydict()
     from datasets import load_dataset
 
-    if source["source"] in ("local", "own"):
-        files = local_files(source, task, split)
-        loaded = load_dataset(Path(files[0]).suffix[1:], data_files={split: files}, split=split)
-    else:
-        from lora_core.hub import check_hub
+    from lora_core.hub import check_hub
 
-        check_hub("data", source["id"], source["revision"])
-        loaded = load_dataset(source["id"], task, revision=source["revision"], split=split)
+    check_hub("data", source["id"], source["revision"])
+    loaded = load_dataset(source["id"], task, revision=source["revision"], split=split)
     return {name: list(loaded[name]) for name in loaded.column_names}
+
+
+def _table(file: str) -> Any:
+    """A CSV or parquet file. A CSV's text is text, "NA" and an empty cell too. Raises ValueError for another format."""
+    from pyarrow import ArrowInvalid, csv, parquet
+
+    kind = Path(file).suffix[1:]
+    try:
+        if kind == "parquet":
+            return parquet.read_table(file)
+        return csv.read_csv(
+            file,
+            parse_options=csv.ParseOptions(newlines_in_values=True),
+            convert_options=csv.ConvertOptions(strings_can_be_null=False, null_values=[""]),
+        )
+    except (OSError, ArrowInvalid) as error:
+        raise ValueError(f"{file} cannot be read as {kind} ({type(error).__name__}); fetch it anew") from error
 
 
 def check_columns(
@@ -72,7 +89,7 @@ def check_columns(
     places = {name: place for place, name in enumerate(labels)}
     numbers: list[Any] = []
     for row, value in enumerate(columns[label]):
-        number = places.get(value, value) if isinstance(value, str) else value
+        number = places.get(str(value), value)
         good = number in places.values() if labels else isinstance(number, int | float) and np.isfinite(number)
         if not good:
             what = f"0..{len(labels) - 1} ({', '.join(labels)})" if labels else "a finite number"
@@ -90,15 +107,9 @@ def check_local(
     splits: Mapping[str, str] = SPLITS,
 ) -> None:
     """`check_columns` on both splits of a local folder, quickly, before any job starts."""
-    from pyarrow import csv, parquet
-
     for split in splits.values():
         for file in local_files(source, task, split):
-            kind = Path(file).suffix[1:]
-            try:
-                table = (csv.read_csv if kind == "csv" else parquet.read_table)(file)
-            except (OSError, ValueError) as error:
-                raise ValueError(f"{file} cannot be read as {kind} ({type(error).__name__}); fetch it anew") from error
+            table = _table(file)
             wanted = [column for column in table.column_names if column in (*texts, label)]
             columns = table.select(wanted).to_pydict() if wanted else {name: [] for name in table.column_names}
             check_columns(columns, texts, labels, file, label)

@@ -19,8 +19,14 @@ def inject(
     """Freeze a model and put a LoRALinear in place of each linear module whose name ends in one of `targets`.
 
     The model is changed and returned; A and B are all that it trains then. Raises ValueError where no module is called
-    so.
+    so, and for one that torch's MultiheadAttention would pass by.
     """
+    if rank < 1:
+        raise ValueError(f"rank is {rank}; it is a whole number from 1 on")
+    inside = [name for name, module in model.named_modules() if isinstance(module, nn.MultiheadAttention)
+              and any(f".{name}.out_proj".endswith(f".{target}") for target in targets)]  # fmt: skip
+    if inside:
+        raise ValueError(f"{inside[0]}.out_proj belongs to torch's MultiheadAttention, which reads its weight directly")
     model.requires_grad_(False)
     replace(model, targets, lambda base: LoRALinear(base, rank, alpha, generator))
     for module in model.modules():

@@ -57,7 +57,9 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 
 
 def constant_guess(metric: str, labels: np.ndarray) -> float:
-    """The score of always answering the same: the majority class's share, 0 for a correlation."""
+    """The score of always answering the same: the majority class's share, F1 of always 1, 0 for a correlation."""
     if metric == "accuracy":
         return float(np.bincount(labels.astype(int)).max() / len(labels))
+    if metric == "f1":
+        return f1(labels, np.tile([0.0, 1.0], (len(labels), 1)))
     return 0.0

@@ -117,7 +117,13 @@ def longest_input(model: "nn.Module") -> int:
 
     RoBERTa's start behind the padding index; the virtual tokens of PEFT's prompts come before the example's.
     """
-    positions = next(module for name, module in model.named_modules() if name.endswith("position_embeddings"))
+    found = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
+    if not found:
+        raise ValueError(
+            f"{type(model).__name__} has no module called position_embeddings, which says how long an input may be; "
+            "models with relative positions are not supported"
+        )
+    positions: Any = found[0]
     taken = 0 if positions.padding_idx is None else positions.padding_idx + 1
     prompt = getattr(model, "active_peft_config", None)
     return positions.num_embeddings - taken - (getattr(prompt, "num_virtual_tokens", None) or 0)

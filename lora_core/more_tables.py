@@ -84,8 +84,17 @@ def scaling(file: Path) -> Table:
     return Table("scaling", "Training memory against model size", "model", cells, notes)
 
 
+def sweep_labels(swept: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """`{method: its combination in words}`, with the entry's name where several entries are swept."""
+    several = len({combination["entry"] for combination in swept.values()}) > 1
+    return {
+        method: (f"{combination['entry']}: " if several else "") + sweep_label(combination["values"])
+        for method, combination in swept.items()
+    }
+
+
 def sweep_label(values: dict[str, Any]) -> str:
-    """A combination of a sweep in words."""
+    """A combination of values in words."""
     return ", ".join(f"{key.rpartition('.')[2].replace('_', ' ')} {number_text(v)}" for key, v in values.items())
 
 
@@ -95,11 +104,11 @@ def sweep(
     cost_files: Sequence[str | Path],
     swept: dict[str, dict[str, Any]],
 ) -> Table:
-    """Score, parameters and time of every combination of a sweep; `swept` has each method's values."""
+    """Score, parameters and time of every combination of a sweep; `swept` has each method's entry and values."""
     counts, costs, scores = read_json(counts_file)["methods"], read_costs(cost_files), by_task(score_files)
     cells: list[Cell] = []
-    for method, values in swept.items():
-        row, trainable = sweep_label(values), counts[method]["trainable"]
+    for method, row in sweep_labels(swept).items():
+        trainable = counts[method]["trainable"]
         cells.append(Cell(row, "trainable parameters", trainable, f"{trainable:,}"))
         for task, group in scores[scores["method"] == method].groupby("task", sort=False):
             cells.append(score_cell(row, f"{task_title(str(task))}: best score", list(group["best"])))

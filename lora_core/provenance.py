@@ -1,6 +1,7 @@
 """Where a result comes from: commit, versions, device, and a digest of the code that made it."""
 
 import hashlib
+import os
 import re
 import subprocess
 from datetime import UTC, datetime
@@ -58,6 +59,12 @@ def git_state() -> dict[str, Any]:
 
     commit, changes = git("rev-parse", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
     return {"commit": commit, "dirty": None if changes is None else bool(changes)}
+
+
+def share_path() -> None:
+    """Let the jobs of this process find this package, wherever its Snakefile is used from."""
+    known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(ROOT), *filter(None, known)]))
 
 
 def code_digest(script: Path, *modules: str) -> str:

@@ -61,7 +61,7 @@ class Study:
         seeds = ", ".join(map(str, self.seeds))
         lines = [f"Study: {self.model} on {self.data}; protocol: {self.protocol}; seeds: {seeds}."]
         if not self.comparable:
-            lines.append("Another model or other data than the paper's: not comparable with the published figures.")
+            lines.append("Not the paper's model, data and protocol: not comparable with the published figures.")
         if self.simulated:
             lines.append("The power meter's driver is simulated: no power, energy or device memory here was measured.")
         return lines

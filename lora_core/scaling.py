@@ -20,7 +20,7 @@ from lora_core.records import write_json
 
 @dataclass(frozen=True)
 class Shape:
-    """A model's shape, as printed where it was published."""
+    """A model's shape, as published (GPT-3 13B is printed with a width of 5140, which its 40 heads do not divide)."""
 
     name: str
     hidden: int

@@ -116,6 +116,10 @@ class OwnTask(Frozen):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError(f"labels: one stands twice in {list(self.labels)}")
+        if len({*self.texts, self.label}) < len(self.texts) + 1:
+            raise ValueError("texts: a column is named twice, or is the label's")
         if len(self.labels) == 1:
             raise ValueError("labels: one label is no choice; name two or more, or none for a regression")
         correlations = {"pearson", "spearman"}

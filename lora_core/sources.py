@@ -108,6 +108,9 @@ def describe(study: Study, batching: bool) -> dict[str, Any]:
         for split, cap in (("training", source.max_train_examples), ("validation", source.max_validation_examples))
         if cap
     ]
+    own = [task for task in study.tasks if task in study.task_settings]
+    if own:
+        data_name = f"{data_name} and own files ({', '.join(own)})" if len(own) < len(study.tasks) else "own files"
     return {
         "model": model.id if model.source == "hub" else model.name,
         "data": ", ".join([data_name, *caps]),
@@ -119,7 +122,9 @@ def describe(study: Study, batching: bool) -> dict[str, Any]:
         and model.id in ("roberta-base", "FacebookAI/roberta-base")
         and source.source == "hub"
         and source.id in ("glue", "nyu-mll/glue")
-        and not caps,
+        and not caps
+        and not own
+        and study.protocol == "table7",
     }
 
 

@@ -38,9 +38,12 @@ def _variants(name: str, entry: dict[str, Any]) -> Iterator[tuple[str, dict[str,
             *parents, last = str(path).split(".")
             section = made
             for parent in parents:
-                section = section.setdefault(parent, {})
+                if not isinstance(section.get(parent), dict):
+                    section[parent] = {}
+                section = section[parent]
             section[last] = value
-        yield "-".join([name, *(label(path, value) for path, value in swept.items())]), made | {"swept": swept}
+        method = "-".join([name, *(label(path, value) for path, value in swept.items())])
+        yield method, made | {"swept": {"entry": name, "values": swept}}
 
 
 def label(path: str, value: Any) -> str:

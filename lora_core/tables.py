@@ -15,7 +15,13 @@ from lora_core.stats import MIN_SEEDS, Equivalence, t_interval
 
 # What the latency of a method that does not merge is held against as well.
 MERGED_LORA = (OWN, "merged")
-METRIC_NAMES = {"accuracy": "accuracy", "matthews": "Matthews correlation", "pearson": "Pearson correlation"}
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "matthews": "Matthews correlation",
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
+}
 
 
 def mean_cell(row: str, column: str, values: Sequence[float | None], show: Callable[[float], str]) -> Cell:

@@ -97,7 +97,8 @@ def train(
             with meters.Sampler(meter, label, spec.sample_seconds, kept.part, kept.rows, kept.sample) as sampler:
                 sampler.idle(spec.idle_seconds)
                 model = build(spec, model_dir, card["labels"], splits["train"].labels, start).to(where)
-                methods.look(model, spec.settings, lambda: _inputs(spec, splits["train"], model, where))
+                if not start:
+                    methods.look(model, spec.settings, lambda: _inputs(spec, splits["train"], model, where))
                 quicken(model, spec, where)
                 meter.settle()
                 run = Epochs(spec, card, splits, model, where, sampler, kept)

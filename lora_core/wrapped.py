@@ -17,6 +17,13 @@ def configuration(fields: dict[str, Any]) -> Any:
     if fields["peft_type"] not in PEFT_TYPE_TO_CONFIG_MAPPING:
         known = ", ".join(sorted(PEFT_TYPE_TO_CONFIG_MAPPING))
         raise ValueError(f"peft_type: PEFT has no {fields['peft_type']!r}; it has {known}")
+    start = str(fields.get("init_lora_weights")).lower()
+    if start.startswith(("corda", "loftq")):
+        raise ValueError(
+            f"init_lora_weights: {start!r} needs a preparation of its own, which this workflow does not do"
+        )
+    if start.startswith(("pissa", "olora")) and (fields.get("rank_pattern") or fields.get("alpha_pattern")):
+        raise ValueError(f"init_lora_weights: {start!r} goes with one rank and one alpha, not with a pattern of them")
     try:
         return get_peft_config({"task_type": "SEQ_CLS", **fields})
     except (TypeError, ValueError) as error:

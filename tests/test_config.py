@@ -8,6 +8,7 @@ from conftest import ROOT
 
 from lora_core.config import PROTOCOLS, ConfigError, Protocol, json_schema, load
 from lora_core.methods.table import KINDS, Hyperparameters
+from lora_core.more_tables import sweep_labels
 from lora_core.protocols import compare
 from lora_core.published import TABLES
 from lora_core.tasks import PAPER_TASKS
@@ -211,7 +212,7 @@ def test_a_sweep_is_a_method_of_each_combination_in_its_place():
     assert study.methods == ("fft", *names, "lora")
     assert study.settings("sweep-rank64-query")["rank"] == 64
     assert study.settings("sweep-rank64-query")["alpha"] == 16
-    assert study.method_settings["sweep-rank64-query"].swept == {"rank": 64, "targets": ["query"]}
+    assert study.method_settings["sweep-rank64-query"].swept.values == {"rank": 64, "targets": ["query"]}
 
 
 def test_a_sweep_reaches_hyperparameters_and_what_a_library_is_told():
@@ -256,3 +257,19 @@ def test_a_task_of_ones_own_is_a_row_as_glues_are():
         ("pearson", "spearman"),
         "stars",
     )
+
+
+def test_two_sweeps_keep_their_rows_apart():
+    ranks = {"sweep": {"rank": [1, 8]}}
+    study = load(changed(method_settings__a={"kind": "lora", **ranks}, method_settings__b={"kind": "loralib", **ranks},
+                         methods=["a", "b"]))  # fmt: skip
+    swept = {m: study.method_settings[m].swept.model_dump() for m in study.methods}
+    assert list(sweep_labels(swept).values()) == ["a: rank 1", "a: rank 8", "b: rank 1", "b: rank 8"]
+
+
+def test_pefts_lora_counts_as_the_same_only_where_it_says_all_that_own_lora_does():
+    plain = {"peft_type": "LORA", "r": 8, "lora_alpha": 8, "target_modules": ["value", "query"]}
+    for config, same in ((plain, True), (plain | {"use_dora": True}, False), (plain | {"target_modules": None}, False),
+                         (plain | {"r": 4}, False)):  # fmt: skip
+        study = load(changed(method_settings__other={"kind": "peft", "config": config}, methods=["lora", "other"]))
+        assert study.same_as_lora == (["lora", "other"] if same else ["lora"])

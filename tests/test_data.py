@@ -132,3 +132,36 @@ def test_what_is_too_long_is_cut_before_its_closing_token():
     assert data.cut(examples, 5) is examples
     assert [data.truncated(examples, longest, 0) for longest in (5, 4, 2)] == [0, 1, 2]
     assert data.truncated(examples, 5, 7) == 7
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_files_of_ones_own_are_read_as_they_stand(suffix, tmp_path):
+    import pandas as pd
+
+    texts = ["NA", "", "null", 'two\nlines, "quoted"', "None", "é"]
+    frame = pd.DataFrame({"first": texts, "second": texts[::-1], "kind": [1, 2, 3, 3, 2, 1]})
+    for split in ("train", "validation"):
+        frame.to_csv(tmp_path / f"{split}.csv", index=False) if suffix == "csv" else frame.to_parquet(
+            tmp_path / f"{split}.parquet"
+        )
+    source = {"source": "own", "path": str(tmp_path)}
+    layout = {"texts": ["first", "second"], "labels": ["3", "2", "1"], "label": "kind"}
+    glue.check_local(source, "mine", **layout)
+    columns = glue.read(source, "mine", "train")
+    assert (columns["first"], columns["second"]) == (texts, texts[::-1])
+    assert glue.check_columns(columns, ["first"], layout["labels"], "here", "kind") == [2, 1, 0, 0, 1, 2]
+
+
+def test_two_formats_in_one_folder_are_refused(tmp_path):
+    for name in ("train.csv", "train.parquet"):
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=r"task_settings\.mine\.path: .* leave the ones that are meant"):
+        glue.local_files({"source": "own", "path": str(tmp_path)}, "mine", "train")
+    with pytest.raises(ValueError, match="has no validation"):
+        glue.local_files({"source": "own", "path": str(tmp_path)}, "mine", "validation")
+
+
+def test_f1_of_a_constant_guess_is_that_of_always_answering_yes():
+    from lora_core.metrics import constant_guess
+
+    assert constant_guess("f1", np.array([1, 1, 0, 0])) == pytest.approx(2 / 3)

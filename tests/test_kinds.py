@@ -41,6 +41,7 @@ MERGED = {
     "ia3": peft("IA3", target_modules=["key", "value", "output.dense"], feedforward_modules=["output.dense"]),
     "vera": peft("VERA", r=8, target_modules=["query", "value"]),
     "ln": peft("LN_TUNING", target_modules=["LayerNorm"]),
+    "biases": lora_by_peft(bias="lora_only"),
     "bitfit": {"kind": "bitfit"},
 }  # fmt: skip
 KEPT = {"full": FULL, "houlsby": HOULSBY, "prefix": peft("PREFIX_TUNING", num_virtual_tokens=5)}
@@ -246,3 +247,20 @@ def test_examples_too_long_beside_a_prompt_are_cut_and_counted(bert, tmp_path):
     assert found["lora"] == {"longest": 130, "truncated_train": 0, "truncated_validation": 0}
     assert found["prefix"]["longest"] == longest - 10
     assert 0 < found["prefix"]["truncated_train"] < 64
+
+
+def test_with_a_frozen_the_input_of_the_layer_is_not_kept():
+    from torch import nn
+
+    from lora_core.layers import LoRALinear
+    from lora_core.memory import saved_for_backward
+
+    kept = {}
+    for freeze in (False, True):
+        layer = LoRALinear(nn.Linear(24, 16), 4, 8)
+        layer.lora_A.requires_grad_(not freeze)
+        x = torch.randn(100, 24, requires_grad=True) * 1.0  # not a leaf, as within a model
+        with saved_for_backward(layer) as saved:
+            layer(x)
+        kept[freeze] = saved.bytes
+    assert kept == {True: 100 * 4 * 4, False: 100 * (4 + 24) * 4}

@@ -78,3 +78,10 @@ def test_the_public_names_are_few():
     assert lora_core.__all__ == ["LoRALinear", "inject", "merge"]
     with pytest.raises(AttributeError, match="has no attribute 'injekt'"):
         lora_core.injekt  # noqa: B018
+
+
+def test_a_module_that_torch_reads_directly_and_a_rank_of_none_are_refused():
+    with pytest.raises(ValueError, match=r"self_attn\.out_proj belongs to torch's MultiheadAttention"):
+        inject(model(), ["out_proj"])
+    with pytest.raises(ValueError, match="rank is 0"):
+        inject(model(), ["linear1"], rank=0)

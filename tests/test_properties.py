@@ -186,6 +186,7 @@ def test_tables_render_whatever_is_missing(study):
                     rows.append(row)
             costs.append(folder / f"{t}.csv")
             pd.DataFrame(rows).to_csv(costs[-1], index=False)
+        swept = {m: {"entry": m, "values": {"rank": 1}} for m in methods}
         counts = {m: {"trainable": 10, "head": 2, "total": 100} for m in methods}
         write_json(folder / "counts.json", {"full": 100, "methods": counts})
         passes = [timed(folder / "latency", {FFT: [0.5, 0.6], MERGED: [0.5, 0.7]}, t) for t in tasks]
@@ -195,7 +196,7 @@ def test_tables_render_whatever_is_missing(study):
             4: tables.memory(memory), 5: tables.cost("table5", costs, [m for m in methods if m == "fft"]),
             6: tables.cost("table6", costs, [m for m in methods if m != "fft"]),
             8: more_tables.convergence(costs, memory),
-            9: more_tables.sweep(folder / "counts.json", scores, costs, {m: {"rank": 1} for m in methods}),
+            9: more_tables.sweep(folder / "counts.json", scores, costs, swept),
             7: tables.hyperparameters(resolved_hyperparameters(study)),
         }  # fmt: skip
         told = Study("a model", "some data", "a protocol", seeds, "random", False, False)

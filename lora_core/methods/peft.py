@@ -13,7 +13,7 @@ from lora_core.records import write_json
 from lora_core.wrapped import configuration, wrap
 
 # Initial values that are taken out of the base weights. PEFT would take them out again when an adapter is loaded.
-MUTATING = ("pissa", "olora", "corda")
+MUTATING = ("pissa", "olora")
 
 
 def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator) -> nn.Module:
@@ -31,7 +31,7 @@ def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator
     for name, parameter in adapted.named_parameters():
         if start is True and name.endswith("lora_A.default.weight"):
             nn.init.kaiming_uniform_(parameter, a=math.sqrt(5), generator=generator)
-    if str(start).startswith(MUTATING):
+    if str(start).lower().startswith(MUTATING):
         adapted.initial = {name: t.clone() for name, t in _state(adapted).items() if ".lora_" in name}
     return adapted
 

@@ -17,8 +17,20 @@ class Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
 
-# What of PEFT adds to the input instead of changing weights, and so cannot be folded into them.
-PROMPTS = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "MULTITASK_PROMPT_TUNING", "CPT", "ADAPTION_PROMPT", "XLORA")
+# What of PEFT cannot be folded into the weights: it adds to the input, or depends on it.
+PROMPTS = (
+    "PROMPT_TUNING",
+    "P_TUNING",
+    "PREFIX_TUNING",
+    "MULTITASK_PROMPT_TUNING",
+    "CPT",
+    "ADAPTION_PROMPT",
+    "CARTRIDGE",
+    "XLORA",
+    "POLY",
+    "LILY",
+    "SHADOW",
+)
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -57,6 +69,13 @@ class Hyperparameters(Frozen):
         return value
 
 
+class Swept(Frozen):
+    """One combination of a sweep: the entry it stands for, and its values."""
+
+    entry: str
+    values: dict[str, Any]
+
+
 class Settings(Frozen):
     """What every method may be told: its hyperparameters, for all tasks and task by task, and a sweep.
 
@@ -67,7 +86,7 @@ class Settings(Frozen):
     hyperparameters: Hyperparameters = Hyperparameters()
     task_hyperparameters: dict[str, Hyperparameters] = {}
     sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
-    swept: dict[str, Any] = {}
+    swept: Swept | None = None
 
 
 class FullSettings(Settings):
@@ -164,6 +183,8 @@ def _lora_of_peft(settings: dict[str, Any]) -> tuple | None:
     config = {"lora_dropout": 0.0} | settings["config"]
     keys = ("r", "lora_alpha", "target_modules")
     if config.keys() != {"peft_type", "lora_dropout", *keys} or config["peft_type"] != "LORA" or config["lora_dropout"]:
+        return None
+    if not isinstance(config["target_modules"], list):  # PEFT's own choice
         return None
     rank, alpha, targets = (config[key] for key in keys)
     return rank, alpha, sorted(targets)

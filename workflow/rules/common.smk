@@ -7,21 +7,18 @@ import uuid
 from functools import cache
 from pathlib import Path
 
-# A Snakefile elsewhere may use this workflow as a module: its jobs find lora_core by this.
-ROOT = str(Path(str(workflow.current_basedir)).parents[1])
-sys.path.insert(0, ROOT)
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    [ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]
-)
+# A Snakefile elsewhere may use this workflow as a module: its folder is not where lora_core lies.
+sys.path.insert(0, str(Path(str(workflow.current_basedir)).parents[1]))
 
 from snakemake.io import strip_wildcard_constraints
 from snakemake_interface_common.exceptions import WorkflowError
 
 from lora_core import joblog, sources, unlock
 from lora_core.config import load as load_study
-from lora_core.provenance import code_digest
+from lora_core.provenance import ROOT, code_digest, share_path
 from lora_core.seeds import derive
 
+share_path()
 try:
     study = load_study(config, overlay=workflow.config_settings.overwrite_config)
     sources.check_paths(study)
@@ -43,8 +40,11 @@ ENERGY = f"{RESULTS}/energy/{{task}}.csv"
 TABLE = f"{RESULTS}/tables/{{table}}"
 LOGS = f"{RESULTS}/logs"
 PAPER_TABLES = [f"table{number}" for number in range(1, 8)]
-SWEPT = {m: study.method_settings[m].swept for m in study.methods}
-SWEPT = {method: values for method, values in SWEPT.items() if values}
+SWEPT = {
+    method: study.method_settings[method].swept.model_dump(mode="json")
+    for method in study.methods
+    if study.method_settings[method].swept
+}
 MORE_TABLES = ["convergence", "scaling", *(["sweep"] if SWEPT else [])]
 ENVIRONMENT = "../../envs/lora.yaml"
 
@@ -54,7 +54,7 @@ RUNS = expand(
 )
 # Of other tasks, for runs to start from.
 FIRST_RUNS = [
-    RUN.format(method=method, task=start, seed=seed) + "/run.json"
+    f"{RUN}/run.json".format(method=method, task=start, seed=seed)
     for method in study.methods
     for start in dict.fromkeys(
         s for task in study.tasks for s in study.starts(method, task)
@@ -98,7 +98,6 @@ localrules:
     prepare_model,
     tokenize_dataset,
     count_parameters,
-    predict_memory,
     merge_adapter,
     compare_scores,
     aggregate_energy,
@@ -107,7 +106,6 @@ localrules:
     draw_loss_curves,
     draw_convergence,
     draw_scaling,
-    draw_sweep,
     judge_claims,
 
 

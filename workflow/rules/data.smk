@@ -61,8 +61,10 @@ rule predict_memory:
         f"{LOGS}/predict_memory.log",
     conda:
         ENVIRONMENT
+    threads: measured_threads
     resources:
-        **needs("other"),
+        **needs("measured"),
+        device=1,
     params:
         code=code(
             "predict_memory.py", "lora_core.methods.full", "lora_core.methods.lora"

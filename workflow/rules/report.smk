@@ -83,25 +83,30 @@ rule draw_scaling:
         "../scripts/draw_scaling.py"
 
 
-rule draw_sweep:
-    input:
-        counts=rules.count_parameters.output,
-        scores=SCORED,
-        costs=COSTS,
-    output:
-        svg=f"{RESULTS}/figures/sweep.svg",
-        csv=f"{RESULTS}/figures/sweep.csv",
-    log:
-        f"{LOGS}/draw_sweep.log",
-    conda:
-        ENVIRONMENT
-    resources:
-        **needs("other"),
-    params:
-        swept=SWEPT,
-        code=code("draw_sweep.py"),
-    script:
-        "../scripts/draw_sweep.py"
+if SWEPT:
+
+    localrules:
+        draw_sweep,
+
+    rule draw_sweep:
+        input:
+            counts=rules.count_parameters.output,
+            scores=SCORED,
+            costs=COSTS,
+        output:
+            svg=f"{RESULTS}/figures/sweep.svg",
+            csv=f"{RESULTS}/figures/sweep.csv",
+        log:
+            f"{LOGS}/draw_sweep.log",
+        conda:
+            ENVIRONMENT
+        resources:
+            **needs("other"),
+        params:
+            swept=SWEPT,
+            code=code("draw_sweep.py"),
+        script:
+            "../scripts/draw_sweep.py"
 
 
 rule draw_convergence:
