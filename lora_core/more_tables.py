@@ -11,7 +11,7 @@ import pandas as pd
 from lora_core.records import FULL, OWN, read_json
 from lora_core.rendering import NA, Cell, Table, number_text, task_title
 from lora_core.stats import MIN_SEEDS, t_interval
-from lora_core.tables import by_task, median_cell, read_costs, read_memory, score_cell
+from lora_core.tables import by_task, median_cell, read_costs, read_memory, score_cell, shared_note
 
 PARTS = ("weights_mb", "gradients_mb", "optimizer_mb", "saved_for_backward_mb")
 KEY = ["model", "parameters", "batch", "tokens"]
@@ -23,6 +23,7 @@ RATIOS = {
     "time of an epoch": "seconds_per_epoch",
     "saved for backward": "saved_for_backward_mb",
 }
+TO_THRESHOLD = ("_to_threshold", "_to_threshold_joules")
 
 
 def read_scaling(file: Path, kind: str) -> pd.DataFrame:
@@ -147,14 +148,31 @@ def convergence(cost_files: Sequence[str | Path], run_files: Sequence[str | Path
                     if verdict in ("less", "more"):
                         side = "Below" if verdict == "less" else "Above"
                         found.setdefault(f"{side} {against} in {label}", []).append(f"{method} on {task_title(task)}")
+    planned = sorted({f"{epochs:g}" for epochs in costs["planned_epochs"]})
+    compared = sum(cell.low is not None for cell in cells)
+    vague = [task_title(str(t)) for t, g in costs.groupby("task", sort=False) if not _meaningful(g)]
     notes = [
         "Epochs to the task's threshold: median over seeds. Ratios: paired by seed, geometric mean with the 95% "
-        f"t-interval; none below {MIN_SEEDS} seeds, and none where a run of either side never got there. less, more: "
-        "the interval lies on one side of 1.",
-        "A threshold is met at the end of an epoch: epochs are whole, and time to it comes in steps.",
+        f"t-interval, {compared} of them, one in twenty of which misses by chance; none below {MIN_SEEDS} seeds, and "
+        "none where a run of either side never got there. less, more: the interval lies on one side of 1.",
+        f"Epochs planned: {', '.join(planned)}. A threshold is met at the end of an epoch: epochs are whole, and where "
+        "all seeds agree on them their spread is not known, which decides nothing.",
+        "Time compares implementations too: PEFT's layers are not own LoRA's; `lora_peft`, where it is in the study, "
+        "is LoRA by PEFT.",
         *(f"{what}: {', '.join(where)}." for what, where in found.items()),
     ]
-    return Table("convergence", "What helps to converge, and what saves memory", "quantity", cells, notes)
+    if vague:
+        notes.append(
+            f"No threshold, or within 2 points of the constant guess, nothing to it is compared: {', '.join(vague)}."
+        )
+    return Table(
+        "convergence", "What helps to converge, and what saves memory", "quantity", cells, notes + shared_note(costs)
+    )
+
+
+def _meaningful(costs: pd.DataFrame) -> bool:
+    """Whether a task's threshold says anything."""
+    return bool((costs["threshold_meaningful"].astype(str) == "True").all())
 
 
 def ratio_cell(
@@ -162,8 +180,10 @@ def ratio_cell(
 ) -> tuple[Cell, str | None]:
     """The ratio of a quantity of one task, paired by seed, and whether it is certainly less or more.
 
-    None where it was not measured on both sides, or on two devices.
+    None where it was not measured on both sides, or on two devices, and for costs up to a threshold that says nothing.
     """
+    if quantity.endswith(TO_THRESHOLD) and not _meaningful(costs):
+        return Cell(row, column, None, NA), None
     pairs, devices = (
         costs.pivot(index="seed", columns="method", values=name).reindex(columns=[method, against])
         for name in (quantity, "device")
@@ -177,6 +197,7 @@ def ratio_cell(
     if interval is None:
         return Cell(row, column, ratio, f"{ratio:.2f}", n=len(logs)), None
     low, high = math.exp(interval.low), math.exp(interval.high)
-    verdict = "less" if high < 1 else "more" if low > 1 else None
+    certain = quantity != "epochs_to_threshold" or low < high
+    verdict = "less" if high < 1 and certain else "more" if low > 1 and certain else None
     text = " ".join([f"{ratio:.2f} [{low:.2f}, {high:.2f}]", *([verdict] if verdict else [])])
     return Cell(row, column, ratio, text, n=len(logs), low=low, high=high), verdict

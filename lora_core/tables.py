@@ -389,7 +389,8 @@ def memory(run_files: Iterable[str | Path]) -> Table:
         "the device's allocator does.",
         "Predicted: from shapes alone, by the same count on the meta device.",
         "Gradients are freed before the next forward pass, so they and what is saved for backward need not be there at "
-        "the same time: but for buffers of the moment, the sum bounds the peak from above.",
+        "the same time: but for buffers of the moment, and the layer that gradient checkpointing computes again, "
+        "the sum bounds the peak from above.",
         _devices(runs),
     ]
     return Table("table4", "Average memory during training", "method", cells, notes + shared_note(runs))

@@ -20,6 +20,7 @@ def costs(folder, **methods):
             "method": method, "seed": seed, "device": "a CPU", "planned_epochs": 4, "train_seconds": 40.0,
             "threshold": 0.8, "epochs_to_threshold": at and at[0], "seconds_to_threshold": at and at[1],
             "energy_to_threshold_joules": None, "net_energy_to_threshold_joules": None, "start_from": None,
+            "threshold_meaningful": True, "shared": None,
         }
         for method, found in methods.items()
         for seed, at in enumerate(found, 1)
@@ -54,7 +55,8 @@ def test_a_ratio_is_paired_by_seed_and_certain_only_on_one_side_of_one(tmp_path)
     assert shown["lora: epochs", "CoLA"].startswith("2")
     assert "Below lora in time to the threshold: lora_plus on CoLA." in table.notes
     assert "Below lora in saved for backward: lora_fa on CoLA." in table.notes
-    assert any(note.startswith("Above fft in epochs to the threshold: lora on CoLA") for note in table.notes)
+    # Whole epochs on which all seeds agree have no spread to judge by.
+    assert shown["lora / fft: epochs to the threshold", "CoLA"] == "2.00 [2.00, 2.00]"
 
 
 def test_a_run_that_never_got_there_or_too_few_seeds_leave_no_verdict(tmp_path):
@@ -64,6 +66,15 @@ def test_a_run_that_never_got_there_or_too_few_seeds_leave_no_verdict(tmp_path):
     assert shown["pissa / lora: saved for backward", "CoLA"] == "1.00"
     assert shown["lora / fft: time to the threshold", "CoLA"] == "n/a"
     assert not [note for note in table.notes if note.startswith(("Below", "Above"))]
+
+
+def test_a_threshold_that_says_nothing_decides_nothing(tmp_path):
+    files, runs = costs(tmp_path, lora=[(2, 10.0)] * 3, pissa=[(1, 5.0)] * 3)
+    pd.read_csv(files[0]).assign(threshold_meaningful=False).to_csv(files[0], index=False)
+    table = more_tables.convergence(files, runs)
+    assert texts(table)["pissa / lora: time to the threshold", "CoLA"] == "n/a"
+    assert texts(table)["pissa / lora: saved for backward", "CoLA"] == "1.00 [1.00, 1.00]"
+    assert any("nothing to it is compared: CoLA" in note for note in table.notes)
 
 
 def test_two_devices_are_not_compared(tmp_path):
