@@ -6,11 +6,10 @@ own `merge_and_unload`.
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from lora_core import adapter
@@ -29,7 +28,8 @@ def merge(base: Path, weights: Path, out: Path) -> None:
     if isinstance(named, str) and base.name not in (Path(named).name, named.replace("/", "--")):
         raise ValueError(f"the adapter in {weights} was made for the base model {named!r}, not for {base.name!r}")
     before = load_file(base / "model.safetensors")
-    after = _way(config)(base, weights, dict(before))
+    way = _low_rank if adapter.plain(config) else OTHERWISE.get(config["peft_type"], _by_peft)
+    after = way(base, weights, dict(before))
     changed = {
         name: {
             "largest_weight": float(np.abs(tensor).max()),
@@ -47,15 +47,18 @@ def merge(base: Path, weights: Path, out: Path) -> None:
         (folder / "merge.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
-def _way(config: dict[str, Any]) -> Callable[[Path, Path, dict[str, np.ndarray]], dict[str, np.ndarray]]:
-    if config["peft_type"] == "BITFIT":
-        return _replaced
-    return _low_rank if adapter.plain(config) else _by_peft
-
-
 def _replaced(base: Path, weights: Path, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The stored weights in place of the base model's."""
-    return tensors | load_file(weights / adapter.WEIGHTS)
+    """The stored biases in place of the base model's."""
+    try:
+        stored = load_file(weights / adapter.WEIGHTS)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{weights / adapter.WEIGHTS} cannot be read ({error}); only safetensors files are") from error
+    for name, tensor in stored.items():
+        if name in tensors and (not name.endswith("bias") or tensor.shape != tensors[name].shape):
+            raise ValueError(
+                f"the biases in {weights} would replace {name!r} of the base model, which is none of theirs"
+            )
+    return tensors | stored
 
 
 def _low_rank(base: Path, weights: Path, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -94,3 +97,7 @@ def _by_peft(base: Path, weights: Path, tensors: dict[str, np.ndarray]) -> dict[
         n.replace("modules_to_save.default.", ""): t for n, t in merged.state_dict().items() if ".original_" not in n
     }
     return tensors | {name: tensor.detach().contiguous().numpy() for name, tensor in state.items()}
+
+
+# What is neither plain LoRA nor PEFT's, by the type that it saves.
+OTHERWISE = {"BITFIT": _replaced}

@@ -86,6 +86,13 @@ def test_an_adapters_configuration_is_checked(bert, adapter, tmp_path, told, wor
     refused(bert, adapter, tmp_path / "merged", words)
 
 
+@pytest.mark.parametrize(("name", "shape"), [("bert.pooler.dense.weight", (32, 32)), ("bert.pooler.dense.bias", (7,))])
+def test_foreign_biases_replace_biases_alone(bert, adapter, tmp_path, name, shape):
+    changed(adapter, lambda t: (t.clear(), t.update({name: np.zeros(shape, np.float32)})))
+    (adapter / "adapter_config.json").write_text(json.dumps({"peft_type": "BITFIT", "base_model_name_or_path": "bert"}))
+    refused(bert, adapter, tmp_path / "merged", f"would replace '{name}'")
+
+
 def test_an_adapter_cannot_name_a_part_of_the_base_model_its_head(bert, adapter, tmp_path):
     changed(adapter, lambda t: t.update({"base_model.model.bert.pooler.dense.bias": np.zeros(32, np.float32)}))
     path = adapter / "adapter_config.json"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def module(kind: str) -> ModuleType:
     """The file of a kind.
 
-    The one dynamic import of the project, so that a job depends on its own method's file and on no other: the rule
+    The one dynamic import of what jobs run, so that a job depends on its own method's file and on no other: the rule
     adds that file to the code digest by the kind's name.
     """
     return import_module(f"lora_core.methods.{kind}")
