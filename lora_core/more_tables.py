@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from lora_core.records import FULL, OWN, read_json
-from lora_core.rendering import NA, Cell, Table, number_text, task_title
+from lora_core.rendering import NA, Cell, Table, number_text
 from lora_core.stats import MIN_SEEDS, t_interval
 from lora_core.tables import by_task, median_cell, read_costs, read_memory, score_cell, shared_note
+from lora_core.tasks import task_title
 
 PARTS = ("weights_mb", "gradients_mb", "optimizer_mb", "saved_for_backward_mb")
 KEY = ["model", "parameters", "batch", "tokens"]

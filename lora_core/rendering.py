@@ -7,7 +7,7 @@ from typing import Any
 
 from lora_core.published import TABLES, Published
 from lora_core.records import whole_file
-from lora_core.tasks import TASKS
+from lora_core.tasks import task_title
 
 NA = "n/a"
 CSV_COLUMNS = ("block", "row", "column", "value", "sd", "n", "low", "high", "remark")
@@ -65,10 +65,6 @@ class Study:
         if self.simulated:
             lines.append("The power meter's driver is simulated: no power, energy or device memory here was measured.")
         return lines
-
-
-def task_title(task: str) -> str:
-    return TASKS[task].title if task in TASKS else task
 
 
 def number_text(value: Any) -> str:

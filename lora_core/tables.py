@@ -10,8 +10,9 @@ import pandas as pd
 from lora_core import timing
 from lora_core.energy import device_of
 from lora_core.records import FULL, OWN, LatencyRow, read_json, read_rows
-from lora_core.rendering import NA, Cell, Table, number_text, task_title
+from lora_core.rendering import NA, Cell, Table, number_text
 from lora_core.stats import MIN_SEEDS, Equivalence, t_interval
+from lora_core.tasks import task_title
 
 # What the latency of a method that does not merge is held against as well.
 MERGED_LORA = (OWN, "merged")

@@ -48,3 +48,8 @@ TASKS = {
 }
 # Those of the paper; it leaves MNLI out, from which Hu et al. start others.
 PAPER_TASKS = ("sst2", "mrpc", "cola", "rte", "stsb")
+
+
+def task_title(task: str) -> str:
+    """What a task is called in tables and figures."""
+    return TASKS[task].title if task in TASKS else task

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from test_tables import record, texts
 
-from lora_core import figures, more_tables, scaling
+from lora_core import more_figures, more_tables, scaling
 from lora_core.published import TABLES
 from lora_core.records import write_json
 
@@ -150,7 +150,7 @@ def test_the_scaling_figure_has_the_published_points_and_its_csv(tmp_path):
         for batch, tokens in scaling.BATCHES
     ]
     write_json(tmp_path / "scaling.json", {"predicted": rows, "counted": [rows[0], rows[len(scaling.BATCHES)]]})
-    figures.scaling(tmp_path / "scaling.json", tmp_path / "scaling.svg")
+    more_figures.scaling(tmp_path / "scaling.json", tmp_path / "scaling.svg")
     text = (tmp_path / "scaling.svg").read_text()
     assert "published: 38 %" in text
     assert "published: 66 %" in text
@@ -163,6 +163,6 @@ def test_the_convergence_figure_draws_every_method_and_the_iso_accuracy_line(tmp
     pd.DataFrame(
         [{"method": m, "seed": 1, "epoch": e, "score": 0.1 * e} for m in ("fft", "lora", "pissa") for e in (1, 2, 3)]
     ).to_csv(curve, index=False)
-    figures.convergence([curve], files, tmp_path / "convergence.svg")
+    more_figures.convergence([curve], files, tmp_path / "convergence.svg")
     text = (tmp_path / "convergence.svg").read_text()
     assert all(word in text for word in ("fft", "lora", "pissa", "equal accuracy", "CoLA"))
