@@ -11,7 +11,7 @@ from lora_core import data, methods, models
 from lora_core.records import read_json
 
 TARGETS = ["query", "value"]
-SETTINGS: dict[str, Any] = {"kind": "lora", "rank": 8, "alpha": 8.0, "targets": TARGETS}
+SETTINGS: dict[str, Any] = {"kind": "lora", "rank": 8, "alpha": 8.0, "targets": TARGETS, "freeze_a": False}
 
 
 def plain(model: Path, labels: list[str]) -> nn.Module:
