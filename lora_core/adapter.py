@@ -27,11 +27,9 @@ def write(
     base_model: str,
 ) -> None:
     """Save torch tensors: `adapter` holds "{module}.lora_A" and ".lora_B", `head` the head's parameters by name."""
-    from safetensors.torch import save_file
-
     tensors = {f"{PREFIX}{name}.weight": tensor for name, tensor in adapter.items()}
     tensors |= {f"{PREFIX}{name}": tensor for name, tensor in head.items()}
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, folder / WEIGHTS, {"format": "pt"})
+    save_tensors(folder, tensors)
     config = {
         "peft_type": "LORA",
         "task_type": "SEQ_CLS",
@@ -49,12 +47,28 @@ def write(
     write_json(folder / CONFIG, config)
 
 
-def write_trained(folder: Path, kind: str, model: Any, base_model: str) -> None:
-    """Save what a model trains under its own names, for methods that PEFT has not; `kind` stands for PEFT's type."""
+def save_tensors(folder: Path, tensors: Mapping[str, Any]) -> None:
+    """Write an adapter's torch tensors."""
     from safetensors.torch import save_file
 
-    tensors = {name: p for name, p in model.named_parameters() if p.requires_grad}
     save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, folder / WEIGHTS, {"format": "pt"})
+
+
+def load_tensors(folder: Path, framework: str) -> dict[str, Any]:
+    """An adapter's tensors, for "pt" or "numpy". Raises ValueError for what is no whole safetensors file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(folder / WEIGHTS, framework) as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, OSError, TypeError) as error:  # numpy knows no bfloat16
+        raise ValueError(f"{folder / WEIGHTS} cannot be read ({error}); only whole safetensors files are") from error
+
+
+def write_trained(folder: Path, kind: str, model: Any, base_model: str) -> None:
+    """Save what a model trains under its own names, for methods that PEFT has not; `kind` stands for PEFT's type."""
+    tensors = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    save_tensors(folder, tensors)
     write_json(folder / CONFIG, {"peft_type": kind, "base_model_name_or_path": base_model})
 
 
@@ -64,23 +78,17 @@ def read(folder: Path, framework: str = "numpy") -> tuple[dict[str, Any], dict[s
     The folder may come from anywhere: raises ValueError for what is no whole LoRA adapter, for shapes that do not fit
     its rank, and for tensors that are neither adapter nor a module to save.
     """
-    from safetensors import SafetensorError, safe_open
-
     config = _config(folder)
     adapter: dict[str, Any] = {}
     head: dict[str, Any] = {}
-    try:
-        with safe_open(folder / WEIGHTS, framework) as file:
-            for key in file.keys():  # noqa: SIM118 (no mapping)
-                name = key.removeprefix(PREFIX)
-                if name.endswith((".lora_A.weight", ".lora_B.weight")):
-                    adapter[name.removesuffix(".weight")] = file.get_tensor(key)
-                elif name.split(".")[0] in config["modules_to_save"]:
-                    head[name] = file.get_tensor(key)
-                else:
-                    raise ValueError(f"{folder / WEIGHTS}: {key!r} is neither of LoRA nor in modules_to_save")
-    except (SafetensorError, OSError, TypeError) as error:  # numpy knows no bfloat16
-        raise ValueError(f"{folder / WEIGHTS} cannot be read ({error}); only whole safetensors files are") from error
+    for key, tensor in load_tensors(folder, framework).items():
+        name = key.removeprefix(PREFIX)
+        if name.endswith((".lora_A.weight", ".lora_B.weight")):
+            adapter[name.removesuffix(".weight")] = tensor
+        elif name.split(".")[0] in config["modules_to_save"]:
+            head[name] = tensor
+        else:
+            raise ValueError(f"{folder / WEIGHTS}: {key!r} is neither of LoRA nor in modules_to_save")
     for name, tensor in adapter.items():
         side = 0 if name.endswith(".lora_A") else 1
         if tensor.ndim != 2 or tensor.shape[side] != config["r"]:

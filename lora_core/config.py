@@ -75,7 +75,7 @@ class Study(Frozen):
             found.append(task)
         return found
 
-    @property
+    @cached_property
     def trained_tasks(self) -> list[str]:
         """The study's tasks, then those that runs start from."""
         starts = [start for method in self.methods for task in self.tasks for start in self.starts(method, task)]

@@ -4,16 +4,14 @@ Plain LoRA and replaced biases are arithmetic on safetensors files, without torc
 own `merge_and_unload`.
 """
 
-import json
 import shutil
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from lora_core import adapter
-from lora_core.records import read_checked, whole_folder
+from lora_core.records import read_checked, whole_folder, write_json
 
 
 def merge(base: Path, weights: Path, out: Path) -> None:
@@ -43,16 +41,12 @@ def merge(base: Path, weights: Path, out: Path) -> None:
             if file.is_file() and file.name not in (adapter.CONFIG, adapter.WEIGHTS) and not file.name.startswith("."):
                 shutil.copyfile(file, folder / file.name)
         save_file(after, folder / "model.safetensors", {"format": "pt"})
-        record = {"changed": changed}
-        (folder / "merge.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_json(folder / "merge.json", {"changed": changed})
 
 
 def _replaced(base: Path, weights: Path, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The stored biases in place of the base model's."""
-    try:
-        stored = load_file(weights / adapter.WEIGHTS)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{weights / adapter.WEIGHTS} cannot be read ({error}); only safetensors files are") from error
+    stored = adapter.load_tensors(weights, "numpy")
     for name, tensor in stored.items():
         if name in tensors and (not name.endswith("bias") or tensor.shape != tensors[name].shape):
             raise ValueError(

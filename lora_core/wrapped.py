@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lora_core.adapter import WEIGHTS, read_config
+from lora_core.adapter import load_tensors, read_config
 from lora_core.models import head_parameters
 
 if TYPE_CHECKING:
@@ -36,15 +36,10 @@ def wrap(model: "nn.Module", folder: Path, head: bool = True) -> Any:
     Raises ValueError where PEFT knows no such adapter, or it was made for another model.
     """
     from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     heads = tuple(name for name, _ in head_parameters(model))
-    try:
-        adapted = get_peft_model(model, configuration(read_config(folder) | {"inference_mode": False}))
-        stored = load_file(folder / WEIGHTS)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{folder / WEIGHTS} cannot be read ({error}); only whole safetensors files are") from error
+    adapted = get_peft_model(model, configuration(read_config(folder) | {"inference_mode": False}))
+    stored = load_tensors(folder, "pt")
 
     def shapes(state: dict[str, Any]) -> dict[str, Any]:
         return {name: tensor.shape for name, tensor in state.items() if head or not name.endswith(heads)}

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from lora_core import adapter, models
@@ -24,4 +23,5 @@ def save(model: nn.Module, settings: dict[str, Any], folder: Path, base_model: s
 
 def load(model: nn.Module, settings: dict[str, Any], folder: Path, head: bool = True) -> nn.Module:
     """The model with saved biases. Raises ValueError where they are another model's."""
-    return models.fill(apply(model, settings, torch.Generator()), load_file(folder / adapter.WEIGHTS), folder, head)
+    stored = adapter.load_tensors(folder, "pt")
+    return models.fill(apply(model, settings, torch.Generator()), stored, folder, head)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lora_core.adapter import CONFIG, WEIGHTS
+from lora_core.adapter import CONFIG, save_tensors
 from lora_core.records import write_json
 from lora_core.wrapped import configuration, wrap
 
@@ -50,8 +50,6 @@ def save(model: nn.Module, settings: dict[str, Any], folder: Path, base_model: s
     An adapter that started inside the base weights W is written against W itself, where it has twice the rank:
     W - s B0 A0 + s B A = W + s [B, -B0] [A; A0] (PEFT's `path_initial_model_for_weight_conversion`).
     """
-    from safetensors.torch import save_file
-
     config = model.peft_config["default"].to_dict()  # type: ignore[index, union-attr]
     state = _state(model)
     for name, start in getattr(model, "initial", {}).items():
@@ -62,7 +60,7 @@ def save(model: nn.Module, settings: dict[str, Any], folder: Path, base_model: s
     if isinstance(config.get("init_lora_weights"), str):  # the values are stored: nothing is to be started again
         config |= {"init_lora_weights": True, "eva_config": None}
     config |= {"base_model_name_or_path": base_model, "inference_mode": True}
-    save_file({name: t.detach().cpu().contiguous() for name, t in state.items()}, folder / WEIGHTS, {"format": "pt"})
+    save_tensors(folder, state)
     write_json(folder / CONFIG, {name: sorted(v) if isinstance(v, set) else v for name, v in sorted(config.items())})
 
 
