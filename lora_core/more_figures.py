@@ -27,9 +27,7 @@ def scaling(records: Path, svg: Path) -> None:
     axes.plot(counted["parameters"], 100 * counted["saved"], "kx", markersize=8, label="counted on a real step")
     sizes = predicted.set_index("model")["parameters"]
     for name, (saved,) in TABLES["scaling"].rows.items():
-        axes.plot(sizes[name].iloc[0], saved, "k*", markersize=11)
-        axes.annotate(f"{name},\npublished: {saved:g} %", (sizes[name].iloc[0], saved), (6, 6),
-                      textcoords="offset points", fontsize=8)  # fmt: skip
+        axes.plot(sizes[name].iloc[0], saved, "k*", markersize=11, label=f"published: {name} {saved:g} %")
     axes.axhline(75, color="#888888", linewidth=0.8)
     axes.text(predicted["parameters"].min(), 75.5, "without activations", fontsize=8, color="#555555")
     axes.set_xscale("log")

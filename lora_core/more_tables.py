@@ -56,15 +56,15 @@ def scaling(file: Path) -> Table:
     cells: list[Cell] = []
     notes: list[str] = []
     for frame, suffix in ((predicted, ""), (real, ", counted on a real step")):
-        for _, row in frame.sort_values("parameters", kind="stable").iterrows():
-            name, shape = f"{row['model']}{suffix}", f"{row['batch']}×{row['tokens']}"
+        for _, row in frame.iterrows():
+            name = f"{row['batch']}×{row['tokens']}: {row['model']}{suffix}"
             cells += [
                 Cell(name, "parameters (M)", row["parameters"] / 1e6, f"{row['parameters'] / 1e6:,.1f}"),
-                *(Cell(name, f"{shape}: {label}, GB", row[mb] / 1e3, f"{row[mb] / 1e3:,.3g}")
-                  for label, mb in (("FFT", "fft_mb"), ("LoRA", "lora_mb"))),
-                Cell(name, f"{shape}: saved", row["saved"], f"{100 * row['saved']:.0f} %"),
-                Cell(name, f"{shape}: activations of FFT", row["activations"], f"{100 * row['activations']:.0f} %"),
-            ]  # fmt: skip
+                Cell(name, "FFT, GB", row["fft_mb"] / 1e3, _gigabytes(row["fft_mb"])),
+                Cell(name, "LoRA, GB", row["lora_mb"] / 1e3, _gigabytes(row["lora_mb"])),
+                Cell(name, "saved by LoRA", row["saved"], f"{100 * row['saved']:.0f} %"),
+                Cell(name, "activations in FFT", row["activations"], f"{100 * row['activations']:.0f} %"),
+            ]
     for (batch, tokens), group in predicted.groupby(["batch", "tokens"], sort=False):
         at = crossover(group)
         if at is None:
@@ -83,7 +83,11 @@ def scaling(file: Path) -> Table:
         "Attention's probabilities are counted whole; a fused kernel keeps less, the more so the longer the input.",
         "Without activations LoRA would save close to 75 %: of weights, gradients and two moments the weights stay.",
     ]
-    return Table("scaling", "Training memory against model size", "model", cells, notes)
+    return Table("scaling", "Training memory against model size", "batch × tokens: model", cells, notes)
+
+
+def _gigabytes(mb: float) -> str:
+    return f"{mb / 1e3:,.0f}" if mb >= 1e5 else f"{mb / 1e3:.3g}"
 
 
 def sweep_labels(swept: dict[str, dict[str, Any]]) -> dict[str, str]:

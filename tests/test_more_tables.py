@@ -132,8 +132,8 @@ def test_the_scaling_table_names_the_crossover_and_the_published_savings(scaled)
     shown = texts(table)
     predicted = more_tables.read_scaling(scaled, "predicted")
     first = predicted[(predicted["model"] == "small") & (predicted["tokens"] == 64)].iloc[0]
-    assert shown["small", "16×64: saved"] == f"{100 * first['saved']:.0f} %"
-    assert "small, counted on a real step" in {row for row, _ in shown}
+    assert shown["16×64: small", "saved by LoRA"] == f"{100 * first['saved']:.0f} %"
+    assert "16×64: small, counted on a real step" in {row for row, _ in shown}
     assert any("activations" in note and "32×512" in note for note in table.notes)
 
 
@@ -152,8 +152,8 @@ def test_the_scaling_figure_has_the_published_points_and_its_csv(tmp_path):
     write_json(tmp_path / "scaling.json", {"predicted": rows, "counted": [rows[0], rows[len(scaling.BATCHES)]]})
     more_figures.scaling(tmp_path / "scaling.json", tmp_path / "scaling.svg")
     text = (tmp_path / "scaling.svg").read_text()
-    assert "published: 38 %" in text
-    assert "published: 66 %" in text
+    assert "RoBERTa-base 38 %" in text
+    assert "GPT-3 175B 66 %" in text
     assert len(pd.read_csv(tmp_path / "scaling.csv")) == len(rows) // 2 + 1
 
 
