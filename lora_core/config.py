@@ -173,7 +173,10 @@ def load(config: dict[str, Any], overlay: dict[str, Any] | None = None) -> Study
         own = (overlay or {}).get(section)
         if isinstance(own, dict) and "source" in own:
             config[section] = own
-    config = sweeps.expand(config)
+    try:
+        config = sweeps.expand(config)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     errors = list(_cross_errors(config))
     try:
         study = Study.model_validate(config)

@@ -34,7 +34,7 @@ def loss_function(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 def optimizer(model: nn.Module, hyper: dict[str, Any], steps: int) -> tuple[torch.optim.Optimizer, Any]:
     """AdamW and a linear schedule with warm-up, stepped once a batch; biases and norms are not decayed.
 
-    LoRA's B learns `loraplus_lr_ratio` times as fast as the rest.
+    LoRA's B learns `loraplus_lr_ratio` times as fast as the rest. Raises ValueError for a ratio where there is no B.
     """
     plain = {
         id(p)
@@ -45,6 +45,8 @@ def optimizer(model: nn.Module, hyper: dict[str, Any], steps: int) -> tuple[torc
     rate, decay = hyper["learning_rate"], hyper["weight_decay"]
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     rising = {id(p) for name, p in trained if ".lora_B" in name}
+    if hyper["loraplus_lr_ratio"] != 1 and not rising:
+        raise ValueError("loraplus_lr_ratio: this method trains no LoRA matrix B; leave the ratio out, or set it to 1")
     groups: list[dict[str, Any]] = [
         {
             "params": [p for _, p in trained if (id(p) in plain, id(p) in rising) == (undecayed, is_b)],

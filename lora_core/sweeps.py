@@ -7,13 +7,19 @@ from typing import Any
 
 
 def expand(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration with a sweep's methods in place of its entry; what is no sweep is left for the schema."""
+    """The configuration with a sweep's methods in place of its entry; what is no sweep is left for the schema.
+
+    Raises ValueError where a method of a sweep has the name of another entry.
+    """
     settings, names = config.get("method_settings"), config.get("methods")
     if not isinstance(settings, dict) or not isinstance(names, list):
         return config
     groups = {
         name: dict(_variants(name, entry)) if _is_sweep(entry) else {name: entry} for name, entry in settings.items()
     }
+    entries = [name for group in groups.values() for name in group]
+    if twice := sorted({name for name in entries if entries.count(name) > 1}):
+        raise ValueError(f"method_settings: a sweep makes a method of the same name as another: {', '.join(twice)}")
     return config | {
         "method_settings": {name: entry for group in groups.values() for name, entry in group.items()},
         "methods": [

@@ -215,6 +215,12 @@ def test_a_sweep_is_a_method_of_each_combination_in_its_place():
     assert study.method_settings["sweep-rank64-query"].swept.values == {"rank": 64, "targets": ["query"]}
 
 
+def test_a_method_of_a_sweep_takes_no_other_entrys_name():
+    sweep = {"kind": "lora", "sweep": {"rank": [4]}}
+    with pytest.raises(ConfigError, match="a sweep makes a method of the same name as another: lora-rank4"):
+        load(changed(method_settings__lora=sweep, **{"method_settings__lora-rank4": {"kind": "lora", "rank": 8}}))
+
+
 def test_a_sweep_reaches_hyperparameters_and_what_a_library_is_told():
     rates = {"kind": "lora", "sweep": {"hyperparameters.learning_rate": [0.001, 0.01]}}
     ranks = {"kind": "peft", "config": {"peft_type": "LORA"}, "sweep": {"config.r": [2, 4]}}

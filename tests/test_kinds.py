@@ -196,6 +196,12 @@ def test_lora_plus_lets_b_alone_learn_faster_as_peft_has_it(name, bert):
     assert set(rates(ours).values()) == {1e-3, 1.6e-2}
 
 
+def test_a_ratio_where_there_is_no_b_is_refused(bert):
+    hyper = spec(LORA, hyperparameters={"loraplus_lr_ratio": 2.0}).hyperparameters
+    with pytest.raises(ValueError, match="this method trains no LoRA matrix B"):
+        optimizer(build(spec(ALL["bitfit"]), bert, LABELS, TARGETS), hyper, 10)
+
+
 def test_gradient_checkpointing_changes_no_loss_and_keeps_less(bert, cola, tmp_path):
     runs = {}
     for on in (False, True):
