@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lora_core.frames import read_costs, read_differences, read_memory
 from lora_core.records import FULL, OWN, LatencyRow, read_json, read_rows, whole_file
 from lora_core.rendering import NA, Study, markdown_text
 from lora_core.stats import MIN_SEEDS, Interval, t_interval
-from lora_core.tables import read_costs, read_differences, read_memory
 from lora_core.tasks import PAPER_TASKS, task_title
 from lora_core.timing import summarize
 

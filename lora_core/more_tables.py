@@ -8,34 +8,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lora_core import sweeps
+from lora_core.frames import by_task, read_costs, read_memory, read_scaling
 from lora_core.records import FULL, OWN, read_json
-from lora_core.rendering import NA, Cell, Table, number_text
+from lora_core.rendering import NA, Cell, Table
 from lora_core.stats import MIN_SEEDS, t_interval
-from lora_core.tables import by_task, median_cell, read_costs, read_memory, score_cell, shared_note
+from lora_core.tables import median_cell, score_cell, shared_note
 from lora_core.tasks import task_title
 
-PARTS = ("weights_mb", "gradients_mb", "optimizer_mb", "saved_for_backward_mb")
-KEY = ["model", "parameters", "batch", "tokens"]
 # What training to the threshold costs, in words and by its column.
 RATIOS = {
-    "epochs to the threshold": "epochs_to_threshold",
-    "time to the threshold": "seconds_to_threshold",
-    "energy to the threshold": "energy_to_threshold_joules",
+    "epochs to the threshold": "epochs_to_seed_threshold",
+    "time to the threshold": "seconds_to_seed_threshold",
+    "energy to the threshold": "energy_to_seed_threshold_joules",
     "time of an epoch": "seconds_per_epoch",
     "saved for backward": "saved_for_backward_mb",
 }
-TO_THRESHOLD = ("_to_threshold", "_to_threshold_joules")
-
-
-def read_scaling(file: Path, kind: str) -> pd.DataFrame:
-    """One row for each model and batch: the sums of both methods in MB, what LoRA saves, the share of activations."""
-    rows = pd.DataFrame(read_json(file)[kind])
-    rows["total_mb"] = rows[list(PARTS)].sum(axis=1)
-    sides = [rows[rows["method"] == method].set_index(KEY) for method in (FULL, OWN)]
-    frame = pd.DataFrame({"fft_mb": sides[0]["total_mb"], "lora_mb": sides[1]["total_mb"]})
-    frame["saved"] = 1 - frame["lora_mb"] / frame["fft_mb"]
-    frame["activations"] = sides[0]["saved_for_backward_mb"] / frame["fft_mb"]
-    return frame.reset_index().sort_values(["batch", "tokens", "parameters"], ignore_index=True)
+TO_THRESHOLD = ("_to_seed_threshold", "_to_seed_threshold_joules")
 
 
 def crossover(frame: pd.DataFrame) -> float | None:
@@ -90,20 +79,6 @@ def _gigabytes(mb: float) -> str:
     return f"{mb / 1e3:,.0f}" if mb >= 1e5 else f"{mb / 1e3:.3g}"
 
 
-def sweep_labels(swept: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """`{method: its combination in words}`, with the entry's name where several entries are swept."""
-    several = len({combination["entry"] for combination in swept.values()}) > 1
-    return {
-        method: (f"{combination['entry']}: " if several else "") + sweep_label(combination["values"])
-        for method, combination in swept.items()
-    }
-
-
-def sweep_label(values: dict[str, Any]) -> str:
-    """A combination of values in words."""
-    return ", ".join(f"{key.rpartition('.')[2].replace('_', ' ')} {number_text(v)}" for key, v in values.items())
-
-
 def sweep(
     counts_file: Path,
     score_files: Sequence[str | Path],
@@ -113,7 +88,7 @@ def sweep(
     """Score, parameters and time of every combination of a sweep; `swept` has each method's entry and values."""
     counts, costs, scores = read_json(counts_file)["methods"], read_costs(cost_files), by_task(score_files)
     cells: list[Cell] = []
-    for method, row in sweep_labels(swept).items():
+    for method, row in sweeps.in_words(swept).items():
         trainable = counts[method]["trainable"]
         cells.append(Cell(row, "trainable parameters", trainable, f"{trainable:,}"))
         for task, group in scores[scores["method"] == method].groupby("task", sort=False):
@@ -157,7 +132,8 @@ def convergence(cost_files: Sequence[str | Path], run_files: Sequence[str | Path
     compared = sum(cell.low is not None for cell in cells)
     vague = [task_title(str(t)) for t, g in costs.groupby("task", sort=False) if not _meaningful(g)]
     notes = [
-        "Epochs to the task's threshold: median over seeds. Ratios: paired by seed, geometric mean with the 95% "
+        "Epochs: to the task's threshold, median over seeds. Ratios: paired by seed, each seed to its own threshold, "
+        "min(FFT, LoRA) of that seed - 0.5 points, which those two always reach; geometric mean with the 95% "
         f"t-interval, {compared} of them, one in twenty of which misses by chance; none below {MIN_SEEDS} seeds, and "
         "none where a run of either side never got there. less, more: the interval lies on one side of 1.",
         f"Epochs planned: {', '.join(planned)}. A threshold is met at the end of an epoch: epochs are whole, and where "
@@ -202,7 +178,7 @@ def ratio_cell(
     if interval is None:
         return Cell(row, column, ratio, f"{ratio:.2f}", n=len(logs)), None
     low, high = math.exp(interval.low), math.exp(interval.high)
-    certain = quantity != "epochs_to_threshold" or low < high
+    certain = quantity != "epochs_to_seed_threshold" or low < high
     verdict = "less" if high < 1 and certain else "more" if low > 1 and certain else None
     text = " ".join([f"{ratio:.2f} [{low:.2f}, {high:.2f}]", *([verdict] if verdict else [])])
     return Cell(row, column, ratio, text, n=len(logs), low=low, high=high), verdict

@@ -9,6 +9,7 @@ import pandas as pd
 
 from lora_core import timing
 from lora_core.energy import device_of
+from lora_core.frames import by_task, per_device, read_costs, read_differences, read_memory
 from lora_core.records import FULL, OWN, LatencyRow, read_json, read_rows
 from lora_core.rendering import NA, Cell, Table, number_text
 from lora_core.stats import MIN_SEEDS, Equivalence, t_interval
@@ -86,11 +87,6 @@ def _mb(value: float) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
 
 
-def by_task(files: Iterable[str | Path]) -> pd.DataFrame:
-    """CSV files of one task each, named {task}.csv, with the task as a column."""
-    return pd.concat([pd.read_csv(file).assign(task=Path(file).stem) for file in files], ignore_index=True)
-
-
 def _groups(frame: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
     """`(method, column title, rows)` in the order of the records."""
     groups = frame.groupby(["method", "task"], sort=False)
@@ -108,13 +104,6 @@ def shared_note(frame: pd.DataFrame) -> list[str]:
     return [
         f"Shared: another process used the device during {', '.join(names)}; what was measured is not theirs alone."
     ]
-
-
-def _per_device(frame: pd.DataFrame) -> pd.DataFrame:
-    """Name the device in the method where there are several: what was measured is never averaged over two."""
-    if frame["device"].nunique() > 1:
-        frame = frame.assign(method=frame["method"] + " on " + frame["device"])
-    return frame
 
 
 def _devices(frame: pd.DataFrame) -> str:
@@ -142,13 +131,6 @@ def parameters(counts_file: Path) -> Table:
             "full fine-tuning counts the whole model, its head included.",
         ],
     )  # fmt: skip
-
-
-def read_differences(score_files: Iterable[str | Path]) -> pd.DataFrame:
-    """The differences that stand beside the scores of each task."""
-    files = [Path(file) for file in score_files]
-    parts = [pd.read_csv(f.with_name(f"{f.stem}_differences.csv")).assign(task=f.stem) for f in files]
-    return pd.concat(parts, ignore_index=True)
 
 
 def scores(score_files: Sequence[str | Path]) -> Table:
@@ -320,33 +302,6 @@ def _ratio_cell(row: str, column: str, found: Equivalence | None) -> Cell | None
     return Cell(row, column, found.ratio, text, n=found.rounds, low=found.low, high=found.high)
 
 
-def read_memory(files: Iterable[str | Path]) -> pd.DataFrame:
-    """One row a run: method, task, seed and the figures of table 4."""
-    rows = []
-    for file in files:
-        record = read_json(Path(file))
-        run, memory = record["run"], record["measurement"]["memory"]
-        baseline, predicted = memory["baseline_mb"], memory["predicted"] or {}
-        rows.append(
-            {
-                **{name: run[name] for name in ("method", "task", "seed")},
-                **{name: memory[name] for name in memory if name not in ("predicted", "largest_batch")},
-                "added_mb": None if None in (baseline, memory["mean_mb"]) else memory["mean_mb"] - baseline,
-                "peak_added_mb": None if None in (baseline, memory["peak_mb"]) else memory["peak_mb"] - baseline,
-                "accounted_mb": _accounted(memory),
-                "predicted_saved_mb": predicted.get("saved_for_backward_mb"),
-                "predicted_mb": _accounted(predicted) if predicted else None,
-                "device": device_of(record),
-                "shared": record["provenance"]["shared"],
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _accounted(parts: dict[str, Any]) -> float:
-    return sum(parts[name] for name in ("weights_mb", "gradients_mb", "optimizer_mb", "saved_for_backward_mb"))
-
-
 MEMORY_ROWS = (
     ("{m}", "mean_mb"),
     ("{m}, less the baseline", "added_mb"),
@@ -366,7 +321,7 @@ ON_PAPER = {"weights_mb", "gradients_mb", "optimizer_mb"}  # follow from the par
 
 def memory(run_files: Iterable[str | Path]) -> Table:
     """Table 4: memory during training, measured, accounted for, and predicted from shapes."""
-    runs = _per_device(read_memory(run_files))
+    runs = per_device(read_memory(run_files))
     shown = [(label, column) for label, column in MEMORY_ROWS if runs[column].notna().any() or column == "mean_mb"]
     cells = [
         same_cell(label.format(m=method), task, group[column], _mb)
@@ -416,21 +371,10 @@ COST_ROWS: tuple[tuple[str, str, Callable[[float], str], str | None], ...] = (
 )
 
 
-def read_costs(csv_files: Iterable[str | Path]) -> pd.DataFrame:
-    """The costs of every run, in the units of tables 5 and 6."""
-    frame = by_task(csv_files)
-    return frame.assign(
-        power=frame["energy_to_threshold_joules"] / frame["seconds_to_threshold"],
-        energy=frame["energy_to_threshold_joules"] / 1e3,
-        net_energy=frame["net_energy_to_threshold_joules"] / 1e3,
-        seconds_per_epoch=frame["train_seconds"] / frame["planned_epochs"],
-    )
-
-
 def cost(name: str, csv_files: Iterable[str | Path], methods: list[str]) -> Table:
     """Tables 5 and 6: power, time, epochs and energy up to the task's threshold."""
     frame = read_costs(csv_files)
-    frame = _per_device(frame[frame["method"].isin(methods)])
+    frame = per_device(frame[frame["method"].isin(methods)])
     several = frame["method"].nunique() > 1
     cells: list[Cell] = []
     for method, task, group in _groups(frame):

@@ -1,14 +1,179 @@
-"""Figures: drawn from records, the same twice, the numbers beside them."""
+"""Figures: drawn from records, the same twice, the numbers beside them, what was not measured said in words."""
 
 import re
 from xml.etree import ElementTree
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import LORALIB, trained
 from safetensors.numpy import load_file
+from test_tables import record, scored
 
-from lora_core.figures import loss_curves
+from lora_core.figures import costs, scores
+from lora_core.figures.style import save
+from lora_core.frames import PARTS
+from lora_core.records import LatencyRow, write_json, write_rows
+
+METHODS, TASKS, SEEDS = ("fft", "lora", "vera"), ("cola", "rte"), (1, 2, 3)
+NO_METER = "no meter <here> & now"
+
+
+class Made:
+    """Records of a study that was never run."""
+
+    def __init__(self, folder, energy=None, never=()):
+        rng = np.random.default_rng(1)
+        self.counts = folder / "counts.json"
+        write_json(
+            self.counts, {"full": 1000, "methods": {m: {"trainable": 100 if m == "lora" else 10} for m in METHODS}}
+        )
+        self.runs = [record(folder, m, s, task=t) for m in METHODS for t in TASKS for s in SEEDS]
+        self.scores, self.costs, self.curves, self.latency = [], [], [], []
+        (folder / "scores").mkdir()
+        for task in TASKS:
+            runs = [(m, s, 0.8 + 0.01 * s, 0.7, 0.7, False) for m in METHODS for s in SEEDS]
+            self.scores += scored(folder / "scores", *runs, task=task)
+            reached = {m: None if m in never else 2 for m in METHODS}
+            rows = [
+                {
+                    "method": m, "seed": s, "device": "a CPU", "planned_epochs": 3, "train_seconds": 30.0 + s,
+                    "threshold": 0.75, "epochs_to_threshold": reached[m], "meter_reason": None if energy else NO_METER,
+                    "seconds_to_threshold": reached[m] and 20.0 + s,
+                    "energy_to_threshold_joules": reached[m] and energy, "net_energy_to_threshold_joules": None,
+                    "train_energy_joules": energy,
+                }
+                for m in METHODS for s in SEEDS
+            ]  # fmt: skip
+            self.costs.append(folder / f"{task}.csv")
+            pd.DataFrame(rows).to_csv(self.costs[-1], index=False)
+            epochs = [
+                {"method": m, "seed": s, "epoch": e, "score": 0.25 * e, "cumulative_train_seconds": 10.0 * e,
+                 "cumulative_train_energy_joules": energy and energy * e}
+                for m in METHODS for s in SEEDS for e in (1, 2, 3)
+            ]  # fmt: skip
+            self.curves.append(folder / f"{task}_curve.csv")
+            pd.DataFrame(epochs).to_csv(self.curves[-1], index=False)
+            passes = [
+                LatencyRow(n, i, m, v, "pass", 9, 3, float(rng.uniform(0.1, 0.2)))
+                for n in range(5)
+                for i, (m, v) in enumerate([("fft", "plain"), ("lora", "merged"), ("lora", "unmerged")])
+            ]
+            (folder / "latency" / task).mkdir(parents=True)
+            self.latency.append(folder / "latency" / task / "seed1.csv")
+            write_rows(self.latency[-1], passes, LatencyRow)
+
+    def draw(self):
+        """`{name: (figure, frame)}` of all that these records show."""
+        return {
+            "scores": scores.scores(self.scores),
+            **{f"over_{a}": scores.curves(self.curves, self.costs, a) for a in scores.AGAINST},
+            "pareto": scores.pareto(self.scores, self.counts, self.runs, self.costs),
+            **{f"to_{q}": costs.to_threshold(self.costs, q) for q in costs.TO_THRESHOLD},
+            "memory": costs.memory(self.runs),
+            "latency": costs.latency(self.latency),
+        }
+
+
+def words(svg):
+    return " ".join(" ".join(ElementTree.parse(svg).getroot().itertext()).split())
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """The SVG files of a study with energies, by name."""
+    folder = tmp_path_factory.mktemp("made")
+    made = Made(folder, energy=5000.0).draw()
+    files = {name: folder / f"{name}.svg" for name in made}
+    for name, (figure, frame) in made.items():
+        save(figure, frame, files[name])
+    return files
+
+
+def test_every_figure_names_its_tasks_its_units_and_n(drawn):
+    units = {
+        "scores": "%", "over_epochs": "epoch", "over_time": "seconds", "over_energy": "kJ", "to_time": "seconds",
+        "to_energy": "kJ", "memory": "MB", "latency": "milliseconds", "pareto": "trained parameters",
+    }  # fmt: skip
+    for name, svg in drawn.items():
+        text = words(svg)
+        assert units[name] in text, name
+        assert name == "latency" or "n = 3 seeds" in text, name
+        assert name == "pareto" or {"CoLA", "RTE"} <= set(text.split()), name
+        assert "nan" not in text.lower()
+
+
+def test_what_a_figure_shows_is_beside_it(drawn):
+    assert set(pd.read_csv(drawn["scores"].with_suffix(".csv"))["best"].round(9)) == {0.81, 0.82, 0.83}
+    assert set(pd.read_csv(drawn["to_energy"].with_suffix(".csv"))["energy"]) == {5.0}
+    assert {*PARTS} <= set(pd.read_csv(drawn["memory"].with_suffix(".csv")))
+    for svg in drawn.values():
+        assert len(pd.read_csv(svg.with_suffix(".csv")))
+
+
+def test_a_mean_and_its_interval_are_said_where_the_mouse_rests(drawn):
+    # 81, 82, 83: a standard error of 1 / sqrt 3, and Student's 4.3027 of two degrees.
+    reach = 4.302653 / 3**0.5
+    assert f"lora: 82.0 [{82 - reach:.1f}, {82 + reach:.1f}], n = 3" in words(drawn["scores"])
+    assert "published, LoRA: 62.6" in words(drawn["scores"])
+
+
+def test_a_figure_can_be_told_apart_by_method_and_task_and_takes_the_ink_of_its_page(drawn):
+    for name, svg in drawn.items():
+        text = svg.read_text()
+        assert 'data-method="lora"' in text
+        assert name == "pareto" or 'data-task="rte"' in text
+        assert 'class="background"' in text
+        assert "currentColor" in text
+        assert "#1a1a1a" not in text
+        identifiers = re.findall(r'\bid="([^"]+)"', text)
+        assert all(f"#{name}" in text for name in identifiers)  # nothing is named that nothing refers to
+
+
+def test_what_was_not_measured_is_a_gap_with_its_reason_and_no_empty_axes(tmp_path):
+    made = Made(tmp_path)
+    for name, (figure, frame) in made.draw().items():
+        save(figure, frame, tmp_path / f"{name}.svg")
+    for name in ("over_energy", "to_energy"):
+        text = words(tmp_path / f"{name}.svg")
+        assert NO_METER in text
+        assert "equal accuracy" in text  # the title stays
+        assert not re.search(r"\d\.\d", re.sub(r"Matplotlib v[\d.]+|0\.5 points", "", text))  # no ticks
+    assert "n/a: joules of training were not measured" in words(tmp_path / "pareto.svg")
+    assert "seconds" in words(tmp_path / "to_time.svg")
+
+
+def test_runs_that_never_got_there_are_counted(tmp_path):
+    figure, frame = costs.to_threshold(Made(tmp_path, never=("vera",)).costs, "time")
+    save(figure, frame, tmp_path / "time.svg")
+    assert words(tmp_path / "time.svg").count("3 of 3 never got there") == len(TASKS)
+
+
+def test_on_the_front_are_the_methods_that_none_beats_on_both_sides(tmp_path):
+    made = Made(tmp_path)
+    best = {"fft": 0.9, "lora": 0.8, "vera": 0.7}  # vera trains as few as 10 parameters, fft all 1,000
+    for file, task in zip(made.scores, TASKS, strict=True):
+        scored(file.parent, *((m, s, best[m], 0.7, 0.7, False) for m in METHODS for s in SEEDS), task=task)
+    front = scores.pareto(made.scores, made.counts, made.runs, made.costs)[0].axes[0].lines[0]
+    assert list(front.get_xdata()) == [10, 100, 1000]
+    assert list(front.get_ydata()) == pytest.approx([70, 80, 90])
+    for file, task in zip(made.scores, TASKS, strict=True):  # now lora is beaten by vera, which is cheaper
+        scored(
+            file.parent,
+            *((m, s, 0.75 if m == "lora" else 0.9, 0.7, 0.7, False) for m in METHODS for s in SEEDS),
+            task=task,
+        )
+    front = scores.pareto(made.scores, made.counts, made.runs, made.costs)[0].axes[0].lines[0]
+    assert 100 not in list(front.get_xdata())
+
+
+def test_a_name_from_the_configuration_cannot_leave_its_attribute(tmp_path):
+    odd = 'a"><script>&1'
+    files = scored(tmp_path, (odd, 1, 0.8, 0.7, 0.7, False))
+    save(*scores.scores(files), tmp_path / "odd.svg")
+    groups = ElementTree.parse(tmp_path / "odd.svg").getroot().iter("{http://www.w3.org/2000/svg}g")
+    assert odd in {g.get("data-method") for g in groups}
+    assert "<script" not in (tmp_path / "odd.svg").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -17,32 +182,30 @@ def runs(lora_run, bert, cola, tmp_path_factory):
     return [lora_run, reference]
 
 
+def test_power_without_a_meter_is_a_gap(runs, tmp_path):
+    save(*costs.power(runs), tmp_path / "power.svg")
+    assert words(tmp_path / "power.svg").count("n/a:") == 2
+
+
 def test_loss_curves_show_every_method_and_keep_every_step_beside_them(runs, tmp_path):
-    loss_curves(runs, tmp_path / "curves.svg")
-    text = "".join(ElementTree.parse(tmp_path / "curves.svg").getroot().itertext())
-    assert {"lora", "lora_ref", "CoLA"} <= set(text.split())
+    save(*scores.loss_curves(runs), tmp_path / "curves.svg")
+    assert {"lora", "lora_ref", "CoLA"} <= set(words(tmp_path / "curves.svg").split())
     frame = pd.read_csv(tmp_path / "curves.csv")
     for method, folder in zip(("lora", "lora_ref"), runs, strict=True):
-        drawn = frame[frame["method"] == method]["loss"]
-        assert (
-            drawn.to_numpy("float32").tolist() == load_file(folder / "predictions.safetensors")["step_losses"].tolist()
-        )
-
-
-def words(svg):
-    return " ".join("".join(ElementTree.parse(svg).getroot().itertext()).split())
+        shown = frame[frame["method"] == method]["loss"].to_numpy("float32")
+        assert shown.tolist() == load_file(folder / "predictions.safetensors")["step_losses"].tolist()
 
 
 def test_a_difference_is_drawn_and_none_is_said(runs, bert, cola, tmp_path):
     same = trained(LORALIB, bert, cola, tmp_path / "twin", method="twin")
-    loss_curves([runs[1], same], tmp_path / "same.svg")
+    save(*scores.loss_curves([runs[1], same]), tmp_path / "same.svg")
     assert "twin is the same at each of 16 steps, bit for bit" in words(tmp_path / "same.svg")
     other = trained(LORALIB, bert, cola, tmp_path / "other", method="other", hyperparameters={"learning_rate": 2e-3})
-    loss_curves([runs[1], other], tmp_path / "other.svg")
+    save(*scores.loss_curves([runs[1], other]), tmp_path / "other.svg")
     assert re.search(r"other differs in 1\d of 16 steps", words(tmp_path / "other.svg"))
 
 
 def test_a_figure_is_the_same_twice(runs, tmp_path):
     for name in ("a", "b"):
-        loss_curves(runs, tmp_path / f"{name}.svg")
+        save(*scores.loss_curves(runs), tmp_path / f"{name}.svg")
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()

@@ -6,7 +6,10 @@ import pandas as pd
 import pytest
 from test_tables import record, texts
 
-from lora_core import more_figures, more_tables, scaling
+from lora_core import more_tables, scaling
+from lora_core.figures import beyond
+from lora_core.figures.style import save
+from lora_core.frames import KEY, read_scaling
 from lora_core.published import TABLES
 from lora_core.records import write_json
 
@@ -19,7 +22,9 @@ def costs(folder, **methods):
         {
             "method": method, "seed": seed, "device": "a CPU", "planned_epochs": 4, "train_seconds": 40.0,
             "threshold": 0.8, "epochs_to_threshold": at and at[0], "seconds_to_threshold": at and at[1],
-            "energy_to_threshold_joules": None, "net_energy_to_threshold_joules": None, "start_from": None,
+            "epochs_to_seed_threshold": at and at[0], "seconds_to_seed_threshold": at and at[1],
+            "energy_to_seed_threshold_joules": None, "start_from": None,
+            "energy_to_threshold_joules": None, "net_energy_to_threshold_joules": None,
             "threshold_meaningful": True, "shared": None,
         }
         for method, found in methods.items()
@@ -104,8 +109,8 @@ def scaled(tmp_path, monkeypatch):
 
 
 def test_a_prediction_from_shapes_is_what_a_real_step_keeps(scaled):
-    predicted, counted = (more_tables.read_scaling(scaled, kind) for kind in ("predicted", "counted"))
-    same = predicted.merge(counted, on=more_tables.KEY)
+    predicted, counted = (read_scaling(scaled, kind) for kind in ("predicted", "counted"))
+    same = predicted.merge(counted, on=KEY)
     assert len(same) == 1
     for side in ("fft_mb", "lora_mb"):
         assert same[f"{side}_x"][0] == pytest.approx(same[f"{side}_y"][0], rel=0.02)
@@ -130,7 +135,7 @@ def test_shapes_have_the_published_sizes(name, millions):
 def test_the_scaling_table_names_the_crossover_and_the_published_savings(scaled):
     table = more_tables.scaling(scaled)
     shown = texts(table)
-    predicted = more_tables.read_scaling(scaled, "predicted")
+    predicted = read_scaling(scaled, "predicted")
     first = predicted[(predicted["model"] == "small") & (predicted["tokens"] == 64)].iloc[0]
     assert shown["16×64: small", "saved by LoRA"] == f"{100 * first['saved']:.0f} %"
     assert "16×64: small, counted on a real step" in {row for row, _ in shown}
@@ -150,19 +155,8 @@ def test_the_scaling_figure_has_the_published_points_and_its_csv(tmp_path):
         for batch, tokens in scaling.BATCHES
     ]
     write_json(tmp_path / "scaling.json", {"predicted": rows, "counted": [rows[0], rows[len(scaling.BATCHES)]]})
-    more_figures.scaling(tmp_path / "scaling.json", tmp_path / "scaling.svg")
+    save(*beyond.scaling(tmp_path / "scaling.json"), tmp_path / "scaling.svg")
     text = (tmp_path / "scaling.svg").read_text()
     assert "RoBERTa-base 38 %" in text
     assert "GPT-3 175B 66 %" in text
     assert len(pd.read_csv(tmp_path / "scaling.csv")) == len(rows) // 2 + 1
-
-
-def test_the_convergence_figure_draws_every_method_and_the_iso_accuracy_line(tmp_path):
-    files, _ = costs(tmp_path, fft=[(1, 9.0)], lora=[(2, 10.0)], pissa=[(1, 5.0)])
-    curve = tmp_path / "cola_curve.csv"
-    pd.DataFrame(
-        [{"method": m, "seed": 1, "epoch": e, "score": 0.1 * e} for m in ("fft", "lora", "pissa") for e in (1, 2, 3)]
-    ).to_csv(curve, index=False)
-    more_figures.convergence([curve], files, tmp_path / "convergence.svg")
-    text = (tmp_path / "convergence.svg").read_text()
-    assert all(word in text for word in ("fft", "lora", "pissa", "equal accuracy", "CoLA"))

@@ -22,7 +22,7 @@ def test_a_stage_depends_on_the_code_it_uses_and_on_no_other():
     assert not {"bootstrap.py", "scores.py", "tables.py"} & names("time_inference.py", "lora_core.methods.lora")
     assert "layers.py" not in names("train.py", "lora_core.methods.full")
     assert "train.py" not in names("render_table.py")
-    assert not {"tables.py", "rendering.py"} & names("draw_loss_curves.py")
+    assert not {"tables.py", "claims.py"} & names("draw_figure.py")
 
 
 def by_syntax_tree(file):

@@ -15,7 +15,7 @@ from project import Project, glue, rules
 from lora_core.records import read_json
 
 LEAVES = [
-    "aggregate_energy", "collect_runs", "compare_scores", "draw_loss_curves", "judge_claims", "merge_adapter",
+    "aggregate_energy", "collect_runs", "compare_scores", "draw_figure", "judge_claims", "merge_adapter",
     "render_table", "time_inference",
 ]  # fmt: skip
 
@@ -46,7 +46,9 @@ def test_the_chain_makes_every_table_and_a_second_run_makes_nothing(study):
     tables = study.folder / "results" / "tables"
     assert {f.name for f in tables.iterdir()} == {f"table{n}.{s}" for n in range(1, 8) for s in ("md", "csv", "tex")}
     assert "n/a" in (tables / "table5.md").read_text()
-    assert (study.folder / "results/figures/loss_curves.svg").read_text().startswith("<?xml")
+    figures = study.folder / "results" / "figures"
+    assert len(list(figures.glob("*.svg"))) == len(list(figures.glob("*.csv"))) == 11
+    assert "n/a" in (figures / "energy_to_threshold.svg").read_text()
     status, output = study.run()
     assert (status, "Nothing to be done" in output) == (0, True)
 
@@ -296,7 +298,7 @@ def test_the_paper_study_shows_its_whole_dag_with_no_network(tmp_path):
     count = {rule: sum(job.split()[0] == rule for job in plan) for rule in rules(plan)}
     assert count == {
         "prepare_model": 1, "count_parameters": 1, "tokenize_dataset": 5, "train": 75, "merge_adapter": 50,
-        "time_inference": 5, "aggregate_energy": 5, "collect_runs": 1, "render_table": 7, "draw_loss_curves": 1,
+        "time_inference": 5, "aggregate_energy": 5, "collect_runs": 1, "render_table": 7, "draw_figure": 11,
         "compare_scores": 5, "judge_claims": 1,
     }  # fmt: skip
 

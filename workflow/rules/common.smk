@@ -16,6 +16,7 @@ from snakemake_interface_common.exceptions import WorkflowError
 from lora_core import joblog, sources, unlock
 from lora_core.config import load as load_study
 from lora_core.provenance import ROOT, code_digest, share_path
+from lora_core.records import FULL, OWN
 from lora_core.seeds import derive
 
 share_path()
@@ -38,6 +39,7 @@ LATENCY = f"{RESULTS}/latency/{{task}}/seed{{seed}}.csv"
 SCORES = f"{RESULTS}/scores/{{task}}.csv"
 ENERGY = f"{RESULTS}/energy/{{task}}.csv"
 TABLE = f"{RESULTS}/tables/{{table}}"
+FIGURE = f"{RESULTS}/figures/{{figure}}"
 LOGS = f"{RESULTS}/logs"
 PAPER_TABLES = [f"table{number}" for number in range(1, 8)]
 SWEPT = {
@@ -69,7 +71,9 @@ WEIGHTS = [
 TIMED = expand(
     LATENCY, task=study.tasks, seed=study.seeds[: study.measure.latency_seeds]
 )
+COUNTS = f"{RESULTS}/counts.json"
 COSTS = expand(ENERGY, task=study.tasks)
+CURVES = expand(f"{RESULTS}/energy/{{task}}_curve.csv", task=study.tasks)
 SCORED = expand(SCORES, task=study.tasks)
 # What is read by its place beside a record.
 DIFFERENCES = expand(f"{RESULTS}/scores/{{task}}_differences.csv", task=study.tasks)
@@ -79,10 +83,23 @@ TABLES = expand(
     table=PAPER_TABLES + list(study.more_tables),
     suffix=["md", "csv", "tex"],
 )
-FIGURES = [
-    *([f"{RESULTS}/figures/loss_curves.svg"] if study.same_as_lora else []),
-    *(f"{RESULTS}/figures/{table}.svg" for table in study.more_tables),
+PAPER_FIGURES = [
+    "scores",
+    *(f"score_over_{quantity}" for quantity in ("epochs", "time", "energy")),
+    "time_to_threshold",
+    "energy_to_threshold",
+    "memory",
+    "latency",
+    "pareto",
+    "power",
+    *(["loss_curves"] if study.same_as_lora else []),
 ]
+MORE_FIGURES = [table for table in MORE_TABLES if table != "convergence"]
+FIGURES = expand(
+    f"{FIGURE}.{{suffix}}",
+    figure=[*PAPER_FIGURES, *(f for f in MORE_FIGURES if f in study.more_tables)],
+    suffix=["svg", "csv"],
+)
 
 
 wildcard_constraints:
@@ -90,6 +107,7 @@ wildcard_constraints:
     task="|".join(map(re.escape, study.trained_tasks)),
     seed="|".join(map(str, study.seeds)),
     table="|".join(PAPER_TABLES + MORE_TABLES),
+    figure="|".join(PAPER_FIGURES + MORE_FIGURES),
 
 
 # Short, and some in need of a network: under a cluster profile these stay where snakemake runs.
@@ -103,9 +121,7 @@ localrules:
     aggregate_energy,
     collect_runs,
     render_table,
-    draw_loss_curves,
-    draw_convergence,
-    draw_scaling,
+    draw_figure,
     judge_claims,
 
 
@@ -217,19 +233,61 @@ def runs_of_task(name):
 
 def table_records(wildcards):
     """The records that a table shows, and no others; `beside` is read by its place beside them."""
-    counts, costs = f"{RESULTS}/counts.json", COSTS
     return {
-        "table1": {"counts": [counts]},
+        "table1": {"counts": [COUNTS]},
         "table2": {"scores": SCORED, "beside": DIFFERENCES},
         "table3": {"latency": TIMED, "beside": TIMED_JSON},
         "table4": {"runs": RUNS},
-        "table5": {"costs": costs},
-        "table6": {"costs": costs},
+        "table5": {"costs": COSTS},
+        "table6": {"costs": COSTS},
         "table7": {},
         "scaling": {"scaling": [f"{RESULTS}/scaling.json"]},
-        "sweep": {"counts": [counts], "scores": SCORED, "costs": costs},
-        "convergence": {"costs": costs, "runs": RUNS},
+        "sweep": {"counts": [COUNTS], "scores": SCORED, "costs": COSTS},
+        "convergence": {"costs": COSTS, "runs": RUNS},
     }[wildcards.table]
+
+
+def figure_records(wildcards):
+    """The records that a figure shows, and no others; `beside` is read by its place beside them."""
+    curves = {"curves": CURVES, "costs": COSTS}
+    # At the first seed: what computes the same as own LoRA starts from the same values.
+    same = [
+        RUN.format(method=method, task=task, seed=study.seeds[0])
+        for method in study.same_as_lora
+        for task in study.tasks
+    ]
+    # A trace is of one task: the first.
+    traced = [
+        RUN.format(method=method, task=study.tasks[0], seed=study.seeds[0])
+        for method in study.methods
+        if method in (FULL, OWN)
+    ] or [RUN.format(method=study.methods[0], task=study.tasks[0], seed=study.seeds[0])]
+    return {
+        "scores": {"scores": SCORED},
+        "score_over_epochs": curves,
+        "score_over_time": curves,
+        "score_over_energy": curves,
+        "time_to_threshold": {"costs": COSTS},
+        "energy_to_threshold": {"costs": COSTS},
+        "memory": {"runs": RUNS},
+        "latency": {"latency": TIMED},
+        "pareto": {
+            "scores": SCORED,
+            "counts": [COUNTS],
+            "runs": RUNS,
+            "costs": COSTS,
+        },
+        "power": {
+            "runs": [f"{run}/run.json" for run in traced],
+            "beside": [f"{run}/power.csv" for run in traced],
+        },
+        "loss_curves": {
+            "runs": [f"{run}/run.json" for run in same],
+            "beside": [f"{run}/predictions.safetensors" for run in same],
+        },
+        "scaling": {"scaling": [f"{RESULTS}/scaling.json"]},
+        "sweep": {"counts": [COUNTS], "scores": SCORED, "costs": COSTS},
+    }[wildcards.figure]
 
 
 def table_settings(wildcards):
@@ -264,6 +322,7 @@ def check_targets(words):
         "task": study.trained_tasks,
         "seed": study.seeds,
         "table": PAPER_TABLES + MORE_TABLES,
+        "figure": PAPER_FIGURES + MORE_FIGURES,
     }
     products = {
         product

@@ -39,7 +39,7 @@ rule count_parameters:
     input:
         model=rules.prepare_model.output,
     output:
-        f"{RESULTS}/counts.json",
+        COUNTS,
     log:
         f"{LOGS}/count_parameters.log",
     conda:
