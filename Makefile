@@ -6,7 +6,7 @@ GLUE ?=
 SNAKEMAKE := $(BIN)/snakemake --cores all $(if $(CONFIG),--configfile "$(CONFIG)")
 RESULTS = $(shell $(BIN)/python -m lora_core.config $(if $(CONFIG),"$(CONFIG)"))
 
-.PHONY: help setup tables demo test test-slurm test-faults bench check format schema lock audit clean
+.PHONY: help setup tables demo report test test-slurm test-faults bench check format schema lock audit clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -30,6 +30,10 @@ tables: setup  ## run the study and print table 2 (CONFIG=config/paper.yaml for 
 
 demo: setup  ## one task, two methods, one seed: under two minutes
 	$(MAKE) --no-print-directory tables CONFIG=config/demo.yaml
+
+report: setup  ## the study as one page, report.html (CONFIG for another study)
+	$(SNAKEMAKE) "$(RESULTS)/report.html"
+	@echo; echo "Open $(RESULTS)/report.html"
 
 test: setup  ## run the tests
 	$(BIN)/python -m pytest

@@ -13,6 +13,7 @@ rule all:
     default_target: True
     input:
         TABLES,
+        f"{RESULTS}/report.html",
         f"{RESULTS}/claims.md",
         f"{RESULTS}/runs.csv",
         FIGURES,

@@ -81,13 +81,14 @@ def code_digest(script: Path, *modules: str) -> str:
 
 
 def closure(files: list[Path]) -> set[Path]:
-    """The files and all lora_core files they import, directly or not."""
+    """The files and all lora_core files they import, directly or not; with a module what lies beside it under its name,
+    a page's style for example."""
     found: set[Path] = set()
     waiting = list(files)
     while waiting:
         file = waiting.pop()
         if file not in found:
-            found.add(file)
+            found |= {file, *file.parent.glob(f"{file.stem}.[!p]*")}
             waiting += _imports(file)
     return found
 

@@ -67,9 +67,9 @@ class Made:
         """`{name: (figure, frame)}` of all that these records show."""
         return {
             "scores": scores.scores(self.scores),
-            **{f"over_{a}": scores.curves(self.curves, self.costs, a) for a in scores.AGAINST},
+            **{f"score_over_{a}": scores.curves(self.curves, self.costs, a) for a in scores.AGAINST},
             "pareto": scores.pareto(self.scores, self.counts, self.runs, self.costs),
-            **{f"to_{q}": costs.to_threshold(self.costs, q) for q in costs.TO_THRESHOLD},
+            **{f"{q}_to_threshold": costs.to_threshold(self.costs, q) for q in costs.TO_THRESHOLD},
             "memory": costs.memory(self.runs),
             "latency": costs.latency(self.latency),
         }
@@ -92,9 +92,16 @@ def drawn(tmp_path_factory):
 
 def test_every_figure_names_its_tasks_its_units_and_n(drawn):
     units = {
-        "scores": "%", "over_epochs": "epoch", "over_time": "seconds", "over_energy": "kJ", "to_time": "seconds",
-        "to_energy": "kJ", "memory": "MB", "latency": "milliseconds", "pareto": "trained parameters",
-    }  # fmt: skip
+        "scores": "%",
+        "score_over_epochs": "epoch",
+        "score_over_time": "seconds",
+        "score_over_energy": "kJ",
+        "time_to_threshold": "seconds",
+        "energy_to_threshold": "kJ",
+        "memory": "MB",
+        "latency": "milliseconds",
+        "pareto": "trained parameters",
+    }
     for name, svg in drawn.items():
         text = words(svg)
         assert units[name] in text, name
@@ -105,7 +112,7 @@ def test_every_figure_names_its_tasks_its_units_and_n(drawn):
 
 def test_what_a_figure_shows_is_beside_it(drawn):
     assert set(pd.read_csv(drawn["scores"].with_suffix(".csv"))["best"].round(9)) == {0.81, 0.82, 0.83}
-    assert set(pd.read_csv(drawn["to_energy"].with_suffix(".csv"))["energy"]) == {5.0}
+    assert set(pd.read_csv(drawn["energy_to_threshold"].with_suffix(".csv"))["energy"]) == {5.0}
     assert {*PARTS} <= set(pd.read_csv(drawn["memory"].with_suffix(".csv")))
     for svg in drawn.values():
         assert len(pd.read_csv(svg.with_suffix(".csv")))
@@ -134,13 +141,13 @@ def test_what_was_not_measured_is_a_gap_with_its_reason_and_no_empty_axes(tmp_pa
     made = Made(tmp_path)
     for name, (figure, frame) in made.draw().items():
         save(figure, frame, tmp_path / f"{name}.svg")
-    for name in ("over_energy", "to_energy"):
+    for name in ("score_over_energy", "energy_to_threshold"):
         text = words(tmp_path / f"{name}.svg")
         assert NO_METER in text
         assert "equal accuracy" in text  # the title stays
         assert not re.search(r"\d\.\d", re.sub(r"Matplotlib v[\d.]+|0\.5 points", "", text))  # no ticks
     assert "n/a: joules of training were not measured" in words(tmp_path / "pareto.svg")
-    assert "seconds" in words(tmp_path / "to_time.svg")
+    assert "seconds" in words(tmp_path / "time_to_threshold.svg")
 
 
 def test_runs_that_never_got_there_are_counted(tmp_path):

@@ -83,7 +83,8 @@ def memory(run_files: Sequence[str]) -> tuple[Any, pd.DataFrame]:
         means = group.groupby("method", sort=False)[[*PARTS, "added_mb"]].mean().reindex(methods)
         left = pd.Series(0.0, index=methods)
         for part, color in zip(PARTS, RAMP, strict=True):
-            bars = panel.barh(range(len(methods)), means[part], left=left, height=0.7, color=color, label=WORDS[part])
+            bars = panel.barh(range(len(methods)), means[part], left=left, height=0.7, color=color, label=WORDS[part],
+                              edgecolor=INK, linewidth=0.3)  # fmt: skip
             for bar, (method, size) in zip(bars, means[part].items(), strict=True):
                 mark(bar, str(method), f"{method}: {WORDS[part]} {size:,.1f} MB")
             left = left + means[part]

@@ -123,6 +123,7 @@ localrules:
     render_table,
     draw_figure,
     judge_claims,
+    write_report,
 
 
 # What tells this snakemake's jobs from another's.

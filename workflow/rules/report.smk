@@ -79,3 +79,27 @@ rule judge_claims:
         code=code("judge_claims.py"),
     script:
         "../scripts/judge_claims.py"
+
+
+rule write_report:
+    input:
+        tables=[table for table in TABLES if table.endswith(".md")],
+        figures=[figure for figure in FIGURES if figure.endswith(".svg")],
+        claims=rules.judge_claims.output.csv,
+        collected=rules.collect_runs.output,
+        counts=rules.count_parameters.output,
+        curves=CURVES,
+        runs=RUNS,
+        latency=TIMED_JSON,
+    output:
+        f"{RESULTS}/report.html",
+    log:
+        f"{LOGS}/write_report.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        **needs("other"),
+    params:
+        code=code("write_report.py"),
+    script:
+        "../scripts/write_report.py"
