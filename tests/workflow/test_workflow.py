@@ -53,6 +53,18 @@ def test_the_chain_makes_every_table_and_a_second_run_makes_nothing(study):
     assert (status, "Nothing to be done" in output) == (0, True)
 
 
+def test_the_report_shows_the_study_and_snakemakes_own_has_every_result_with_its_caption(study):
+    page = (study.folder / "results" / "report.html").read_text()
+    assert page.count("<figure ") == 11
+    assert "random-bert on mini-GLUE" in page
+    status, output = study.run("--report", "own.html")
+    assert status == 0, output
+    own = (study.folder / "own.html").read_text()
+    assert all(f'"figure": "{name}"' in own for name in ("scores", "latency", "pareto"))
+    assert all(f'"table": "table{number}"' in own for number in range(1, 8))
+    assert "What was not measured is a gap with its reason" in own
+
+
 def test_progress_is_told_and_libraries_are_silent(study):
     assert re.search(
         r"lora cola seed 1: epoch 2/2, step (\d+)/\1, [\d.]+ steps/s, 0:00 left, matthews -?\d\.\d+", study.output

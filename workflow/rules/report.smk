@@ -20,7 +20,12 @@ rule render_table:
         unpack(table_records),
     output:
         md=f"{TABLE}.md",
-        csv=f"{TABLE}.csv",
+        csv=report(
+            f"{TABLE}.csv",
+            caption="../report/table.rst",
+            category="Tables",
+            labels={"table": "{table}"},
+        ),
         tex=f"{TABLE}.tex",
     log:
         f"{LOGS}/render_table/{{table}}.log",
@@ -39,7 +44,12 @@ rule draw_figure:
     input:
         unpack(figure_records),
     output:
-        svg=f"{FIGURE}.svg",
+        svg=report(
+            f"{FIGURE}.svg",
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
         csv=f"{FIGURE}.csv",
     log:
         f"{LOGS}/draw_figure/{{figure}}.log",
@@ -66,7 +76,9 @@ rule judge_claims:
         costs=COSTS,
     output:
         md=f"{RESULTS}/claims.md",
-        csv=f"{RESULTS}/claims.csv",
+        csv=report(
+            f"{RESULTS}/claims.csv", caption="../report/claims.rst", category="Claims"
+        ),
     log:
         f"{LOGS}/judge_claims.log",
     conda:
@@ -92,7 +104,9 @@ rule write_report:
         runs=RUNS,
         latency=TIMED_JSON,
     output:
-        f"{RESULTS}/report.html",
+        report(
+            f"{RESULTS}/report.html", caption="../report/page.rst", category="Report"
+        ),
     log:
         f"{LOGS}/write_report.log",
     conda:
