@@ -6,7 +6,7 @@ GLUE ?=
 SNAKEMAKE := $(BIN)/snakemake --cores all $(if $(CONFIG),--configfile "$(CONFIG)")
 RESULTS = $(shell $(BIN)/python -m lora_core.config $(if $(CONFIG),"$(CONFIG)"))
 
-.PHONY: help setup tables demo report test test-slurm test-faults bench check format schema lock audit clean
+.PHONY: help setup tables demo doctor paper status report test test-slurm test-faults bench check format schema lock audit clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -30,6 +30,17 @@ tables: setup  ## run the study and print table 2 (CONFIG=config/paper.yaml for 
 
 demo: setup  ## one task, two methods, one seed: under two minutes
 	$(MAKE) --no-print-directory tables CONFIG=config/demo.yaml
+
+doctor:  ## what this machine has, and what it makes possible (needs no setup)
+	@$$(test -x $(BIN)/python && echo $(BIN)/python || echo $(PYTHON)) -m lora_core.doctor
+
+paper: setup  ## the paper's study, for a GPU: first an estimate of its time, disk and energy, then the runs
+	@$(BIN)/python -m lora_core.estimate config/paper.yaml
+	@echo; echo "Ctrl-C within 20 seconds to leave it."; sleep 20
+	@$(MAKE) --no-print-directory tables CONFIG=config/paper.yaml
+
+status: setup  ## what of the study is done, running, failed and left, and how long that will take
+	@$(BIN)/python -m lora_core.status $(if $(CONFIG),"$(CONFIG)")
 
 report: setup  ## the study as one page, report.html (CONFIG for another study)
 	$(SNAKEMAKE) "$(RESULTS)/report.html"

@@ -55,7 +55,8 @@ class Epochs:
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
         if self.kept.state is not None:
             self._resume(self.kept.state)
-        self.begun, self.first = time.monotonic(), len(self.losses)
+        self.begun, self.first, self.done = time.monotonic(), len(self.losses), len(self.losses)
+        self.tokens, self.training = 0, 0.0  # trained in this part, and the seconds it took
         for epoch in range(len(self.history) + 1, hyper["epochs"] + 1):
             self._epoch(epoch)
             spent = self.history[-1].train_seconds + self.history[-1].eval_seconds
@@ -73,6 +74,7 @@ class Epochs:
         waiting: list[torch.Tensor] = []
         first = len(self.losses)
         self.model.train()
+        begun = time.monotonic() - self.training
         device.reset_peak(self.where)
         device.synchronize(self.where)
         with self.sampler.window("train") as trained:
@@ -84,9 +86,12 @@ class Epochs:
                     waiting.append(self._step(batch))
                 tokens_real += batch.tokens_real
                 tokens_computed += batch.tokens_computed
+                self.done += 1
+                self.tokens += batch.tokens_real
+                self.training = time.monotonic() - begun
                 if len(waiting) == LOSS_GROUP:
                     self._take_losses(waiting)
-                    self._tell(epoch)
+                self.progress.step(self._line(epoch))
             self._take_losses(waiting)
             device.synchronize(self.where)
         allocated, reserved = device.peak_mb(self.where)
@@ -116,7 +121,7 @@ class Epochs:
                 peak_reserved_mb=reserved,
             )
         )
-        self._tell(epoch, f"{self.metrics[0]} {scores[self.metrics[0]]:.3f}")
+        self.progress.say(self._line(epoch))
 
     def _state(self) -> State:
         """All that the epochs to come depend on, and what the records say of those done."""
@@ -186,15 +191,12 @@ class Epochs:
                 )
         self.losses += values
 
-    def _tell(self, epoch: int, score: str | None = None) -> None:
-        done, spent = len(self.losses), time.monotonic() - self.begun
-        speed = (done - self.first) / spent
-        left = (self.steps - done) / speed
-        text = (
-            f"epoch {epoch}/{self.spec.hyperparameters['epochs']}, step {done}/{self.steps}, "
-            f"{speed:.1f} steps/s, {int(left) // 60}:{int(left) % 60:02d} left"
+    def _line(self, epoch: int) -> str:
+        """Where the run stands; the time left is that of training and evaluation."""
+        spent = time.monotonic() - self.begun
+        left = (self.steps - self.done) * spent / (self.done - self.first)
+        score = f", {self.metrics[0]} {self.history[-1].score:.3f}" if self.history else ""
+        return (
+            f"epoch {epoch}/{self.spec.hyperparameters['epochs']}, step {self.done}/{self.steps}{score}, "
+            f"{self.tokens / self.training:,.0f} tokens/s, {int(left) // 60}:{int(left) % 60:02d} left"
         )
-        if score is None:
-            self.progress.step(text)
-        else:
-            self.progress.say(f"{text}, {score}")

@@ -1,8 +1,10 @@
 """A job's log and its end: what it prints goes to a file; the terminal gets progress and, on failure, one sentence."""
 
 import errno
+import json
 import os
 import re
+import shlex
 import signal
 import sys
 import threading
@@ -24,8 +26,13 @@ QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 STUDY = "LORA_CORE_STUDY"  # set by a snakemake for all its jobs, on a cluster too
-FOR, ENDED = "-- for ", "-- the job has ended"  # the first line of every log, and the last of all but a killed job's
+# The first line of every log, why a job failed, and the last line of all but a killed job's.
+FOR, FAILED, ENDED = "-- for ", "-- failed: ", "-- the job has ended"
 AGAIN = "the same command goes on from what is there"
+KILLED = (
+    "killed from outside: by kill -9, or by the system for want of memory (then give it more, on a cluster by "
+    f"resources.*.mem_mb); {AGAIN}"
+)
 
 
 @contextmanager
@@ -53,13 +60,15 @@ def job_log(path: str | Path, title: str) -> Iterator[None]:
             print(ENDED)
         except BaseException as error:
             traceback.print_exc()
-            print(ENDED)
+            print(f"{FAILED}{sentence(error)}\n{ENDED}")
+            Progress.close()
             print(f"{title} failed: {sentence(error)} (log: {path})", file=console, flush=True)
             # The sentence and the log say it all: Snakemake needs only to know that the job failed.
             raise SystemExit(1) from None
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
+            Progress.close()
             Progress.console = None
             os.dup2(terminal, 2)
             os.dup2(saved, 1)
@@ -79,16 +88,35 @@ def _forget_places(path: Path) -> None:
             beside.write_text(text, encoding="utf-8")
 
 
-def killed(logs: Path, study: str) -> list[str]:
-    """A sentence for each job that the snakemake of this `study` (as in the environment's STUDY) began and whose log
-    has no end."""
-    texts = {path: path.read_text(encoding="utf-8", errors="replace") for path in sorted(logs.rglob("*.log"))}
-    return [
-        f"{path.relative_to(logs).with_suffix('')} was killed from outside: by kill -9, or by the system for want of "
-        f"memory (then give it more, on a cluster by resources.*.mem_mb); {AGAIN} (log: {path})"
-        for path, text in texts.items()
-        if text.startswith(f"{FOR}{study}\n") and not text.endswith(f"{ENDED}\n")
-    ]
+def reason(log: Path) -> str | None:
+    """Why a job failed, by its log; empty where it ended well, None where it has no end: the job runs or was killed."""
+    text = log.read_text(encoding="utf-8", errors="replace")
+    if not text.endswith(f"{ENDED}\n"):
+        return None
+    return next((line.removeprefix(FAILED) for line in text.splitlines() if line.startswith(FAILED)), "")
+
+
+def failures(logs: Path, study: str) -> dict[Path, str]:
+    """The logs of the jobs that the snakemake of this `study` (as in the environment's STUDY) began and that failed or
+    were killed, and why."""
+    begun = [log for log in sorted(logs.rglob("*.log")) if _first_line(log) == f"{FOR}{study}"]
+    why = {log: KILLED if (found := reason(log)) is None else found for log in begun}
+    return {log: found for log, found in why.items() if found}
+
+
+def _first_line(log: Path) -> str:
+    with log.open(encoding="utf-8", errors="replace") as stream:
+        return stream.readline().rstrip("\n")
+
+
+def again(target: str, cores: int, configfiles: list[str], config: dict[str, Any]) -> str:
+    """The command that makes a target of a study anew."""
+    words = ["snakemake", "--cores", str(cores), target]
+    if configfiles:
+        words += ["--configfile", *configfiles]
+    if config:
+        words += ["--config", *(f"{key}={json.dumps(value)}" for key, value in config.items())]
+    return shlex.join(words)
 
 
 def sentence(error: BaseException) -> str:
@@ -140,23 +168,44 @@ def _end_with_snakemake() -> None:
 
 
 class Progress:
-    """Lines of progress, at most one in `every` seconds, to the log and to the terminal."""
+    """Lines of progress, at most one in `every` seconds, to the log; on a terminal one line that is written over."""
 
     console: TextIO | None = None
+    _open = False  # the terminal's line has no end yet
 
     def __init__(self, title: str, every: float = 10.0) -> None:
         self.title = title
         self.every = every
-        self._last = time.monotonic()
+        self._last = self._shown = time.monotonic()
 
     def step(self, text: str) -> None:
-        """Say `text` if the last line is long enough ago."""
-        if time.monotonic() - self._last >= self.every:
+        """Say `text` where the last line is long enough ago."""
+        now = time.monotonic()
+        if now - self._last >= self.every:
             self.say(text)
+        elif self._live() and now - self._shown >= 1:
+            self._show(text)
 
     def say(self, text: str) -> None:
         """Say `text` now."""
         self._last = time.monotonic()
-        for stream in (sys.stderr, self.console):
-            if stream is not None:
-                print(f"{self.title}: {text}", file=stream, flush=True)
+        print(f"{self.title}: {text}", file=sys.stderr, flush=True)
+        if self._live():
+            self._show(text)
+        elif self.console is not None:
+            print(f"{self.title}: {text}", file=self.console, flush=True)
+
+    def _live(self) -> bool:
+        return self.console is not None and self.console.isatty()
+
+    def _show(self, text: str) -> None:
+        self._shown = time.monotonic()
+        Progress._open = True
+        print(f"\r{self.title}: {text}\x1b[K", end="", file=self.console, flush=True)
+
+    @classmethod
+    def close(cls) -> None:
+        """End the terminal's line."""
+        if cls._open and cls.console is not None:
+            print(file=cls.console, flush=True)
+        cls._open = False

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from lora_core import adapter
+from lora_core import adapter, cards
 from lora_core.records import read_checked, whole_folder, write_json
+
+ADAPTERS_OWN = (adapter.CONFIG, adapter.WEIGHTS, cards.NAME)
 
 
 def merge(base: Path, weights: Path, out: Path) -> None:
@@ -19,8 +21,9 @@ def merge(base: Path, weights: Path, out: Path) -> None:
 
     merge.json says what changed. Raises ValueError where the adapter does not fit the base model.
     """
+    record = None
     if (run := weights.parent / "run.json").exists():  # an adapter from elsewhere has none
-        read_checked(run, *(f"{weights.name}/{name}" for name in (adapter.CONFIG, adapter.WEIGHTS)))
+        record = read_checked(run, *(f"{weights.name}/{name}" for name in (adapter.CONFIG, adapter.WEIGHTS)))
     config = adapter.read_config(weights)
     named = config.get("base_model_name_or_path")
     if isinstance(named, str) and base.name not in (Path(named).name, named.replace("/", "--")):
@@ -38,8 +41,11 @@ def merge(base: Path, weights: Path, out: Path) -> None:
     }
     with whole_folder(out) as folder:
         for file in weights.iterdir():
-            if file.is_file() and file.name not in (adapter.CONFIG, adapter.WEIGHTS) and not file.name.startswith("."):
+            if file.is_file() and file.name not in ADAPTERS_OWN and not file.name.startswith("."):
                 shutil.copyfile(file, folder / file.name)
+        if record:
+            text = cards.card(record, "transformers", "The adapter is folded into the weights.")
+            (folder / cards.NAME).write_text(text, encoding="utf-8")
         save_file(after, folder / "model.safetensors", {"format": "pt"})
         write_json(folder / "merge.json", {"changed": changed})
 

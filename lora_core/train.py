@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lora_core import checkpoint, data, device, dropout, memory, meters, methods, models, provenance, trace
+from lora_core import cards, checkpoint, data, device, dropout, memory, meters, methods, models, provenance, trace
 from lora_core.checkpoint import Checkpoint, NoCheckpoint
 from lora_core.epochs import Epochs
 from lora_core.records import (
@@ -103,22 +103,24 @@ def train(
                 meter.settle()
                 run = Epochs(spec, card, splits, model, where, sampler, kept)
                 run.run()
-            with whole_folder(out / "weights") as folder:
-                model.to("cpu")
-                methods.module(spec.settings["kind"]).save(model, spec.settings, folder, spec.base_model)
-                model.config.save_pretrained(folder)  # type: ignore[operator, union-attr]
-                models.copy_tokenizer(model_dir, folder)
-            write_rows(out / "history.csv", run.history, HistoryRow)
-            write_rows(out / "power.csv", sampler.rows, PowerRow)
-            _write_predictions(out / "predictions.safetensors", run, splits["validation"].labels)
             record = {
                 "run": vars(spec) | {"data": card, "model": model_dir.name, "start": told["start"]},
                 "measurement": _measurement(run, sampler, memory.predict(shapes, *run.largest, spec.precision))
                 | {"input_tokens": inputs},
                 "provenance": started | {"driver": meter.details.get("driver"), "shared": meter.shared},
-                "files": fingerprints(out, *RECORDS, *(f"weights/{file.name}" for file in (out / "weights").iterdir())),
             }
-            write_json(out / "run.json", record)
+            kind = methods.module(spec.settings["kind"])
+            with whole_folder(out / "weights") as folder:
+                model.to("cpu")
+                kind.save(model, spec.settings, folder, spec.base_model)
+                model.config.save_pretrained(folder)  # type: ignore[operator, union-attr]
+                models.copy_tokenizer(model_dir, folder)
+                (folder / cards.NAME).write_text(cards.card(record, kind.LIBRARY), encoding="utf-8")
+            write_rows(out / "history.csv", run.history, HistoryRow)
+            write_rows(out / "power.csv", sampler.rows, PowerRow)
+            _write_predictions(out / "predictions.safetensors", run, splits["validation"].labels)
+            files = [*RECORDS, *(f"weights/{file.name}" for file in (out / "weights").iterdir())]
+            write_json(out / "run.json", record | {"files": fingerprints(out, *files)})
             kept.remove()
 
 
@@ -154,7 +156,9 @@ def _inputs(spec: Spec, examples: data.Examples, model: Any, where: torch.device
 
 
 def _files(folder: Path) -> list[str]:
-    return sorted(file.name for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+    """What a run may depend on in a folder; a card tells times, which differ from run to run."""
+    names = (file.name for file in folder.iterdir() if file.is_file())
+    return sorted(name for name in names if not name.startswith(".") and name != cards.NAME)
 
 
 def build(spec: Spec, model_dir: Path, labels: list[str], targets: np.ndarray, start: Path | None = None) -> nn.Module:

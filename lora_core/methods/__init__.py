@@ -2,7 +2,8 @@
 
 A kind's file has `apply(model, settings, generator)`, which returns a model ready to train, `save(model, settings,
 folder, base_model)`, and `load(model, settings, folder, head=True)`, which returns a base model as a saved run left it;
-without `head` the run's task head is left out, for another task to start from. One that starts from the training data
+without `head` the run's task head is left out, for another task to start from. `LIBRARY` is what loads the saved folder
+by itself, None where only this project does. One that starts from the training data
 has `look(model, settings, batches)` besides.
 """
 

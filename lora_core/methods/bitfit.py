@@ -8,6 +8,8 @@ from torch import nn
 
 from lora_core import adapter, models
 
+LIBRARY = None
+
 
 def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator) -> nn.Module:
     """Train the biases, those of the layer norms included."""

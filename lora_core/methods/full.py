@@ -9,6 +9,8 @@ from torch import nn
 
 from lora_core.models import fill
 
+LIBRARY = "transformers"
+
 
 def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator) -> nn.Module:
     """Leave every parameter trainable."""

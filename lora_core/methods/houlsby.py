@@ -31,6 +31,9 @@ class Bottleneck(nn.Module):
         return h + self.up(F.gelu(self.down(h)))
 
 
+LIBRARY = None
+
+
 def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator) -> nn.Module:
     """Put a Bottleneck around each target; the base, its layer norms included, is frozen."""
     model.requires_grad_(False)

@@ -12,6 +12,8 @@ from lora_core.methods.lowrank import save
 
 __all__ = ["apply", "load", "save"]
 
+LIBRARY = "peft"
+
 
 def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator) -> nn.Module:
     """Put a LoRALinear in place of each target; the base is frozen, the adapters are trained."""

@@ -18,6 +18,8 @@ from lora_core.models import replace
 
 __all__ = ["apply", "load", "save"]
 
+LIBRARY = "peft"
+
 
 def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator) -> nn.Module:
     """Put a loralib.Linear in place of each target; the base is frozen, the adapters are trained."""

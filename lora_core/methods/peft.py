@@ -15,6 +15,8 @@ from lora_core.wrapped import configuration, wrap
 # Initial values that are taken out of the base weights. PEFT would take them out again when an adapter is loaded.
 MUTATING = ("pissa", "olora")
 
+LIBRARY = "peft"
+
 
 def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator) -> nn.Module:
     """Wrap the model as PEFT does; what PEFT draws comes from the generator's seed.

@@ -110,7 +110,7 @@ def test_kill_9_of_a_job_is_named_and_it_goes_on_from_its_last_epoch(project, fi
         os.kill(project.reached(), signal.SIGKILL)
         output, _ = process.communicate(timeout=120)
         assert process.returncode != 0
-        assert "cola/seed1 was killed from outside: by kill -9, or by the system for want of memory" in output, point
+        assert "cola/seed1: killed from outside: by kill -9, or by the system for want of memory" in output, point
         assert ("goes on after epoch" in output) == (point not in BEGINNING), point
         FAULTS["tried"] += 1
     assert "goes on after epoch 3 (part 7)" in finish()

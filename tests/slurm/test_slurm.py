@@ -91,7 +91,7 @@ def test_a_job_killed_for_memory_is_tried_again_with_more_and_then_fails_in_word
     asked = re.findall(r"rule train:.*?mem_mb=(\d+)", output, re.DOTALL)
     assert [int(mb) for mb in asked] == [2000, 4000], output
     assert [job["JobState"] for job in jobs()] == ["FAILED", "FAILED"]
-    assert "train/lora/cola/seed1 was killed from outside: by kill -9, or by the system for want of memory" in output
+    assert "train/lora/cola/seed1: killed from outside: by kill -9, or by the system for want of memory" in output
     assert not (project.folder / "results/runs/lora/cola/seed1/run.json").exists()
 
 

@@ -71,6 +71,11 @@ class Project:
         output, _ = process.communicate(timeout=300)
         return process.returncode, output
 
+    def status(self, overlay: str = "tiny.yaml") -> str:
+        """What `make status` prints."""
+        words = [sys.executable, "-m", "lora_core.status", overlay]
+        return subprocess.run(words, cwd=self.folder, capture_output=True, text=True, check=True).stdout
+
     def plan(self, *words: str, overlay: str = "tiny.yaml") -> set[str]:
         """What a dry run would do: "rule" or "rule method=..., seed=...", without the target `all`."""
         status, output = self.run("-n", *words, overlay=overlay)

@@ -338,6 +338,20 @@ def check_targets(words):
         raise WorkflowError(str(error)) from None
 
 
+def again(log):
+    """The command that runs the job of a log again."""
+    found = [
+        (rule, match)
+        for rule in workflow.rules
+        for pattern in rule.log
+        if (match := pattern.match(str(log)))
+    ]
+    (rule, match), settings = found[0], workflow.config_settings
+    target = rule.output[0].apply_wildcards(match.groupdict())
+    files = [os.path.relpath(file) for file in settings.configfiles]
+    return joblog.again(target, workflow.cores or 1, files, settings.config)
+
+
 onstart:
     unlock.remember()
     sources.check_content(study)
@@ -350,5 +364,7 @@ onsuccess:
 
 onerror:
     unlock.forget()
-    for sentence in joblog.killed(Path(LOGS), os.environ[joblog.STUDY]):
-        print(sentence, file=sys.stderr)
+    failures = joblog.failures(Path(LOGS), os.environ[joblog.STUDY])
+    for log, why in failures.items():
+        print(f"\n{log.relative_to(LOGS).with_suffix('')}: {why}", file=sys.stderr)
+        print(f"  log: {log}\n  again: {again(log)}", file=sys.stderr)
