@@ -6,7 +6,7 @@ GLUE ?=
 SNAKEMAKE := $(BIN)/snakemake --cores all $(if $(CONFIG),--configfile "$(CONFIG)")
 RESULTS = $(shell $(BIN)/python -m lora_core.config $(if $(CONFIG),"$(CONFIG)"))
 
-.PHONY: help setup tables demo doctor paper status report test test-slurm test-faults bench check format schema lock audit clean
+.PHONY: help setup tables demo doctor paper status report compare bundle verify-bundle test test-slurm test-faults bench check format schema lock audit clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -45,6 +45,16 @@ status: setup  ## what of the study is done, running, failed and left, and how l
 report: setup  ## the study as one page, report.html (CONFIG for another study)
 	$(SNAKEMAKE) "$(RESULTS)/report.html"
 	@echo; echo "Open $(RESULTS)/report.html"
+
+compare: setup  ## two studies side by side: make compare A=results/one B=results/other
+	@$(BIN)/python -m lora_core.compare "$(A)" "$(B)"
+
+BUNDLE ?= results/bundle.zip
+bundle: setup  ## the study as one archive without weights, BUNDLE (CONFIG for another study)
+	@$(BIN)/python -m lora_core.bundle pack "$(BUNDLE)" $(if $(CONFIG),"$(CONFIG)")
+
+verify-bundle: setup  ## draw every table and figure of a BUNDLE again from its raw records, and compare
+	@$(BIN)/python -m lora_core.bundle verify "$(BUNDLE)"
 
 test: setup  ## run the tests
 	$(BIN)/python -m pytest

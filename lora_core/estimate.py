@@ -65,9 +65,9 @@ def base_model(study: Study) -> Any:
         return models.load(prepared, ["0", "1"])
     match source.source:
         case "wheel":
-            config = AutoConfig.from_pretrained(wheel_folder(source.package, source.path))
+            config = AutoConfig.from_pretrained(wheel_folder(source.package, source.path), trust_remote_code=False)
         case "local":
-            config = AutoConfig.from_pretrained(source.path)
+            config = AutoConfig.from_pretrained(source.path, trust_remote_code=False)
         case "random":
             config = AutoConfig.for_model(**source.config)
         case _ if source.id.rpartition("/")[2] == "roberta-base":

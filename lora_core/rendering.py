@@ -131,23 +131,42 @@ def markdown(table: Table, study: Study, published: Published | None) -> str:
     return "\n".join(out) + "\n"
 
 
+ROWS_OF_A_PAGE = 40
+# As wide as it is, where that is not wider than the text.
+FIT = r"\resizebox{\ifdim\width>\linewidth \linewidth\else\width\fi}{!}{%"
+
+
 def latex(table: Table, study: Study, published: Published | None) -> str:
-    """The table for a paper; needs the package booktabs."""
-
-    def tabular(grid: list[list[str]]) -> list[str]:
-        def line(texts: list[str]) -> str:
-            return " & ".join(map(_latex_text, texts)) + r" \\"
-
-        head = [rf"\begin{{tabular}}{{l{'r' * (len(grid[0]) - 1)}}}", r"\toprule", line(grid[0]), r"\midrule"]
-        return [*head, *map(line, grid[1:]), r"\bottomrule", r"\end{tabular}"]
-
-    caption = " ".join([f"{table.title}.", *study.banner(), *table.notes])
-    out = ["% needs \\usepackage{booktabs}", r"\begin{table}", r"\centering", rf"\caption{{{_latex_text(caption)}}}"]
-    out += [rf"\label{{tab:lora-{table.name.removeprefix('table')}}}", *tabular(_grid(table.cells, table.corner))]
+    """The table for a paper; needs the packages booktabs, graphicx (to fit the width) and longtable (over pages)."""
+    caption = rf"\caption{{{_latex_text(' '.join([f'{table.title}.', *study.banner()]))}}}"
+    label = rf"\label{{tab:lora-{table.name.removeprefix('table')}}}"
+    notes = [r"\par\smallskip\footnotesize", *(f"{_latex_text(note)}" for note in table.notes)] if table.notes else []
     if published:
-        out += ["", r"\medskip", rf"Published: {_latex_text(published.source)}", "", r"\smallskip"]
-        out += tabular(_published_grid(published, table.corner))
-    return "\n".join([*out, r"\end{table}"]) + "\n"
+        notes += [r"\par\medskip\normalsize", rf"Published: {_latex_text(published.source)}", r"\par\smallskip"]
+        notes += _tabular(_published_grid(published, table.corner))
+    grid = _grid(table.cells, table.corner)
+    needs = r"% needs \usepackage{booktabs,graphicx,longtable}"
+    if len(grid) <= ROWS_OF_A_PAGE:
+        return "\n".join(
+            [needs, r"\begin{table}", r"\centering", caption, label, *_tabular(grid), *notes, r"\end{table}", ""]
+        )
+    head = [r"\toprule", _latex_line(grid[0]), r"\midrule"]
+    out = [needs, r"{\footnotesize\setlength{\tabcolsep}{3pt}", rf"\begin{{longtable}}{{{_columns(grid)}}}"]
+    out += [caption + label + r"\\", *head, r"\endfirsthead", *head, r"\endhead", r"\bottomrule", r"\endlastfoot"]
+    return "\n".join([*out, *map(_latex_line, grid[1:]), r"\end{longtable}", "}", *notes, ""])
+
+
+def _columns(grid: list[list[str]]) -> str:
+    return "l" + "r" * (len(grid[0]) - 1)
+
+
+def _latex_line(texts: list[str]) -> str:
+    return " & ".join(map(_latex_text, texts)) + r" \\"
+
+
+def _tabular(grid: list[list[str]]) -> list[str]:
+    head = [rf"\begin{{tabular}}{{{_columns(grid)}}}", r"\toprule", _latex_line(grid[0]), r"\midrule"]
+    return [FIT, *head, *map(_latex_line, grid[1:]), r"\bottomrule", r"\end{tabular}}"]
 
 
 def markdown_text(text: str) -> str:

@@ -1,6 +1,8 @@
 """Tables: every figure from a record, published ones apart, absent ones n/a, and text that cannot break out."""
 
 import csv
+import shutil
+import subprocess
 
 import pytest
 from conftest import BERT, LORA
@@ -235,6 +237,28 @@ def test_parameters_come_from_the_counts(tmp_path):
     counts = read_json(tmp_path / "counts.json")["methods"]["lora"]
     assert counts["trainable"] == 2 * 2 * (4 * 32 + 32 * 4)
     assert texts(tables.parameters(tmp_path / "counts.json"))["lora", "trainable parameters"] == "1,024"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX here (apt: texlive-latex-recommended)")
+def test_latex_compiles_short_wide_and_long(tmp_path):
+    odd = "100 % of a_b & {c} ~ ^ \\ $ # <d>"
+    for name, high, wide in (("table2", 3, 2), ("table3", 6, 12), ("table4", 90, 2)):
+        cells = [
+            Cell(f"{odd if high < 40 else 'a_b %'} {r}", f"a_b {c}", 1.0, f"{r}.{c} ± 1 [0.957, 1.016] undecided")
+            for r in range(high)
+            for c in range(wide)
+        ]
+        table = Table(name, odd, "corner", cells, [odd, "a note"])
+        rendering.write(table, Study(odd, "data", "a protocol", [1], "bucketed", False, False), tmp_path / name)
+    names = "".join(rf"\input{{table{n}.tex}}" for n in (2, 3, 4))
+    packages = r"\usepackage{booktabs,graphicx,longtable}"
+    (tmp_path / "all.tex").write_text(rf"\documentclass{{article}}{packages}\begin{{document}}{names}\end{{document}}")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    for _ in range(2):  # a long table learns its widths in the first
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-2000:]
+    assert "Float too large" not in done.stdout
+    assert "Overfull" not in done.stdout
 
 
 def test_the_files_hold_the_study_and_the_published_figures_apart(tmp_path):

@@ -36,7 +36,7 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True)
-        keep = ["Snakefile", "config.yaml", "config", "profiles", "envs", "workflow", "lora_core"]
+        keep = ["Snakefile", "config.yaml", "config", "profiles", "envs", "workflow", "lora_core", "requirements.lock"]
         for name in keep:
             source = ROOT / name
             if source.is_dir():

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import pytest
 import yaml
@@ -65,6 +66,28 @@ def test_the_report_shows_the_study_and_snakemakes_own_has_every_result_with_its
     assert all(f'"figure": "{name}"' in own for name in ("scores", "latency", "pareto"))
     assert all(f'"table": "table{number}"' in own for number in range(1, 8))
     assert "What was not measured is a gap with its reason" in own
+
+
+def test_a_bundle_is_drawn_again_from_its_raw_records_and_what_was_changed_shows(study):
+    def bundle(*words):
+        command = [sys.executable, "-m", "lora_core.bundle", *words]
+        return subprocess.run(command, cwd=study.folder, capture_output=True, text=True)
+
+    for name in ("one.zip", "two.zip"):
+        done = bundle("pack", name, "tiny.yaml")
+        assert done.returncode == 0, done.stderr
+    one = study.folder / "one.zip"
+    assert one.read_bytes() == (study.folder / "two.zip").read_bytes()
+    with zipfile.ZipFile(one) as archive, zipfile.ZipFile(study.folder / "changed.zip", "w") as changed:
+        names = archive.namelist()
+        for name in names:
+            content = archive.read(name)
+            changed.writestr(name, content.replace(b"0.0", b"0.9") if name.endswith("table2.md") else content)
+    assert not [name for name in names if "weights" in name or "merged" in name]
+    assert {"config.json", "requirements.lock", "results/runs/lora/cola/seed1/run.json"} <= set(names)
+    done = bundle("verify", "changed.zip")
+    # Everything else came out the same.
+    assert (done.returncode, done.stdout) == (1, "differs: results/tables/table2.md\n"), done.stderr
 
 
 def test_the_example_uses_what_a_study_leaves(study):
