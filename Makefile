@@ -6,7 +6,7 @@ GLUE ?=
 SNAKEMAKE := $(BIN)/snakemake --cores all $(if $(CONFIG),--configfile "$(CONFIG)")
 RESULTS = $(shell $(BIN)/python -m lora_core.config $(if $(CONFIG),"$(CONFIG)"))
 
-.PHONY: help setup tables demo doctor paper status report compare bundle verify-bundle test test-slurm test-faults bench check format schema lock audit clean
+.PHONY: help setup tables demo doctor paper status report compare bundle verify-bundle test test-slurm test-faults bench check format schema pictures lock audit clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -85,6 +85,9 @@ format: setup  ## format Python and Snakemake files
 
 schema: setup  ## write config/schema.json for editors
 	$(BIN)/python -c "from lora_core.config import json_schema; print(json_schema(), end='')" > config/schema.json
+
+pictures: setup  ## write docs/architecture.md from the code
+	$(BIN)/python docs/architecture.py > docs/architecture.md
 
 lock:  ## make requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra workflow --extra dev --universal --python-version 3.11 --generate-hashes \

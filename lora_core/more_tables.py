@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lora_core import sweeps
 from lora_core.frames import by_task, read_costs, read_memory, read_scaling
 from lora_core.records import FULL, OWN, read_json
-from lora_core.rendering import NA, Cell, Table
+from lora_core.rendering import NA, Cell, Table, sweep_labels
 from lora_core.stats import MIN_SEEDS, t_interval
 from lora_core.tables import median_cell, score_cell, shared_note
 from lora_core.tasks import task_title
@@ -88,7 +87,7 @@ def sweep(
     """Score, parameters and time of every combination of a sweep; `swept` has each method's entry and values."""
     counts, costs, scores = read_json(counts_file)["methods"], read_costs(cost_files), by_task(score_files)
     cells: list[Cell] = []
-    for method, row in sweeps.in_words(swept).items():
+    for method, row in sweep_labels(swept).items():
         trainable = counts[method]["trainable"]
         cells.append(Cell(row, "trainable parameters", trainable, f"{trainable:,}"))
         for task, group in scores[scores["method"] == method].groupby("task", sort=False):

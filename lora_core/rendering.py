@@ -78,6 +78,19 @@ def number_text(value: Any) -> str:
     return str(value)
 
 
+def sweep_labels(swept: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """`{method: its combination in words}`, with the entry's name where several entries are swept."""
+    several = len({one["entry"] for one in swept.values()}) > 1
+    return {
+        method: (f"{one['entry']}: " if several else "") + sweep_label(one["values"]) for method, one in swept.items()
+    }
+
+
+def sweep_label(values: dict[str, Any]) -> str:
+    """A combination of values in words."""
+    return ", ".join(f"{key.rpartition('.')[2].replace('_', ' ')} {number_text(v)}" for key, v in values.items())
+
+
 def write(table: Table, study: Study, stem: Path) -> None:
     """Write `stem`.md, .csv and .tex."""
     published = TABLES.get(table.name)

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
-from lora_core.rendering import number_text
-
 
 def expand(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration with a sweep's methods in place of its entry; what is no sweep is left for the schema.
@@ -57,16 +55,3 @@ def _variants(name: str, entry: dict[str, Any]) -> Iterator[tuple[str, dict[str,
 def label(path: str, value: Any) -> str:
     """A value in the name of a method: `rank8`, or `query.value` of a list."""
     return ".".join(map(str, value)) if isinstance(value, list | tuple) else f"{str(path).rpartition('.')[2]}{value}"
-
-
-def in_words(swept: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """`{method: its combination in words}`, with the entry's name where several entries are swept."""
-    several = len({one["entry"] for one in swept.values()}) > 1
-    return {
-        method: (f"{one['entry']}: " if several else "") + combination(one["values"]) for method, one in swept.items()
-    }
-
-
-def combination(values: dict[str, Any]) -> str:
-    """A combination of values in words."""
-    return ", ".join(f"{key.rpartition('.')[2].replace('_', ' ')} {number_text(v)}" for key, v in values.items())

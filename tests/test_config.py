@@ -10,7 +10,7 @@ from lora_core.config import PROTOCOLS, ConfigError, Protocol, json_schema, load
 from lora_core.methods.table import KINDS, Hyperparameters
 from lora_core.protocols import compare
 from lora_core.published import TABLES
-from lora_core.sweeps import in_words
+from lora_core.rendering import sweep_labels
 from lora_core.tasks import PAPER_TASKS
 
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -270,7 +270,7 @@ def test_two_sweeps_keep_their_rows_apart():
     study = load(changed(method_settings__a={"kind": "lora", **ranks}, method_settings__b={"kind": "loralib", **ranks},
                          methods=["a", "b"]))  # fmt: skip
     swept = {m: study.method_settings[m].swept.model_dump() for m in study.methods}
-    assert list(in_words(swept).values()) == ["a: rank 1", "a: rank 8", "b: rank 1", "b: rank 8"]
+    assert list(sweep_labels(swept).values()) == ["a: rank 1", "a: rank 8", "b: rank 1", "b: rank 8"]
 
 
 def test_pefts_lora_counts_as_the_same_only_where_it_says_all_that_own_lora_does():

@@ -10,7 +10,7 @@ from lora_core.figures.style import COLORS, DASHES, GREY, INK, MARKERS, legend, 
 from lora_core.frames import by_task, read_costs, read_scaling
 from lora_core.published import TABLES
 from lora_core.records import FULL, read_json
-from lora_core.sweeps import combination
+from lora_core.rendering import sweep_label
 
 
 def scaling(records: Path) -> tuple[Any, pd.DataFrame]:
@@ -56,7 +56,7 @@ def sweep(
     lines: dict[str, list[str]] = {}  # a line joins what differs in the first of its sweep's keys alone
     for method, one in swept.items():
         rest = dict(list(one["values"].items())[1:])
-        lines.setdefault(", ".join(filter(None, [one["entry"], combination(rest)])), []).append(method)
+        lines.setdefault(", ".join(filter(None, [one["entry"], sweep_label(rest)])), []).append(method)
     figure, parts = task_rows(runs, legend_rows=-(-len(lines) // 2), sharex="col")
     for _, group, (left, right) in parts:
         for i, (label, names) in enumerate(lines.items()):

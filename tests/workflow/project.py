@@ -127,10 +127,13 @@ def glue(folder: Path, **columns) -> Path:
 def unmeasured(results: Path) -> dict[str, Any]:
     """What a study's files say that must not differ from one execution to the next, by file and field.
 
-    Weights, predictions, scores and counts byte for byte; of records and rows all that is not in `MEASURED`.
+    Weights, predictions, scores and counts byte for byte; of records and rows all that is not in `MEASURED`. Model
+    cards tell times.
     """
     found: dict[str, Any] = {}
     for file in sorted(p for p in results.rglob("*") if p.is_file() and not p.name.startswith(".")):
+        if file.name == "README.md":
+            continue
         name = str(file.relative_to(results))
         whole = ("scores/", "counts", "data/", "models/", "merged/", "tables/table7", "study")
         if file.suffix == ".safetensors" or "weights" in file.parts or name.startswith(whole):
