@@ -5,11 +5,12 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/inputs.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/measure.smk"
 include: "workflow/rules/report.smk"
-include: "workflow/rules/targets.smk"
+include: "workflow/rules/handlers.smk"
 
 
 rule all:

@@ -1,2 +1,0 @@
-# Included last, when every rule is known.
-check_targets(sys.argv[1:])
