@@ -1,7 +1,7 @@
 """What a study leaves, in use: a merged model that classifies, an adapter in PEFT, and LoRA in a model of your own.
 
     make demo
-    .venv/bin/python examples/use_results.py results/demo rte
+    PYTHONPATH=. .venv/bin/python examples/use_results.py results/demo rte
 
 The first two parts need transformers and peft alone, the third torch and this package.
 """

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from lora_core.tasks import task_title
-
 # As the hub calls them.
 METRICS = {
     "accuracy": "accuracy",
@@ -21,14 +19,14 @@ def card(record: dict[str, Any], library: str | None, note: str = "") -> str:
 
     run, measured, place = record["run"], record["measurement"], record["provenance"]
     data, score = run["data"], measured["score"]
-    source, task, metric = data["data"], task_title(run["task"]), score["metric"]
+    source, task, metric = data["data"], run["task"], score["metric"]
     base, of_hub = run["base_model"], source.get("source") == "hub"
     metadata = ModelCardData(
-        language="en",
+        language="en" if source.get("source") != "own" else None,
         base_model=base if base.count("/") <= 1 else None,
         library_name=library,
         pipeline_tag="text-classification",
-        tags=["glue", run["settings"]["kind"]],
+        tags=[*(["glue"] if source.get("source") != "own" else []), run["settings"]["kind"]],
         datasets=[source["id"]] if of_hub else None,
         model_name=f"{run['method']}-{run['task']}-seed{run['seed']}",
         eval_results=[

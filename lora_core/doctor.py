@@ -1,6 +1,8 @@
 """`make doctor`: what this machine has, and what each thing makes possible. Needs nothing but Python's own library;
 what only the installed environment can tell is asked where it is there."""
 
+from __future__ import annotations  # for the old Pythons that it must tell so
+
 import importlib.util
 import os
 import shutil
@@ -12,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 GB = 1e9
-INSTALL_GB, STUDY_GB, STUDY_MEMORY_GB = 6.0, 1.5, 4.0  # the environment; the embedded study's results, and its memory
+INSTALL_GB, STUDY_GB, STUDY_MEMORY_GB = 6.0, 3.5, 4.0  # the environment; the embedded study's results, and its memory
 SECONDS = 5  # that a check of the network or of a program may take
 
 

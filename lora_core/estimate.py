@@ -172,7 +172,7 @@ def text(study: Study, found: Trial, runs: list[status.Run]) -> str:
         own = [value for run, value in seconds.items() if run.method == method]
         speed = found.speeds[method]
         lines.append(
-            f"  {method}: {len(own)} runs, {duration(sum(own))}; a step of {BATCH} × {LENGTHS[1]} tokens takes "
+            f"  {method}: {len(own)} runs, {status.duration(sum(own))}; a step of {BATCH} × {LENGTHS[1]} tokens takes "
             f"{speed.own + BATCH * LENGTHS[1] * speed.token:.3f} s here"
         )
     energy = (
@@ -180,22 +180,13 @@ def text(study: Study, found: Trial, runs: list[status.Run]) -> str:
     )
     lines += [
         "",
-        f"time:   about {duration(total)} of training and evaluation; timing inference and drawing come on top",
+        f"time:   about {status.duration(total)} of training and evaluation; timing inference and drawing come on top",
         f"disk:   about {gigabytes:,.1f} GB of weights",
         f"energy: {energy}",
         "",
-        "From a short trial with random tokens: right to within a factor of two at best.",
+        "From a short trial with random tokens: it may be wrong by a factor of two.",
     ]
     return "\n".join(lines)
-
-
-def duration(seconds: float) -> str:
-    """Days, hours or minutes, two of them."""
-    minutes = round(seconds / 60)
-    days, hours = minutes // 1440, minutes // 60 % 24
-    if days:
-        return f"{days} d {hours} h"
-    return f"{hours} h {minutes % 60} min" if hours else f"{max(1, minutes)} min"
 
 
 if __name__ == "__main__":
@@ -203,5 +194,5 @@ if __name__ == "__main__":
         chosen = read_files(*sys.argv[1:])
         print("A short trial on this machine ...", flush=True)
         print(text(chosen, trial(chosen), status.look(chosen)))
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise SystemExit(str(error)) from None

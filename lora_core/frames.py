@@ -77,9 +77,12 @@ def read_curves(curve_files: Iterable[str | Path]) -> pd.DataFrame:
 
 
 def read_latency(csv_files: Iterable[str | Path]) -> pd.DataFrame:
-    """Every timed forward pass, with its task and seed."""
-    files = [Path(file) for file in csv_files]
-    parts = [pd.read_csv(f).assign(task=f.parent.name, seed=int(f.stem.removeprefix("seed"))) for f in files]
+    """Every timed forward pass, with its task, seed and device."""
+    parts = []
+    for file in map(Path, csv_files):
+        device = device_of(read_json(file.with_suffix(".json")))
+        seed = int(file.stem.removeprefix("seed"))
+        parts.append(pd.read_csv(file).assign(task=file.parent.name, seed=seed, device=device))
     return pd.concat(parts, ignore_index=True)
 
 

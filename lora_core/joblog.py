@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import sys
 import threading
@@ -109,9 +110,11 @@ def _first_line(log: Path) -> str:
         return stream.readline().rstrip("\n")
 
 
-def again(target: str, cores: int, configfiles: list[str], config: dict[str, Any]) -> str:
-    """The command that makes a target of a study anew."""
-    words = ["snakemake", "--cores", str(cores), target]
+def again(target: str, cores: int, configfiles: list[str], config: dict[str, Any], profile: str | None = None) -> str:
+    """The command that makes a target of a study anew, as this snakemake was called."""
+    program = Path(sys.argv[0])
+    called = "snakemake" if shutil.which("snakemake") == str(program) else os.path.relpath(program)
+    words = [called, *(("--profile", profile) if profile else ("--cores", str(cores))), target]
     if configfiles:
         words += ["--configfile", *configfiles]
     if config:

@@ -34,6 +34,29 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> Interval | None:
 
 
 @dataclass(frozen=True)
+class Median:
+    """The median of runs of which some never got there, which are above all others.
+
+    `value` is None where it falls on one of those; `at_least` then bounds it from below, where that is known. The
+    t-interval of the mean stands beside it from three runs on, all of them there.
+    """
+
+    value: float | None
+    at_least: float | None
+    interval: Interval | None
+
+
+def censored_median(known: Sequence[float], total: int) -> Median:
+    """Of `total` runs, those that got there `known`."""
+    ranked = sorted(map(float, known))
+    lower, upper = (total - 1) // 2, total // 2  # the two in the middle
+    if upper >= len(ranked):
+        return Median(None, ranked[lower] if lower < len(ranked) else None, None)
+    interval = t_interval(ranked) if MIN_SEEDS <= len(ranked) == total else None
+    return Median((ranked[lower] + ranked[upper]) / 2, None, interval)
+
+
+@dataclass(frozen=True)
 class Equivalence:
     """A paired ratio with its 90% interval against a margin, and what follows (two one-sided tests at 5%)."""
 

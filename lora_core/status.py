@@ -51,8 +51,9 @@ def _run(results: Path, method: str, task: str, seed: int) -> Run:
     if why is None and not _works(folder, log):
         why = joblog.KILLED
     if why is None:
-        last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-1]
-        return Run(method, task, seed, RUNNING, last, _left(last))
+        last = (log.read_text(encoding="utf-8", errors="replace").splitlines() or [""])[-1]
+        told = last.removeprefix(f"{method} {task} seed {seed}: ")
+        return Run(method, task, seed, RUNNING, "begins" if told.startswith(joblog.FOR) else told, _left(last))
     return Run(method, task, seed, FAILED if why else LEFT, why)
 
 
@@ -62,6 +63,8 @@ def _works(folder: Path, log: Path) -> bool:
 
     if time.time() - log.stat().st_mtime < QUIET_SECONDS or "\nwaiting: " in log.read_text(errors="replace")[-200:]:
         return True
+    if not (folder / ".lock").exists():
+        return False
     try:
         with FileLock(folder / ".lock", timeout=0):
             return False
@@ -119,30 +122,41 @@ def text(study: Study, runs: Sequence[Run]) -> str:
             cells.append(f"{cell:>10}")
         lines.append(f"{method:{wide}}" + "".join(cells))
     lines += ["", "done / all; + runs now; ! failed"]
-    lines += ["", *(f"now: {run.words}" for run in runs if run.state == RUNNING)] if counts[RUNNING] else []
+    lines += (
+        ["", *(f"now: {run.method} {run.task} seed {run.seed}: {run.words}" for run in runs if run.state == RUNNING)]
+        if counts[RUNNING]
+        else []
+    )
     if counts[FAILED]:
         lines += [
             "",
             *(f"failed: {run.method} {run.task} seed {run.seed}: {run.words}" for run in runs if run.state == FAILED),
         ]
-        lines.append("The same command as before runs what failed and what is left.")
+        lines.append("The same command as before runs what failed and what is left; logs lie in logs/train/.")
     seconds = estimate(runs)
     if seconds is None:
         lines += ["", "How long it will take is not known before a run is done."]
     elif counts[DONE] < len(runs):
         lines += [
             "",
-            f"About {_duration(seconds)} of training and evaluation left, judging from what is done; merging, timing "
+            f"About {duration(seconds)} of training and evaluation left, judging from what is done; merging, timing "
             "inference and drawing come on top.",
         ]
     return "\n".join(lines)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Days, hours or minutes, two of them."""
     minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{max(1, minutes)} min"
+    days, hours = minutes // 1440, minutes // 60 % 24
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes % 60} min" if hours else f"{max(1, minutes)} min"
 
 
 if __name__ == "__main__":
-    found = read_files(*sys.argv[1:])
-    print(text(found, look(found)))
+    try:
+        found = read_files(*sys.argv[1:])
+        print(text(found, look(found)))
+    except (ValueError, OSError) as error:
+        raise SystemExit(str(error)) from None

@@ -12,7 +12,7 @@ from lora_core.energy import device_of
 from lora_core.frames import by_task, per_device, read_costs, read_differences, read_memory
 from lora_core.records import FULL, OWN, LatencyRow, read_json, read_rows
 from lora_core.rendering import NA, Cell, Table, number_text
-from lora_core.stats import MIN_SEEDS, Equivalence, t_interval
+from lora_core.stats import MIN_SEEDS, Equivalence, censored_median
 from lora_core.tasks import task_title
 
 # What the latency of a method that does not merge is held against as well.
@@ -61,18 +61,15 @@ def median_cell(row: str, column: str, values: pd.Series, reached: pd.Series, sh
     there = values[reached.astype(bool)]
     if there.isna().any() or values.empty:
         return Cell(row, column, None, NA, n=len(values))
-    ranked = sorted(there.astype(float))
-    lower, upper = (len(values) - 1) // 2, len(values) // 2  # the two in the middle
-    if upper >= len(ranked):
-        if lower >= len(ranked):
-            return Cell(row, column, None, "not reached", n=len(values))
-        return Cell(row, column, None, f"≥ {show(ranked[lower])}", n=len(values), low=ranked[lower])
-    median = (ranked[lower] + ranked[upper]) / 2
-    interval = t_interval(ranked) if MIN_SEEDS <= len(ranked) == len(values) else None
+    found = censored_median(list(there), len(values))
+    if found.value is None:
+        text = "not reached" if found.at_least is None else f"≥ {show(found.at_least)}"
+        return Cell(row, column, None, text, n=len(values), low=found.at_least)
+    interval = found.interval
     if interval is None:
-        return Cell(row, column, median, show(median), n=len(values))
-    text = f"{show(median)} [{show(interval.low)}, {show(interval.high)}]"
-    return Cell(row, column, median, text, n=len(values), low=interval.low, high=interval.high)
+        return Cell(row, column, found.value, show(found.value), n=len(values))
+    text = f"{show(found.value)} [{show(interval.low)}, {show(interval.high)}]"
+    return Cell(row, column, found.value, text, n=len(values), low=interval.low, high=interval.high)
 
 
 def _percent(value: float) -> str:

@@ -40,7 +40,7 @@ def test_the_text_counts_what_is_left_weights_and_energy(tmp_path):
     text = estimate.text(study, estimate.Trial(speeds, 125_000_000, 300.0, None), runs)
     seconds = 2 * 3 * 856  # steps of two runs, a second each
     assert "2 of 2 runs are left" in text
-    assert estimate.duration(seconds) in text
+    assert status.duration(seconds) in text
     assert "about 1.0 GB of weights" in text  # one full model and one merged, four bytes a parameter
     assert f"{300 * seconds / 3.6e6:.2f} kWh at 300 W" in text
     runs[0] = Run("fft", "cola", 1, DONE, "", 1.0)
@@ -65,4 +65,4 @@ def test_a_trial_times_every_method_of_a_real_model(bert, tmp_path, monkeypatch)
     ("seconds", "text"), [(20, "1 min"), (3600, "1 h 0 min"), (5400, "1 h 30 min"), (90_000, "1 d 1 h")]
 )
 def test_durations_have_two_parts(seconds, text):
-    assert estimate.duration(seconds) == text
+    assert status.duration(seconds) == text

@@ -25,9 +25,7 @@ class Made:
     def __init__(self, folder, energy=None, never=()):
         rng = np.random.default_rng(1)
         self.counts = folder / "counts.json"
-        write_json(
-            self.counts, {"full": 1000, "methods": {m: {"trainable": 100 if m == "lora" else 10} for m in METHODS}}
-        )
+        write_json(self.counts, {"methods": {m: {"trainable": {"fft": 1000, "lora": 100}.get(m, 10)} for m in METHODS}})
         self.runs = [record(folder, m, s, task=t) for m in METHODS for t in TASKS for s in SEEDS]
         self.scores, self.costs, self.curves, self.latency = [], [], [], []
         (folder / "scores").mkdir()
@@ -38,7 +36,10 @@ class Made:
             rows = [
                 {
                     "method": m, "seed": s, "device": "a CPU", "planned_epochs": 3, "train_seconds": 30.0 + s,
-                    "threshold": 0.75, "epochs_to_threshold": reached[m], "meter_reason": None if energy else NO_METER,
+                    "epochs_to_seed_threshold": 2, "reached": reached[m] is not None, "energy_source": None,
+                    "energy_boundary": None, "start_from": None, "shared": None,
+                    "threshold": 0.75, "threshold_meaningful": True, "epochs_to_threshold": reached[m],
+                    "meter_reason": None if energy else NO_METER,
                     "seconds_to_threshold": reached[m] and 20.0 + s,
                     "energy_to_threshold_joules": reached[m] and energy, "net_energy_to_threshold_joules": None,
                     "train_energy_joules": energy,
@@ -62,6 +63,8 @@ class Made:
             (folder / "latency" / task).mkdir(parents=True)
             self.latency.append(folder / "latency" / task / "seed1.csv")
             write_rows(self.latency[-1], passes, LatencyRow)
+            place = {"device": "cpu", "device_model": "a CPU", "threads": 2}
+            write_json(self.latency[-1].with_suffix(".json"), {"provenance": place})
 
     def draw(self):
         """`{name: (figure, frame)}` of all that these records show."""
@@ -105,7 +108,7 @@ def test_every_figure_names_its_tasks_its_units_and_n(drawn):
     for name, svg in drawn.items():
         text = words(svg)
         assert units[name] in text, name
-        assert name == "latency" or "n = 3 seeds" in text, name
+        assert ("n = 5 rounds" if name == "latency" else "n = 3 seeds") in text, name
         assert name == "pareto" or {"CoLA", "RTE"} <= set(text.split()), name
         assert "nan" not in text.lower()
 
@@ -150,10 +153,55 @@ def test_what_was_not_measured_is_a_gap_with_its_reason_and_no_empty_axes(tmp_pa
     assert "seconds" in words(tmp_path / "time_to_threshold.svg")
 
 
-def test_runs_that_never_got_there_are_counted(tmp_path):
-    figure, frame = costs.to_threshold(Made(tmp_path, never=("vera",)).costs, "time")
-    save(figure, frame, tmp_path / "time.svg")
-    assert words(tmp_path / "time.svg").count("3 of 3 never got there") == len(TASKS)
+def test_runs_that_never_got_there_are_counted_as_dearer_than_all(tmp_path):
+    made = Made(tmp_path, never=("vera",))
+    frame = pd.read_csv(made.costs[0])
+    frame.loc[(frame["method"] == "lora") & (frame["seed"] == 1), ["epochs_to_threshold", "seconds_to_threshold"]] = (
+        None
+    )
+    frame.to_csv(made.costs[0], index=False)
+    save(*costs.to_threshold(made.costs, "time"), tmp_path / "time.svg")
+    text = words(tmp_path / "time.svg")
+    assert text.count("3 of 3 never got there") == len(TASKS)
+    assert "1 of 3 never got there" in text
+    # 22, 23 and one above both: the median is 23, and there is no interval.
+    assert "lora: 23.0, n = 2" in text
+    assert "fft: 22.0 [" in text
+
+
+def test_a_method_without_a_figure_is_named(tmp_path):
+    made = Made(tmp_path, energy=5000.0)
+    for file, columns in (
+        (made.costs[0], ["energy_to_threshold_joules"]),
+        (made.curves[0], ["cumulative_train_energy_joules"]),
+    ):
+        frame = pd.read_csv(file)
+        frame.loc[frame["method"] == "vera", columns] = None
+        frame.to_csv(file, index=False)
+    save(*costs.to_threshold(made.costs, "energy"), tmp_path / "energy.svg")
+    assert words(tmp_path / "energy.svg").split().count("n/a") == 1
+    save(*scores.curves(made.curves, made.costs, "energy"), tmp_path / "curves.svg")
+    assert "n/a: vera" in words(tmp_path / "curves.svg")
+
+
+def test_two_devices_are_never_averaged(tmp_path):
+    made = Made(tmp_path)
+    for file in made.costs:
+        frame = pd.read_csv(file)
+        frame.loc[frame["seed"] == 3, "device"] = "another"
+        frame.to_csv(file, index=False)
+    for figure, frame in (
+        scores.pareto(made.scores, made.counts, made.runs, made.costs),
+        scores.curves(made.curves, made.costs, "time"),
+        costs.to_threshold(made.costs, "time"),
+    ):
+        assert set(frame["method"]) == {f"{m} on {d}" for m in METHODS for d in ("a CPU", "another")}
+        assert figure
+
+
+def test_a_long_curve_is_thinned_for_the_page_and_kept_beside_it():
+    assert len(scores.thinned(pd.Series(range(252_600)))) <= scores.POINTS
+    assert list(scores.thinned(pd.Series([1, 2, 3]))) == [1, 2, 3]
 
 
 def test_on_the_front_are_the_methods_that_none_beats_on_both_sides(tmp_path):

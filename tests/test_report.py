@@ -18,7 +18,7 @@ ODD = "</script><img src=x onerror=alert(1)>"
 STUDY = rendering.Study("a model", f"data {ODD}", "a protocol", list(SEEDS), "bucketed", False, False)
 PLACE = {
     "commit": "0123456789abcdef", "dirty": False, "device_model": "a CPU", "threads": 2, "python": "3.11",
-    "packages": {"torch": "2"},
+    "packages": {"torch": "2"}, "device": "cpu",
 }  # fmt: skip
 
 
@@ -30,7 +30,11 @@ def made(tmp_path_factory):
     passes = [timed(folder / "timed", {FFT: [0.5, 0.6], MERGED: [0.5, 0.7]}, task) for task in TASKS]
     counts = {m: {"trainable": 10, "head": 2, "total": 100} for m in METHODS}
     write_json(folder / "counts.json", {"full": 100, "methods": counts})
-    shown = {"table1": tables.parameters(folder / "counts.json"), "table2": tables.scores(study.scores),
+    costs = {
+        "table5": tables.cost("table5", study.costs, ["fft"]),
+        "table6": tables.cost("table6", study.costs, ["lora"]),
+    }
+    shown = costs | {"table1": tables.parameters(folder / "counts.json"), "table2": tables.scores(study.scores),
              "table3": tables.latency(passes, 0.03), "table4": tables.memory(study.runs)}  # fmt: skip
     for name, table in shown.items():
         rendering.write(table, STUDY, folder / "tables" / name)
@@ -68,8 +72,11 @@ def test_a_table_is_read_back_as_it_was_written(made):
 
 
 def test_the_answer_is_worked_out_from_the_runs(made):
-    sentences = page.answer(page.read_runs(made / "runs.csv"), {"full": 100, "methods": {"lora": {"trainable": 10}}})
-    assert sentences == [
+    rows, counts = page.read_runs(made / "runs.csv"), {"full": 100, "methods": {"lora": {"trainable": 10}}}
+    assert page.answer(rows, counts, {"a CPU", "another"})[-1] == (
+        "Measured on 2 devices, so time and energy have no mean."
+    )
+    assert page.answer(rows, counts, {"a CPU"}) == [
         "LoRA trains 10 parameters and the head, 10 % of the model's 100.",
         "Best score, mean over tasks and seeds: full fine-tuning 82.0 %, LoRA 82.0 %.",
         "Training a run takes 12 s by full fine-tuning and 12 s by LoRA, each for all the epochs that its protocol "
@@ -121,12 +128,15 @@ def test_nothing_is_wider_than_the_screen_and_every_figure_is_drawn(opened):
     assert opened.evaluate(f"{wide}.map(e => e.outerHTML.slice(0, 80))") == []
     assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
     figures = opened.locator("figure svg")
-    assert figures.count() == 5  # of those that the sections name
+    assert figures.count() == 9
     for figure in figures.all():
         box = figure.bounding_box()
         assert box["width"] > 200
         assert box["height"] > 60
         assert figure.locator("path").count() > 3
+        marks = figure.locator("g[data-method]")
+        assert marks.count() >= len(METHODS) - 1  # latency was timed of two
+        assert all(style != "none" for style in marks.evaluate_all("all => all.map(g => getComputedStyle(g).display)"))
 
 
 def test_axe_finds_nothing_serious(opened):
@@ -144,6 +154,8 @@ def shown_runs(tab):
 def test_runs_are_filtered_and_sorted(opened):
     everything = len(METHODS) * len(TASKS) * len(SEEDS)
     assert shown_runs(opened) == everything
+    opened.locator("#filter").fill("lora cola 2")
+    assert shown_runs(opened) == 1
     opened.locator("#filter").fill("lora cola")
     assert shown_runs(opened) == len(SEEDS)
     assert opened.locator("#filter-count").text_content() == f"{len(SEEDS)} of {everything} runs"
@@ -168,6 +180,7 @@ def test_a_threshold_moves_what_it_costs(opened):
         row = opened.locator("#threshold-table tbody tr", has_text="lora").locator("td")
         return [cell.text_content() for cell in row.all()]
 
+    assert opened.locator("#threshold-value").text_content() == "75.0 %"  # the study's own
     # Scores of 25, 50 and 75 % after 10 s and 5 kJ an epoch.
     assert cost(50) == ["3 of 3", "2.0", "20.0", "10.0"]
     assert cost(75) == ["3 of 3", "3.0", "30.0", "15.0"]

@@ -6,7 +6,20 @@ from typing import Any
 
 import pandas as pd
 
-from lora_core.figures.style import COLORS, DASHES, GREY, INK, MARKERS, legend, mark, of_seeds, panels, task_rows, title
+from lora_core.figures.style import (
+    COLORS,
+    DASHES,
+    GREY,
+    INK,
+    MARKERS,
+    SMALL,
+    legend,
+    mark,
+    of_seeds,
+    panels,
+    task_rows,
+    title,
+)
 from lora_core.frames import by_task, read_costs, read_scaling
 from lora_core.published import TABLES
 from lora_core.records import FULL, read_json
@@ -32,7 +45,7 @@ def scaling(records: Path) -> tuple[Any, pd.DataFrame]:
         star = {"color": INK, "markersize": 11, "label": f"published: {name} {saved:g} %"}
         panel.plot(sizes[name].iloc[0], saved, "*", linestyle="none", **star)
     panel.axhline(75, color=GREY, linewidth=0.8)
-    panel.text(predicted["parameters"].min(), 75.5, "without activations", fontsize=8)
+    panel.text(predicted["parameters"].min(), 75.5, "without activations", fontsize=SMALL)
     panel.set_xscale("log")
     panel.set_ylim(0, 82)
     panel.set_xlabel("parameters of the model")
@@ -73,7 +86,7 @@ def sweep(
         full = group.loc[group["method"] == FULL, "best"]
         if len(full):
             left.axhline(100 * full.mean(), color=GREY, linewidth=0.8)
-            left.text(0.01, 100 * full.mean(), FULL, fontsize=8, va="bottom", transform=left.get_yaxis_transform())
+            left.text(0.01, 100 * full.mean(), FULL, fontsize=SMALL, va="bottom", transform=left.get_yaxis_transform())
         right.set_ylim(bottom=0)
         left.set_ylabel("best score, %")
         right.set_ylabel("seconds an epoch")

@@ -11,17 +11,21 @@ from lora_core.figures.style import (
     INK,
     dots,
     gap,
+    in_row,
     legend,
     looks,
     mark,
     name_rows,
     of_seeds,
     panels,
+    said,
     task_panels,
     title,
 )
 from lora_core.frames import PARTS, per_device, read_costs, read_latency, read_memory
 from lora_core.records import PowerRow, read_json, read_rows
+from lora_core.stats import censored_median
+from lora_core.tasks import task_title
 from lora_core.trace import windows
 
 TO_THRESHOLD = {
@@ -35,8 +39,8 @@ def to_threshold(cost_files: Sequence[str], quantity: str) -> tuple[Any, pd.Data
     column, what, unit, show = TO_THRESHOLD[quantity]
     frame = per_device(read_costs(cost_files))
     methods, look = list(dict.fromkeys(frame["method"])), looks(frame["method"])
-    figure, parts = task_panels(frame, height=0.5 + 0.2 * len(methods))
-    for _, group, panel in parts:
+    figure, parts = task_panels(frame, height=0.5 + 0.22 * len(methods), sharey=True)
+    for task, group, panel in parts:
         there = group["epochs_to_threshold"].notna()
         if group["threshold"].isna().all():
             gap(panel, "no threshold without both fft and lora")
@@ -47,20 +51,25 @@ def to_threshold(cost_files: Sequence[str], quantity: str) -> tuple[Any, pd.Data
             continue
         for y, method in enumerate(methods):
             own = group["method"] == method
-            known = group.loc[own & there, column].dropna()
-            if len(known):
-                dots(panel, y, list(known), method, look[method], show)
-            missing = int((own & ~there).sum())
-            if missing:
-                panel.text(0.99, y, f"{missing} of {own.sum()} never got there", fontsize=7, ha="right", va="center",
-                           transform=panel.get_yaxis_transform())  # fmt: skip
+            known = group.loc[own & there, column]
+            if known.isna().any():
+                in_row(panel, y, "n/a")
+                continue
+            found = censored_median(list(known), int(own.sum()))
+            if found.value is not None:
+                words = said(method, found.value, found.interval, show, len(known))
+                dots(panel, y, list(known), found.value, method, words, look[method])
+            if len(known) < own.sum():
+                in_row(panel, y, f"{own.sum() - len(known)} of {own.sum()} never got there")
+        if not group["threshold_meaningful"].all():
+            panel.set_title(f"{task_title(task)} (threshold near a guess)", loc="left")
         name_rows(panel, methods)
         panel.set_xlim(left=0)
         panel.set_xlabel(unit)
     title(
         figure,
-        f"{what} to equal accuracy, min(FFT, LoRA) - 0.5 points: mean of {of_seeds(frame)}, each seed a stroke, from "
-        "three on the 95 % interval.",
+        f"{what} to equal accuracy, min(FFT, LoRA) - 0.5 points: median of {of_seeds(frame)}, each seed a stroke. A "
+        "run that never got there counts as dearer than all that did.",
     )
     return figure, frame[["method", "task", "seed", "threshold", "epochs_to_threshold", column]]
 
@@ -104,8 +113,10 @@ def memory(run_files: Sequence[str]) -> tuple[Any, pd.DataFrame]:
 
 def latency(csv_files: Sequence[str]) -> tuple[Any, pd.DataFrame]:
     """How long passes over the validation set take: every round of every variant."""
-    frame = read_latency(csv_files)
+    frame = per_device(read_latency(csv_files))
     frame = frame[frame["mode"] == "pass"]
+    rounds = sorted(frame.groupby(["task", "seed", "method", "variant"]).size().unique())
+    n = f"{rounds[0]} to {rounds[-1]}" if len(rounds) > 1 else f"{rounds[0]}"
     names = frame["method"].where(frame["variant"] == "plain", frame["method"] + ", " + frame["variant"])
     frame = frame.assign(name=names, milliseconds=1e3 * frame["seconds"])
     rows, look = list(dict.fromkeys(names)), looks(frame["method"])
@@ -128,7 +139,7 @@ def latency(csv_files: Sequence[str]) -> tuple[Any, pd.DataFrame]:
         panel.set_xlabel("milliseconds a pass")
     title(
         figure,
-        "Inference: a pass over the validation set, every round. Box: quartiles and median; whiskers: 5th and 95th "
+        f"Inference: a pass over the validation set, n = {n} rounds. Box: quartiles and median; whiskers: 5th and 95th "
         "percentile.",
     )
     return figure, frame[["task", "method", "variant", "round", "milliseconds"]]
@@ -168,6 +179,6 @@ def power(folders: Sequence[Path]) -> tuple[Any, pd.DataFrame]:
         panel.set_xlabel("seconds from the run's start")
     title(
         figure,
-        f"Power while training on {run['task']}, seed {run['seed']} (n = 1 run a method); grey: evaluation.",
+        f"Power while training on {task_title(run['task'])}, seed {run['seed']}, n = 1 run a method; grey: evaluation.",
     )
     return figure, pd.concat(traces, ignore_index=True)

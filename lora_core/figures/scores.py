@@ -8,25 +8,30 @@ import pandas as pd
 
 from lora_core.figures.style import (
     GREY,
+    SMALL,
     dots,
     gap,
     legend,
     legend_rows,
     looks,
     mark,
+    missing,
     name_rows,
     of_seeds,
     panels,
+    said,
     task_panels,
     task_rows,
     title,
 )
-from lora_core.frames import by_task, read_costs, read_curves, read_losses, read_memory
+from lora_core.frames import by_task, per_device, read_costs, read_curves, read_losses, read_memory
 from lora_core.published import TABLES
 from lora_core.records import FULL, OWN, read_json
+from lora_core.stats import MIN_SEEDS, t_interval
 from lora_core.tasks import PAPER_TASKS
 
 WINDOW = 25  # steps over which a loss curve is averaged for the eye
+POINTS = 1000  # of a curve that are drawn; the CSV has all
 PUBLISHED = {FULL: "FFT", OWN: "LoRA", "lora_ref": "LoRA (ref)"}
 
 
@@ -39,7 +44,9 @@ def scores(score_files: Sequence[str]) -> tuple[Any, pd.DataFrame]:
         for y, method in enumerate(methods):
             values = 100 * group.loc[group["method"] == method, "best"].dropna()
             if len(values):
-                dots(panel, y, list(values), method, look[method], "{:.1f}")
+                found = t_interval(list(values)) if len(values) >= MIN_SEEDS else None
+                words = said(method, values.mean(), found, "{:.1f}", len(values))
+                dots(panel, y, list(values), found or values.mean(), method, words, look[method])
             if method in PUBLISHED and task in PAPER_TASKS:
                 at = TABLES["table2"].rows[PUBLISHED[method]][PAPER_TASKS.index(task)]
                 (star,) = panel.plot([at], [y], "*", color=GREY, markersize=8, fillstyle="none", label="published")
@@ -64,7 +71,8 @@ AGAINST = {
 
 def curves(curve_files: Sequence[str], cost_files: Sequence[str], against: str) -> tuple[Any, pd.DataFrame]:
     """Score after each epoch against epochs, time or energy, mean over seeds; the iso-accuracy line drawn in."""
-    frame, costs = read_curves(curve_files), read_costs(cost_files)
+    costs = read_costs(cost_files)
+    frame = per_device(read_curves(curve_files).merge(costs[["method", "task", "seed", "device"]]))
     column, factor, label = AGAINST[against]
     look = looks(frame["method"])
     figure, parts = task_panels(frame, height=1.9, legend_rows=legend_rows(frame))
@@ -74,9 +82,11 @@ def curves(curve_files: Sequence[str], cost_files: Sequence[str], against: str) 
             reasons = costs.loc[costs["task"] == task, "meter_reason"].dropna()
             gap(panel, f"{label}: {reasons.iloc[0] if len(reasons) else 'not measured'}")
             continue
-        for method, own in ((str(m), g) for m, g in group.groupby("method", sort=False)):
+        known = group.dropna(subset=[column])
+        missing(panel, [m for m in group["method"].unique() if m not in set(known["method"])])
+        for method, own in ((str(m), g) for m, g in known.groupby("method", sort=False)):
             mean = own.groupby("epoch")[[column, "score"]].mean()
-            wide = 2.0 if method in (FULL, OWN) else 1.0
+            wide = 2.0 if method.split(" on ")[0] in (FULL, OWN) else 1.0
             (line,) = panel.plot(
                 factor * mean[column], 100 * mean["score"], label=method, linewidth=wide, **look[method]
             )
@@ -84,7 +94,7 @@ def curves(curve_files: Sequence[str], cost_files: Sequence[str], against: str) 
         at = costs.loc[costs["task"] == task, "threshold"].iloc[0]
         if not pd.isna(at):
             panel.axhline(100 * at, color=GREY, linewidth=0.8)
-            panel.text(0.99, 100 * at, "equal accuracy", fontsize=8, ha="right", va="bottom",
+            panel.text(0.99, 100 * at, "equal accuracy", fontsize=SMALL, ha="right", va="bottom",
                        transform=panel.get_yaxis_transform())  # fmt: skip
         if against == "epochs":
             panel.xaxis.get_major_locator().set_params(integer=True)
@@ -104,18 +114,16 @@ def pareto(
 ) -> tuple[Any, pd.DataFrame]:
     """Score, mean over tasks, against trained parameters, memory, time and energy; the methods that none beats on both
     sides are joined."""
-    counts = read_json(counts_file)
-    trained = {
-        method: counts["full"] if method == FULL else count["trainable"] for method, count in counts["methods"].items()
-    }
+    counts = read_json(counts_file)["methods"]
     keys = ["method", "task", "seed"]
     frame = (
         by_task(score_files)[[*keys, "best"]]
         .merge(read_memory(run_files)[[*keys, "accounted_mb"]], on=keys)
-        .merge(read_costs(cost_files)[[*keys, "train_seconds", "train_energy_joules"]], on=keys)
+        .merge(read_costs(cost_files)[[*keys, "device", "train_seconds", "train_energy_joules"]], on=keys)
     )
+    frame = per_device(frame.assign(parameters=[counts[method]["trainable"] for method in frame["method"]]))
     means = frame.groupby(["method", "task"], sort=False).mean(numeric_only=True).groupby("method", sort=False).mean()
-    points = means.assign(parameters=[trained[method] for method in means.index]).reset_index()
+    points = means.reset_index()
     quantities = {
         "parameters": "trained parameters",
         "accounted_mb": "training memory, MB",
@@ -129,6 +137,7 @@ def pareto(
         if known.empty:
             gap(panel, f"{label} were not measured")
             continue
+        missing(panel, [m for m in points["method"] if m not in set(known["method"])])
         front = known[known["best"] >= known["best"].cummax()]
         panel.plot(front[column], 100 * front["best"], color=GREY, linewidth=1, drawstyle="steps-post", zorder=1)
         for _, point in known.iterrows():
@@ -164,7 +173,7 @@ def loss_curves(folders: Sequence[Path]) -> tuple[Any, pd.DataFrame]:
     for _, group, (left, right) in parts:
         curves = group.pivot(index="step", columns="method", values="loss")[group["method"].unique()]
         for method in curves.columns:
-            smooth = curves[method].dropna().rolling(WINDOW, min_periods=1).mean()
+            smooth = thinned(curves[method].dropna().rolling(WINDOW, min_periods=1).mean())
             (line,) = left.plot(smooth.index, smooth, label=method, **look[method] | {"marker": ""})
             mark(line, method, method)
             if method != first:
@@ -184,6 +193,11 @@ def loss_curves(folders: Sequence[Path]) -> tuple[Any, pd.DataFrame]:
     return figure, losses
 
 
+def thinned(values: pd.Series) -> pd.Series:
+    """At most POINTS of a long series, evenly spaced: a page need not draw a quarter of a million."""
+    return values.iloc[:: -(-len(values) // POINTS) or 1]
+
+
 def _differences(panel: Any, curve: pd.Series, first: pd.Series, color: str) -> None:
     """Dots of the relative difference at the steps where there is one, and in words how many those are."""
     apart = ((curve - first).abs() / first.abs()).dropna()
@@ -191,8 +205,9 @@ def _differences(panel: Any, curve: pd.Series, first: pd.Series, color: str) -> 
     if differ.empty:
         panel.set_yticks([])
         panel.text(0.5, 0.5, f"{curve.name} is the same at each\nof {len(apart):,} steps, bit for bit", ha="center",
-                   transform=panel.transAxes, fontsize=8)  # fmt: skip
+                   transform=panel.transAxes, fontsize=SMALL)  # fmt: skip
         return
-    panel.plot(differ.index, differ, ".", markersize=2, color=color)
+    shown = thinned(differ)
+    panel.plot(shown.index, shown, ".", markersize=2, color=color)
     panel.set_yscale("log")
-    panel.set_title(f"{curve.name} differs in {len(differ):,} of {len(apart):,} steps", fontsize=8, loc="left")
+    panel.set_title(f"{curve.name} differs in {len(differ):,} of {len(apart):,} steps", fontsize=SMALL, loc="left")

@@ -12,13 +12,14 @@ from urllib.parse import quote, unquote
 import pandas as pd
 
 from lora_core.records import whole_file
-from lora_core.stats import MIN_SEEDS, t_interval
+from lora_core.stats import Interval
 from lora_core.tasks import task_title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-WIDTH = 5.4  # inches: a phone shrinks it by a third, and its text stays readable
+WIDTH = 4.8  # inches: a phone shrinks it by a quarter, and its text stays readable
+SMALL = 8  # points
 INK = "#1a1a1a"  # of text and axes: where an SVG stands in a page it takes the page's own
 GREY = "#808080"
 # Okabe and Ito's colours, apart for colour-blind readers; markers and dashes keep methods apart in grey.
@@ -29,7 +30,7 @@ SETTINGS = {
     "svg.hashsalt": "lora",
     "svg.fonttype": "none",
     "font.family": "sans-serif",
-    "font.size": 9,
+    "font.size": 9.5,
     "axes.titlesize": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -37,7 +38,7 @@ SETTINGS = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.titlecolor", "axes.edgecolor"), INK),
     **dict.fromkeys(("xtick.color", "ytick.color"), INK),
     "legend.frameon": False,
-    "legend.fontsize": 8,
+    "legend.fontsize": 8.5,
     "lines.markersize": 4,
     "axes.formatter.useoffset": False,
 }
@@ -96,7 +97,7 @@ def task_rows(frame: pd.DataFrame, **how: Any) -> tuple["Figure", list[tuple[str
 
 def title(figure: "Figure", text: str) -> None:
     """What the figure shows, with units and n."""
-    figure.suptitle("\n".join(textwrap.wrap(text, 66)), x=0.01, ha="left", fontsize=10)
+    figure.suptitle("\n".join(textwrap.wrap(text, 58)), x=0.01, ha="left", fontsize=10)
 
 
 def legend(figure: "Figure", drawn: Sequence[Any], columns: int = 3) -> None:
@@ -129,22 +130,39 @@ def mark(artist: Any, method: str, words: str = "") -> None:
     artist.set_gid(f"method:{quote(method, safe='')}:{quote(words, safe='')}")
 
 
-def dots(panel: Any, y: float, values: Sequence[float], method: str, look: dict[str, Any], show: str) -> None:
-    """Values of seeds on a line, their mean, and from three seeds on its 95 % t-interval."""
-    mean = sum(values) / len(values)
-    interval = t_interval(list(values)) if len(values) >= MIN_SEEDS else None
-    words = f"{method}: {show.format(mean)}" + (
-        f" [{show.format(interval.low)}, {show.format(interval.high)}]" if interval else ""
-    )
-    color, marker = look["color"], look["marker"]
-    if interval:
-        (bar,) = panel.plot([interval.low, interval.high], [y, y], color=color, linewidth=1.5, solid_capstyle="butt")
+def missing(panel: Any, names: Iterable[str]) -> None:
+    """Name the methods of which there is no figure to draw."""
+    names = list(names)
+    if names:
+        panel.text(0.01, 0.01, f"n/a: {', '.join(names)}", fontsize=SMALL, transform=panel.transAxes, style="italic")
+
+
+def in_row(panel: Any, y: float, words: str) -> None:
+    """Words at the end of a row."""
+    panel.text(0.99, y, words, fontsize=SMALL, ha="right", va="center", transform=panel.get_yaxis_transform())
+
+
+def dots(
+    panel: Any, y: float, values: Sequence[float], found: Interval | float | None, method: str, words: str, look: dict
+) -> None:
+    """Values of seeds on a line, each a stroke, and what stands for them all: a figure, with its interval where it has
+    one."""
+    if isinstance(found, Interval):
+        (bar,) = panel.plot([found.low, found.high], [y, y], color=look["color"], linewidth=1.5, solid_capstyle="butt")
         mark(bar, method, words)
     if len(values) > 1:
-        (seeds,) = panel.plot(values, [y] * len(values), "|", color=color, markersize=7, markeredgewidth=1)
-        mark(seeds, method, words)
-    (point,) = panel.plot([mean], [y], marker, color=color, markersize=6)
-    mark(point, method, f"{words}, n = {len(values)}")
+        (strokes,) = panel.plot(values, [y] * len(values), "|", color=look["color"], markersize=7, markeredgewidth=1)
+        mark(strokes, method, words)
+    if found is not None:
+        middle = found.estimate if isinstance(found, Interval) else found
+        (point,) = panel.plot([middle], [y], look["marker"], color=look["color"], markersize=6)
+        mark(point, method, words)
+
+
+def said(method: str, value: float, interval: Interval | None, show: str, n: int) -> str:
+    """A figure in words, with its interval."""
+    between = f" [{show.format(interval.low)}, {show.format(interval.high)}]" if interval else ""
+    return f"{method}: {show.format(value)}{between}, n = {n}"
 
 
 def name_rows(panel: Any, names: Sequence[str]) -> None:

@@ -2,17 +2,16 @@
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const curves = JSON.parse(document.getElementById("curves").textContent);
 const chosen = (name) => new Set(all(`#choice input[name="${name}"]:checked`).map((box) => box.value));
+const leftOut = (name) => new Set(all(`#choice input[name="${name}"]:not(:checked)`).map((box) => box.value));
 const roles = { table: "table", thead: "rowgroup", tbody: "rowgroup", tr: "row", "th[scope=row]": "rowheader", "thead th": "columnheader", td: "cell" };
 // Where a narrow screen shows rows as cards, they stay rows of a table to a screen reader.
 for (const [selector, role] of Object.entries(roles)) all(selector).forEach((element) => element.setAttribute("role", role));
 
 function show() {
-  const methods = chosen("method"), tasks = chosen("task");
+  const without = leftOut("method"), tasks = chosen("task");
   const titles = new Set(all('#choice input[name="task"]:checked').map((box) => box.dataset.title));
-  all("tr[data-method], svg g[data-method]").forEach((element) => {
-    element.toggleAttribute("hidden", !methods.has(element.dataset.method));
-    if (element.namespaceURI.endsWith("svg")) element.style.display = methods.has(element.dataset.method) ? "" : "none";
-  });
+  all("tr[data-method]").forEach((row) => (row.hidden = without.has(row.dataset.method)));
+  all("svg g[data-method]").forEach((mark) => (mark.style.display = without.has(mark.dataset.method) ? "none" : ""));
   all("svg g[data-task]").forEach((panel) => panel.classList.toggle("off", !tasks.has(panel.dataset.task)));
   all("[data-column]").forEach((cell) => (cell.hidden = !titles.has(cell.dataset.column)));
   filter();
@@ -24,8 +23,8 @@ function filter() {
   const words = document.getElementById("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
   const rows = all("#runs-table tbody tr");
   for (const row of rows) {
-    const cells = [...row.cells].map((cell) => cell.textContent.toLowerCase());
-    const found = words.every((word) => cells.some((text) => text.startsWith(word)));
+    const [method, task, seed] = [...row.cells].map((cell) => cell.textContent.toLowerCase());
+    const found = words.every((word) => method.startsWith(word) || task.startsWith(word) || seed === word);
     row.hidden = !(found && methods.has(row.dataset.method) && tasks.has(row.dataset.task));
   }
   const left = rows.filter((row) => !row.hidden).length;
@@ -50,20 +49,20 @@ function sort(header) {
 
 function threshold(event) {
   const task = document.getElementById("threshold-task").value, slider = document.getElementById("threshold-score");
-  const runs = curves[task], scores = runs.flatMap((run) => run.epochs.map(([score]) => 100 * score));
+  const { runs, threshold: studys } = curves[task], scores = runs.flatMap((run) => run.epochs.map(([score]) => 100 * score));
   if (!event || event.target !== slider) {
     const kept = slider.dataset.task === task ? slider.value : null;
     slider.min = Math.floor(Math.min(...scores));
     slider.max = Math.ceil(Math.max(...scores));
-    const best = (method) => Math.max(...runs.filter((run) => run.method === method).flatMap((run) => run.epochs.map(([s]) => 100 * s)));
-    slider.value = kept ?? Math.min(...[...new Set(runs.map((run) => run.method))].map(best)) - 0.5;
+    slider.value = kept ?? (studys === null ? Math.max(...scores) : 100 * studys);
     slider.dataset.task = task;
   }
   const at = Number(slider.value) / 100, methods = chosen("method");
   document.getElementById("threshold-value").textContent = `${(100 * at).toFixed(1)} %`;
   const mean = (values) => (values.length && values.every((v) => v !== null) ? values.reduce((a, b) => a + b) / values.length : null);
-  const costs = [...new Set(runs.map((run) => run.method))].filter((m) => methods.has(m)).map((method) => {
-    const own = runs.filter((run) => run.method === method);
+  const shown = runs.filter((run) => methods.has(run.method));
+  const costs = [...new Set(shown.map((run) => run.name))].map((method) => {
+    const own = shown.filter((run) => run.name === method);
     const cuts = own.map((run) => run.epochs.findIndex(([score]) => score >= at - 1e-9)).map((i, n) => (i < 0 ? null : [i + 1, ...own[n].epochs[i].slice(1)])).filter(Boolean);
     return { method, got: `${cuts.length} of ${own.length}`, epochs: mean(cuts.map((c) => c[0])), time: mean(cuts.map((c) => c[1])), energy: mean(cuts.map((c) => c[2])) };
   });
@@ -74,8 +73,8 @@ function threshold(event) {
     head.scope = "row";
     head.textContent = c.method;
     row.append(head);
-    const shown = { "got there": c.got, epochs: c.epochs?.toFixed(1), "time, s": c.time?.toFixed(1), "energy, kJ": c.energy === null ? undefined : (c.energy / 1e3).toPrecision(3) };
-    for (const [label, text] of Object.entries(shown)) {
+    const cells = { "got there": c.got, epochs: c.epochs?.toFixed(1), "time, s": c.time?.toFixed(1), "energy, kJ": c.energy === null ? undefined : (c.energy / 1e3).toPrecision(3) };
+    for (const [label, text] of Object.entries(cells)) {
       const cell = document.createElement("td");
       cell.dataset.label = label;
       if (label === "time, s" && c.time) {

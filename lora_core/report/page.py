@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from lora_core.energy import device_of
 from lora_core.records import FULL, OWN, read_json, whole_file
 from lora_core.tasks import task_title
 
@@ -145,8 +146,8 @@ def provenance(files: Iterable[Path]) -> dict[str, str]:
     return {name: ", ".join(values) for name, values in found.items()}
 
 
-def answer(rows: Sequence[dict[str, Any]], counts: dict[str, Any]) -> list[str]:
-    """LoRA against full fine-tuning in plain words, from means over all runs."""
+def answer(rows: Sequence[dict[str, Any]], counts: dict[str, Any], devices: set[str]) -> list[str]:
+    """LoRA against full fine-tuning in plain words, from means over all runs; `devices` are those they ran on."""
 
     def mean(method: str, quantity: str) -> float | None:
         values = [str(row.get(quantity) or "") for row in rows if row["method"] == method]
@@ -168,6 +169,8 @@ def answer(rows: Sequence[dict[str, Any]], counts: dict[str, Any]) -> list[str]:
         sentences.append(
             f"Best score, mean over tasks and seeds: full fine-tuning {100 * full:.1f} %, LoRA {100 * own:.1f} %."
         )
+    if len(devices) > 1:
+        return [*sentences, f"Measured on {len(devices)} devices, so time and energy have no mean."]
     for quantity, what, unit, factor in (
         ("train_seconds", "Training a run takes", "s", 1.0),
         ("energy.train_joules", "It takes", "kJ", 1e-3),
@@ -209,6 +212,8 @@ def write(
     pages = {path.stem: read_markdown(path) for path in tables}
     with (folder / "claims.csv").open(newline="", encoding="utf-8") as stream:
         claims = list(csv.DictReader(stream))
+    if unknown := pages.keys() - SECTIONS:
+        raise ValueError(f"no section of the report shows {', '.join(sorted(unknown))}; name it in SECTIONS")
     sections = [
         (pages[name], [(figure, drawn[figure]) for figure in shown if figure in drawn], of)
         for name, (shown, of) in SECTIONS.items()
@@ -222,7 +227,7 @@ def write(
         style=here.with_suffix(".css").read_text(encoding="utf-8"),
         script=here.with_suffix(".js").read_text(encoding="utf-8"),
         lines=next(iter(pages.values())).lines,
-        answer=answer(rows, read_json(folder / "counts.json")),
+        answer=answer(rows, read_json(folder / "counts.json"), {device_of(read_json(file)) for file in runs}),
         claims=sorted(claims, key=lambda claim: VERDICTS.index(_verdict(claim))),
         verdicts=_count(claims),
         sections=sections,
@@ -247,17 +252,27 @@ def _verdict(claim: dict[str, str]) -> str:
     return claim["verdict"].split(" (")[0]
 
 
-def _curve(path: Path) -> list[dict[str, Any]]:
-    """A task's history of every run, for the threshold that a reader chooses."""
+def _curve(path: Path) -> dict[str, Any]:
+    """A task's threshold and the history of every run, for another threshold that a reader chooses.
+
+    Where the runs of a method are of several devices its name says so: time and energy are never averaged over two.
+    """
+    with path.with_name(path.name.replace("_curve", "")).open(newline="", encoding="utf-8") as stream:
+        costs = list(csv.DictReader(stream))
+    devices = {(line["method"], line["seed"]): line["device"] for line in costs}
+    several = len(set(devices.values())) > 1
     found: dict[tuple[str, str], dict[str, Any]] = {}
     with path.open(newline="", encoding="utf-8") as stream:
         for line in csv.DictReader(stream):
-            run = found.setdefault((line["method"], line["seed"]), {"method": line["method"], "epochs": []})
+            key = line["method"], line["seed"]
+            name = f"{line['method']} on {devices[key]}" if several else line["method"]
+            run = found.setdefault(key, {"method": line["method"], "name": name, "epochs": []})
             energy = line["cumulative_train_energy_joules"]
             run["epochs"].append(
                 [float(line["score"]), float(line["cumulative_train_seconds"]), float(energy) if energy else None]
             )
-    return list(found.values())
+    threshold = costs[0]["threshold"]
+    return {"threshold": float(threshold) if threshold else None, "runs": list(found.values())}
 
 
 def as_json(value: Any) -> str:

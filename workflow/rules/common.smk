@@ -199,4 +199,6 @@ def again(log):
     (rule, match), settings = found[0], workflow.config_settings
     target = rule.output[0].apply_wildcards(match.groupdict())
     files = [os.path.relpath(file) for file in settings.configfiles]
-    return joblog.again(target, workflow.cores or 1, files, settings.config)
+    words = sys.argv
+    profile = words[words.index("--profile") + 1] if "--profile" in words else None
+    return joblog.again(target, workflow.cores or 1, files, settings.config, profile)

@@ -112,7 +112,7 @@ def figure_records(wildcards):
         "time_to_threshold": {"costs": COSTS},
         "energy_to_threshold": {"costs": COSTS},
         "memory": {"runs": RUNS},
-        "latency": {"latency": TIMED},
+        "latency": {"latency": TIMED, "beside": TIMED_JSON},
         "pareto": {
             "scores": SCORED,
             "counts": [COUNTS],

@@ -2,7 +2,9 @@ rule collect_runs:
     input:
         RUNS,
     output:
-        f"{RESULTS}/runs.csv",
+        report(
+            f"{RESULTS}/runs.csv", caption="../report/runs.rst", category="Runs"
+        ),
     log:
         f"{LOGS}/collect_runs.log",
     conda:
@@ -101,6 +103,7 @@ rule write_report:
         collected=rules.collect_runs.output,
         counts=rules.count_parameters.output,
         curves=CURVES,
+        beside=COSTS,
         runs=RUNS,
         latency=TIMED_JSON,
     output:
