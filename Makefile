@@ -36,6 +36,8 @@ doctor:  ## what this machine has, and what it makes possible (needs no setup)
 
 paper: setup  ## the paper's study, for a GPU: first an estimate of its time, disk and energy, then the runs
 	@$(BIN)/python -m lora_core.estimate config/paper.yaml
+	@$(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || { echo; \
+		echo "torch sees no GPU here. To run it all the same: make tables CONFIG=config/paper.yaml"; exit 1; }
 	@echo; echo "Ctrl-C within 20 seconds to leave it."; sleep 20
 	@$(MAKE) --no-print-directory tables CONFIG=config/paper.yaml
 
@@ -49,7 +51,7 @@ report: setup  ## the study as one page, report.html (CONFIG for another study)
 compare: setup  ## two studies side by side: make compare A=results/one B=results/other
 	@$(BIN)/python -m lora_core.compare "$(A)" "$(B)"
 
-BUNDLE ?= results/bundle.zip
+BUNDLE ?= $(subst /,-,$(RESULTS)).zip
 bundle: setup  ## the study as one archive without weights, BUNDLE (CONFIG for another study)
 	@$(BIN)/python -m lora_core.bundle pack "$(BUNDLE)" $(if $(CONFIG),"$(CONFIG)")
 
@@ -57,7 +59,7 @@ verify-bundle: setup  ## draw every table and figure of a BUNDLE again from its 
 	@$(BIN)/python -m lora_core.bundle verify "$(BUNDLE)"
 
 test: setup  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 SLURM ?= ../shared/slurm
 test-slurm: setup  ## run the tests that need a Slurm: yours, or one that SLURM=FOLDER's start-slurm.sh starts
