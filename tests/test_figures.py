@@ -257,7 +257,7 @@ def test_a_difference_is_drawn_and_none_is_said(runs, bert, cola, tmp_path):
     assert "twin is the same at each of 16 steps, bit for bit" in words(tmp_path / "same.svg")
     other = trained(LORALIB, bert, cola, tmp_path / "other", method="other", hyperparameters={"learning_rate": 2e-3})
     save(*scores.loss_curves([runs[1], other]), tmp_path / "other.svg")
-    assert re.search(r"other differs in 1\d of 16 steps", words(tmp_path / "other.svg"))
+    assert re.search(r"other: 1\d of 16 steps differ", words(tmp_path / "other.svg"))
 
 
 def test_a_figure_is_the_same_twice(runs, tmp_path):

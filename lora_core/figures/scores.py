@@ -149,13 +149,13 @@ def pareto(
         if column == "parameters":
             panel.set_xscale("log")
         else:
-            panel.set_xlim(left=0)
+            panel.set_xlim(0, 1.08 * known[column].max())
         panel.set_xlabel(label)
         panel.set_ylabel("score, mean of tasks, %")
     legend(figure, axes)
     title(
         figure,
-        f"Score against cost, means over {frame['task'].nunique()} tasks and {of_seeds(frame)}. On "
+        f"Score against cost, means over tasks ({frame['task'].nunique()}) and {of_seeds(frame)}. On "
         "the grey line no other method is both better and cheaper. Memory: weights, gradients, optimiser, activations.",
     )
     return figure, points
@@ -210,4 +210,4 @@ def _differences(panel: Any, curve: pd.Series, first: pd.Series, color: str) -> 
     shown = thinned(differ)
     panel.plot(shown.index, shown, ".", markersize=2, color=color)
     panel.set_yscale("log")
-    panel.set_title(f"{curve.name} differs in {len(differ):,} of {len(apart):,} steps", fontsize=SMALL, loc="left")
+    panel.set_title(f"{curve.name}: {len(differ):,} of {len(apart):,} steps differ", fontsize=SMALL, loc="left")
