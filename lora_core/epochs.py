@@ -1,8 +1,9 @@
-"""The epochs of a run: train, measure, evaluate, keep the state."""
+"""What a run is told, and its epochs: train, measure, evaluate, keep the state."""
 
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,11 +17,28 @@ from lora_core.records import HistoryRow
 from lora_core.seeds import derive
 from lora_core.steps import evaluate, logits_of, loss_function, optimizer, update
 
-if TYPE_CHECKING:
-    from lora_core.train import Spec
-
 # Losses are read back in groups, so that a GPU need not wait for the host at every step.
 LOSS_GROUP = 50
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What one run is: recorded whole in run.json, so plain values only."""
+
+    method: str
+    task: str
+    seed: int
+    settings: dict[str, Any]  # the method's: kind, rank, ...
+    hyperparameters: dict[str, Any]
+    precision: str  # fp32 | bf16 (autocast over float32 weights)
+    batching: str  # random | bucketed
+    evaluation_batch_size: int
+    device: str
+    meter: str
+    simulated: bool
+    sample_seconds: float
+    idle_seconds: float
+    base_model: str
 
 
 class Epochs:
@@ -28,7 +46,7 @@ class Epochs:
 
     def __init__(
         self,
-        spec: "Spec",
+        spec: Spec,
         card: dict[str, Any],
         splits: dict[str, data.Examples],
         model: nn.Module,

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import nn
 
 from lora_core import cards, checkpoint, data, device, dropout, memory, meters, methods, models, provenance, trace
 from lora_core.checkpoint import Checkpoint, NoCheckpoint
-from lora_core.epochs import Epochs
+from lora_core.epochs import Epochs, Spec
 from lora_core.records import (
     HistoryRow,
     PowerRow,
@@ -27,26 +26,6 @@ from lora_core.seeds import derive
 from lora_core.steps import inputs_of
 
 RECORDS = ("history.csv", "power.csv", "predictions.safetensors")
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What one run is: recorded whole in run.json, so plain values only."""
-
-    method: str
-    task: str
-    seed: int
-    settings: dict[str, Any]  # the method's: kind, rank, ...
-    hyperparameters: dict[str, Any]
-    precision: str  # fp32 | bf16 (autocast over float32 weights)
-    batching: str  # random | bucketed
-    evaluation_batch_size: int
-    device: str
-    meter: str
-    simulated: bool
-    sample_seconds: float
-    idle_seconds: float
-    base_model: str
 
 
 def train(
