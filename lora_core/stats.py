@@ -49,7 +49,7 @@ class Median:
 def censored_median(known: Sequence[float], total: int) -> Median:
     """Of `total` runs, those that got there `known`."""
     ranked = sorted(map(float, known))
-    lower, upper = (total - 1) // 2, total // 2  # the two in the middle
+    lower, upper = max(0, total - 1) // 2, total // 2  # the two in the middle
     if upper >= len(ranked):
         return Median(None, ranked[lower] if lower < len(ranked) else None, None)
     interval = t_interval(ranked) if MIN_SEEDS <= len(ranked) == total else None

@@ -63,3 +63,12 @@ def test_equivalence_is_the_two_one_sided_tests():
     upper = scipy_stats.ttest_1samp(log_ratios, margin, alternative="less").pvalue
     assert (stats.equivalence(list(log_ratios), 0.03).verdict == "equivalent") == (max(lower, upper) < 0.05)
     assert stats.equivalence([0.0], 0.03) is None
+
+
+def test_a_median_of_runs_that_may_never_get_there():
+    assert stats.censored_median([3.0, 1.0, 2.0], 3).value == 2.0
+    assert stats.censored_median([3.0, 1.0, 2.0], 3).interval == stats.t_interval([1.0, 2.0, 3.0])
+    assert stats.censored_median([1.0, 2.0], 3) == stats.Median(2.0, None, None)  # the third is above both
+    assert stats.censored_median([1.0, 2.0], 4) == stats.Median(None, 2.0, None)
+    assert stats.censored_median([1.0], 4) == stats.Median(None, None, None)
+    assert stats.censored_median([], 0) == stats.Median(None, None, None)

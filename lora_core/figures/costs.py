@@ -52,7 +52,7 @@ def to_threshold(cost_files: Sequence[str], quantity: str) -> tuple[Any, pd.Data
         for y, method in enumerate(methods):
             own = group["method"] == method
             known = group.loc[own & there, column]
-            if known.isna().any():
+            if known.isna().any() or not own.any():
                 in_row(panel, y, "n/a")
                 continue
             found = censored_median(list(known), int(own.sum()))
@@ -95,7 +95,8 @@ def memory(run_files: Sequence[str]) -> tuple[Any, pd.DataFrame]:
             bars = panel.barh(range(len(methods)), means[part], left=left, height=0.7, color=color, label=WORDS[part],
                               edgecolor=INK, linewidth=0.3)  # fmt: skip
             for bar, (method, size) in zip(bars, means[part].items(), strict=True):
-                mark(bar, str(method), f"{method}: {WORDS[part]} {size:,.1f} MB")
+                if not pd.isna(size):
+                    mark(bar, str(method), f"{method}: {WORDS[part]} {size:,.1f} MB")
             left = left + means[part]
         if means["added_mb"].notna().any():
             panel.plot(means["added_mb"], range(len(methods)), "D", color=INK, markerfacecolor="white", markersize=4,
