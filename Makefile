@@ -22,7 +22,7 @@ setup: .venv/installed  ## create .venv from requirements.lock
 	@touch $@
 
 tables: setup  ## run the study and print table 2 (CONFIG=config/paper.yaml for another study)
-	@$(if $(CONFIG),,echo "The embedded study: 30 short runs, about 13 minutes on two cores without a GPU; what is there already is not run again.")
+	@$(if $(CONFIG),,echo "The embedded study: 30 short runs, about 14 minutes on two cores without a GPU; what is there already is not run again.")
 	@$(BIN)/python -m lora_core.unlock $(if $(CONFIG),--configfile "$(CONFIG)")
 	$(SNAKEMAKE)
 	@echo; cat "$(RESULTS)/tables/table2.md"

@@ -51,13 +51,12 @@ def scores(score_files: Sequence[str]) -> tuple[Any, pd.DataFrame]:
                 at = TABLES["table2"].rows[PUBLISHED[method]][PAPER_TASKS.index(task)]
                 (star,) = panel.plot([at], [y], "*", color=GREY, markersize=8, fillstyle="none", label="published")
                 mark(star, method, f"published, {PUBLISHED[method]}: {at}")
-        panel.axvline(100 * group["constant_guess"].iloc[0], color=GREY, linewidth=0.8, linestyle=":")
         name_rows(panel, methods)
         panel.set_xlabel("score, %")
     title(
         figure,
         f"Best score on the validation split: mean of {of_seeds(frame)}, each seed a stroke, from "
-        "three on the 95 % interval. Stars: published (RoBERTa-base). Dotted: a constant guess.",
+        "three on the 95 % interval. Stars: published (RoBERTa-base).",
     )
     return figure, frame[["method", "task", "seed", "best", "constant_guess"]]
 
@@ -94,8 +93,6 @@ def curves(curve_files: Sequence[str], cost_files: Sequence[str], against: str) 
         at = costs.loc[costs["task"] == task, "threshold"].iloc[0]
         if not pd.isna(at):
             panel.axhline(100 * at, color=GREY, linewidth=0.8)
-            panel.text(0.99, 100 * at, "equal accuracy", fontsize=SMALL, ha="right", va="bottom",
-                       transform=panel.get_yaxis_transform())  # fmt: skip
         if against == "epochs":
             panel.xaxis.get_major_locator().set_params(integer=True)
         else:
@@ -104,7 +101,7 @@ def curves(curve_files: Sequence[str], cost_files: Sequence[str], against: str) 
     legend(figure, [panel for _, _, panel in parts])
     title(
         figure,
-        f"Score after each epoch, mean of {of_seeds(frame)}. The line of equal accuracy: min(FFT, LoRA) - 0.5 points.",
+        f"Score after each epoch, mean of {of_seeds(frame)}. Grey line: equal accuracy, min(FFT, LoRA) - 0.5 points.",
     )
     return figure, frame
 
