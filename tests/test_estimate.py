@@ -30,7 +30,7 @@ def test_data_that_is_not_tokenised_has_glues_size_with_the_studys_limits(tmp_pa
     assert estimate.examples(study_of(tmp_path), "cola") == (8551, 1043, 11)
     assert estimate.examples(study_of(tmp_path, data__max_train_examples=100), "cola")[:2] == (100, 1043)
     with pytest.raises(ConfigError, match="not tokenised yet"):
-        estimate.examples(load(changed()), "cola")
+        estimate.examples(load(changed(results_dir=str(tmp_path))), "cola")
 
 
 def test_the_text_counts_what_is_left_weights_and_energy(tmp_path):

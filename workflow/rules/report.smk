@@ -2,9 +2,7 @@ rule collect_runs:
     input:
         RUNS,
     output:
-        report(
-            f"{RESULTS}/runs.csv", caption="../report/runs.rst", category="Runs"
-        ),
+        report(f"{RESULTS}/runs.csv", caption="../report/runs.rst", category="Runs"),
     log:
         f"{LOGS}/collect_runs.log",
     conda:
