@@ -107,7 +107,9 @@ def _settings(a: Path, b: Path, left: Records, right: Records) -> list[str]:
     """A row for everything that the two were told differently; runs of a method and task by their first seed."""
     told = [_flat({"study": read_json(folder / "study.json")}) for folder in (a, b)]
     for side, records in zip(told, (left, right), strict=True):
-        for (method, task), runs in records.items():
+        side["runs of"] = ", ".join(f"{method} on {task_title(task)}" for method, task in records)
+        for method, task in (key for key in left if key in right):
+            runs = records[method, task]
             run = runs[0]["run"]
             own = {name: run[name] for name in ("settings", "hyperparameters", "precision", "batching")}
             side |= _flat({f"{method} on {task_title(task)}": own | {"seeds": len(runs)}})

@@ -67,7 +67,10 @@ def test_two_devices_are_not_compared_in_time_and_two_seeds_have_no_interval(tmp
 def test_the_same_twice_differs_in_nothing_and_strangers_share_nothing(tmp_path):
     a, b = study(tmp_path / "a", [0.8], [1.0]), study(tmp_path / "b", [0.8], [1.0])
     assert "Nothing." in compare(a, b)
-    assert "No method and task is in both." in compare(a, study(tmp_path / "c", [0.8], [1.0], task="rte"))
+    other = compare(a, study(tmp_path / "c", [0.8], [1.0], task="rte"))
+    assert "No method and task is in both." in other
+    assert "| runs of | lora on CoLA | lora on RTE |" in other
+    assert "hyperparameters" not in other
 
 
 def test_a_folder_without_runs_is_refused(tmp_path):
