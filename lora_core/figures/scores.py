@@ -148,12 +148,12 @@ def pareto(
         else:
             panel.set_xlim(0, 1.08 * known[column].max())
         panel.set_xlabel(label)
-        panel.set_ylabel("score, mean of tasks, %")
+        panel.set_ylabel("mean score, %")
     legend(figure, axes)
     title(
         figure,
-        f"Score against cost, means over tasks ({frame['task'].nunique()}) and {of_seeds(frame)}. On "
-        "the grey line no other method is both better and cheaper. Memory: weights, gradients, optimiser, activations.",
+        f"Score against cost, means over tasks ({frame['task'].nunique()}) and {of_seeds(frame)}. On the grey line no "
+        "other method is both better and cheaper.",
     )
     return figure, points
 
