@@ -109,7 +109,8 @@ class Epochs:
                 self.training = time.monotonic() - begun
                 if len(waiting) == LOSS_GROUP:
                     self._take_losses(waiting)
-                self.progress.step(self._line(epoch))
+                if self.progress.due():
+                    self.progress.step(self._line(epoch))
             self._take_losses(waiting)
             device.synchronize(self.where)
         allocated, reserved = device.peak_mb(self.where)

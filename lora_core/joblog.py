@@ -183,11 +183,17 @@ class Progress:
 
     def step(self, text: str) -> None:
         """Say `text` where the last line is long enough ago."""
-        now = time.monotonic()
-        if now - self._last >= self.every:
+        if self._late():
             self.say(text)
-        elif self._live() and now - self._shown >= 1:
+        elif self.due():
             self._show(text)
+
+    def due(self) -> bool:
+        """Whether `step` would say anything now: what makes its text in a hot loop need not else."""
+        return self._late() or (self._live() and time.monotonic() - self._shown >= 1)
+
+    def _late(self) -> bool:
+        return time.monotonic() - self._last >= self.every
 
     def say(self, text: str) -> None:
         """Say `text` now."""

@@ -122,16 +122,11 @@ def text(study: Study, runs: Sequence[Run]) -> str:
             cells.append(f"{cell:>10}")
         lines.append(f"{method:{wide}}" + "".join(cells))
     lines += ["", "done / all; + runs now; ! failed"]
-    lines += (
-        ["", *(f"now: {run.method} {run.task} seed {run.seed}: {run.words}" for run in runs if run.state == RUNNING)]
-        if counts[RUNNING]
-        else []
-    )
+    for state, word in ((RUNNING, "now"), (FAILED, "failed")):
+        if counts[state]:
+            told = [f"{word}: {r.method} {r.task} seed {r.seed}: {r.words}" for r in runs if r.state == state]
+            lines += ["", *told]
     if counts[FAILED]:
-        lines += [
-            "",
-            *(f"failed: {run.method} {run.task} seed {run.seed}: {run.words}" for run in runs if run.state == FAILED),
-        ]
         lines.append("The same command as before runs what failed and what is left; logs lie in logs/train/.")
     seconds = estimate(runs)
     if seconds is None:

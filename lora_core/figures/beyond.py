@@ -11,9 +11,9 @@ from lora_core.figures.style import (
     DASHES,
     GREY,
     INK,
-    MARKERS,
     SMALL,
     legend,
+    looks,
     mark,
     of_seeds,
     panels,
@@ -70,18 +70,16 @@ def sweep(
     for method, one in swept.items():
         rest = dict(list(one["values"].items())[1:])
         lines.setdefault(", ".join(filter(None, [one["entry"], sweep_label(rest)])), []).append(method)
+    look = looks(lines)
     figure, parts = task_rows(runs, legend_rows=-(-len(lines) // 2), sharex="col")
     for _, group, (left, right) in parts:
-        for i, (label, names) in enumerate(lines.items()):
-            look = {
-                "color": COLORS[i % len(COLORS)],
-                "ls": DASHES[i % len(DASHES)],
-                "marker": MARKERS[i % len(MARKERS)],
-            }
+        for label, names in lines.items():
             found = group[group["method"].isin(names)].groupby("method", sort=False)
             for panel, column, factor in ((left, "best", 100), (right, "seconds_per_epoch", 1)):
                 means, spread = found[column].mean() * factor, found[column].std().fillna(0) * factor
-                drawn = panel.errorbar(found["parameters"].first(), means, spread, label=label, capsize=2, **look)
+                drawn = panel.errorbar(
+                    found["parameters"].first(), means, spread, label=label, capsize=2, **look[label]
+                )
                 mark(drawn.lines[0], label, label)
         full = group.loc[group["method"] == FULL, "best"]
         if len(full):

@@ -5,7 +5,8 @@ const chosen = (name) => new Set(all(`#choice input[name="${name}"]:checked`).ma
 const leftOut = (name) => new Set(all(`#choice input[name="${name}"]:not(:checked)`).map((box) => box.value));
 const roles = { table: "table", thead: "rowgroup", tbody: "rowgroup", tr: "row", "th[scope=row]": "rowheader", "thead th": "columnheader", td: "cell" };
 // Where a narrow screen shows rows as cards, they stay rows of a table to a screen reader.
-for (const [selector, role] of Object.entries(roles)) all(selector).forEach((element) => element.setAttribute("role", role));
+const giveRoles = (root) => Object.entries(roles).forEach(([selector, role]) => all(selector, root).forEach((element) => element.setAttribute("role", role)));
+giveRoles(document);
 
 function show() {
   const without = leftOut("method"), tasks = chosen("task");
@@ -86,9 +87,9 @@ function threshold(event) {
       cell.append(text ?? "n/a");
       row.append(cell);
     }
-    for (const [selector, role] of [["tr", "row"], ["th", "rowheader"], ["td", "cell"]]) (selector === "tr" ? [row] : all(selector, row)).forEach((e) => e.setAttribute("role", role));
     return row;
   }));
+  giveRoles(body);
 }
 
 document.getElementById("choice").addEventListener("change", show);

@@ -128,11 +128,11 @@ def _cell(value: str | None, factor: float, digits: int) -> dict[str, Any]:
     return {"text": f"{factor * float(value):,.{digits}f}", "sort": float(value)}
 
 
-def provenance(files: Iterable[Path]) -> dict[str, str]:
+def provenance(records: Iterable[dict[str, Any]]) -> dict[str, str]:
     """Where records come from: each fact in words, every value that it has among them."""
     found: dict[str, dict[str, None]] = {}
-    for file in files:
-        place = read_json(file)["provenance"]
+    for record in records:
+        place = record["provenance"]
         commit = place["commit"] or "no checkout"
         facts = {
             "code": f"{commit[:12]}{' with changes' if place['dirty'] else ''}",
@@ -207,6 +207,7 @@ def write(
 
     here = Path(__file__)
     rows = read_runs(folder / "runs.csv")
+    records = {"runs": [read_json(file) for file in runs], "latency": [read_json(file) for file in latency]}
     methods, tasks = (list(dict.fromkeys(row[name] for row in rows)) for name in ("method", "task"))
     drawn = {path.stem: read_svg(path) for path in figures}
     pages = {path.stem: read_markdown(path) for path in tables}
@@ -227,11 +228,11 @@ def write(
         style=here.with_suffix(".css").read_text(encoding="utf-8"),
         script=here.with_suffix(".js").read_text(encoding="utf-8"),
         lines=next(iter(pages.values())).lines,
-        answer=answer(rows, read_json(folder / "counts.json"), {device_of(read_json(file)) for file in runs}),
+        answer=answer(rows, read_json(folder / "counts.json"), {device_of(run) for run in records["runs"]}),
         claims=sorted(claims, key=lambda claim: VERDICTS.index(_verdict(claim))),
         verdicts=_count(claims),
         sections=sections,
-        places={"runs": provenance(runs), "latency": provenance(latency)},
+        places={of: provenance(found) for of, found in records.items()},
         methods=methods,
         tasks={task: task_title(task) for task in tasks},
         columns=list(RUN_COLUMNS),
