@@ -33,8 +33,11 @@ def local_files(source: dict[str, Any], task: str, split: str) -> list[str]:
     return files[0]
 
 
-def read(source: dict[str, Any], task: str, split: str) -> dict[str, list]:
-    """The columns of a task's split, from the configuration's `data` section or the task's own folder."""
+def read(source: dict[str, Any], task: str, split: str, words: Sequence[str] = ()) -> dict[str, list]:
+    """The columns of a task's split, from the configuration's `data` section or the task's own folder.
+
+    The columns in `words` hold text, in a CSV file too where it looks like numbers.
+    """
     if source["source"] == "mini":
         from lora_core.mini_glue import generate
 
@@ -42,7 +45,7 @@ def read(source: dict[str, Any], task: str, split: str) -> dict[str, list]:
     if "path" in source:
         import pyarrow as pa
 
-        return pa.concat_tables([_table(file) for file in local_files(source, task, split)]).to_pydict()
+        return pa.concat_tables([_table(file, words) for file in local_files(source, task, split)]).to_pydict()
     from datasets import load_dataset
 
     from lora_core.hub import check_hub
@@ -52,9 +55,14 @@ def read(source: dict[str, Any], task: str, split: str) -> dict[str, list]:
     return {name: list(loaded[name]) for name in loaded.column_names}
 
 
-def _table(file: str) -> Any:
+def _words(texts: Sequence[str], labels: Sequence[str], label: str) -> tuple[str, ...]:
+    """The columns that hold text: a class's name is one, whatever it looks like."""
+    return (*texts, label) if labels else tuple(texts)
+
+
+def _table(file: str, words: Sequence[str]) -> Any:
     """A CSV or parquet file. A CSV's text is text, "NA" and an empty cell too. Raises ValueError for another format."""
-    from pyarrow import ArrowInvalid, csv, parquet
+    from pyarrow import ArrowInvalid, csv, parquet, string
 
     kind = Path(file).suffix[1:]
     try:
@@ -63,7 +71,9 @@ def _table(file: str) -> Any:
         return csv.read_csv(
             file,
             parse_options=csv.ParseOptions(newlines_in_values=True),
-            convert_options=csv.ConvertOptions(strings_can_be_null=False, null_values=[""]),
+            convert_options=csv.ConvertOptions(
+                column_types={name: string() for name in words}, strings_can_be_null=False, null_values=[""]
+            ),
         )
     except (OSError, ArrowInvalid) as error:
         raise ValueError(f"{file} cannot be read as {kind} ({type(error).__name__}); fetch it anew") from error
@@ -86,15 +96,16 @@ def check_columns(
         row = next((i for i, text in enumerate(columns[name]) if not isinstance(text, str)), None)
         if row is not None:
             raise ValueError(f"{where}: column {name!r} holds no text in row {row}: {columns[name][row]!r}")
-    places = {name: place for place, name in enumerate(labels)}
+    # A name stands before a place: of the labels 3, 2, 1 the text 2 is the second.
+    places = {str(place): place for place in range(len(labels))} | {name: i for i, name in enumerate(labels)}
     numbers: list[Any] = []
     for row, value in enumerate(columns[label]):
-        number = places.get(str(value), value)
-        good = number in places.values() if labels else isinstance(number, int | float) and np.isfinite(number)
-        if not good:
+        number = isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
+        written = str(int(value)) if number and value == int(value) else value
+        if written not in places if labels else not number:
             what = f"0..{len(labels) - 1} ({', '.join(labels)})" if labels else "a finite number"
             raise ValueError(f"{where}: unknown label {value!r} in row {row}; expected {what}")
-        numbers.append(number)
+        numbers.append(places[written] if labels else value)
     return numbers
 
 
@@ -109,7 +120,7 @@ def check_local(
     """`check_columns` on both splits of a local folder, quickly, before any job starts."""
     for split in splits.values():
         for file in local_files(source, task, split):
-            table = _table(file)
+            table = _table(file, _words(texts, labels, label))
             wanted = [column for column in table.column_names if column in (*texts, label)]
             columns = table.select(wanted).to_pydict() if wanted else {name: [] for name in table.column_names}
             check_columns(columns, texts, labels, file, label)
@@ -165,7 +176,7 @@ def tokenize_task(
         "max_length": limit,
     }
     for split in data.SPLITS:
-        columns = read(source, task, splits[split])
+        columns = read(source, task, splits[split], _words(texts, labels, label))
         columns[label] = check_columns(columns, texts, labels, f"{task} ({splits[split]})", label)
         columns = _sample(columns, source[f"max_{split}_examples"])
         examples, truncated = tokenize(columns, texts, not labels, model / "tokenizer.json", limit, label)

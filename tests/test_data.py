@@ -152,6 +152,30 @@ def test_files_of_ones_own_are_read_as_they_stand(suffix, tmp_path):
     assert glue.check_columns(columns, ["first"], layout["labels"], "here", "kind") == [2, 1, 0, 0, 1, 2]
 
 
+@pytest.mark.parametrize(
+    ("labels", "written", "expected"),
+    [
+        (["true", "false"], ["true", "false"], [0, 1]),
+        (["01", "1"], ["01", "1"], [0, 1]),
+        (["sad", "glad"], ["1", "sad"], [1, 0]),
+    ],
+)
+def test_classes_and_texts_of_a_csv_are_the_words_that_stand_there(labels, written, expected, bert, tmp_path):
+    for split in ("train", "validation"):
+        rows = [f"{number},{label}\n" for number, label in enumerate(written)]
+        (tmp_path / f"{split}.csv").write_text("text,label\n" + "".join(rows))
+    source = {"source": "own", "path": str(tmp_path), "max_train_examples": None, "max_validation_examples": None}
+    glue.check_local(source, "mine", ["text"], labels)
+    glue.tokenize_task(source, "mine", ["text"], labels, ["accuracy"], bert, 16, tmp_path / "out")
+    assert data.load(tmp_path / "out" / "train.safetensors").labels.tolist() == expected
+
+
+@pytest.mark.parametrize("labels", [["true", "false"], []])
+def test_a_truth_value_is_no_label(labels):
+    with pytest.raises(ValueError, match="unknown label True in row 0"):
+        glue.check_columns({"text": ["a"], "label": [True]}, ["text"], labels, "here")
+
+
 def test_two_formats_in_one_folder_are_refused(tmp_path):
     for name in ("train.csv", "train.parquet"):
         (tmp_path / name).touch()
