@@ -15,17 +15,18 @@ def expand(config: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(settings, dict) or not isinstance(names, list):
         return config
     groups = {
-        name: dict(_variants(name, entry)) if _is_sweep(entry) else {name: entry} for name, entry in settings.items()
+        name: list(_variants(name, entry)) if _is_sweep(entry) else [(name, entry)] for name, entry in settings.items()
     }
-    entries = [name for group in groups.values() for name in group]
+    made = [variant for group in groups.values() for variant in group]
+    entries = [method for method, _ in made]
     if twice := sorted({name for name in entries if entries.count(name) > 1}):
         raise ValueError(f"method_settings: a sweep makes a method of the same name as another: {', '.join(twice)}")
     return config | {
-        "method_settings": {name: entry for group in groups.values() for name, entry in group.items()},
+        "method_settings": dict(made),
         "methods": [
             method
             for name in names
-            for method in (groups[name] if isinstance(name, str) and name in groups else [name])
+            for method, _ in (groups[name] if isinstance(name, str) and name in groups else [(name, None)])
         ],
     }
 

@@ -98,6 +98,10 @@ OWN = {"path": "folder", "texts": ["text"], "labels": ["a", "b", "c"]}
             },
             "start_from: .* goes round in a circle",
         ),
+        (
+            {"method_settings__lora__sweep": {"targets": [["output.dense"], ["output", "dense"]]}},
+            "a sweep makes a method of the same name as another: lora-output.dense",
+        ),
         ({"more_tables": ["sweep"]}, "more_tables: 'sweep' needs a method with a sweep"),
         ({"task_settings": {"cola": OWN}}, r"task_settings\.cola: GLUE has a task of that name"),
         ({"task_settings": {"mine": OWN | {"labels": ["one"]}}}, "one label is no choice"),
