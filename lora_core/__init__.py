@@ -3,7 +3,10 @@
 As a library: `from lora_core import LoRALinear, inject, merge`.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lora_core.layers import LoRALinear, inject, merge
 
 __all__ = ["LoRALinear", "inject", "merge"]
 
