@@ -11,8 +11,12 @@ from typing import Any
 from lora_core.records import read_json, write_json
 
 PREFIX = "base_model.model."
-# What PEFT's LoRA can do beyond W + BA · alpha / rank.
-VARIATIONS = ("use_rslora", "use_dora", "fan_in_fan_out", "alpha_pattern", "rank_pattern", "lora_bias")
+# What a configuration of PEFT may say and still mean W + BA · alpha / rank, beside what `write` writes.
+HARMLESS = {
+    "auto_mapping", "base_model_name_or_path", "exclude_modules", "inference_mode", "init_lora_weights",
+    "layers_pattern", "layers_to_transform", "lora_alpha", "lora_dropout", "megatron_core", "modules_to_save",
+    "peft_type", "peft_version", "qalora_group_size", "r", "revision", "target_modules", "task_type",
+}  # fmt: skip
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
@@ -109,9 +113,13 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def plain(config: dict[str, Any]) -> bool:
-    """Whether a configuration is of LoRA as `write` writes it; what else PEFT can do is read by PEFT itself."""
-    biases = config.get("bias") not in (None, "none")
-    return config["peft_type"] == "LORA" and not biases and not any(config.get(name) for name in VARIATIONS)
+    """Whether a configuration is of LoRA as `write` writes it; what else PEFT can do is read by PEFT itself.
+
+    An adapter that started inside the base weights counts on weights without that start, which PEFT works out again.
+    """
+    beyond = {key for key, value in config.items() if value and (key, value) != ("bias", "none")} - HARMLESS
+    outside = config.get("init_lora_weights", True) in (True, False, "gaussian", "orthogonal", "eva")
+    return config["peft_type"] == "LORA" and outside and not beyond
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -160,9 +160,7 @@ def _variants(timed: list[Method], model_dir: Path, labels: list[str]) -> dict[K
     for method in timed:
         if method.merged is not None:
             variants[method.name, "merged"] = models.load(method.merged, labels)
-        trained = methods.module(method.settings["kind"]).load(
-            models.load(model_dir, labels), method.settings, method.weights
-        )
+        trained = methods.load(models.load(model_dir, labels), method.settings, method.weights)
         variants[method.name, "plain" if method.merged is None else "unmerged"] = trained
     return variants
 

@@ -1,6 +1,7 @@
 """What a step computes: logits, loss, update; and an evaluation pass."""
 
 import math
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ def optimizer(model: nn.Module, hyper: dict[str, Any], steps: int) -> tuple[torc
             "weight_decay": 0.0 if undecayed else decay,
             "lr": rate * (hyper["loraplus_lr_ratio"] if is_b else 1),
         }
-        for undecayed, is_b in ((False, False), (False, True), (True, False))
+        for undecayed, is_b in product((False, True), repeat=2)
     ]
     adamw = torch.optim.AdamW(
         [group for group in groups if group["params"]],

@@ -88,13 +88,12 @@ def train(
                 | {"input_tokens": inputs},
                 "provenance": started | {"driver": meter.details.get("driver"), "shared": meter.shared},
             }
-            kind = methods.module(spec.settings["kind"])
             with whole_folder(out / "weights") as folder:
                 model.to("cpu")
-                kind.save(model, spec.settings, folder, spec.base_model)
+                methods.save(model, spec.settings, folder, spec.base_model)
                 model.config.save_pretrained(folder)  # type: ignore[operator, union-attr]
                 models.copy_tokenizer(model_dir, folder)
-                (folder / cards.NAME).write_text(cards.card(record, kind.LIBRARY), encoding="utf-8")
+                (folder / cards.NAME).write_text(cards.card(record, methods.library(spec.settings)), encoding="utf-8")
             write_rows(out / "history.csv", run.history, HistoryRow)
             write_rows(out / "power.csv", sampler.rows, PowerRow)
             _write_predictions(out / "predictions.safetensors", run, splits["validation"].labels)

@@ -1,5 +1,6 @@
 """Adapters of any type that the package `peft` knows, by its own wrapping of a model."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+# How LoRA may start: what PEFT does by itself, and EVA.
+STARTS = r"true|false|gaussian|orthogonal|eva|olora|pissa(_niter_\d+)?"
+
+
 def configuration(fields: dict[str, Any]) -> Any:
     """PEFT's own configuration object. Raises ValueError for a type or a field that PEFT does not know."""
     from peft import PEFT_TYPE_TO_CONFIG_MAPPING, get_peft_config
@@ -17,10 +22,15 @@ def configuration(fields: dict[str, Any]) -> Any:
     if fields["peft_type"] not in PEFT_TYPE_TO_CONFIG_MAPPING:
         known = ", ".join(sorted(PEFT_TYPE_TO_CONFIG_MAPPING))
         raise ValueError(f"peft_type: PEFT has no {fields['peft_type']!r}; it has {known}")
-    start = str(fields.get("init_lora_weights")).lower()
-    if start.startswith(("corda", "loftq")):
+    if fields["peft_type"] == "ADALORA":
         raise ValueError(
-            f"init_lora_weights: {start!r} needs a preparation of its own, which this workflow does not do"
+            "peft_type: ADALORA's budget shrinks by a call at every step, which this workflow does not make"
+        )
+    start = str(fields.get("init_lora_weights", True)).lower()
+    if not re.fullmatch(STARTS, start):
+        raise ValueError(
+            f"init_lora_weights: {start!r} needs a preparation of its own, which this workflow does not do; "
+            "without it: true, false, gaussian, orthogonal, eva, olora, pissa"
         )
     if start.startswith(("pissa", "olora")) and (fields.get("rank_pattern") or fields.get("alpha_pattern")):
         raise ValueError(f"init_lora_weights: {start!r} goes with one rank and one alpha, not with a pattern of them")

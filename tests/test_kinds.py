@@ -33,6 +33,8 @@ MERGED = {
     "loralib": LORALIB,
     "peft lora": lora_by_peft(),
     "dora": lora_by_peft(use_dora=True),
+    "pissa, dora": lora_by_peft(init_lora_weights="pissa", use_dora=True),
+    "lora bias": lora_by_peft(lora_bias=True),
     "rslora": lora_by_peft(use_rslora=True),
     "pissa": lora_by_peft(init_lora_weights="pissa"),
     "pissa, rslora": lora_by_peft(init_lora_weights="pissa", use_rslora=True),
@@ -46,6 +48,9 @@ MERGED = {
 }  # fmt: skip
 KEPT = {"full": FULL, "houlsby": HOULSBY, "prefix": peft("PREFIX_TUNING", num_virtual_tokens=5)}
 ALL = MERGED | KEPT
+# Beside the head these start from nothing of the seed: the base model's own values, its singular vectors, constants (and
+# VeRA's projections, which come from a key of their own).
+DRAWS_NOTHING = {"full", "bitfit", "ia3", "vera", "ln", "pissa", "pissa, rslora", "pissa, dora", "olora"}
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +86,7 @@ def test_every_row_of_the_table_is_tried_here():
 def test_a_saved_run_loads_and_gives_the_logits_it_had(name, runs, bert, cola):
     run, base = runs(name), models.load(bert, LABELS)
     before = logits(base, cola)
-    model = methods.module(ALL[name]["kind"]).load(base, ALL[name], run / "weights")
+    model = methods.load(base, ALL[name], run / "weights")
     found = logits(model, cola)
     np.testing.assert_allclose(found, last(run), atol=1e-6)
     assert np.abs(found - before).max() > 1e-3
@@ -106,14 +111,28 @@ def test_peft_loads_what_is_saved(name, runs, bert, cola):
     np.testing.assert_allclose(logits(model, cola), last(runs(name)), atol=1e-6)
 
 
+def test_an_adapter_that_counts_on_changed_base_weights_is_merged_onto_those(bert, cola, tmp_path):
+    from peft import get_peft_model
+
+    from lora_core.wrapped import configuration
+
+    model = get_peft_model(models.load(bert, LABELS), configuration(ALL["pissa"]["config"])).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.mul_(1.1)
+    model.save_pretrained(tmp_path / "adapter")  # as PEFT saves it, unconverted
+    model.get_base_model().config.save_pretrained(tmp_path / "adapter")
+    merge(bert, tmp_path / "adapter", tmp_path / "merged")
+    np.testing.assert_allclose(logits(models.load(tmp_path / "merged", LABELS), cola), logits(model, cola), atol=2e-6)
+
+
 @pytest.mark.parametrize("name", [name for name in ALL if not name.startswith(("pissa", "olora"))])
 def test_another_task_starts_from_a_run_with_a_head_of_its_own(name, runs, bert, cola):
     run = spec(ALL[name])
-    kind = methods.module(ALL[name]["kind"])
-    model = kind.load(
-        models.load(bert, ["a", "b", "c"], torch.Generator()), run.settings, runs(name) / "weights", False
-    )
-    there = kind.load(models.load(bert, LABELS), run.settings, runs(name) / "weights")
+    fresh = models.load(bert, ["a", "b", "c"], torch.Generator())
+    model = methods.load(fresh, run.settings, runs(name) / "weights", head=False)
+    there = methods.load(models.load(bert, LABELS), run.settings, runs(name) / "weights")
     heads = {id(p) for each in (model, there) for _, p in models.head_parameters(each)}
     ours, theirs = (dict(each.named_parameters()) for each in (model, there))
     assert all(
@@ -137,8 +156,10 @@ def test_a_seed_draws_the_same_method_again_and_another_seed_another(name, bert)
         return dict(build(spec(ALL[name], seed=seed), bert, LABELS, TARGETS).named_parameters())
 
     one, again, other = drawn(1), drawn(1), drawn(2)
-    assert all(torch.equal(one[name], again[name]) for name in one)
-    assert not all(torch.equal(one[name], other[name]) for name in one)
+    assert all(torch.equal(one[n], again[n]) for n in one)
+    differ = {n for n in one if not torch.equal(one[n], other[n])}
+    assert any("classifier" in n for n in differ)
+    assert any("classifier" not in n for n in differ) is (name not in DRAWS_NOTHING)
 
 
 def test_lora_by_peft_starts_as_own_lora(bert):
@@ -194,6 +215,29 @@ def test_lora_plus_lets_b_alone_learn_faster_as_peft_has_it(name, bert):
 
     assert rates(ours) == rates(theirs)
     assert set(rates(ours).values()) == {1e-3, 1.6e-2}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_trained_parameter_is_in_one_group_of_the_optimiser(name, bert):
+    model = build(spec(ALL[name]), bert, LABELS, TARGETS)
+    adamw, _ = optimizer(model, spec(LORA).hyperparameters, 10)
+    held = [id(p) for group in adamw.param_groups for p in group["params"]]
+    assert sorted(held) == sorted(id(p) for p in model.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"peft_type": "LORA", "init_lora_weights": "lora_ga"}, "init_lora_weights: 'lora_ga' needs a preparation"),
+        ({"peft_type": "LORA", "init_lora_weights": "pisa"}, "without it: true, false, gaussian"),
+        ({"peft_type": "ADALORA", "total_step": 9}, "ADALORA's budget shrinks by a call at every step"),
+    ],
+)
+def test_what_would_not_be_what_it_is_called_is_refused(config, message):
+    from lora_core.wrapped import configuration
+
+    with pytest.raises(ValueError, match=message):
+        configuration(config)
 
 
 def test_a_ratio_where_there_is_no_b_is_refused(bert):

@@ -113,7 +113,7 @@ def test_a_target_that_no_module_has_is_refused_with_the_names_there_are(bert):
 def test_a_foreign_adapter_is_refused(bert, lora_run):
     model = models.load(bert, LABELS)
     with pytest.raises(ValueError, match="made for another model or other settings"):
-        methods.module("lora").load(model, LORA | {"rank": 2}, lora_run / "weights")
+        methods.load(model, LORA | {"rank": 2}, lora_run / "weights")
 
 
 def test_roberta_base_counts_are_those_of_the_paper(tmp_path):

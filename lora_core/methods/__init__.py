@@ -1,10 +1,9 @@
 """One file per kind of method; `table.py` lists them for the configuration and the rules.
 
-A kind's file has `apply(model, settings, generator)`, which returns a model ready to train, `save(model, settings,
-folder, base_model)`, and `load(model, settings, folder, head=True)`, which returns a base model as a saved run left it;
-without `head` the run's task head is left out, for another task to start from. `LIBRARY` is what loads the saved folder
-by itself, None where only this project does. One that starts from the training data
-has `look(model, settings, batches)` besides.
+A kind's file has `apply(model, settings, generator)`, which returns a model ready to train. What it trains is then
+saved under its own names and loaded from there; a kind with a layout of its own has `save`, and `stored` or a whole
+`load`, as the functions here. `LIBRARY` names what loads the saved folder by itself, where something does. One that
+starts from the training data has `look(model, settings, batches)`.
 """
 
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from lora_core.models import head_parameters
+from lora_core import adapter, models
 
 if TYPE_CHECKING:
     import torch
@@ -36,11 +35,41 @@ def adapt(
 
     With `start`, the weights of another task's run, the method goes on from there, with the head of `model`.
     """
-    kind = module(settings["kind"])
-    adapted = kind.load(model, settings, start, False) if start else kind.apply(model, settings, generator)
-    for _, parameter in head_parameters(adapted):
+    if start:
+        adapted = load(model, settings, start, head=False)
+    else:
+        adapted = module(settings["kind"]).apply(model, settings, generator)
+    for _, parameter in models.head_parameters(adapted):
         parameter.requires_grad_(True)
     return adapted
+
+
+def save(model: "nn.Module", settings: dict[str, Any], folder: Path, base_model: str) -> None:
+    """Write what the method trained, the head with it, into `folder`; `base_model` is the model's name."""
+    kind = module(settings["kind"])
+    if hasattr(kind, "save"):
+        kind.save(model, settings, folder, base_model)
+    else:
+        adapter.write_trained(folder, settings["kind"].upper(), model, base_model)
+
+
+def load(model: "nn.Module", settings: dict[str, Any], folder: Path, head: bool = True) -> "nn.Module":
+    """A base model as a saved run left it; without `head` all but the run's head, for another task to start from.
+
+    Raises ValueError where what is saved is another model's or another method's.
+    """
+    import torch
+
+    kind = module(settings["kind"])
+    if hasattr(kind, "load"):
+        return kind.load(model, settings, folder, head)
+    stored = kind.stored(folder) if hasattr(kind, "stored") else adapter.load_tensors(folder, "pt")
+    return models.fill(kind.apply(model, settings, torch.Generator()), stored, folder, head)
+
+
+def library(settings: dict[str, Any]) -> str | None:
+    """What loads the saved folder by itself; None where only this project does."""
+    return getattr(module(settings["kind"]), "LIBRARY", None)
 
 
 def look(model: "nn.Module", settings: dict[str, Any], batches: Callable[[], list[dict[str, Any]]]) -> None:

@@ -7,8 +7,6 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from lora_core.models import fill
-
 LIBRARY = "transformers"
 
 
@@ -22,6 +20,6 @@ def save(model: nn.Module, settings: dict[str, Any], folder: Path, base_model: s
     model.save_pretrained(folder)  # type: ignore[operator]
 
 
-def load(model: nn.Module, settings: dict[str, Any], folder: Path, head: bool = True) -> nn.Module:
-    """The model with the saved weights. Raises ValueError where they are another model's."""
-    return fill(model, load_file(folder / "model.safetensors"), folder, head)
+def stored(folder: Path) -> dict[str, torch.Tensor]:
+    """The saved weights."""
+    return load_file(folder / "model.safetensors")

@@ -1,13 +1,12 @@
 """Houlsby adapters (Houlsby et al. 2019): a bottleneck after the attention's and the feed-forward's projection."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lora_core import adapter, models
+from lora_core import models
 
 NEAR_IDENTITY = 1e-3  # standard deviation of the first weights, as in Houlsby et al.'s code
 
@@ -31,22 +30,8 @@ class Bottleneck(nn.Module):
         return h + self.up(F.gelu(self.down(h)))
 
 
-LIBRARY = None
-
-
 def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator) -> nn.Module:
     """Put a Bottleneck around each target; the base, its layer norms included, is frozen."""
     model.requires_grad_(False)
     models.replace(model, settings["targets"], lambda base: Bottleneck(base, settings["bottleneck"], generator))
     return model
-
-
-def save(model: nn.Module, settings: dict[str, Any], folder: Path, base_model: str) -> None:
-    """Write the adapters and the head."""
-    adapter.write_trained(folder, "HOULSBY", model, base_model)
-
-
-def load(model: nn.Module, settings: dict[str, Any], folder: Path, head: bool = True) -> nn.Module:
-    """The model with saved adapters. Raises ValueError where they are another model's."""
-    stored = adapter.load_tensors(folder, "pt")
-    return models.fill(apply(model, settings, torch.Generator()), stored, folder, head)

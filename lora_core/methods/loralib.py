@@ -6,19 +6,15 @@ generator, so A is drawn again from ours.
 """
 
 import math
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from lora_core.methods import lowrank
-from lora_core.methods.lowrank import save
+from lora_core.methods.lowrank import LIBRARY, save, stored
 from lora_core.models import replace
 
-__all__ = ["apply", "load", "save"]
-
-LIBRARY = "peft"
+__all__ = ["LIBRARY", "apply", "save", "stored"]
 
 
 def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator) -> nn.Module:
@@ -43,8 +39,3 @@ def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator
     model.requires_grad_(False)
     replace(model, settings["targets"], build)
     return model
-
-
-def load(model: nn.Module, settings: dict[str, Any], folder: Path, head: bool = True) -> nn.Module:
-    """The model with a saved adapter. Raises ValueError where the two do not fit."""
-    return lowrank.fill(apply(model, settings, torch.Generator()), folder, head)

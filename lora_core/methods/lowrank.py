@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from lora_core import adapter, models
+
+LIBRARY = "peft"
 
 
 def save(model: nn.Module, settings: dict[str, Any], folder: Path, base_model: str) -> None:
@@ -22,7 +25,7 @@ def save(model: nn.Module, settings: dict[str, Any], folder: Path, base_model: s
     )
 
 
-def fill(model: nn.Module, folder: Path, head: bool) -> nn.Module:
-    """A model that `apply` prepared, with a saved adapter. Raises ValueError where the two do not fit."""
-    _, low_rank, stored_head = adapter.read(folder, "pt")
-    return models.fill(model, low_rank | stored_head, folder, head)
+def stored(folder: Path) -> dict[str, torch.Tensor]:
+    """The saved adapter and head, under the model's own names. Raises ValueError for what is no plain LoRA adapter."""
+    _, low_rank, head = adapter.read(folder, "pt")
+    return low_rank | head

@@ -1,6 +1,7 @@
 """Any method of the package `peft`, by its own configuration."""
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator
         if start is True and name.endswith("lora_A.default.weight"):
             nn.init.kaiming_uniform_(parameter, a=math.sqrt(5), generator=generator)
     if str(start).lower().startswith(MUTATING):
-        adapted.initial = {name: t.clone() for name, t in _state(adapted).items() if ".lora_" in name}
+        adapted.initial = {name: t.clone() for name, t in _state(adapted).items() if re.search(r"\.lora_[AB]\.", name)}
     return adapted
 
 

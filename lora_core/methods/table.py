@@ -6,7 +6,9 @@ new row reruns no old result.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 
@@ -18,7 +20,7 @@ class Frozen(BaseModel):
 
 
 # What of PEFT cannot be folded into the weights: it adds to the input, or depends on it.
-PROMPTS = (
+UNMERGEABLE = (
     "PROMPT_TUNING",
     "P_TUNING",
     "PREFIX_TUNING",
@@ -83,6 +85,7 @@ class Settings(Frozen):
     `hyperparameters.learning_rate`. `swept` then holds the one combination.
     """
 
+    kind: str
     hyperparameters: Hyperparameters = Hyperparameters()
     task_hyperparameters: dict[str, Hyperparameters] = {}
     sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
@@ -166,7 +169,7 @@ def _never(settings: Settings) -> bool:
 
 
 def _changes_weights(settings: PeftSettings) -> bool:
-    return settings.config["peft_type"] not in PROMPTS
+    return settings.config["peft_type"] not in UNMERGEABLE
 
 
 def _known_to_peft(settings: PeftSettings) -> None:
@@ -199,7 +202,7 @@ KINDS = {
     "houlsby": Kind(HoulsbySettings, "adapter", merges=_never),
 }
 
-MethodSettings = Annotated[
-    FullSettings | LoraSettings | LoralibSettings | PeftSettings | BitfitSettings | HoulsbySettings,
-    Field(discriminator="kind"),
-]
+if TYPE_CHECKING:
+    MethodSettings = Settings
+else:  # an entry of the configuration: the settings of the kind that it names
+    MethodSettings = Annotated[reduce(or_, (row.settings for row in KINDS.values())), Field(discriminator="kind")]

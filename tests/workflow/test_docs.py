@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
 
 import pytest
 from conftest import ROOT
@@ -79,6 +80,11 @@ def test_python_compiles_and_runs(page, text):
     code = compile(re.sub(r"^   ", "", text, flags=re.M) if text.startswith("   ") else text, page, "exec")
     if "inject(" in text:  # what needs a study's weights is run as examples/use_results.py
         exec(code, {})
+
+
+def test_the_method_that_is_shown_is_the_one_that_runs():
+    (shown,) = (text for page, text in blocks("python") if page == "adding-a-method.md")
+    assert textwrap.dedent(shown) == (ROOT / "lora_core" / "methods" / "bitfit.py").read_text()
 
 
 def test_awk_finds_the_scores(project):

@@ -118,11 +118,14 @@ def test_a_method_that_its_library_does_not_know_is_refused_before_a_job_starts(
 
 def test_one_s_own_task_and_model_are_configuration_alone(tmp_path):
     project = Project(tmp_path / "project")
-    folder = project.folder / "moods"
+    folder, other = project.folder / "moods", project.folder / "reviews"
     folder.mkdir()
+    other.mkdir()
     for split in ("train", "validation"):
-        rows = [("I am glad.", "happy"), ("So it is.", "neutral"), ("What a pity.", "sad")] * 8
-        pd.DataFrame(rows, columns=["says", "mood"]).assign(id=range(24)).to_csv(folder / f"{split}.csv", index=False)
+        rows = [("I am glad.", "happy", 5.0), ("So it is.", "neutral", 3.0), ("What a pity.", "sad", 1.0)] * 8
+        frame = pd.DataFrame(rows, columns=["says", "mood", "stars"]).assign(id=range(24), title="Today")
+        frame.to_csv(folder / f"{split}.csv", index=False)
+        frame.to_parquet(other / f"{split}.parquet")
     distilbert = {
         "model_type": "distilbert", "dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64, "vocab_size": 300,
         "max_position_embeddings": SHAPE["max_position_embeddings"],
@@ -131,8 +134,8 @@ def test_one_s_own_task_and_model_are_configuration_alone(tmp_path):
     mood = {"path": "moods", "texts": ["says"], "label": "mood", "labels": ["sad", "neutral", "happy"]}
     project.configure(
         model={"source": "random", "config": distilbert},
-        tasks=["mood"], seeds=[1], methods=["fft", "lora"],
-        task_settings={"mood": mood},
+        tasks=["mood", "stars"], seeds=[1], methods=["fft", "lora"],
+        task_settings={"mood": mood, "stars": {"path": "reviews", "texts": ["title", "says"], "label": "stars"}},
         method_settings__lora__targets=targets, method_settings__lora_ref__targets=targets,
     )  # fmt: skip
     status, output = project.run()
@@ -144,6 +147,9 @@ def test_one_s_own_task_and_model_are_configuration_alone(tmp_path):
     assert {name.split(".")[-2] for name in merged} == set(targets)
     config = read_json(project.folder / "results/merged/lora/mood/seed1/config.json")
     assert config["id2label"] == {"0": "sad", "1": "neutral", "2": "happy"}
+    run = read_json(project.folder / "results/runs/lora/stars/seed1/run.json")
+    assert run["measurement"]["score"]["metric"] == "pearson"
+    assert run["run"]["data"]["columns"] == ["title", "says"]
     # What is changed in the file is read anew.
     (folder / "train.csv").write_text((folder / "train.csv").read_text().replace("glad", "merry"))
     assert "tokenize_dataset" in rules(project.plan("results/tables/table2.md"))
