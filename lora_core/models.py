@@ -113,24 +113,32 @@ def on_meta(folder: Path, outputs: int) -> Any:
 
 
 def longest_input(model: "nn.Module") -> int:
-    """Tokens of an example that the position embeddings have room for.
+    """Tokens of an example that the model has positions for.
 
-    RoBERTa's start behind the padding index; the virtual tokens of PEFT's prompts come before the example's.
+    RoBERTa's embeddings start behind the padding index; a model without position embeddings has its configuration's
+    word. The virtual tokens of PEFT's prompts come before the example's. Raises ValueError where neither
+    tells.
     """
-    found = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
-    if not found:
+    found: list[Any] = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
+    if found:
+        taken = 0 if found[0].padding_idx is None else found[0].padding_idx + 1
+        room = found[0].num_embeddings - taken
+    else:
+        room = getattr(model.config, "max_position_embeddings", None)
+    if not room:
         raise ValueError(
-            f"{type(model).__name__} has no module called position_embeddings, which says how long an input may be; "
-            "models with relative positions are not supported"
+            f"{type(model).__name__} has neither position_embeddings nor max_position_embeddings in its configuration, "
+            "which say how long an input may be"
         )
-    positions: Any = found[0]
-    taken = 0 if positions.padding_idx is None else positions.padding_idx + 1
     prompt = getattr(model, "active_peft_config", None)
-    return positions.num_embeddings - taken - (getattr(prompt, "num_virtual_tokens", None) or 0)
+    return room - (getattr(prompt, "num_virtual_tokens", None) or 0)
 
 
 def cast_frozen(model: "nn.Module", dtype: "torch.dtype") -> None:
-    """Cast once what autocast would cast at every use: the frozen matrices of linear layers. No number changes."""
+    """Cast once what autocast would cast at every use: the frozen matrices of linear layers.
+
+    No number changes but DoRA's, which takes the norm of the frozen matrix: then of the rounded one.
+    """
     from torch import nn
 
     for module in model.modules():

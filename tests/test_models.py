@@ -5,7 +5,7 @@ import time
 
 import pytest
 import yaml
-from conftest import BERT, ROBERTA, ROOT, prepared
+from conftest import BERT, LORA, ROBERTA, ROOT, SHAPE, prepared, trained
 
 from lora_core import hub, prepare
 from lora_core.records import read_json
@@ -24,6 +24,14 @@ def test_a_prepared_model_loads_with_transformers_and_holds_no_head(config, tmp_
     assert tokenizer.decode(tokenizer("naïve 😀")["input_ids"], skip_special_tokens=True) == "naïve 😀"
     offset = 2 if config is ROBERTA else 0  # positions start behind the padding index
     assert read_json(folder / "tokenizer_config.json")["model_max_length"] == 130 - offset
+
+
+def test_a_model_without_position_embeddings_trains_within_its_configurations_length(cola, tmp_path):
+    config = SHAPE | {"model_type": "modernbert", "max_position_embeddings": 140, "pad_token_id": 0}
+    folder = prepared(tmp_path / "m", config)
+    assert read_json(folder / "tokenizer_config.json")["model_max_length"] == 140
+    run = trained(LORA | {"targets": ["Wqkv"]}, folder, cola, tmp_path / "run")
+    assert read_json(run / "run.json")["measurement"]["input_tokens"]["longest"] == 140
 
 
 def test_random_weights_come_from_their_seed(tmp_path):
