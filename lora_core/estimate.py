@@ -31,7 +31,7 @@ GLUE = {
     "rte": (2_490, 277, 70),
     "stsb": (5_749, 1_500, 31),
 }
-PADDING = {"random": 2.1, "bucketed": 1.02}  # computed for each real token (docs/results.md, "Speed")
+PADDING = {"random": 2.1, "bucketed": 1.02}  # computed for each real token (docs/speed.md)
 LENGTHS = (32, 128)
 BATCH = 16
 SECONDS = 8.0  # of steps for each method and length

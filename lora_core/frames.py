@@ -109,11 +109,15 @@ def read_losses(folders: Sequence[Path]) -> pd.DataFrame:
 
 
 def read_scaling(file: Path, kind: str) -> pd.DataFrame:
-    """One row for each model and batch: the sums of both methods in MB, what LoRA saves, the share of activations."""
+    """One row for each model and batch: the sums of both methods in MB, what LoRA saves, the share of activations, and
+    for a real step the process's growth at its peak.
+    """
     rows = pd.DataFrame(read_json(file)[kind])
     rows["total_mb"] = rows[list(PARTS)].sum(axis=1)
     sides = [rows[rows["method"] == method].set_index(KEY) for method in (FULL, OWN)]
     frame = pd.DataFrame({"fft_mb": sides[0]["total_mb"], "lora_mb": sides[1]["total_mb"]})
     frame["saved"] = 1 - frame["lora_mb"] / frame["fft_mb"]
     frame["activations"] = sides[0]["saved_for_backward_mb"] / frame["fft_mb"]
+    frame["fft_peak_mb"], frame["lora_peak_mb"] = (side["resident_peak_mb"].astype(float) for side in sides)
+    frame["saved_at_peak"] = 1 - frame["lora_peak_mb"] / frame["fft_peak_mb"]
     return frame.reset_index().sort_values(["batch", "tokens", "parameters"], ignore_index=True)

@@ -53,6 +53,13 @@ def scaling(file: Path) -> Table:
                 Cell(name, "saved by LoRA", row["saved"], f"{100 * row['saved']:.0f} %"),
                 Cell(name, "activations in FFT", row["activations"], f"{100 * row['activations']:.0f} %"),
             ]
+    for _, row in real.iterrows():
+        name = f"{row['batch']}×{row['tokens']}: {row['model']}, resident memory at its peak"
+        cells += [
+            Cell(name, "FFT, GB", row["fft_peak_mb"] / 1e3, _gigabytes(row["fft_peak_mb"])),
+            Cell(name, "LoRA, GB", row["lora_peak_mb"] / 1e3, _gigabytes(row["lora_peak_mb"])),
+            Cell(name, "saved by LoRA", row["saved_at_peak"], f"{100 * row['saved_at_peak']:.0f} %"),
+        ]
     for (batch, tokens), group in predicted.groupby(["batch", "tokens"], sort=False):
         at = crossover(group)
         if at is None:
@@ -68,6 +75,9 @@ def scaling(file: Path) -> Table:
         "Batch × padded tokens; weights, gradients, AdamW's state and what is saved for backward, in float32, "
         "10^9 bytes. Predicted on the meta device from shapes, each model as an encoder of that shape, LoRA of rank 8 "
         "on query and value. Counted: the same on a real step with random weights on this machine.",
+        "Resident memory: by how much a process of its own grew over two such steps, at its peak, as the operating "
+        "system tells. Gradients are freed before the next forward pass, so that not all of the sum need be there at "
+        "once; what an operation holds for a moment comes on top.",
         "Attention's probabilities are counted whole; a fused kernel keeps less, the more so the longer the input.",
         "Without activations LoRA would save close to 75 %: of weights, gradients and two moments the weights stay.",
     ]

@@ -2,14 +2,21 @@
 
 Every model is an encoder of the named model's shape, with full fine-tuning and with LoRA of rank 8 on query and value,
 in float32 with AdamW. What masks attention, and where norms stand, changes no byte worth counting. Two of the shapes
-are built for real as well, and what a training step of theirs keeps is counted.
+are built for real as well: what a training step of theirs keeps is counted, and how much memory the process takes is
+measured.
 """
 
+import json
+import os
+import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from torch import nn
 
@@ -65,6 +72,7 @@ class Row:
     gradients_mb: float
     optimizer_mb: float
     saved_for_backward_mb: float
+    resident_peak_mb: float | None = None  # what the process grew by; None where nothing ran
 
 
 def build(shape: Shape, settings: dict[str, Any]) -> nn.Module:
@@ -98,8 +106,12 @@ def predicted() -> Iterator[Row]:
 
 
 def counted(shape: Shape, method: str) -> Row:
-    """What a real training step on this machine keeps: its tensors, its gradients, AdamW's state, and for backward."""
+    """What a real training step on this machine keeps: its tensors, its gradients, AdamW's state, and for backward.
+
+    Beside that the growth of this process at its peak over two steps: run in a process of its own, it is this model's.
+    """
     batch, tokens = COUNTED_BATCH
+    before = psutil.Process().memory_info().rss
     torch.manual_seed(0)
     model = build(shape, METHODS[method]).train()
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -108,6 +120,10 @@ def counted(shape: Shape, method: str) -> Row:
     with memory.saved_for_backward(model) as saved:
         model(input_ids=ids).logits.float().sum().backward()
     adamw.step()
+    adamw.zero_grad()
+    model(input_ids=ids).logits.float().sum().backward()
+    adamw.step()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     states = [value for state in adamw.state.values() for value in state.values() if value.ndim]
     return Row(
         shape.name,
@@ -119,7 +135,17 @@ def counted(shape: Shape, method: str) -> Row:
         gradients_mb=sum(p.grad.nbytes for p in trained if p.grad is not None) / 1e6,
         optimizer_mb=sum(value.nbytes for value in states) / 1e6,
         saved_for_backward_mb=saved.mb,
+        resident_peak_mb=(peak - before) / 1e6,
     )
+
+
+def counted_apart(shape: Shape, method: str, threads: int) -> dict[str, Any]:
+    """`counted` in a process of its own."""
+    told = json.dumps({"shape": asdict(shape), "method": method, "threads": threads})
+    package = str(Path(__file__).parent.parent)
+    run = [sys.executable, "-m", "lora_core.scaling", told]
+    done = subprocess.run(run, stdout=subprocess.PIPE, check=True, text=True, env=os.environ | {"PYTHONPATH": package})
+    return json.loads(done.stdout)
 
 
 def _size(model: nn.Module) -> int:
@@ -128,11 +154,17 @@ def _size(model: nn.Module) -> int:
 
 
 def scale(out: Path, threads: int) -> None:
-    """Write scaling.json: the rows that are predicted, and those that were counted on a real step."""
+    """Write scaling.json: the rows that are predicted, and those of a real step."""
     torch.set_num_threads(threads)
     progress = Progress("scaling")
     rows = []
     for row in predicted():
         rows.append(asdict(row))
         progress.step(f"{row.model}, {row.method}")
-    write_json(out, {"predicted": rows, "counted": [asdict(counted(s, m)) for s in COUNTED for m in METHODS]})
+    write_json(out, {"predicted": rows, "counted": [counted_apart(s, m, threads) for s in COUNTED for m in METHODS]})
+
+
+if __name__ == "__main__":
+    told = json.loads(sys.argv[1])
+    torch.set_num_threads(told["threads"])
+    print(json.dumps(asdict(counted(Shape(**told["shape"]), told["method"]))))

@@ -139,6 +139,7 @@ def test_the_scaling_table_names_the_crossover_and_the_published_savings(scaled)
     first = predicted[(predicted["model"] == "small") & (predicted["tokens"] == 64)].iloc[0]
     assert shown["16×64: small", "saved by LoRA"] == f"{100 * first['saved']:.0f} %"
     assert "16×64: small, counted on a real step" in {row for row, _ in shown}
+    assert ("16×64: small, resident memory at its peak", "FFT, GB") in shown
     assert any("activations" in note and "32×512" in note for note in table.notes)
 
 
@@ -147,7 +148,13 @@ def test_the_published_points_are_of_shapes_that_are_predicted():
 
 
 def test_the_scaling_figure_has_the_published_points_and_its_csv(tmp_path):
-    frame = {"weights_mb": 1.0, "gradients_mb": 1.0, "optimizer_mb": 2.0, "saved_for_backward_mb": 4.0}
+    frame = {
+        "weights_mb": 1.0,
+        "gradients_mb": 1.0,
+        "optimizer_mb": 2.0,
+        "saved_for_backward_mb": 4.0,
+        "resident_peak_mb": 9.0,
+    }
     rows = [
         {"model": shape.name, "parameters": 10**i, "method": method, "batch": batch, "tokens": tokens} | frame
         for i, shape in enumerate(scaling.SHAPES, 6)

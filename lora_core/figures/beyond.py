@@ -40,6 +40,14 @@ def scaling(records: Path) -> tuple[Any, pd.DataFrame]:
     panel.plot(
         counted["parameters"], 100 * counted["saved"], "x", color=INK, markersize=8, label="counted on a real step"
     )
+    panel.plot(
+        counted["parameters"],
+        100 * counted["saved_at_peak"],
+        "+",
+        color=INK,
+        markersize=9,
+        label="resident memory, peak",
+    )
     sizes = predicted.set_index("model")["parameters"]
     for name, (saved,) in TABLES["scaling"].rows.items():
         star = {"color": INK, "markersize": 11, "label": f"published: {name} {saved:g} %"}
