@@ -103,7 +103,7 @@ class Study(Frozen):
     def settings(self, method: str) -> dict[str, Any]:
         """What the method's own file is told: its kind and what belongs to it alone, of the protocol what it leaves
         out."""
-        own = self.method_settings[method].model_dump(mode="json", exclude=set(Settings.model_fields))
+        own = self.method_settings[method].model_dump(mode="json", exclude=set(Settings.model_fields) - {"kind"})
         told = self._protocol.resolve(self.kind(method).protocol_column)
         return own | {name: told[name] for name, value in own.items() if value is None}
 

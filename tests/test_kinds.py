@@ -48,8 +48,8 @@ MERGED = {
 }  # fmt: skip
 KEPT = {"full": FULL, "houlsby": HOULSBY, "prefix": peft("PREFIX_TUNING", num_virtual_tokens=5)}
 ALL = MERGED | KEPT
-# Beside the head these start from nothing of the seed: the base model's own values, its singular vectors, constants, and
-# VeRA's projections, which come from a key of their own.
+# Beside the head these start from nothing of the seed: the base model's own values, its singular vectors,
+# constants, and VeRA's projections, which come from a key of their own.
 DRAWS_NOTHING = {"full", "bitfit", "ia3", "vera", "ln", "pissa", "pissa, rslora", "pissa, dora", "olora"}
 
 
