@@ -123,7 +123,7 @@ def convergence(cost_files: Sequence[str | Path], run_files: Sequence[str | Path
     for method in methods:
         for task in tasks:
             epochs = costs.loc[(costs["method"] == method) & (costs["task"] == task), "epochs_to_threshold"]
-            cells.append(median_cell(f"{method}: epochs", task_title(task), epochs, epochs.notna(), "{:g}".format))
+            cells.append(median_cell(f"{method}: epochs", task_title(task), epochs, epochs.notna(), "{:.3g}".format))
     found: dict[str, list[str]] = {}
     for against in (OWN, FULL):
         for label, quantity in RATIOS.items():

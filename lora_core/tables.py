@@ -360,10 +360,10 @@ def _count(row: str, column: str, group: pd.DataFrame) -> Cell:
 COST_ROWS: tuple[tuple[str, str, Callable[[float], str], str | None], ...] = (
     ("power (W)", "power", lambda v: f"{v:.1f}", "epochs_to_threshold"),
     ("train time (s)", "seconds_to_threshold", lambda v: f"{v:.1f}", "epochs_to_threshold"),
-    ("epochs", "epochs_to_threshold", lambda v: f"{v:g}", "epochs_to_threshold"),
+    ("epochs", "epochs_to_threshold", lambda v: f"{v:.3g}", "epochs_to_threshold"),
     ("energy (kJ)", "energy", lambda v: f"{v:.3g}", "epochs_to_threshold"),
     ("energy less idle (kJ)", "net_energy", lambda v: f"{v:.3g}", "epochs_to_threshold"),
-    ("epochs to its own seed's threshold", "epochs_to_seed_threshold", lambda v: f"{v:g}", "epochs_to_seed_threshold"),
+    ("epochs to its own seed's threshold", "epochs_to_seed_threshold", lambda v: f"{v:.3g}", "epochs_to_seed_threshold"),
     ("seconds an epoch", "seconds_per_epoch", lambda v: f"{v:.2f}", None),
 )
 
