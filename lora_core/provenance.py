@@ -70,8 +70,8 @@ def share_path() -> None:
 def code_digest(script: Path, *modules: str) -> str:
     """A digest of a script, of `modules`, and of every lora_core module they import, however deep.
 
-    Imports are read from the text, those inside functions too; nothing is executed. A rule carries it as a
-    parameter, so that a change in code that a stage uses reruns that stage and no other.
+    Imports are read from the text, those inside functions too (not those for type checkers alone); nothing is executed.
+    A rule carries it as a parameter, so that a change in code that a stage uses reruns that stage and no other.
     """
     files = closure([Path(script), *(_file(module) for module in modules)])
     digest = hashlib.sha256()
@@ -96,7 +96,8 @@ def closure(files: list[Path]) -> set[Path]:
 @cache
 def _imports(file: Path) -> tuple[Path, ...]:
     names: set[str] = set()
-    for module, imported, plain in _IMPORT.findall(file.read_text(encoding="utf-8")):
+    text = re.sub(r"^if TYPE_CHECKING:\n(?: .*\n)+", "", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    for module, imported, plain in _IMPORT.findall(text):
         names |= {module or plain} | {f"{module}.{word}" for word in re.findall(r"\w+", imported)}
     # Importing a module runs the __init__ of each package above it.
     names |= {name.rpartition(".")[0] for name in names if "." in name}

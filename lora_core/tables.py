@@ -363,7 +363,7 @@ COST_ROWS: tuple[tuple[str, str, Callable[[float], str], str | None], ...] = (
     ("epochs", "epochs_to_threshold", lambda v: f"{v:.3g}", "epochs_to_threshold"),
     ("energy (kJ)", "energy", lambda v: f"{v:.3g}", "epochs_to_threshold"),
     ("energy less idle (kJ)", "net_energy", lambda v: f"{v:.3g}", "epochs_to_threshold"),
-    ("epochs to its own seed's threshold", "epochs_to_seed_threshold", lambda v: f"{v:.3g}", "epochs_to_seed_threshold"),
+    ("epochs to its own seed's threshold", "epochs_to_seed_threshold", "{:.3g}".format, "epochs_to_seed_threshold"),
     ("seconds an epoch", "seconds_per_epoch", lambda v: f"{v:.2f}", None),
 )
 

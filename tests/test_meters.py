@@ -337,7 +337,7 @@ def test_zeus_agrees_over_the_same_driver(fake_driver):
 
 def over_fake(bert, cola, out, **changes):
     settings = {"meter": "nvml", "simulated": True, "idle_seconds": 2.1, "sample_seconds": 0.1}
-    epochs = {"hyperparameters": {"epochs": 60}}  # some seconds
+    epochs = {"hyperparameters": {"epochs": 120}}  # some seconds, on a quick machine too
     return trained(LORA, bert, cola, out, **(settings | epochs | changes))
 
 
