@@ -124,7 +124,7 @@ def convergence(cost_files: Sequence[str | Path], run_files: Sequence[str | Path
         for task in tasks:
             epochs = costs.loc[(costs["method"] == method) & (costs["task"] == task), "epochs_to_threshold"]
             cells.append(median_cell(f"{method}: epochs", task_title(task), epochs, epochs.notna(), "{:.3g}".format))
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, list[str]]] = {}
     for against in (OWN, FULL):
         for label, quantity in RATIOS.items():
             for method in (m for m in methods if m != against):
@@ -136,7 +136,8 @@ def convergence(cost_files: Sequence[str | Path], run_files: Sequence[str | Path
                     cells.append(cell)
                     if verdict in ("less", "more"):
                         side = "Below" if verdict == "less" else "Above"
-                        found.setdefault(f"{side} {against} in {label}", []).append(f"{method} on {task_title(task)}")
+                        where = found.setdefault(f"{side} {against} in {label}", {}).setdefault(method, [])
+                        where.append(task_title(task))
     planned = sorted({f"{epochs:g}" for epochs in costs["planned_epochs"]})
     compared = sum(cell.low is not None for cell in cells)
     vague = [task_title(str(t)) for t, g in costs.groupby("task", sort=False) if not _meaningful(g)]
@@ -144,12 +145,16 @@ def convergence(cost_files: Sequence[str | Path], run_files: Sequence[str | Path
         "Epochs: to the task's threshold, median over seeds. Ratios: paired by seed, each seed to its own threshold, "
         "min(FFT, LoRA) of that seed - 0.5 points, which those two always reach; geometric mean with the 95% "
         f"t-interval, {compared} of them, one in twenty of which misses by chance; none below {MIN_SEEDS} seeds, and "
-        "none where a run of either side never got there. less, more: the interval lies on one side of 1.",
+        "none where a run of either side never got there. less, more: the interval lies on one side of 1; "
+        "named below, with the tasks in brackets where it is not all of them.",
         f"Epochs planned: {', '.join(planned)}. A threshold is met at the end of an epoch: epochs are whole, and where "
         "all seeds agree on them their spread is not known, which decides nothing.",
         "Time compares implementations too: PEFT's layers are not own LoRA's; `lora_peft`, where it is in the study, "
         "is LoRA by PEFT.",
-        *(f"{what}: {', '.join(where)}." for what, where in found.items()),
+        *(
+            f"{what}: {', '.join(_on(method, there, len(tasks)) for method, there in where.items())}."
+            for what, where in found.items()
+        ),
     ]
     if vague:
         notes.append(
@@ -158,6 +163,11 @@ def convergence(cost_files: Sequence[str | Path], run_files: Sequence[str | Path
     return Table(
         "convergence", "What helps to converge, and what saves memory", "quantity", cells, notes + shared_note(costs)
     )
+
+
+def _on(method: str, there: list[str], tasks: int) -> str:
+    """A method, with the tasks in brackets where it is not all of them."""
+    return method if len(there) == tasks else f"{method} ({', '.join(there)})"
 
 
 def _meaningful(costs: pd.DataFrame) -> bool:

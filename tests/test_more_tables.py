@@ -58,10 +58,15 @@ def test_a_ratio_is_paired_by_seed_and_certain_only_on_one_side_of_one(tmp_path)
     assert shown["lora_fa / lora: saved for backward", "CoLA"].endswith("less")
     assert shown["lora / fft: time to the threshold", "CoLA"].startswith("2.22 [")
     assert shown["lora: epochs", "CoLA"].startswith("2")
-    assert "Below lora in time to the threshold: lora_plus on CoLA." in table.notes
-    assert "Below lora in saved for backward: lora_fa on CoLA." in table.notes
+    assert "Below lora in time to the threshold: lora_plus." in table.notes
+    assert "Below lora in saved for backward: lora_fa." in table.notes
     # Whole epochs on which all seeds agree have no spread to judge by.
     assert shown["lora / fft: epochs to the threshold", "CoLA"] == "2.00 [2.00, 2.00]"
+
+
+def test_what_holds_on_some_tasks_names_them():
+    assert more_tables._on("dora", ["CoLA", "RTE"], 2) == "dora"
+    assert more_tables._on("dora", ["CoLA"], 2) == "dora (CoLA)"
 
 
 def test_a_run_that_never_got_there_or_too_few_seeds_leave_no_verdict(tmp_path):
