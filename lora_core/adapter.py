@@ -55,7 +55,9 @@ def save_tensors(folder: Path, tensors: Mapping[str, Any]) -> None:
     """Write an adapter's torch tensors."""
     from safetensors.torch import save_file
 
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, folder / WEIGHTS, {"format": "pt"})
+    # Copies, for what a method shares between layers is one storage, which the format refuses.
+    stored = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    save_file(stored, folder / WEIGHTS, {"format": "pt"})
 
 
 def load_tensors(folder: Path, framework: str) -> dict[str, Any]:
@@ -87,7 +89,7 @@ def read(folder: Path, framework: str = "numpy") -> tuple[dict[str, Any], dict[s
     head: dict[str, Any] = {}
     for key, tensor in load_tensors(folder, framework).items():
         name = key.removeprefix(PREFIX)
-        if name.endswith((".lora_A.weight", ".lora_B.weight")):
+        if _of_lora(name):
             adapter[name.removesuffix(".weight")] = tensor
         elif name.split(".")[0] in config["modules_to_save"]:
             head[name] = tensor
@@ -120,6 +122,19 @@ def plain(config: dict[str, Any]) -> bool:
     beyond = {key for key, value in config.items() if value and (key, value) != ("bias", "none")} - HARMLESS
     outside = config.get("init_lora_weights", True) in (True, False, "gaussian", "orthogonal", "eva")
     return config["peft_type"] == "LORA" and outside and not beyond
+
+
+def low_rank(folder: Path) -> bool:
+    """Whether a folder holds what `read` reads: `plain`, and nothing trained beside LoRA's matrices and the head."""
+    config = read_config(folder)
+    return plain(config) and all(
+        _of_lora(name) or name.split(".")[0] in (config.get("modules_to_save") or [])
+        for name in (key.removeprefix(PREFIX) for key in load_tensors(folder, "numpy"))
+    )
+
+
+def _of_lora(name: str) -> bool:
+    return name.endswith((".lora_A.weight", ".lora_B.weight"))
 
 
 def _config(folder: Path) -> dict[str, Any]:

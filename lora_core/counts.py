@@ -1,4 +1,4 @@
-"""How many parameters each method trains, counted on the meta device: no weights are made."""
+"""How many parameters each method trains, counted on shapes: no weights are read."""
 
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,12 @@ def count_parameters(model_dir: Path, method_settings: dict[str, dict[str, Any]]
     `trainable` is without the head, which every method trains, unless the method trains the whole model: then the
     head is in, as the paper counts (Table 1).
     """
-    import torch
-
     from lora_core import methods, models
 
     counts = {}
-    full = 0
+    full = sum(p.numel() for p in models.empty(model_dir, outputs).parameters())
     for method, settings in method_settings.items():
-        model = models.on_meta(model_dir, outputs)
-        full = sum(p.numel() for p in model.parameters())
-        with torch.device("meta"):
-            model = methods.adapt(model, settings, torch.Generator())
+        model = methods.shapes(model_dir, outputs, settings)
         head_size = sum(p.numel() for _, p in models.head_parameters(model))
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad) - head_size
         counts[method] = {

@@ -90,6 +90,8 @@ def trial(study: Study) -> Trial:
         for method in study.methods:
             hyper = study.hyperparameters(method, study.tasks[0])
             model = base_model(study)
+            if hyper["gradient_checkpointing"]:
+                model.activation_checkpointing_enable()
             parameters = parameters or sum(p.numel() for p in model.parameters())
             model = methods.adapt(model, study.settings(method), torch.Generator().manual_seed(0)).to(where).train()
             seconds = [

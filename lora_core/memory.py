@@ -34,12 +34,13 @@ def saved_for_backward(model: nn.Module) -> Iterator[Saved]:
     from transformers.modeling_layers import GradientCheckpointingLayer
 
     saved = Saved()
-    seen = {_storage(tensor) for tensor in (*model.parameters(), *model.buffers())}
+    seen = {_storage(part) for tensor in (*model.parameters(), *model.buffers()) for part in _parts(tensor)}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
-        if (storage := _storage(tensor)) not in seen:
-            seen.add(storage)
-            saved.bytes += tensor.untyped_storage().nbytes()
+        for part in _parts(tensor):
+            if (storage := _storage(part)) not in seen:
+                seen.add(storage)
+                saved.bytes += part.untyped_storage().nbytes()
         return tensor
 
     def pack_input(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
@@ -53,6 +54,11 @@ def saved_for_backward(model: nn.Module) -> Iterator[Saved]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _parts(tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The tensors that a sparse one is made of; a dense one itself."""
+    return (tensor._indices(), tensor._values()) if tensor.is_sparse else (tensor,)
 
 
 def _storage(tensor: torch.Tensor) -> int:

@@ -29,7 +29,7 @@ def merge(base: Path, weights: Path, out: Path) -> None:
     if isinstance(named, str) and base.name not in (Path(named).name, named.replace("/", "--")):
         raise ValueError(f"the adapter in {weights} was made for the base model {named!r}, not for {base.name!r}")
     before = load_file(base / "model.safetensors")
-    way = _low_rank if adapter.plain(config) else OTHERWISE.get(config["peft_type"], _by_peft)
+    way = _low_rank if adapter.low_rank(weights) else OTHERWISE.get(config["peft_type"], _by_peft)
     after = way(base, weights, dict(before))
     changed = {
         name: {
@@ -80,6 +80,7 @@ def _low_rank(base: Path, weights: Path, tensors: dict[str, np.ndarray]) -> dict
 def _by_peft(base: Path, weights: Path, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """As PEFT folds it, in float32."""
     import torch
+    from peft.utils import ModulesToSaveWrapper
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     from lora_core.wrapped import wrap
@@ -91,11 +92,12 @@ def _by_peft(base: Path, weights: Path, tensors: dict[str, np.ndarray]) -> dict[
     model = AutoModelForSequenceClassification.from_pretrained(
         base, config=told, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
     )
-    merged = wrap(model, weights).merge_and_unload()
-    # LN-tuning leaves the head wrapped: the copy that was trained beside the original.
-    state = {
-        n.replace("modules_to_save.default.", ""): t for n, t in merged.state_dict().items() if ".original_" not in n
-    }
+    adapted = wrap(model, weights)
+    # PEFT itself unloads a head of one linear layer, and others with LoRA alone.
+    for name, module in list(adapted.named_modules()):
+        if isinstance(module, ModulesToSaveWrapper):
+            adapted.set_submodule(name, module.modules_to_save["default"])
+    state = adapted.merge_and_unload().state_dict()
     return tensors | {name: tensor.detach().contiguous().numpy() for name, tensor in state.items()}
 
 

@@ -102,13 +102,13 @@ def head_config(labels: list[str]) -> dict[str, Any]:
     }
 
 
-def on_meta(folder: Path, outputs: int) -> Any:
-    """The model's shapes without its weights, on the meta device, with a head of `outputs`."""
+def empty(folder: Path, outputs: int, where: str = "meta") -> Any:
+    """The model's shapes without its weights, with a head of `outputs`."""
     import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     config = AutoConfig.from_pretrained(folder, num_labels=outputs, trust_remote_code=False)
-    with torch.device("meta"):
+    with torch.device(where):
         return AutoModelForSequenceClassification.from_config(config)
 
 

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from lora_core.methods.table import Frozen
 from lora_core.tasks import Task
@@ -102,6 +102,11 @@ class LocalData(_Data):
 Metric = Literal["accuracy", "f1", "matthews", "pearson", "spearman"]
 
 
+def _word(value: Any) -> Any:
+    """A label that is written as a whole number, as the word for it."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 class OwnTask(Frozen):
     """A task of one's own: a folder with `train*` and `validation*` files, all CSV or all parquet.
 
@@ -111,7 +116,7 @@ class OwnTask(Frozen):
     path: str
     texts: Annotated[tuple[str, ...], Field(min_length=1, max_length=2)]
     label: str = "label"
-    labels: tuple[str, ...] = ()
+    labels: tuple[Annotated[str, BeforeValidator(_word)], ...] = ()
     metrics: tuple[Metric, ...] = Field(default=(), description="the first is the score")
 
     @model_validator(mode="after")

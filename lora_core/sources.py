@@ -41,13 +41,16 @@ def data_source(study: Study, task: str) -> dict[str, Any]:
 
 
 def check_content(study: Study) -> None:
-    """Refuse, before any job starts, settings that a method's library does not know, weights with another sha256, data
+    """Refuse, before any job starts, settings that a method does not take, weights with another sha256, data
     with other columns or labels, and a hub that cannot be reached for what is not there yet. Raises ValueError."""
+    wrong = []
     for method in study.methods:
         try:
             study.kind(method).check(study.method_settings[method])
         except ValueError as error:
-            raise ValueError(f"method_settings.{method}.config: {error}") from error
+            wrong.append(f"method_settings.{method}.{error}")
+    if wrong:
+        raise ValueError("\n".join(wrong))
     results = Path(study.results_dir)
     if not (results / "models" / study.model.name).exists():
         if study.model.source == "wheel":

@@ -131,17 +131,21 @@ def parameters(counts_file: Path) -> Table:
 
 
 def scores(score_files: Sequence[str | Path]) -> Table:
-    """Table 2: the score of the best, the last and the cross-fitted epoch, and the difference to FFT."""
+    """Table 2: the score of the best, the last and the cross-fitted epoch, and the differences to FFT and own LoRA."""
     runs, differences = by_task(score_files), read_differences(score_files)
     cells = []
     for label, quantity in (("best epoch", "best"), ("last epoch", "last"), ("cross-fitted", "cross_fitted")):
         cells += [score_cell(f"{m}, {label}", t, list(g[quantity])) for m, t, g in _groups(runs)]
-    against = differences[(differences["against"] == FULL) & (differences["quantity"] == "best")]
+    against = differences[differences["against"].isin((FULL, OWN)) & (differences["quantity"] == "best")]
     for label, low, high in (
         ("95% over seeds", "low", "high"),
         ("95% over examples", "examples_low", "examples_high"),
     ):
-        cells += [_difference_cell(f"{m} - {FULL}, {label}", t, g.iloc[0], low, high) for m, t, g in _groups(against)]
+        cells += [
+            _difference_cell(f"{m} - {other}, {label}", t, g.iloc[0], low, high)
+            for other, held in against.groupby("against", sort=False)
+            for m, t, g in _groups(held)
+        ]
     firsts = [(task_title(str(task)), group.iloc[0]) for task, group in runs.groupby("task", sort=False)]
     cells += [Cell("constant guess", t, f["constant_guess"], _percent(f["constant_guess"])) for t, f in firsts]
     sizes = [

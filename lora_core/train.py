@@ -58,7 +58,8 @@ def train(
     if start:
         read_checked(start.parent / "run.json", *(f"{start.name}/{name}" for name in _files(start)))
     # On shapes alone, for the prediction; it also imports what the baseline of memory must not bill to the model.
-    shapes = shapes_of(spec, model_dir, len(card["labels"]) or 1)
+    checkpointing = spec.hyperparameters["gradient_checkpointing"]
+    shapes = methods.shapes(model_dir, len(card["labels"]) or 1, spec.settings, checkpointing)
     quicken(shapes, spec, where)
     longest = models.longest_input(shapes)
     inputs = {
@@ -165,15 +166,6 @@ def quicken(model: nn.Module, spec: Spec, where: torch.device) -> None:
         dropout.install(model)
     if spec.precision == "bf16":
         models.cast_frozen(model, torch.bfloat16)
-
-
-def shapes_of(spec: Spec, model_dir: Path, outputs: int) -> nn.Module:
-    """The model of `build` on the meta device."""
-    model = models.on_meta(model_dir, outputs)
-    if spec.hyperparameters["gradient_checkpointing"]:
-        model.activation_checkpointing_enable()
-    with torch.device("meta"):
-        return methods.adapt(model, spec.settings, torch.Generator())
 
 
 def _measurement(run: Epochs, sampler: meters.Sampler, predicted: dict[str, float] | None) -> dict[str, Any]:

@@ -13,6 +13,42 @@ if TYPE_CHECKING:
 
 # How LoRA may start: what PEFT does by itself, and EVA.
 STARTS = r"true|false|gaussian|orthogonal|eva|olora|pissa(_niter_\d+)?"
+# Starts that are taken out of the base weights. PEFT would take them out again when an adapter is loaded.
+MUTATING = ("pissa", "olora")
+# Types that cannot be folded into the weights: they add to the input, or depend on it.
+PREFIXES = ("CARTRIDGE", "PREFIX_TUNING")  # keys and values before the example's own, which checkpointing loses
+UNMERGEABLE = (*PREFIXES, "LILY", "PROMPT_TUNING", "P_TUNING")
+# Types and fields that a study of encoders, one task at a time, cannot do.
+DECODERS, TASKS = "it is for decoders", "it learns several tasks at once"
+REFUSED = {
+    "ADALORA": "its budget shrinks by a call at every step, which this workflow does not make",
+    "ADAPTION_PROMPT": DECODERS,
+    "CPT": DECODERS,
+    "MULTITASK_PROMPT_TUNING": TASKS,
+    "POLY": TASKS,
+    "SHADOW": DECODERS,
+    "TRAINABLE_TOKENS": "PEFT does not save the task head with it",
+    "XLORA": "it mixes adapters that are trained already",
+    "alora_invocation_tokens": DECODERS,
+    "layer_replication": "it makes another model of the base",
+    "save_only_topk_weights": "what it saves cannot be folded into the weights",
+}
+
+
+def new_configuration(fields: dict[str, Any]) -> Any:
+    """`configuration` of an adapter to be trained. Raises ValueError for one that no study here can train as well."""
+    for name in (fields["peft_type"], *(key for key, value in fields.items() if value)):
+        if name in REFUSED:
+            raise ValueError(f"{name} cannot take part: {REFUSED[name]}")
+    config = configuration(fields | {"inference_mode": False})
+    if config.is_prompt_learning and not config.num_virtual_tokens:
+        raise ValueError(f"num_virtual_tokens is missing: how long the prompt of {config.peft_type.value} is")
+    if fields.get("init_lora_weights") == "eva" and config.eva_config.rho != 1:
+        raise ValueError(
+            "eva_config: say {rho: 1.0}; a greater one gives each module a rank of its own after the data were seen, "
+            "and table 1 is counted before"
+        )
+    return config
 
 
 def configuration(fields: dict[str, Any]) -> Any:
@@ -22,17 +58,13 @@ def configuration(fields: dict[str, Any]) -> Any:
     if fields["peft_type"] not in PEFT_TYPE_TO_CONFIG_MAPPING:
         known = ", ".join(sorted(PEFT_TYPE_TO_CONFIG_MAPPING))
         raise ValueError(f"peft_type: PEFT has no {fields['peft_type']!r}; it has {known}")
-    if fields["peft_type"] == "ADALORA":
-        raise ValueError(
-            "peft_type: ADALORA's budget shrinks by a call at every step, which this workflow does not make"
-        )
     start = str(fields.get("init_lora_weights", True)).lower()
     if not re.fullmatch(STARTS, start):
         raise ValueError(
             f"init_lora_weights: {start!r} needs a preparation of its own, which this workflow does not do; "
             "without it: true, false, gaussian, orthogonal, eva, olora, pissa"
         )
-    if start.startswith(("pissa", "olora")) and (fields.get("rank_pattern") or fields.get("alpha_pattern")):
+    if start.startswith(MUTATING) and (fields.get("rank_pattern") or fields.get("alpha_pattern")):
         raise ValueError(f"init_lora_weights: {start!r} goes with one rank and one alpha, not with a pattern of them")
     try:
         return get_peft_config({"task_type": "SEQ_CLS", **fields})
@@ -41,14 +73,17 @@ def configuration(fields: dict[str, Any]) -> Any:
 
 
 def wrap(model: "nn.Module", folder: Path, head: bool = True) -> Any:
-    """A model in PEFT's wrapping with a saved adapter, ready to train on; without `head` its head is left out.
+    """A model in PEFT's wrapping with a saved adapter as it was; without `head` ready to train, its head left out.
 
-    Raises ValueError where PEFT knows no such adapter, or it was made for another model.
+    Raises ValueError where PEFT knows no such adapter, it was made for another model, or its training cannot go on.
     """
     from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 
     heads = tuple(name for name, _ in head_parameters(model))
-    adapted = get_peft_model(model, configuration(read_config(folder) | {"inference_mode": False}))
+    config = configuration(read_config(folder) | {"inference_mode": head})
+    if not head and (config.peft_type == "P_TUNING" or getattr(config, "prefix_projection", False)):
+        raise ValueError(f"start_from: {folder} holds a finished prompt without the network that made it")
+    adapted = get_peft_model(model, config)
     stored = load_tensors(folder, "pt")
 
     def shapes(state: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import FULL, LORA, LORALIB, spec, tokenized, trained
+from conftest import FULL, LORA, LORALIB, prepared, spec, tokenized, trained
 from safetensors.numpy import load_file
 
 from lora_core import data, methods, models
@@ -51,6 +51,60 @@ ALL = MERGED | KEPT
 # Beside the head these start from nothing of the seed: the base model's own values, its singular vectors,
 # constants, and VeRA's projections, which come from a key of their own.
 DRAWS_NOTHING = {"full", "bitfit", "ia3", "vera", "ln", "pissa", "pissa, rslora", "pissa, dora", "olora"}
+
+
+# One configuration of every type of PEFT that can take part.
+ON = {"target_modules": ["query", "value"]}
+TYPES = {
+    "ADAMSS": {"r": 8},
+    "BEFT": {},
+    "BOFT": {"boft_block_size": 4},
+    "C3A": {"block_size": 8},
+    "CARTRIDGE": {"num_virtual_tokens": 5},
+    "DEFT": {},
+    "DELORA": {"r": 4},
+    "FOURIERFT": {"n_frequency": 20},
+    "FROD": {},
+    "GLORA": {"r": 4},
+    "GRALORA": {"r": 4, "gralora_k": 2},
+    "HIRA": {"r": 4},
+    "HRA": {"r": 4},
+    "IA3": {"feedforward_modules": []},
+    "LILY": {"r": 4},
+    "LN_TUNING": {"target_modules": ["LayerNorm"]},
+    "LOHA": {"r": 4, "alpha": 8},
+    "LOKR": {"r": 4, "alpha": 8},
+    "LORA": {"r": 4, "bias": "all", "modules_to_save": ["LayerNorm"], "target_modules": ["query", "word_embeddings"]},
+    "MISS": {"r": 4},
+    "OFT": {"oft_block_size": 4},
+    "OSF": {},
+    "PEANUT": {},
+    "PREFIX_TUNING": {"num_virtual_tokens": 5, "prefix_projection": True, "encoder_hidden_size": 16},
+    "PROMPT_TUNING": {"num_virtual_tokens": 5},
+    "PSOFT": {"r": 4},
+    "PVERA": {"r": 4},
+    "P_TUNING": {"num_virtual_tokens": 5, "encoder_hidden_size": 16},
+    "RANDLORA": {"r": 4},
+    "ROAD": {"group_size": 16},
+    "SHIRA": {"r": 4},
+    "SUPERTUNING": {},
+    "TINYLORA": {},
+    "UNILORA": {"r": 4},
+    "VBLORA": {"r": 4, "num_vectors": 8, "vector_length": 8},
+    "VERA": {"r": 8},
+    "WAVEFT": {"n_frequency": 20},
+}
+# Shapes of encoders whose head or modules are called otherwise than BERT's, with their targets.
+SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+ENCODERS = {
+    "distilbert": ({"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64}, ["q_lin", "v_lin"]),
+    "deberta-v2": (SMALL | {"type_vocab_size": 0}, ["query_proj", "value_proj"]),
+    "modernbert": (
+        SMALL | {"pad_token_id": 0, "cls_token_id": 1, "sep_token_id": 2, "bos_token_id": 1, "eos_token_id": 2},
+        ["Wqkv"],
+    ),
+    "electra": (SMALL | {"embedding_size": 32}, ["query", "value"]),
+}
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +155,78 @@ def test_a_merged_run_is_a_plain_model_with_the_same_logits(name, runs, bert, co
     changed = read_json(tmp_path / "merged" / "merge.json")["changed"]
     base, weights = load_file(bert / "model.safetensors"), load_file(tmp_path / "merged" / "model.safetensors")
     assert changed.keys() == {name for name in base if not np.array_equal(base[name], weights[name])} != set()
+
+
+def test_every_type_of_peft_is_tried_here_or_refused():
+    from peft import PeftType
+
+    from lora_core.wrapped import REFUSED
+
+    assert TYPES.keys() | (REFUSED.keys() & set(PeftType)) == set(PeftType)
+    assert not TYPES.keys() & REFUSED.keys()
+
+
+@pytest.fixture(scope="module")
+def roberta_cola(roberta, tmp_path_factory):
+    return tokenized(roberta, tmp_path_factory.mktemp("data") / "cola", "cola", 32, 24)
+
+
+def check_round_trip(settings, base, examples, folder):
+    """Counted, trained, loaded, and merged where it merges: one model throughout. Gives how far training moved it."""
+    row = KINDS[settings["kind"]]
+    given = row.settings.model_validate(settings)
+    row.check(given)
+    run = trained(settings, base, examples, folder / "run", hyperparameters={"learning_rate": 3e-2})
+    counts = count_parameters(base, {"it": settings}, outputs=2)["methods"]["it"]
+    parameters = read_json(run / "run.json")["measurement"]["parameters"]
+    assert parameters["trained_with_head"] == counts["trainable"] + counts["head"]
+    model = methods.load(models.load(base, LABELS), settings, run / "weights")
+    found = logits(model, examples)
+    np.testing.assert_allclose(found, last(run), atol=2e-6)
+    plain = models.load(base, LABELS)
+    with torch.no_grad():
+        for (_, p), (_, q) in zip(models.head_parameters(plain), models.head_parameters(model), strict=True):
+            p.copy_(q)
+    if row.merges(given):
+        merge(base, run / "weights", folder / "merged")
+        np.testing.assert_allclose(logits(models.load(folder / "merged", LABELS), examples), found, atol=2e-6)
+    return np.abs(logits(plain, examples) - found).max()
+
+
+@pytest.mark.parametrize("peft_type", TYPES)
+def test_any_type_of_peft_is_trained_saved_loaded_and_merged(peft_type, roberta, roberta_cola, tmp_path):
+    targets = {} if "num_virtual_tokens" in TYPES[peft_type] else ON
+    moved = check_round_trip(peft(peft_type, **targets | TYPES[peft_type]), roberta, roberta_cola, tmp_path)
+    assert moved > 1e-6
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("peft_type", ["LORA", "VERA"])
+def test_the_whole_head_of_any_encoder_is_trained_and_saved(peft_type, encoder, tmp_path):
+    shape, targets = ENCODERS[encoder]
+    config = shape | {"model_type": encoder, "vocab_size": 300, "max_position_embeddings": 130}
+    base = prepared(tmp_path / encoder, config)
+    examples = tokenized(base, tmp_path / "cola", "cola", 32, 24)
+    check_round_trip(peft(peft_type, r=4, target_modules=targets), base, examples, tmp_path)
+    before, after = (dict(models.head_parameters(models.load(f, LABELS))) for f in (base, tmp_path / "merged"))
+    assert all(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_prompt_that_would_lose_a_part_of_the_head_is_refused(tmp_path):
+    shape, _ = ENCODERS["deberta-v2"]
+    base = prepared(
+        tmp_path / "it", shape | {"model_type": "deberta-v2", "vocab_size": 300, "max_position_embeddings": 130}
+    )
+    with pytest.raises(ValueError, match=r"does not save 'pooler\.dense\.weight', a part of this model's head"):
+        count_parameters(base, {"prompt": peft("PROMPT_TUNING", num_virtual_tokens=5)}, outputs=2)
+
+
+@pytest.mark.parametrize("peft_type", ["P_TUNING", "PREFIX_TUNING"])
+def test_no_other_task_starts_from_a_finished_prompt(peft_type, roberta, roberta_cola, tmp_path):
+    settings = peft(peft_type, **TYPES[peft_type])
+    run = trained(settings, roberta, roberta_cola, tmp_path / "run")
+    with pytest.raises(ValueError, match="a finished prompt without the network that made it"):
+        methods.load(models.load(roberta, LABELS), settings, run / "weights", head=False)
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if ALL[name]["kind"] in ("lora", "loralib", "peft")])
@@ -230,20 +356,46 @@ def test_every_trained_parameter_is_in_one_group_of_the_optimiser(name, bert):
     [
         ({"peft_type": "LORA", "init_lora_weights": "lora_ga"}, "init_lora_weights: 'lora_ga' needs a preparation"),
         ({"peft_type": "LORA", "init_lora_weights": "pisa"}, "without it: true, false, gaussian"),
-        ({"peft_type": "ADALORA", "total_step": 9}, "ADALORA's budget shrinks by a call at every step"),
+        ({"peft_type": "ADALORA", "total_step": 9}, "ADALORA cannot take part: its budget shrinks by a call at every"),
+        ({"peft_type": "LORA", "layer_replication": [[0, 2]]}, "layer_replication cannot take part: it makes another"),
+        ({"peft_type": "LORA", "init_lora_weights": "eva"}, "eva_config: say {rho: 1.0}"),
+        ({"peft_type": "PROMPT_TUNING"}, "num_virtual_tokens is missing"),
     ],
 )
 def test_what_would_not_be_what_it_is_called_is_refused(config, message):
-    from lora_core.wrapped import configuration
+    from lora_core.wrapped import new_configuration
 
     with pytest.raises(ValueError, match=message):
-        configuration(config)
+        new_configuration(config)
 
 
-def test_a_ratio_where_there_is_no_b_is_refused(bert):
+def test_a_configuration_copied_from_a_saved_adapter_is_trained(bert):
+    copied = lora_by_peft(inference_mode=True)
+    assert count_parameters(bert, {"it": copied}, 2) == count_parameters(bert, {"it": lora_by_peft()}, 2)
+
+
+def test_a_number_that_yaml_reads_as_a_text_is_a_number():
+    config = KINDS["peft"].settings.model_validate(lora_by_peft(lora_dropout="1e-1", target="1e")).config
+    assert (config["lora_dropout"], config["target"]) == (0.1, "1e")
+
+
+@pytest.mark.parametrize("name", ["full", "bitfit", "houlsby", "vera"])
+def test_a_ratio_where_there_is_no_b_is_refused(name, bert):
     hyper = spec(LORA, hyperparameters={"loraplus_lr_ratio": 2.0}).hyperparameters
     with pytest.raises(ValueError, match="this method trains no LoRA matrix B"):
-        optimizer(build(spec(ALL["bitfit"]), bert, LABELS, TARGETS), hyper, 10)
+        optimizer(build(spec(ALL[name]), bert, LABELS, TARGETS), hyper, 10)
+    check_refuses(name, "loraplus_lr_ratio", 2.0, "trains no LoRA matrix B; leave it out")
+
+
+def check_refuses(name, hyperparameter, value, message):
+    """Before a job starts, whether it is told for all tasks or for one."""
+    row = KINDS[ALL[name]["kind"]]
+    for told in (
+        {"hyperparameters": {hyperparameter: value}},
+        {"task_hyperparameters": {"rte": {hyperparameter: value}}},
+    ):
+        with pytest.raises(ValueError, match=message):
+            row.check(row.settings.model_validate(ALL[name] | told))
 
 
 def test_gradient_checkpointing_changes_no_loss_and_keeps_less(bert, cola, tmp_path):
@@ -255,8 +407,9 @@ def test_gradient_checkpointing_changes_no_loss_and_keeps_less(bert, cola, tmp_p
     assert np.array_equal(runs[True][1]["step_losses"], runs[False][1]["step_losses"])
     saved = {on: memory["saved_for_backward_mb"] for on, (memory, _) in runs.items()}
     assert 0 < saved[True] < 0.7 * saved[False]
-    predicted = runs[True][0]["predicted"]["saved_for_backward_mb"]
-    assert predicted == pytest.approx(saved[True], rel=0.35)
+    # Predicted without the mask of padding, at most (rows, 1, tokens, tokens) of one byte.
+    mask = 16 * data.load(cola / "train.safetensors").lengths.max() ** 2 / 1e6
+    assert 0 < saved[True] - runs[True][0]["predicted"]["saved_for_backward_mb"] < mask
 
 
 def test_under_gradient_checkpointing_the_inputs_of_the_layers_are_counted(bert):
@@ -269,6 +422,7 @@ def test_under_gradient_checkpointing_the_inputs_of_the_layers_are_counted(bert)
 
 
 def test_prefix_tuning_refuses_gradient_checkpointing(bert):
+    check_refuses("prefix", "gradient_checkpointing", True, "PREFIX_TUNING does not go with it")
     with pytest.raises(ValueError, match="does not work with gradient checkpointing"):
         build(spec(ALL["prefix"], hyperparameters={"gradient_checkpointing": True}), bert, LABELS, TARGETS)
 

@@ -6,8 +6,8 @@ from conftest import FULL, LORA, LORALIB, spec
 from test_methods import LABELS, TARGETS
 from torch import nn
 
-from lora_core import memory, methods, models
-from lora_core.train import build, quicken, shapes_of
+from lora_core import memory, methods
+from lora_core.train import build, quicken
 
 
 def saved_mb(model, rows=4, tokens=24):
@@ -57,9 +57,7 @@ def test_lora_keeps_less_for_backward_than_full_fine_tuning(bert):
 def test_the_prediction_from_shapes_is_near_what_a_step_keeps(settings, folder, request):
     folder = request.getfixturevalue(folder)
     model = build(spec(settings), folder, LABELS, TARGETS).train()
-    shapes = models.on_meta(folder, 2)
-    with torch.device("meta"):
-        methods.adapt(shapes, settings, torch.Generator())
+    shapes = methods.shapes(folder, 2, settings)
     predicted = memory.predict(shapes, 4, 24, "fp32")
     assert predicted["weights_mb"] == memory.fixed_mb(model)["weights_mb"]
     assert predicted["gradients_mb"] == memory.fixed_mb(model)["gradients_mb"]
@@ -70,7 +68,7 @@ def test_the_prediction_from_shapes_is_near_what_a_step_keeps(settings, folder, 
 @pytest.mark.parametrize("settings", [FULL, LORA], ids=["full", "lora"])
 def test_the_prediction_for_bf16_is_near_what_a_step_keeps(settings, bert):
     run = spec(settings, precision="bf16")
-    model, shapes = build(run, bert, LABELS, TARGETS).train(), shapes_of(run, bert, 2)
+    model, shapes = build(run, bert, LABELS, TARGETS).train(), methods.shapes(bert, 2, run.settings)
     for each in (model, shapes):
         quicken(each, run, torch.device("cpu"))
     with torch.autocast("cpu", torch.bfloat16):

@@ -76,7 +76,7 @@ def test_one_seed_shows_no_deviation(tmp_path):
     assert shown["lora, best epoch", "CoLA"] == "80.0"
 
 
-def test_differences_to_fft_have_an_interval_over_seeds_and_one_over_examples(tmp_path):
+def test_differences_to_fft_and_to_lora_have_an_interval_over_seeds_and_one_over_examples(tmp_path):
     pairs = [
         ("lora", "fft", "best", 3, -0.012, -0.03, 0.006, 0.02, -0.025, 0.001, 0),
         ("lora", "fft", "last", 3, -0.5, -0.5, -0.5, 0.1, "", "", ""),
@@ -87,7 +87,8 @@ def test_differences_to_fft_have_an_interval_over_seeds_and_one_over_examples(tm
     shown = texts(table)
     assert shown["lora - fft, 95% over seeds", "RTE"] == "-1.2 [-3.0, +0.6]"
     assert shown["lora - fft, 95% over examples", "RTE"] == "-1.2 [-2.5, +0.1]"
-    assert not [row for row, _ in shown if "lora_ref" in row]
+    assert shown["lora_ref - lora, 95% over seeds", "RTE"] == "+30.0 [+30.0, +30.0]"
+    assert not [row for row, _ in shown if "lora_ref - fft" in row]
     assert any("277 (one is 0.36 points)" in note for note in table.notes)
     cell = next(c for c in table.cells if c.row == "lora - fft, 95% over seeds")
     assert (cell.low, cell.high, cell.n) == (-0.03, 0.006, 3)

@@ -44,6 +44,27 @@ def adapt(
     return adapted
 
 
+def shapes(folder: Path, outputs: int, settings: dict[str, Any], checkpointing: bool = False) -> "nn.Module":
+    """The model of `adapt` from a prepared folder, without its weights.
+
+    On the meta device; on the CPU for a method whose layers look at values when they are made (BOFT).
+    """
+    try:
+        return _shapes("meta", folder, outputs, settings, checkpointing)
+    except (NotImplementedError, RuntimeError):  # what the meta device answers
+        return _shapes("cpu", folder, outputs, settings, checkpointing)
+
+
+def _shapes(where: str, folder: Path, outputs: int, settings: dict[str, Any], checkpointing: bool) -> "nn.Module":
+    import torch
+
+    model = models.empty(folder, outputs, where)
+    if checkpointing:
+        model.activation_checkpointing_enable()
+    with torch.device(where):
+        return adapt(model, settings, torch.Generator())
+
+
 def save(model: "nn.Module", settings: dict[str, Any], folder: Path, base_model: str) -> None:
     """Write what the method trained, the head with it, into `folder`; `base_model` is the model's name."""
     kind = module(settings["kind"])

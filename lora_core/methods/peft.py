@@ -9,12 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from lora_core import models
 from lora_core.adapter import CONFIG, save_tensors
 from lora_core.records import write_json
-from lora_core.wrapped import configuration, wrap
-
-# Initial values that are taken out of the base weights. PEFT would take them out again when an adapter is loaded.
-MUTATING = ("pissa", "olora")
+from lora_core.wrapped import MUTATING, new_configuration, wrap
 
 LIBRARY = "peft"
 
@@ -23,13 +21,20 @@ def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator
     """Wrap the model as PEFT does; what PEFT draws comes from the generator's seed.
 
     LoRA's A, where it starts as PEFT starts it by default, is drawn as in own LoRA, so that the two start equal.
+    Raises ValueError for a configuration that cannot take part, and where PEFT would lose a part of the head.
     """
     from peft import get_peft_model
 
-    config = configuration(settings["config"])
+    config = new_configuration(settings["config"])
+    head = [name for name, _ in models.head_parameters(model)]
+    if not config.is_prompt_learning:  # the whole of the head, where PEFT knows `classifier` and `score` alone
+        config.modules_to_save = sorted({name.split(".")[0] for name in head}.union(config.modules_to_save or ()))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator.initial_seed())
         adapted = get_peft_model(model, config)
+    lost = [name for name in head if not any(saved.endswith(f".{name}") for saved in _state(adapted))]
+    if lost:
+        raise ValueError(f"PEFT does not save {lost[0]!r}, a part of this model's head, with {config.peft_type.value}")
     start = getattr(config, "init_lora_weights", None)
     for name, parameter in adapted.named_parameters():
         if start is True and name.endswith("lora_A.default.weight"):

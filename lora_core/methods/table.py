@@ -4,6 +4,7 @@ A row here and a file of the same name beside this one are a method. Nothing tha
 new row reruns no old result.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 
+from lora_core import wrapped
+
 
 class Frozen(BaseModel):
     """A part of the configuration: closed (an unknown key is an error) and immutable."""
@@ -19,20 +22,6 @@ class Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
 
-# What of PEFT cannot be folded into the weights: it adds to the input, or depends on it.
-UNMERGEABLE = (
-    "PROMPT_TUNING",
-    "P_TUNING",
-    "PREFIX_TUNING",
-    "MULTITASK_PROMPT_TUNING",
-    "CPT",
-    "ADAPTION_PROMPT",
-    "CARTRIDGE",
-    "XLORA",
-    "POLY",
-    "LILY",
-    "SHADOW",
-)
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -131,7 +120,11 @@ class PeftSettings(Settings):
     def _typed(cls, value: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(value.get("peft_type"), str):
             raise ValueError("the key peft_type is missing (for example LORA or IA3)")
-        return value
+        # YAML reads 1e-3 as a text, which PEFT takes as it is.
+        return {
+            key: float(found) if isinstance(found, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", found) else found
+            for key, found in value.items()
+        }
 
 
 class BitfitSettings(Settings):
@@ -151,13 +144,25 @@ class HoulsbySettings(Settings):
 @dataclass(frozen=True)
 class Kind:
     """One row: its settings, the protocol column its hyperparameters come from, whether it merges, its rank, alpha and
-    targets where it is plain LoRA, and what only the method's own library can check (raises ValueError)."""
+    targets where it is plain LoRA, and what else there is to check before a job starts (raises ValueError, which begins
+    with the key that is wrong)."""
 
     settings: type[Settings]
     protocol_column: Literal["full", "adapter"]
     merges: Callable[[Any], bool]
     plain_lora: Callable[[dict[str, Any]], tuple | None] = lambda settings: None
     check: Callable[[Any], None] = lambda settings: None
+
+
+def _told(settings: Settings, name: str) -> list[Any]:
+    """What a hyperparameter is told, for all tasks and task by task."""
+    hyperparameters = (settings.hyperparameters, *settings.task_hyperparameters.values())
+    return [value for each in hyperparameters if (value := getattr(each, name)) is not None]
+
+
+def _without_b(settings: Settings) -> None:
+    if any(ratio != 1 for ratio in _told(settings, "loraplus_lr_ratio")):
+        raise ValueError("hyperparameters.loraplus_lr_ratio: this method trains no LoRA matrix B; leave it out")
 
 
 def _always(settings: Settings) -> bool:
@@ -169,13 +174,19 @@ def _never(settings: Settings) -> bool:
 
 
 def _changes_weights(settings: PeftSettings) -> bool:
-    return settings.config["peft_type"] not in UNMERGEABLE
+    return settings.config["peft_type"] not in wrapped.UNMERGEABLE
 
 
 def _known_to_peft(settings: PeftSettings) -> None:
-    from lora_core.wrapped import configuration
-
-    configuration(settings.config)
+    peft_type = settings.config["peft_type"]
+    try:
+        wrapped.new_configuration(settings.config)
+    except ValueError as error:
+        raise ValueError(f"config: {error}") from error
+    if peft_type != "LORA":
+        _without_b(settings)
+    if peft_type in wrapped.PREFIXES and any(_told(settings, "gradient_checkpointing")):
+        raise ValueError(f"hyperparameters.gradient_checkpointing: {peft_type} does not go with it; leave it out")
 
 
 def _own_lora(settings: dict[str, Any]) -> tuple | None:
@@ -194,12 +205,12 @@ def _lora_of_peft(settings: dict[str, Any]) -> tuple | None:
 
 
 KINDS = {
-    "full": Kind(FullSettings, "full", merges=_never),
+    "full": Kind(FullSettings, "full", merges=_never, check=_without_b),
     "lora": Kind(LoraSettings, "adapter", merges=_always, plain_lora=_own_lora),
     "loralib": Kind(LoralibSettings, "adapter", merges=_always, plain_lora=_own_lora),
     "peft": Kind(PeftSettings, "adapter", merges=_changes_weights, plain_lora=_lora_of_peft, check=_known_to_peft),
-    "bitfit": Kind(BitfitSettings, "adapter", merges=_always),
-    "houlsby": Kind(HoulsbySettings, "adapter", merges=_never),
+    "bitfit": Kind(BitfitSettings, "adapter", merges=_always, check=_without_b),
+    "houlsby": Kind(HoulsbySettings, "adapter", merges=_never, check=_without_b),
 }
 
 if TYPE_CHECKING:

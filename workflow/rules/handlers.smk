@@ -19,4 +19,9 @@ onerror:
         print(f"  log: {log}\n  again: {again(log)}", file=sys.stderr)
 
 
-check_targets(sys.argv[1:])
+# What another Snakefile that imports this one has for targets is not known here.
+if (
+    Path(workflow.main_snakefile).parent
+    == Path(str(workflow.current_basedir)).parents[1]
+):
+    check_targets(sys.argv[1:])
