@@ -196,9 +196,15 @@ def _resolved_errors(study: Study) -> Iterator[str]:
     for method in study.methods:
         for task in study.tasks:
             try:
-                study.starts(method, task)
+                starts = study.starts(method, task)
             except ConfigError as error:
                 yield str(error)
+            else:
+                if starts and not study.kind(method).goes_on(study.method_settings[method]):
+                    yield (
+                        f"method_settings.{method}: what it saves of {starts[0]} is not what it trained, and {task} "
+                        "cannot start from it; say hyperparameters: {start_from: null}"
+                    )
 
 
 def _cross_errors(config: dict[str, Any]) -> Iterator[str]:

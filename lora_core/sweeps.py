@@ -1,6 +1,7 @@
 """Sweeps: one entry of the configuration that stands for a method of each combination of values."""
 
 import copy
+import re
 from collections.abc import Iterator
 from itertools import product
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 def expand(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration with a sweep's methods in place of its entry; what is no sweep is left for the schema.
 
-    Raises ValueError where a method of a sweep has the name of another entry.
+    Raises ValueError where a method of a sweep has the name of another entry, or an entry says what a sweep writes.
     """
     settings, names = config.get("method_settings"), config.get("methods")
     if not isinstance(settings, dict) or not isinstance(names, list):
         return config
+    if told := sorted(name for name, entry in settings.items() if isinstance(entry, dict) and "swept" in entry):
+        raise ValueError(f"method_settings.{told[0]}.swept: a sweep writes this itself; give `sweep` the values")
     groups = {
         name: list(_variants(name, entry)) if _is_sweep(entry) else [(name, entry)] for name, entry in settings.items()
     }
@@ -54,5 +57,6 @@ def _variants(name: str, entry: dict[str, Any]) -> Iterator[tuple[str, dict[str,
 
 
 def label(path: str, value: Any) -> str:
-    """A value in the name of a method: `rank8`, or `query.value` of a list."""
-    return ".".join(map(str, value)) if isinstance(value, list | tuple) else f"{str(path).rpartition('.')[2]}{value}"
+    """A value in the name of a method: `rank8`, or `query.value` of a list; `_` for what no file name may hold."""
+    values = value if isinstance(value, list | tuple) else [f"{str(path).rpartition('.')[2]}{value}"]
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", ".".join(map(str, values)))

@@ -72,25 +72,34 @@ def configuration(fields: dict[str, Any]) -> Any:
         raise ValueError(f"PEFT refuses this configuration of {fields['peft_type']}: {error}") from error
 
 
+def goes_on(config: dict[str, Any]) -> bool:
+    """Whether training can go on from what is saved: a prompt is saved without the network that made it, and what
+    started inside the base weights as LoRA of twice the rank."""
+    start = str(config.get("init_lora_weights")).lower()
+    return config["peft_type"] != "P_TUNING" and not config.get("prefix_projection") and not start.startswith(MUTATING)
+
+
 def wrap(model: "nn.Module", folder: Path, head: bool = True) -> Any:
     """A model in PEFT's wrapping with a saved adapter as it was; without `head` ready to train, its head left out.
 
-    Raises ValueError where PEFT knows no such adapter, it was made for another model, or its training cannot go on.
+    Raises ValueError where PEFT knows no such adapter, or it was made for another model.
     """
     from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 
     heads = tuple(name for name, _ in head_parameters(model))
     config = configuration(read_config(folder) | {"inference_mode": head})
-    if not head and (config.peft_type == "P_TUNING" or getattr(config, "prefix_projection", False)):
-        raise ValueError(f"start_from: {folder} holds a finished prompt without the network that made it")
     adapted = get_peft_model(model, config)
-    stored = load_tensors(folder, "pt")
+
+    def wanted(state: dict[str, Any]) -> dict[str, Any]:
+        # With `bias: all` PEFT saves the head's bias under three names.
+        plain = {name: re.sub(r"\.(original_module|modules_to_save)\.", ".", name) for name in state}
+        return {name: tensor for name, tensor in state.items() if head or not plain[name].endswith(heads)}
 
     def shapes(state: dict[str, Any]) -> dict[str, Any]:
-        return {name: tensor.shape for name, tensor in state.items() if head or not name.endswith(heads)}
+        return {name: tensor.shape for name, tensor in state.items()}
 
-    own = get_peft_model_state_dict(adapted)
-    if shapes(stored) != shapes(own):
+    stored, own = wanted(load_tensors(folder, "pt")), get_peft_model_state_dict(adapted)
+    if shapes(stored) != shapes(wanted(own)):
         raise ValueError(f"the adapter in {folder} was made for another model or other settings")
-    set_peft_model_state_dict(adapted, own | {name: stored[name] for name in shapes(stored)})
+    set_peft_model_state_dict(adapted, own | stored)
     return adapted

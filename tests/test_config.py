@@ -98,10 +98,27 @@ OWN = {"path": "folder", "texts": ["text"], "labels": ["a", "b", "c"]}
             },
             "start_from: .* goes round in a circle",
         ),
+        *(
+            (
+                {
+                    "protocol": "hu-table9",
+                    "tasks": ["mrpc", "cola"],
+                    "methods": ["x"],
+                    "method_settings__x": {"kind": "peft", "config": config},
+                },
+                r"1 error\(s\).*\n.*method_settings\.x: what it saves of mnli is not what it trained, and mrpc cannot",
+            )
+            for config in (
+                {"peft_type": "LORA", "init_lora_weights": "pissa_niter_4"},
+                {"peft_type": "P_TUNING", "num_virtual_tokens": 4},
+                {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 4, "prefix_projection": True},
+            )
+        ),
         (
             {"method_settings__lora__sweep": {"targets": [["output.dense"], ["output", "dense"]]}},
             "a sweep makes a method of the same name as another: lora-output.dense",
         ),
+        ({"method_settings__lora__swept": {"entry": "lora", "values": {}}}, r"lora\.swept: a sweep writes this itself"),
         ({"more_tables": ["sweep"]}, "more_tables: 'sweep' needs a method with a sweep"),
         ({"task_settings": {"cola": OWN}}, r"task_settings\.cola: GLUE has a task of that name"),
         ({"task_settings": {"mine": OWN | {"labels": ["one"]}}}, "one label is no choice"),
@@ -232,6 +249,14 @@ def test_a_sweep_reaches_hyperparameters_and_what_a_library_is_told():
     assert [study.hyperparameters(m, "cola")["learning_rate"] for m in study.methods[:2]] == [0.001, 0.01]
     assert [study.settings(m)["config"] for m in study.methods[2:]] == [{"peft_type": "LORA", "r": r} for r in (2, 4)]
     assert study.methods == ("rates-learning_rate0.001", "rates-learning_rate0.01", "ranks-r2", "ranks-r4")
+
+
+def test_a_pattern_that_is_swept_names_a_file():
+    sweep = {"config.target_modules": [".*query", ".*(query|value)"]}
+    entry = {"kind": "peft", "config": {"peft_type": "LORA"}, "sweep": sweep}
+    study = load(changed(method_settings__where=entry, methods=["where"]))
+    assert study.methods == ("where-target_modules._query", "where-target_modules._query_value_")
+    assert study.settings(study.methods[1])["config"]["target_modules"] == ".*(query|value)"
 
 
 def test_rank_and_alpha_come_from_the_protocol_unless_they_are_given():

@@ -143,13 +143,14 @@ class HoulsbySettings(Settings):
 
 @dataclass(frozen=True)
 class Kind:
-    """One row: its settings, the protocol column its hyperparameters come from, whether it merges, its rank, alpha and
-    targets where it is plain LoRA, and what else there is to check before a job starts (raises ValueError, which begins
-    with the key that is wrong)."""
+    """One row: its settings, the protocol column its hyperparameters come from, whether it merges, whether a run can go
+    on from another task's, its rank, alpha and targets where it is plain LoRA, and what else there is to check before a
+    job starts (raises ValueError, which begins with the key that is wrong)."""
 
     settings: type[Settings]
     protocol_column: Literal["full", "adapter"]
     merges: Callable[[Any], bool]
+    goes_on: Callable[[Any], bool] = lambda settings: True
     plain_lora: Callable[[dict[str, Any]], tuple | None] = lambda settings: None
     check: Callable[[Any], None] = lambda settings: None
 
@@ -175,6 +176,10 @@ def _never(settings: Settings) -> bool:
 
 def _changes_weights(settings: PeftSettings) -> bool:
     return settings.config["peft_type"] not in wrapped.UNMERGEABLE
+
+
+def _goes_on(settings: PeftSettings) -> bool:
+    return wrapped.goes_on(settings.config)
 
 
 def _known_to_peft(settings: PeftSettings) -> None:
@@ -208,7 +213,14 @@ KINDS = {
     "full": Kind(FullSettings, "full", merges=_never, check=_without_b),
     "lora": Kind(LoraSettings, "adapter", merges=_always, plain_lora=_own_lora),
     "loralib": Kind(LoralibSettings, "adapter", merges=_always, plain_lora=_own_lora),
-    "peft": Kind(PeftSettings, "adapter", merges=_changes_weights, plain_lora=_lora_of_peft, check=_known_to_peft),
+    "peft": Kind(
+        PeftSettings,
+        "adapter",
+        merges=_changes_weights,
+        goes_on=_goes_on,
+        plain_lora=_lora_of_peft,
+        check=_known_to_peft,
+    ),
     "bitfit": Kind(BitfitSettings, "adapter", merges=_always, check=_without_b),
     "houlsby": Kind(HoulsbySettings, "adapter", merges=_never, check=_without_b),
 }
