@@ -126,11 +126,16 @@ def plain(config: dict[str, Any]) -> bool:
 
 def low_rank(folder: Path) -> bool:
     """Whether a folder holds what `read` reads: `plain`, and nothing trained beside LoRA's matrices and the head."""
-    config = read_config(folder)
-    return plain(config) and all(
-        _of_lora(name) or name.split(".")[0] in (config.get("modules_to_save") or [])
-        for name in (key.removeprefix(PREFIX) for key in load_tensors(folder, "numpy"))
-    )
+    if not plain(read_config(folder)):
+        return False
+    saved = _config(folder)["modules_to_save"]
+    names = (name.removeprefix(PREFIX) for name in load_tensors(folder, "numpy"))
+    return all(_of_lora(name) or name.split(".")[0] in saved for name in names)
+
+
+def of_peft(folder: Path) -> bool:
+    """Whether a folder's tensors are named as PEFT names them, and not as `write_trained` does."""
+    return any(name.startswith(PREFIX) for name in load_tensors(folder, "numpy"))
 
 
 def _of_lora(name: str) -> bool:

@@ -1,7 +1,7 @@
 """Where training's memory goes: weights, gradients, optimiser state, and what is kept for the backward pass.
 
 The first three follow from the parameters. The last is counted on a real step, and predicted from shapes alone by the
-same count on the meta device.
+same count, on the meta device where the method allows it.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """Fold an adapter into plain weights.
 
-Plain LoRA and replaced biases are arithmetic on safetensors files, without torch or transformers; for the rest PEFT's
-own `merge_and_unload`.
+Plain LoRA and replaced parameters are arithmetic on safetensors files, without torch or transformers; for the rest
+PEFT's own `merge_and_unload`.
 """
 
 import shutil
@@ -29,7 +29,7 @@ def merge(base: Path, weights: Path, out: Path) -> None:
     if isinstance(named, str) and base.name not in (Path(named).name, named.replace("/", "--")):
         raise ValueError(f"the adapter in {weights} was made for the base model {named!r}, not for {base.name!r}")
     before = load_file(base / "model.safetensors")
-    way = _low_rank if adapter.low_rank(weights) else OTHERWISE.get(config["peft_type"], _by_peft)
+    way = _low_rank if adapter.low_rank(weights) else _by_peft if adapter.of_peft(weights) else _replaced
     after = way(base, weights, dict(before))
     changed = {
         name: {
@@ -51,13 +51,12 @@ def merge(base: Path, weights: Path, out: Path) -> None:
 
 
 def _replaced(base: Path, weights: Path, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The stored biases in place of the base model's."""
+    """The stored parameters in place of the base model's."""
     stored = adapter.load_tensors(weights, "numpy")
+    parts = {name.split(".")[0] for name in tensors}
     for name, tensor in stored.items():
-        if name in tensors and (not name.endswith("bias") or tensor.shape != tensors[name].shape):
-            raise ValueError(
-                f"the biases in {weights} would replace {name!r} of the base model, which is none of theirs"
-            )
+        if name.split(".")[0] in parts and (name not in tensors or tensor.shape != tensors[name].shape):
+            raise ValueError(f"{weights} holds {name!r}, which the base model in {base} has not, or of another shape")
     return tensors | stored
 
 
@@ -99,7 +98,3 @@ def _by_peft(base: Path, weights: Path, tensors: dict[str, np.ndarray]) -> dict[
             adapted.set_submodule(name, module.modules_to_save["default"])
     state = adapted.merge_and_unload().state_dict()
     return tensors | {name: tensor.detach().contiguous().numpy() for name, tensor in state.items()}
-
-
-# What is neither plain LoRA nor PEFT's, by the type that it saves.
-OTHERWISE = {"BITFIT": _replaced}

@@ -103,7 +103,7 @@ def head_config(labels: list[str]) -> dict[str, Any]:
 
 
 def empty(folder: Path, outputs: int, where: str = "meta") -> Any:
-    """The model's shapes without its weights, with a head of `outputs`."""
+    """The model's shapes without its weights, with a head of `outputs`; random weights where that is no meta device."""
     import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
@@ -137,13 +137,15 @@ def longest_input(model: "nn.Module") -> int:
 def cast_frozen(model: "nn.Module", dtype: "torch.dtype") -> None:
     """Cast once what autocast would cast at every use: the frozen matrices of linear layers.
 
-    No number changes but DoRA's, which takes the norm of the frozen matrix: then of the rounded one.
+    No number changes but of a layer that computes with the frozen matrix itself (DoRA's norm, GLoRA, SHiRA): then with
+    the rounded one.
     """
     from torch import nn
 
     for module in model.modules():
         weight = getattr(module, "weight", None)
-        if weight is None or weight.ndim != 2 or weight.requires_grad or isinstance(module, nn.Embedding):
+        embedding = isinstance(getattr(module, "base_layer", module), nn.Embedding)  # in PEFT's wrapping too
+        if weight is None or weight.ndim != 2 or weight.requires_grad or embedding:
             continue
         weight.data = weight.data.to(dtype)
 

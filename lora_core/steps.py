@@ -1,6 +1,7 @@
 """What a step computes: logits, loss, update; and an evaluation pass."""
 
 import math
+import re
 from itertools import product
 from typing import Any
 
@@ -45,7 +46,7 @@ def optimizer(model: nn.Module, hyper: dict[str, Any], steps: int) -> tuple[torc
     }
     rate, decay = hyper["learning_rate"], hyper["weight_decay"]
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    rising = {id(p) for name, p in trained if ".lora_B" in name}
+    rising = {id(p) for name, p in trained if re.search(r"\.lora_(embedding_)?B\b", name)}
     if hyper["loraplus_lr_ratio"] != 1 and not rising:
         raise ValueError("loraplus_lr_ratio: this method trains no LoRA matrix B; leave the ratio out, or set it to 1")
     groups: list[dict[str, Any]] = [

@@ -123,7 +123,7 @@ def parameters(counts_file: Path) -> Table:
     return Table(
         "table1", "Trainable parameters", "method", cells,
         [
-            "Counted on the meta device for a head with two labels; no training is needed.",
+            "Counted on shapes for a head with two labels; no training is needed.",
             "As in the paper, what an adapter method trains is counted without the head, which every method trains; "
             "full fine-tuning counts the whole model, its head included.",
         ],
@@ -344,7 +344,7 @@ def memory(run_files: Iterable[str | Path]) -> Table:
         "Weights, gradients and AdamW's state follow from the parameters, in the type each is held in. "
         "Saved for backward: what autograd kept in the largest batch, each storage once, without parameters, whatever "
         "the device's allocator does.",
-        "Predicted: from shapes alone, by the same count on the meta device.",
+        "Predicted: from shapes alone, by the same count.",
         "Gradients are freed before the next forward pass, so they and what is saved for backward need not be there at "
         "the same time: but for buffers of the moment, and the layer that gradient checkpointing computes again, "
         "the sum bounds the peak from above.",

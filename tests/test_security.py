@@ -73,7 +73,7 @@ def test_tensors_that_do_not_belong_are_refused(bert, adapter, tmp_path, change,
         ({"r": -1}, "r is -1"), ({"r": "8; rm"}, "r is '8; rm'"), ({"lora_alpha": None}, "lora_alpha None"),
         ({"peft_type": "IA3"}, "PEFT refuses this configuration of IA3"),
         ({"peft_type": "PICKLE"}, "PEFT has no 'PICKLE'"), ({"peft_type": None}, "peft_type is missing"),
-        ({"modules_to_save": "classifier"}, "modules_to_save is"),
+        ({"modules_to_save": "classifier"}, "modules_to_save is"), ({"modules_to_save": 5}, "modules_to_save is 5"),
         ({"use_dora": True}, "made for another model or other settings"),
         ({"base_model_name_or_path": "org/distil-bert"}, "made for the base model 'org/distil-bert', not for 'bert'"),
         ({"base_model_name_or_path": "another/model"}, "made for the base model 'another/model', not for 'bert'"),
@@ -86,11 +86,11 @@ def test_an_adapters_configuration_is_checked(bert, adapter, tmp_path, told, wor
     refused(bert, adapter, tmp_path / "merged", words)
 
 
-@pytest.mark.parametrize(("name", "shape"), [("bert.pooler.dense.weight", (32, 32)), ("bert.pooler.dense.bias", (7,))])
-def test_foreign_biases_replace_biases_alone(bert, adapter, tmp_path, name, shape):
+@pytest.mark.parametrize(("name", "shape"), [("bert.pooler.new.weight", (32, 32)), ("bert.pooler.dense.bias", (7,))])
+def test_foreign_parameters_replace_those_of_their_name_and_shape_alone(bert, adapter, tmp_path, name, shape):
     changed(adapter, lambda t: (t.clear(), t.update({name: np.zeros(shape, np.float32)})))
     (adapter / "adapter_config.json").write_text(json.dumps({"peft_type": "BITFIT", "base_model_name_or_path": "bert"}))
-    refused(bert, adapter, tmp_path / "merged", f"would replace '{name}'")
+    refused(bert, adapter, tmp_path / "merged", f"holds '{name}', which the base model")
 
 
 def test_an_adapter_cannot_name_a_part_of_the_base_model_its_head(bert, adapter, tmp_path):

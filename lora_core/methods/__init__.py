@@ -47,7 +47,7 @@ def adapt(
 def shapes(folder: Path, outputs: int, settings: dict[str, Any], checkpointing: bool = False) -> "nn.Module":
     """The model of `adapt` from a prepared folder, without its weights.
 
-    On the meta device; on the CPU for a method whose layers look at values when they are made (BOFT).
+    On the meta device; on the CPU, with random weights, for a method whose layers look at values when they are made.
     """
     try:
         return _shapes("meta", folder, outputs, settings, checkpointing)

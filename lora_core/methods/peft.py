@@ -28,18 +28,24 @@ def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator
     config = new_configuration(settings["config"])
     head = [name for name, _ in models.head_parameters(model)]
     if not config.is_prompt_learning:  # the whole of the head, where PEFT knows `classifier` and `score` alone
-        config.modules_to_save = sorted({name.split(".")[0] for name in head}.union(config.modules_to_save or ()))
+        parts, told = {name.split(".")[0] for name in head}, set(config.modules_to_save or ())
+        for module in told - parts:
+            if any(name.rpartition(".")[0].endswith(module) for name in head):
+                raise ValueError(f"modules_to_save: {module!r} is in the head, which is trained anyway; leave it out")
+        config.modules_to_save = sorted(parts | told)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator.initial_seed())
         adapted = get_peft_model(model, config)
-    lost = [name for name in head if not any(saved.endswith(f".{name}") for saved in _state(adapted))]
+    lost = [name for name, _ in models.head_parameters(adapted) if ".modules_to_save." not in name]
     if lost:
         raise ValueError(f"PEFT does not save {lost[0]!r}, a part of this model's head, with {config.peft_type.value}")
     start = getattr(config, "init_lora_weights", None)
     for name, parameter in adapted.named_parameters():
         if start is True and name.endswith("lora_A.default.weight"):
             nn.init.kaiming_uniform_(parameter, a=math.sqrt(5), generator=generator)
-    if str(start).lower().startswith(MUTATING):
+    if str(start).startswith(MUTATING):
+        if any("lora_embedding_" in name for name, _ in adapted.named_parameters()):
+            raise ValueError(f"init_lora_weights: {start!r} does not go with an embedding among target_modules")
         adapted.initial = {name: t.clone() for name, t in _state(adapted).items() if re.search(r"\.lora_[AB]\.", name)}
     return adapted
 

@@ -109,6 +109,15 @@ class LoralibSettings(_LowRank):
     kind: Literal["loralib"]
 
 
+def _number(value: Any) -> Any:
+    """YAML reads 1e-3 and 1.0e3 as texts, which PEFT would take as they are."""
+    if isinstance(value, dict):
+        return {key: _number(found) for key, found in value.items()}
+    if isinstance(value, str) and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", value):
+        return int(number) if (number := float(value)).is_integer() else number
+    return value
+
+
 class PeftSettings(Settings):
     """Any method of the package `peft`: `config` is its own configuration, `peft_type` among it."""
 
@@ -120,11 +129,7 @@ class PeftSettings(Settings):
     def _typed(cls, value: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(value.get("peft_type"), str):
             raise ValueError("the key peft_type is missing (for example LORA or IA3)")
-        # YAML reads 1e-3 as a text, which PEFT takes as it is.
-        return {
-            key: float(found) if isinstance(found, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", found) else found
-            for key, found in value.items()
-        }
+        return {key: _number(found) for key, found in value.items()}
 
 
 class BitfitSettings(Settings):
