@@ -10,13 +10,11 @@ from typing import Any
 def expand(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration with a sweep's methods in place of its entry; what is no sweep is left for the schema.
 
-    Raises ValueError where a method of a sweep has the name of another entry, or an entry says what a sweep writes.
+    Raises ValueError where a method of a sweep has the name of another entry.
     """
     settings, names = config.get("method_settings"), config.get("methods")
     if not isinstance(settings, dict) or not isinstance(names, list):
         return config
-    if told := sorted(name for name, entry in settings.items() if isinstance(entry, dict) and "swept" in entry):
-        raise ValueError(f"method_settings.{told[0]}.swept: a sweep writes this itself; give `sweep` the values")
     groups = {
         name: list(_variants(name, entry)) if _is_sweep(entry) else [(name, entry)] for name, entry in settings.items()
     }

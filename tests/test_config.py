@@ -118,7 +118,6 @@ OWN = {"path": "folder", "texts": ["text"], "labels": ["a", "b", "c"]}
             {"method_settings__lora__sweep": {"targets": [["output.dense"], ["output", "dense"]]}},
             "a sweep makes a method of the same name as another: lora-output.dense",
         ),
-        ({"method_settings__lora__swept": {"entry": "lora", "values": {}}}, r"lora\.swept: a sweep writes this itself"),
         ({"more_tables": ["sweep"]}, "more_tables: 'sweep' needs a method with a sweep"),
         ({"task_settings": {"cola": OWN}}, r"task_settings\.cola: GLUE has a task of that name"),
         ({"task_settings": {"mine": OWN | {"labels": ["one"]}}}, "one label is no choice"),
