@@ -79,7 +79,7 @@ def sweep(
         rest = dict(list(one["values"].items())[1:])
         lines.setdefault(", ".join(filter(None, [one["entry"], sweep_label(rest)])), []).append(method)
     look = looks(lines)
-    figure, parts = task_rows(runs, legend_rows=-(-len(lines) // 2), sharex="col")
+    figure, parts = task_rows(runs, legend_rows=len(lines), sharex="col")
     for _, group, (left, right) in parts:
         for label, names in lines.items():
             found = group[group["method"].isin(names)].groupby("method", sort=False)
@@ -99,7 +99,7 @@ def sweep(
         for panel in (left, right):
             panel.set_xscale("log")
             panel.set_xlabel("trainable parameters")
-    legend(figure, [left for _, _, (left, _) in parts], columns=2)
+    legend(figure, [left for _, _, (left, _) in parts], columns=1)
     title(
         figure,
         f"Score and time against trained parameters: mean and standard deviation, {of_seeds(runs)}.",
