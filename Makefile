@@ -4,7 +4,7 @@ BIN := .venv/bin
 CONFIG ?=
 GLUE ?=
 SNAKEMAKE := $(BIN)/snakemake --cores all $(if $(CONFIG),--configfile "$(CONFIG)")
-RESULTS = $(shell $(BIN)/python -m lora_core.config $(if $(CONFIG),"$(CONFIG)"))
+RESULTS = $(shell $(BIN)/python -m lora_core.config.study $(if $(CONFIG),"$(CONFIG)"))
 
 .PHONY: help setup tables demo doctor paper status report compare bundle verify-bundle test test-slurm test-faults bench check format schema pictures lock audit clean
 
@@ -23,7 +23,7 @@ setup: .venv/installed  ## create .venv from requirements.lock
 
 tables: setup  ## run the study and print table 2 (CONFIG=config/paper.yaml for another study)
 	@$(if $(CONFIG),,echo "The embedded study: 30 short runs, about 14 minutes on two cores without a GPU; what is there already is not run again.")
-	@$(BIN)/python -m lora_core.unlock $(if $(CONFIG),--configfile "$(CONFIG)")
+	@$(BIN)/python -m lora_core.commands.unlock $(if $(CONFIG),--configfile "$(CONFIG)")
 	$(SNAKEMAKE)
 	@echo; cat "$(RESULTS)/tables/table2.md"
 	@echo; echo "All tables (.md, .csv, .tex) are in $(RESULTS)/tables, one row per run and figure in $(RESULTS)/runs.csv."
@@ -32,31 +32,31 @@ demo: setup  ## one task, two methods, one seed: under two minutes
 	$(MAKE) --no-print-directory tables CONFIG=config/demo.yaml
 
 doctor:  ## what this machine has, and what it makes possible (needs no setup)
-	@$$(test -x $(BIN)/python && echo $(BIN)/python || echo $(PYTHON)) -m lora_core.doctor
+	@$$(test -x $(BIN)/python && echo $(BIN)/python || echo $(PYTHON)) -m lora_core.commands.doctor
 
 paper: setup  ## the paper's study, for a GPU: first an estimate of its time, disk and energy, then the runs
-	@$(BIN)/python -m lora_core.estimate config/paper.yaml
+	@$(BIN)/python -m lora_core.commands.estimate config/paper.yaml
 	@$(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || { echo; \
 		echo "torch sees no GPU here. To run it all the same: make tables CONFIG=config/paper.yaml"; exit 1; }
 	@echo; echo "Ctrl-C within 20 seconds to leave it."; sleep 20
 	@$(MAKE) --no-print-directory tables CONFIG=config/paper.yaml
 
 status: setup  ## what of the study is done, running, failed and left, and how long that will take
-	@$(BIN)/python -m lora_core.status $(if $(CONFIG),"$(CONFIG)")
+	@$(BIN)/python -m lora_core.commands.status $(if $(CONFIG),"$(CONFIG)")
 
 report: setup  ## the study as one page, report.html (CONFIG for another study)
 	$(SNAKEMAKE) "$(RESULTS)/report.html"
 	@echo; echo "Open $(RESULTS)/report.html"
 
 compare: setup  ## two studies side by side: make compare A=results/one B=results/other
-	@$(BIN)/python -m lora_core.compare "$(A)" "$(B)"
+	@$(BIN)/python -m lora_core.commands.compare "$(A)" "$(B)"
 
 BUNDLE ?= $(subst /,-,$(RESULTS)).zip
 bundle: setup  ## the study as one archive without weights, BUNDLE (CONFIG for another study)
-	@$(BIN)/python -m lora_core.bundle pack "$(BUNDLE)" $(if $(CONFIG),"$(CONFIG)")
+	@$(BIN)/python -m lora_core.commands.bundle pack "$(BUNDLE)" $(if $(CONFIG),"$(CONFIG)")
 
 verify-bundle: setup  ## draw every table and figure of a BUNDLE again from its raw records, and compare
-	@$(BIN)/python -m lora_core.bundle verify "$(BUNDLE)"
+	@$(BIN)/python -m lora_core.commands.bundle verify "$(BUNDLE)"
 
 test: setup  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -86,7 +86,7 @@ format: setup  ## format Python and Snakemake files
 	$(BIN)/snakefmt Snakefile workflow
 
 schema: setup  ## write config/schema.json for editors
-	$(BIN)/python -c "from lora_core.config import json_schema; print(json_schema(), end='')" > config/schema.json
+	$(BIN)/python -c "from lora_core.config.study import json_schema; print(json_schema(), end='')" > config/schema.json
 
 pictures: setup  ## write docs/architecture.md from the code
 	$(BIN)/python docs/architecture.py > docs/architecture.md

@@ -14,7 +14,7 @@ from bench import growth, inference, quality, starts, training
 from bench.paired import Row, table
 from bench.place import Place
 from lora_core import provenance
-from lora_core.joblog import QUIET
+from lora_core.job import QUIET
 from lora_core.records import read_json, write_json
 
 BENCHMARKS: dict[str, Callable[[Place], list[Row]]] = {

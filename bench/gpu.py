@@ -1,7 +1,7 @@
 """One LoRA epoch of the size of SST-2 on a GPU, against HF Trainer + PEFT: `python -m bench.gpu`.
 
 Needs torch, transformers and, for the peer's rows, peft and accelerate: RoBERTa-base with random weights, made-up
-tokens with lengths after SST-2's, no network, no Snakemake. A prototype of what a GPU allows: `lora_core.train` has
+tokens with lengths after SST-2's, no network, no Snakemake. A prototype of what a GPU allows: `lora_core.training.run` has
 the layer and the batches, not yet the graphs. The whole data set lies on the device, lengths are rounded
 up to multiples of eight, and a training step of each of the few shapes that leaves is one CUDA graph, so that no step
 waits for the host. `--smoke` runs the same on a CPU with a tiny model and without graphs: it measures nothing.
@@ -22,8 +22,10 @@ from torch.nn import functional as F
 from transformers import RobertaConfig, RobertaForSequenceClassification
 
 from bench.peers import SETTINGS as LORA
-from lora_core import data, methods, models
-from lora_core.layers import LoRALinear
+from lora_core.data import batches as data
+from lora_core.methods import registry as methods
+from lora_core.methods.layers import LoRALinear
+from lora_core.models import model as models
 
 FULL = {"kind": "full"}
 MULTIPLE = 8  # lengths are rounded up to it: few shapes, and what tensor cores like

@@ -11,7 +11,7 @@ from bench.paired import Row, interleaved
 from bench.place import Place
 from bench.starts import command, python
 from bench.training import Stepper, adapted, quick
-from lora_core import memory
+from lora_core.measuring import memory
 from lora_core.records import write_json
 
 # What each further example (or run) costs in the upper half, over what it costs in the lower: 1 is linear, and fixed
@@ -38,7 +38,7 @@ def examples(place: Place) -> list[Row]:
 import json
 from pathlib import Path
 from lora_core.records import read_json
-from lora_core.train import Spec, train
+from lora_core.training.run import Spec, train
 out = Path({str(out)!r})
 spec = Spec(**json.loads((out / "spec.json").read_text()))
 data = Path({str(place.data("stsb", size).resolve())!r})

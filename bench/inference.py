@@ -8,8 +8,9 @@ from bench import peers
 from bench.paired import Row, interleaved, ratio
 from bench.place import Place
 from bench.training import adapted
-from lora_core import data, steps
-from lora_core.layers import LoRALinear
+from lora_core.data import batches as data
+from lora_core.methods.layers import LoRALinear
+from lora_core.training import steps
 
 CPU = torch.device("cpu")
 

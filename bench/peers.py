@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from lora_core import data, methods, models
+from lora_core.data import batches as data
+from lora_core.methods import registry as methods
+from lora_core.models import model as models
 from lora_core.records import read_json
 
 TARGETS = ["query", "value"]

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lora_core.config import Study, read_files
-from lora_core.glue import tokenize_task
-from lora_core.prepare import prepare
-from lora_core.tasks import TASKS
-from lora_core.train import Spec
+from lora_core.config.study import Study, read_files
+from lora_core.data.datasets import tokenize_task
+from lora_core.data.tasks import TASKS
+from lora_core.models.pretrained import prepare
+from lora_core.training.run import Spec
 
 PRECISIONS = ("fp32", "bf16")
 

@@ -11,9 +11,9 @@ from unittest.mock import patch
 
 from bench.paired import Row
 from bench.place import Place
-from lora_core import train
 from lora_core.records import read_json
 from lora_core.stats import t_interval
+from lora_core.training import run as train
 
 # Stated before any run. In points of the score: what the validation split itself leaves open (one standard error of
 # the score over its examples is about 1 point for STS-B's 1,500 and 3 for CoLA's 1,043).

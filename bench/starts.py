@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.paired import Row, interleaved, ratio
 from bench.place import Place
-from lora_core.joblog import QUIET
+from lora_core.job import QUIET
 from lora_core.provenance import ROOT
 from lora_core.records import read_json, write_json
 
@@ -41,7 +41,7 @@ def train_job(place: Place) -> list[Row]:
     job = f"""
 import json
 from pathlib import Path
-from lora_core.train import Spec, train
+from lora_core.training.run import Spec, train
 spec = Spec(**json.loads(Path({str(out / "spec.json")!r}).read_text()))
 train(spec, Path({str(model)!r}), Path({str(folder)!r}), Path({str(out)!r}), {place.threads})
 {LOADED}
@@ -74,7 +74,8 @@ def table_job(place: Place) -> list[Row]:
     }  # fmt: skip
     job = f"""
 from pathlib import Path
-from lora_core import rendering, tables
+from lora_core.reporting import rendering
+from lora_core.reporting import tables
 table = tables.memory([{str(record.resolve())!r}])
 rendering.write(table, rendering.Study(**{study!r}), Path({str(out.resolve())!r}))
 {LOADED}

@@ -15,9 +15,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench import peers
 from bench.paired import Row, interleaved, ratio
 from bench.place import PRECISIONS, Place
-from lora_core import data, dropout, memory, methods, models, train
+from lora_core.data import batches as data
+from lora_core.measuring import memory
+from lora_core.methods import registry as methods
+from lora_core.models import dropout
+from lora_core.models import model as models
 from lora_core.records import read_json
-from lora_core.steps import logits_of, loss_function, optimizer, update
+from lora_core.training import run as train
+from lora_core.training.steps import logits_of, loss_function, optimizer, update
 
 EXAMPLES = 1024
 SHAPES = [(16, 16), (16, 32), (16, 96), (32, 96)]
@@ -89,7 +94,7 @@ def layer(place: Place) -> list[Row]:
     import loralib
     from peft import LoraConfig, inject_adapter_in_model
 
-    from lora_core.layers import LoRALinear
+    from lora_core.methods.layers import LoRALinear
 
     rows = []
     size, rank = 384, peers.SETTINGS["rank"]

@@ -6,7 +6,7 @@ As a library: `from lora_core import LoRALinear, inject, merge`.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lora_core.layers import LoRALinear, inject, merge
+    from lora_core.methods.layers import LoRALinear, inject, merge
 
 __all__ = ["LoRALinear", "inject", "merge"]
 
@@ -17,4 +17,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'lora_core' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module("lora_core.layers"), name)
+    return getattr(import_module("lora_core.methods.layers"), name)

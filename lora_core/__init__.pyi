@@ -1,3 +1,3 @@
-from lora_core.layers import LoRALinear as LoRALinear
-from lora_core.layers import inject as inject
-from lora_core.layers import merge as merge
+from lora_core.methods.layers import LoRALinear as LoRALinear
+from lora_core.methods.layers import inject as inject
+from lora_core.methods.layers import merge as merge

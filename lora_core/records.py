@@ -132,34 +132,34 @@ def _alive(pid: int) -> bool:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """A place to write a file that takes its name only when the block ends well."""
-    beside = _beside(path)
+    temp_path = _beside(path)
     try:
-        yield beside
-        beside.replace(path)
+        yield temp_path
+        temp_path.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        temp_path.unlink(missing_ok=True)
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """A folder to fill that takes its name only when the block ends well, in place of an older one."""
-    beside = _beside(path)
-    beside.mkdir()
+    temp_path = _beside(path)
+    temp_path.mkdir()
     try:
-        yield beside
+        yield temp_path
         if path.exists():
             shutil.rmtree(path)
-        beside.replace(path)
+        temp_path.replace(path)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temp_path, ignore_errors=True)
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
     """A record as JSON. Raises ValueError for NaN and infinities: JSON has none."""
-    with whole_file(path) as beside:
-        beside.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    with atomic_file(path) as temp_path:
+        temp_path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def fingerprints(folder: Path, *names: str) -> dict[str, str]:
+def file_digests(folder: Path, *names: str) -> dict[str, str]:
     """The sha256 of a folder's files, for the record beside them to carry as `files`."""
     return {name: sha256(folder / name) for name in names}
 
@@ -196,7 +196,7 @@ def write_rows(path: Path, rows: Sequence[Any], kind: type) -> None:
     """Rows of one dataclass as CSV; None is an empty field, a dict field spreads into a column for each key."""
     flat = [_flat(row) for row in rows]
     names = list(flat[0]) if flat else [f.name for f in dataclasses.fields(kind)]
-    with whole_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as stream:
+    with atomic_file(path) as temp_path, temp_path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(flat)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lora_core.joblog import QUIET
+from lora_core.job import QUIET
 from lora_core.records import MEASURED
 
 os.environ.update(QUIET)
@@ -66,7 +66,7 @@ def roberta(tmp_path_factory) -> Path:
 
 
 def prepared(folder: Path, config: dict) -> Path:
-    from lora_core.prepare import prepare
+    from lora_core.models.pretrained import prepare
 
     prepare({"source": "random", "config": config, "seed": 7}, folder)
     return folder
@@ -79,8 +79,8 @@ def cola(bert, tmp_path_factory) -> Path:
 
 
 def tokenized(model: Path, out: Path, name: str, train: int = 64, validation: int = 40) -> Path:
-    from lora_core.glue import tokenize_task
-    from lora_core.tasks import TASKS
+    from lora_core.data.datasets import tokenize_task
+    from lora_core.data.tasks import TASKS
 
     task = TASKS[name]
     source = {"source": "mini", "seed": 0, "max_train_examples": train, "max_validation_examples": validation}
@@ -90,7 +90,7 @@ def tokenized(model: Path, out: Path, name: str, train: int = 64, validation: in
 
 def spec(settings: dict, **changes):
     """A run of two epochs, by default of own LoRA."""
-    from lora_core.train import Spec
+    from lora_core.training.run import Spec
 
     hyper = {
         "optimizer": "adamw", "schedule": "linear", "batch_size": 8, "epochs": 2, "learning_rate": 1e-3,
@@ -108,7 +108,7 @@ def spec(settings: dict, **changes):
 
 
 def trained(settings: dict, model: Path, data: Path, out: Path, **changes) -> Path:
-    from lora_core.train import train
+    from lora_core.training.run import train
 
     train(spec(settings, base_model=model.name, **changes), model, data, out, threads=1)
     return out

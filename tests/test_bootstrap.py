@@ -7,7 +7,7 @@ import pytest
 from scipy import stats as scipy_stats
 from sklearn.metrics import accuracy_score, matthews_corrcoef
 
-from lora_core import bootstrap
+from lora_core.evaluation import bootstrap
 
 
 def predictions(n=300, outputs=2, seed=0, skill=1.0):

@@ -6,9 +6,9 @@ import pytest
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard import metadata_load
 
-from lora_core.cards import METRICS, card
-from lora_core.merging import merge
-from lora_core.metrics import METRICS as KNOWN
+from lora_core.data.metrics import METRICS as KNOWN
+from lora_core.methods.merging import merge
+from lora_core.models.model_card import METRICS, card
 from lora_core.records import read_json
 
 

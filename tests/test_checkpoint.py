@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from conftest import FULL, LORA, ROOT, spec, unmeasured_rows, without_measured
 
-from lora_core import trace
+from lora_core.measuring import power_trace as trace
 from lora_core.records import PowerRow, read_json, read_rows
-from lora_core.train import train
+from lora_core.training.run import train
 
 EPOCHS = 3
 STEPS = 8  # an epoch: 64 examples in batches of 8
@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 sys.path.insert(0, {tests!r})
 from conftest import spec
-from lora_core.train import train
+from lora_core.training.run import train
 steps, plain = 0, torch.optim.AdamW.step
 def step(self, *rest):
     global steps
@@ -157,7 +157,7 @@ def test_a_damaged_checkpoint_is_refused(study, capfd, file, harm):
 
 
 def test_only_a_run_planned_to_be_long_keeps_its_state(bert, cola, tmp_path, monkeypatch):
-    from lora_core import checkpoint
+    from lora_core.training import checkpoint
 
     written = []
     monkeypatch.setattr(checkpoint, "_write", lambda path, state: written.append(path))
@@ -170,7 +170,7 @@ def test_only_a_run_planned_to_be_long_keeps_its_state(bert, cola, tmp_path, mon
 
 def test_other_code_threads_or_packages_are_another_key(study, monkeypatch):
     from lora_core import provenance
-    from lora_core.train import _checkpoint
+    from lora_core.training.run import _checkpoint
 
     started = {"device_model": "a CPU", "threads": 1, "packages": {"torch": "2"}}
     told = (spec(LORA), {"data": {}, "model": {}, "start": None}, study.folder, 0)

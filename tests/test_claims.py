@@ -4,13 +4,13 @@ import pandas as pd
 import pytest
 from test_timing import FFT, MERGED, rows
 
-from lora_core import claims
-from lora_core.claims import REFUTED, REPRODUCED, UNDECIDED, UNMEASURED
+from lora_core.data.tasks import PAPER_TASKS
+from lora_core.evaluation import claims
+from lora_core.evaluation.claims import REFUTED, REPRODUCED, UNDECIDED, UNMEASURED
+from lora_core.evaluation.scores import DIFFERENCE_COLUMNS
 from lora_core.records import LatencyRow, write_json, write_rows
-from lora_core.rendering import Study
-from lora_core.scores import DIFFERENCE_COLUMNS
+from lora_core.reporting.rendering import Study
 from lora_core.stats import Interval
-from lora_core.tasks import PAPER_TASKS
 
 SEEDS = (1, 2, 3, 4)
 WIGGLE = (-0.001, 0.001, 0.0005, -0.0005)

@@ -3,7 +3,7 @@
 import pytest
 from scipy import stats
 
-from lora_core.compare import compare, welch
+from lora_core.commands.compare import compare, welch
 from lora_core.records import write_json
 
 

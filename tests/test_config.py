@@ -6,12 +6,12 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from lora_core.config import PROTOCOLS, ConfigError, Protocol, json_schema, load
-from lora_core.methods.table import KINDS, Hyperparameters
-from lora_core.protocols import compare
-from lora_core.published import TABLES
-from lora_core.rendering import sweep_labels
-from lora_core.tasks import PAPER_TASKS
+from lora_core.config.protocol import compare
+from lora_core.config.study import PROTOCOLS, ConfigError, Protocol, json_schema, load
+from lora_core.data.tasks import PAPER_TASKS
+from lora_core.methods.settings import KINDS, Hyperparameters
+from lora_core.reporting.published import TABLES
+from lora_core.reporting.rendering import sweep_labels
 
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from conftest import shared_glue
 
-from lora_core import data, glue
-from lora_core.mini_glue import generate
+from lora_core.data import batches as data
+from lora_core.data import datasets as glue
+from lora_core.data.mini_glue import generate
+from lora_core.data.tasks import TASKS
 from lora_core.records import read_json
-from lora_core.tasks import TASKS
 
 
 @pytest.mark.parametrize("batching", ["random", "bucketed"])
@@ -186,6 +187,6 @@ def test_two_formats_in_one_folder_are_refused(tmp_path):
 
 
 def test_f1_of_a_constant_guess_is_that_of_always_answering_yes():
-    from lora_core.metrics import constant_guess
+    from lora_core.data.metrics import constant_guess
 
     assert constant_guess("f1", np.array([1, 1, 0, 0])) == pytest.approx(2 / 3)

@@ -7,14 +7,14 @@ import sysconfig
 import pytest
 from conftest import ROOT
 
-from lora_core import doctor
+from lora_core.commands import doctor
 
 
 def test_it_runs_on_a_bare_python():
     # No site-packages at all: what a clone has before `make setup`.
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
-         "from lora_core.doctor import main; sys.exit(main())"],
+         "from lora_core.commands.doctor import main; sys.exit(main())"],
         capture_output=True, text=True, cwd=ROOT, env={"HF_HUB_OFFLINE": "1", "PATH": ""},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

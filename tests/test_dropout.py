@@ -7,7 +7,8 @@ import torch
 from conftest import LORA, spec
 from torch import nn
 
-from lora_core import dropout, train
+from lora_core.models import dropout
+from lora_core.training import run as train
 
 LABELS = ["no", "yes"]
 

@@ -6,7 +6,7 @@ import math
 import pandas as pd
 import pytest
 
-from lora_core.energy import Run, cost_rows, curve_rows, cut, device_of, read_run, threshold
+from lora_core.evaluation.cost_to_threshold import Run, cost_rows, curve_rows, cut, device_of, read_run, threshold
 from lora_core.records import HistoryRow, PowerRow, write_json, write_rows
 
 

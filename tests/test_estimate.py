@@ -3,10 +3,10 @@
 import pytest
 from test_config import changed
 
-from lora_core import estimate, status
-from lora_core.config import ConfigError, load
+from lora_core.commands import estimate, status
+from lora_core.commands.status import DONE, LEFT, Run
+from lora_core.config.study import ConfigError, load
 from lora_core.records import write_json
-from lora_core.status import DONE, LEFT, Run
 
 
 def study_of(tmp_path, **changes):

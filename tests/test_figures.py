@@ -10,10 +10,10 @@ from conftest import LORALIB, trained
 from safetensors.numpy import load_file
 from test_tables import record, scored
 
-from lora_core.figures import costs, scores
-from lora_core.figures.style import save
-from lora_core.frames import PARTS
+from lora_core.evaluation.frames import PARTS
 from lora_core.records import LatencyRow, write_json, write_rows
+from lora_core.reporting.figures import costs, scores
+from lora_core.reporting.figures.style import save
 
 METHODS, TASKS, SEEDS = ("fft", "lora", "vera"), ("cola", "rte"), (1, 2, 3)
 NO_METER = "no meter <here> & now"

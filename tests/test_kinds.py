@@ -6,13 +6,15 @@ import torch
 from conftest import FULL, LORA, LORALIB, ROBERTA, prepared, spec, tokenized, trained
 from safetensors.numpy import load_file
 
-from lora_core import data, methods, models
-from lora_core.counts import count_parameters
-from lora_core.merging import merge
-from lora_core.methods.table import KINDS
+from lora_core.data import batches as data
+from lora_core.evaluation.parameter_counts import count_parameters
+from lora_core.methods import registry as methods
+from lora_core.methods.merging import merge
+from lora_core.methods.settings import KINDS
+from lora_core.models import model as models
 from lora_core.records import read_json
-from lora_core.steps import evaluate, optimizer
-from lora_core.train import build
+from lora_core.training.run import build
+from lora_core.training.steps import evaluate, optimizer
 
 LABELS = ["unacceptable", "acceptable"]
 TARGETS = np.array([0, 1])
@@ -161,7 +163,7 @@ def test_a_merged_run_is_a_plain_model_with_the_same_logits(name, runs, bert, co
 def test_every_type_of_peft_is_tried_here_or_refused():
     from peft import PeftType
 
-    from lora_core.wrapped import REFUSED
+    from lora_core.methods.peft_config import REFUSED
 
     assert TYPES.keys() | (REFUSED.keys() & set(PeftType)) == set(PeftType)
     assert not TYPES.keys() & REFUSED.keys()
@@ -239,7 +241,7 @@ def test_peft_loads_what_is_saved(name, runs, bert, cola):
 def test_an_adapter_that_counts_on_changed_base_weights_is_merged_onto_those(bert, cola, tmp_path):
     from peft import get_peft_model
 
-    from lora_core.wrapped import configuration
+    from lora_core.methods.peft_config import configuration
 
     model = get_peft_model(models.load(bert, LABELS), configuration(ALL["pissa"]["config"])).eval()
     with torch.no_grad():
@@ -378,7 +380,7 @@ def test_every_trained_parameter_is_in_one_group_of_the_optimiser(name, bert):
     ],
 )
 def test_what_would_not_be_what_it_is_called_is_refused(config, message):
-    from lora_core.wrapped import new_configuration
+    from lora_core.methods.peft_config import new_configuration
 
     with pytest.raises(ValueError, match=message):
         new_configuration(config)
@@ -466,7 +468,7 @@ def test_gradient_checkpointing_changes_no_loss_and_keeps_less(bert, cola, tmp_p
 
 
 def test_under_gradient_checkpointing_the_inputs_of_the_layers_are_counted(bert):
-    from lora_core.memory import saved_for_backward
+    from lora_core.measuring.memory import saved_for_backward
 
     model = build(spec(LORA, hyperparameters={"gradient_checkpointing": True}), bert, LABELS, TARGETS).train()
     with saved_for_backward(model) as saved:
@@ -509,8 +511,8 @@ def test_examples_too_long_beside_a_prompt_are_cut_and_counted(bert, tmp_path):
 def test_with_a_frozen_the_input_of_the_layer_is_not_kept():
     from torch import nn
 
-    from lora_core.layers import LoRALinear
-    from lora_core.memory import saved_for_backward
+    from lora_core.measuring.memory import saved_for_backward
+    from lora_core.methods.layers import LoRALinear
 
     kept = {}
     for freeze in (False, True):

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from lora_core.layers import LoRALinear
-from lora_core.memory import saved_for_backward
+from lora_core.measuring.memory import saved_for_backward
+from lora_core.methods.layers import LoRALinear
 
 RANK, ALPHA = 4, 6.0
 EXACT = {torch.float64: 1e-10, torch.float32: 1e-6}

@@ -6,8 +6,9 @@ from conftest import FULL, LORA, LORALIB, spec
 from test_methods import LABELS, TARGETS
 from torch import nn
 
-from lora_core import memory, methods
-from lora_core.train import build, quicken
+from lora_core.measuring import memory
+from lora_core.methods import registry as methods
+from lora_core.training.run import build, quicken
 
 
 def saved_mb(model, rows=4, tokens=24):

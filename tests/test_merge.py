@@ -9,8 +9,8 @@ from conftest import FULL, LORA, ROBERTA, prepared, tokenized, trained
 from safetensors.numpy import load_file, save_file
 from test_train import score
 
-from lora_core.latency import Method, Plan, time_inference
-from lora_core.merging import merge
+from lora_core.evaluation.latency import Method, Plan, time_inference
+from lora_core.methods.merging import merge
 from lora_core.records import read_json
 
 
@@ -54,8 +54,8 @@ def test_merging_a_roberta_gives_the_same_logits(tmp_path):
     logits = load_file(run / "predictions.safetensors")["logits"][-1]
     other = AutoModelForSequenceClassification.from_pretrained(tmp_path / "merged")
     other.config.pad_token_id = 1
-    from lora_core import data as store
-    from lora_core.steps import logits_of
+    from lora_core.data import batches as store
+    from lora_core.training.steps import logits_of
 
     examples = store.load(data / "validation.safetensors")
     for batch in store.batches(examples, store.evaluation_order(examples.lengths, 16), 1):

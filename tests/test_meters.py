@@ -12,7 +12,8 @@ from types import SimpleNamespace
 import pytest
 from conftest import LORA, ROOT, trained
 
-from lora_core import meters, trace
+from lora_core.measuring import meters
+from lora_core.measuring import power_trace as trace
 from lora_core.records import PowerRow, read_json, read_rows
 
 INTERVAL = 0.5

@@ -5,10 +5,12 @@ import pytest
 import torch
 from conftest import FULL, LORA, LORALIB, spec
 
-from lora_core import data, methods, models
-from lora_core.counts import count_parameters
-from lora_core.steps import logits_of, loss_function, optimizer
-from lora_core.train import build
+from lora_core.data import batches as data
+from lora_core.evaluation.parameter_counts import count_parameters
+from lora_core.methods import registry as methods
+from lora_core.models import model as models
+from lora_core.training.run import build
+from lora_core.training.steps import logits_of, loss_function, optimizer
 
 STEPS = 20
 LABELS = ["unacceptable", "acceptable"]

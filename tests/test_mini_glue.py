@@ -8,8 +8,8 @@ from collections import Counter
 
 import pytest
 
-from lora_core.mini_glue import SPLITS, TRAIN_EXAMPLES, VALIDATION_EXAMPLES, generate
-from lora_core.tasks import TASKS
+from lora_core.data.mini_glue import SPLITS, TRAIN_EXAMPLES, VALIDATION_EXAMPLES, generate
+from lora_core.data.tasks import TASKS
 
 # As nyu-mll/glue has them.
 GLUE_COLUMNS = {
@@ -90,7 +90,7 @@ def test_majority_guess_is_right_at_most_six_times_in_ten(task: str, seed: int) 
 
 def test_processes_with_other_hashes_make_the_same_examples() -> None:
     program = (
-        "import json; from lora_core.mini_glue import *; from lora_core.tasks import TASKS;"
+        "import json; from lora_core.data.mini_glue import *; from lora_core.data.tasks import TASKS;"
         "print(json.dumps([generate(task, split) for task in TASKS for split in SPLITS]))"
     )
     here = json.dumps([generate(task, split) for task in TASKS for split in SPLITS])
@@ -210,7 +210,7 @@ def test_an_unknown_split_is_refused_by_a_sentence_that_names_the_splits() -> No
 
 def test_generating_needs_the_standard_library_only() -> None:
     program = (
-        "import sys; before = set(sys.modules); import lora_core.mini_glue as module; module.generate('sst2', 'train');"
+        "import sys; before = set(sys.modules); import lora_core.data.mini_glue as module; module.generate('sst2', 'train');"
         "print(sorted({name.split('.')[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names)))"
     )
     assert run_python(program) == "['lora_core']"

@@ -7,7 +7,8 @@ import pytest
 import yaml
 from conftest import BERT, LORA, ROBERTA, ROOT, SHAPE, prepared, trained
 
-from lora_core import hub, prepare
+from lora_core.data import hub
+from lora_core.models import pretrained as prepare
 from lora_core.records import read_json
 
 

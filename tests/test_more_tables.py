@@ -6,12 +6,13 @@ import pandas as pd
 import pytest
 from test_tables import record, texts
 
-from lora_core import more_tables, scaling
-from lora_core.figures import beyond
-from lora_core.figures.style import save
-from lora_core.frames import KEY, read_scaling
-from lora_core.published import TABLES
+from lora_core.evaluation import memory_scaling as scaling
+from lora_core.evaluation.frames import KEY, read_scaling
 from lora_core.records import write_json
+from lora_core.reporting import more_tables
+from lora_core.reporting.figures import beyond
+from lora_core.reporting.figures.style import save
+from lora_core.reporting.published import TABLES
 
 SMALL = scaling.Shape("small", 32, 2, 2, 300, 130)
 

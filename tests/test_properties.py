@@ -17,12 +17,16 @@ from test_energy import run as energy_run
 from test_tables import record, scored, texts, timed
 from test_timing import FFT, MERGED
 
-from lora_core import config, data, energy, more_tables, rendering, tables, trace
-from lora_core.layers import LoRALinear
+from lora_core.config import study as config
+from lora_core.config.preflight import resolved_hyperparameters
+from lora_core.data import batches as data
+from lora_core.data.tasks import PAPER_TASKS, TASKS
+from lora_core.evaluation import cost_to_threshold as energy
+from lora_core.measuring import power_trace as trace
+from lora_core.methods.layers import LoRALinear
 from lora_core.records import PowerRow, write_json
-from lora_core.rendering import Study, task_title
-from lora_core.sources import resolved_hyperparameters
-from lora_core.tasks import PAPER_TASKS, TASKS
+from lora_core.reporting import more_tables, rendering, tables
+from lora_core.reporting.rendering import Study, task_title
 
 settings.register_profile("project", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("project")

@@ -50,7 +50,7 @@ def test_imports_read_from_the_text_are_those_of_the_syntax_tree():
 def test_imports_are_found_however_they_are_written(tmp_path):
     file = tmp_path / "file.py"
     file.write_text(
-        "import lora_core.data as d\nfrom lora_core.methods import (\n    full,  # the first\n    lora,\n)\n"
+        "import lora_core.data.batches as d\nfrom lora_core.methods import (\n    full,  # the first\n    lora,\n)\n"
         "def f():\n\tfrom lora_core import stats, trace\n"
         "if TYPE_CHECKING:\n    from lora_core import layers\n"
     )

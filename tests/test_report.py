@@ -6,12 +6,12 @@ import pytest
 from test_figures import METHODS, SEEDS, TASKS, Made
 from test_tables import FFT, MERGED, timed
 
-from lora_core import rendering, tables
-from lora_core.claims import Verdict, write
-from lora_core.collect import COLUMNS
-from lora_core.figures.style import save
+from lora_core.evaluation.claims import Verdict, write
+from lora_core.evaluation.collect_runs import COLUMNS
 from lora_core.records import write_json
-from lora_core.report import page
+from lora_core.reporting import rendering, tables
+from lora_core.reporting.figures.style import save
+from lora_core.reporting.page import page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ODD = "</script><img src=x onerror=alert(1)>"

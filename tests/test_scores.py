@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from conftest import FULL, LORA, trained
 
-from lora_core import scores
-from lora_core.metrics import METRICS
+from lora_core.data.metrics import METRICS
+from lora_core.evaluation import scores
 from lora_core.stats import t_interval
 
 

@@ -12,9 +12,10 @@ import yaml
 from conftest import ROOT
 from safetensors.numpy import load_file, save_file
 
-from lora_core import config, rendering
-from lora_core.merging import merge
-from lora_core.rendering import Cell, Study, Table
+from lora_core.config import study as config
+from lora_core.methods.merging import merge
+from lora_core.reporting import rendering
+from lora_core.reporting.rendering import Cell, Study, Table
 
 SOURCES = [*ROOT.glob("lora_core/**/*.py"), *ROOT.glob("workflow/**/*.py"), *ROOT.glob("workflow/**/*.smk")]
 

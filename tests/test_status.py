@@ -4,10 +4,11 @@ import pytest
 from filelock import FileLock
 from test_config import changed
 
-from lora_core import joblog, status
-from lora_core.config import load
+from lora_core import job as joblog
+from lora_core.commands import status
+from lora_core.commands.status import DONE, FAILED, LEFT, RUNNING, Run
+from lora_core.config.study import load
 from lora_core.records import write_json
-from lora_core.status import DONE, FAILED, LEFT, RUNNING, Run
 
 LINE = "lora cola seed 2: epoch 2/3, step 60/90, matthews 0.412, 3,210 tokens/s, 1:05 left"
 

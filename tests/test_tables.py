@@ -8,11 +8,11 @@ import pytest
 from conftest import BERT, LORA
 from test_timing import FFT, MERGED, rows
 
-from lora_core import rendering, tables
-from lora_core.counts import count_parameters
+from lora_core.evaluation.parameter_counts import count_parameters
+from lora_core.evaluation.scores import DIFFERENCE_COLUMNS
 from lora_core.records import LatencyRow, read_json, write_json, write_rows
-from lora_core.rendering import Cell, Study, Table
-from lora_core.scores import DIFFERENCE_COLUMNS
+from lora_core.reporting import rendering, tables
+from lora_core.reporting.rendering import Cell, Study, Table
 
 STUDY = Study("a model", "mini-GLUE (generated)", "embedded study", [1, 2], "bucketed", False, False)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lora_core import timing
+from lora_core.evaluation import latency_summary as timing
 from lora_core.records import LatencyRow
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lora_core import trace
+from lora_core.measuring import power_trace as trace
 from lora_core.records import PowerRow, read_rows, write_rows
 
 

@@ -13,10 +13,11 @@ import torch
 from conftest import FULL, LORA, LORALIB, ROOT, spec, tokenized, trained, unmeasured_rows
 from safetensors.numpy import load_file
 
-from lora_core import data, models
-from lora_core.metrics import METRICS
+from lora_core.data import batches as data
+from lora_core.data.metrics import METRICS
+from lora_core.models import model as models
 from lora_core.records import MEASURED, read_json
-from lora_core.steps import logits_of, optimizer
+from lora_core.training.steps import logits_of, optimizer
 
 
 def validation(folder):
@@ -161,8 +162,8 @@ def test_counting_what_is_kept_for_backward_changes_no_weight(bert, cola, lora_r
     def uncounted(model):
         yield SimpleNamespace(mb=0.0)
 
-    monkeypatch.setattr("lora_core.memory.saved_for_backward", uncounted)
-    monkeypatch.setattr("lora_core.memory.predict", lambda *_: None)
+    monkeypatch.setattr("lora_core.measuring.memory.saved_for_backward", uncounted)
+    monkeypatch.setattr("lora_core.measuring.memory.predict", lambda *_: None)
     plain = trained(LORA, bert, cola, tmp_path / "plain")
     name = "weights/adapter_model.safetensors"
     assert (plain / name).read_bytes() == (lora_run / name).read_bytes()
@@ -197,7 +198,7 @@ def test_casting_frozen_matrices_once_changes_no_loss(settings, bert, cola, tmp_
 def test_a_train_job_loads_no_library_that_it_does_not_use(bert, cola, tmp_path):
     run = spec(LORA, hyperparameters={"epochs": 1})  # scikit-learn scores it, and brings pandas
     code = (
-        "import sys; from pathlib import Path; from lora_core.train import Spec, train\n"
+        "import sys; from pathlib import Path; from lora_core.training.run import Spec, train\n"
         f"train(Spec(**{vars(run)!r}), Path({str(bert)!r}), Path({str(cola)!r}), Path({str(tmp_path)!r}), 1)\n"
         "print([m for m in ('datasets', 'matplotlib', 'pydantic', 'snakemake', 'peft') if m in sys.modules])"
     )

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from lora_core import unlock
+from lora_core.commands import unlock
 from lora_core.records import write_json
 
 HERE = {"host": "here", "machine": "m", "boot": "b", "namespace": "n"}

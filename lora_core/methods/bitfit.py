@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lora_core import models
+from lora_core.models import model as models
 
 
 def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator) -> nn.Module:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lora_core import models
+from lora_core.models import model as models
 
 NEAR_IDENTITY = 1e-3  # standard deviation of the first weights, as in Houlsby et al.'s code
 

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from lora_core.layers import inject
-from lora_core.methods.lowrank import LIBRARY, save, stored
+from lora_core.methods.layers import inject
+from lora_core.methods.low_rank import LIBRARY, save, stored
 
 __all__ = ["LIBRARY", "apply", "save", "stored"]
 

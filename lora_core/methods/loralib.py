@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from lora_core.methods.lowrank import LIBRARY, save, stored
-from lora_core.models import replace
+from lora_core.methods.low_rank import LIBRARY, save, stored
+from lora_core.models.model import replace
 
 __all__ = ["LIBRARY", "apply", "save", "stored"]
 

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from lora_core import models
-from lora_core.adapter import CONFIG, save_tensors
+from lora_core.methods.adapter_files import CONFIG, save_tensors
+from lora_core.methods.peft_config import MUTATING, new_configuration, wrap
+from lora_core.models import model as models
 from lora_core.records import write_json
-from lora_core.wrapped import MUTATING, new_configuration, wrap
 
 LIBRARY = "peft"
 

@@ -64,7 +64,7 @@ class Faulty(Project):
 
     def unlock(self) -> str:
         """As `make tables` does before it runs."""
-        command = [sys.executable, "-m", "lora_core.unlock", "--configfile", "tiny.yaml"]
+        command = [sys.executable, "-m", "lora_core.commands.unlock", "--configfile", "tiny.yaml"]
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=True, timeout=60)
         return done.stdout + done.stderr
 

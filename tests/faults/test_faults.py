@@ -16,8 +16,8 @@ from conftest import FAULTS, ROOT
 from faults import STEPS, TABLE, Faulty
 from project import glue, unmeasured
 
+from lora_core.commands.unlock import born
 from lora_core.records import read_json
-from lora_core.unlock import born
 
 RUN = "results/runs/{}/cola/seed1"
 UNLOCKING = "unlocking: the snakemake that worked here was killed"

@@ -83,7 +83,7 @@ def test_a_job_killed_for_memory_is_tried_again_with_more_and_then_fails_in_word
     project = Project(tmp_path / "project")
     project.configure(**STUDY)
     # As the kernel does it: a kill -9 that the job's shell reports as 137.
-    work = "    from lora_core.train import"
+    work = "    from lora_core.training.run import"
     project.edit("workflow/scripts/train.py", work, f"    import os\n\n    os.kill(os.getpid(), 9)\n{work}")
     process = start(project, "results/runs/lora/cola/seed1/run.json")
     output, _ = process.communicate(timeout=300)

@@ -73,7 +73,7 @@ class Project:
 
     def status(self, overlay: str = "tiny.yaml") -> str:
         """What `make status` prints."""
-        words = [sys.executable, "-m", "lora_core.status", overlay]
+        words = [sys.executable, "-m", "lora_core.commands.status", overlay]
         return subprocess.run(words, cwd=self.folder, capture_output=True, text=True, check=True).stdout
 
     def plan(self, *words: str, overlay: str = "tiny.yaml") -> set[str]:

@@ -70,7 +70,7 @@ def test_the_report_shows_the_study_and_snakemakes_own_has_every_result_with_its
 
 def test_a_bundle_is_drawn_again_from_its_raw_records_and_what_was_changed_shows(study):
     def bundle(*words):
-        command = [sys.executable, "-m", "lora_core.bundle", *words]
+        command = [sys.executable, "-m", "lora_core.commands.bundle", *words]
         return subprocess.run(command, cwd=study.folder, capture_output=True, text=True)
 
     stale = study.folder / "results" / "scores" / "rte.csv"  # of a task that was dropped
@@ -168,9 +168,9 @@ def test_latency_passes_rerun_no_training(study):
 
 
 def test_a_protocols_words_rerun_tables_alone_and_its_values_the_runs(study):
-    study.edit("lora_core/protocols/embedded.yaml", "chosen for MiniLM", "picked for MiniLM")
+    study.edit("lora_core/config/protocols/embedded.yaml", "chosen for MiniLM", "picked for MiniLM")
     assert study.plan() == {"render_table table=table7", "write_report"}
-    study.edit("lora_core/protocols/embedded.yaml", "warmup_ratio: {value: 0.1", "warmup_ratio: {value: 0.2")
+    study.edit("lora_core/config/protocols/embedded.yaml", "warmup_ratio: {value: 0.1", "warmup_ratio: {value: 0.2")
     assert len({job for job in study.plan() if job.startswith("train")}) == 4
 
 

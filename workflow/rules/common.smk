@@ -13,8 +13,10 @@ sys.path.insert(0, str(Path(str(workflow.current_basedir)).parents[1]))
 from snakemake.io import strip_wildcard_constraints
 from snakemake_interface_common.exceptions import WorkflowError
 
-from lora_core import joblog, sources, unlock
-from lora_core.config import load as load_study
+from lora_core import job as joblog
+from lora_core.config import preflight as sources
+from lora_core.commands import unlock
+from lora_core.config.study import load as load_study
 from lora_core.provenance import ROOT, code_digest, share_path
 from lora_core.records import FULL, OWN
 from lora_core.seeds import derive

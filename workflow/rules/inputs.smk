@@ -54,7 +54,7 @@ def timed_methods():
 
 
 def latency_plan():
-    """How long latency is timed (`lora_core.latency.Plan`)."""
+    """How long latency is timed (`lora_core.evaluation.latency.Plan`)."""
     names = ("passes", "seconds", "margin", "batch_size", "single_examples")
     return {name: getattr(study.measure, f"latency_{name}") for name in names}
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from lora_core.joblog import job_log
+from lora_core.job import job_log
 
 with job_log(snakemake.log[0], "collect_runs"):
-    from lora_core.collect import collect_runs
+    from lora_core.evaluation.collect_runs import collect_runs
 
     collect_runs([Path(run) for run in snakemake.input], Path(snakemake.output[0]))

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from lora_core.joblog import job_log
+from lora_core.job import job_log
 
 name = snakemake.wildcards.figure
 with job_log(snakemake.log[0], f"draw_figure {name}"):
-    from lora_core.figures import beyond, costs, scores, style
+    from lora_core.reporting.figures import beyond, costs, scores, style
 
     records, settings = snakemake.input, snakemake.params.settings
     draw = {

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from lora_core.joblog import job_log
+from lora_core.job import job_log
 
 with job_log(snakemake.log[0], "judge_claims"):
-    from lora_core import claims
-    from lora_core.rendering import Study
+    from lora_core.evaluation import claims
+    from lora_core.reporting.rendering import Study
 
     study = Study(**snakemake.params.study)
     files = {name: [Path(f) for f in snakemake.input[name]] for name in ("scores", "latency", "runs", "costs")}

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from lora_core.joblog import job_log
+from lora_core.job import job_log
 
 with job_log(snakemake.log[0], "predict_memory"):
-    from lora_core.scaling import scale
+    from lora_core.evaluation.memory_scaling import scale
 
     scale(Path(snakemake.output[0]), snakemake.threads)

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from lora_core.joblog import job_log
+from lora_core.job import job_log
 
 name = snakemake.wildcards.table
 with job_log(snakemake.log[0], f"render_table {name}"):
-    from lora_core import more_tables, rendering, tables
+    from lora_core.reporting import more_tables, rendering, tables
 
     records, settings = snakemake.input, snakemake.params.settings
     draw = {

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from lora_core.joblog import job_log
+from lora_core.job import job_log
 
 wildcards, params = snakemake.wildcards, snakemake.params
 with job_log(snakemake.log[0], f"time_inference {wildcards.task} seed {wildcards.seed}"):
-    from lora_core.latency import Method, Plan, time_inference
+    from lora_core.evaluation.latency import Method, Plan, time_inference
 
     merged = dict(zip(params.merging, map(Path, snakemake.input.merged), strict=True))
     timed = [

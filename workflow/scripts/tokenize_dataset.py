@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from lora_core.joblog import job_log
+from lora_core.job import job_log
 
 task = snakemake.wildcards.task
 with job_log(snakemake.log[0], f"tokenize_dataset {task}"):
-    from lora_core.glue import tokenize_task
+    from lora_core.data.datasets import tokenize_task
 
     tokenize_task(
         task=task,

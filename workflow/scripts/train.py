@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from lora_core.joblog import job_log
+from lora_core.job import job_log
 
 spec = snakemake.params.spec
 with job_log(snakemake.log[0], f"train {spec['method']} {spec['task']} seed {spec['seed']}"):
-    from lora_core.train import Spec, train
+    from lora_core.training.run import Spec, train
 
     train(
         Spec(**spec),

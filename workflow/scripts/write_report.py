@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from lora_core.joblog import job_log
+from lora_core.job import job_log
 
 with job_log(snakemake.log[0], "write_report"):
-    from lora_core.report.page import write
+    from lora_core.reporting.page.page import write
 
     files = {name: [Path(file) for file in found] for name, found in snakemake.input.items()}
     out = Path(snakemake.output[0])

@@ -39,7 +39,7 @@ def before_step(number: int) -> None:
 
 
 def patch_steps() -> None:
-    from lora_core import epochs
+    from lora_core.training import loop as epochs
 
     plain, count = epochs.update, 0
 
@@ -64,10 +64,10 @@ def patch_writes() -> None:
 
 
 class Patch:
-    """Patches lora_core.epochs when train.py imports it: nothing else of the workflow is touched."""
+    """Patches lora_core.training.loop when train.py imports it: nothing else of the workflow is touched."""
 
     def find_spec(self, name, path=None, target=None):
-        if name == "lora_core.train":
+        if name == "lora_core.training.run":
             sys.meta_path.remove(self)
             patch_writes() if what == "write" else patch_steps()
 
