@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Lt
@@ -12,5 +12,97 @@ from lora_core.methods.registry import settings_from_params
 if TYPE_CHECKING:
     from lora_core.methods.settings import MethodSettings
 
-Precision = Literal["fp32", "bf16"]
-Batching = Literal["random", "length_grouped"]
+PositiveInt = Annotated[int, Gt(0)]
+PositiveFloat = Annotated[float, Gt(0)]
+Fraction = Annotated[float, Ge(0), Lt(1)]
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """What a run trains with. A protocol gives every value; the configuration may override each.
+
+    The constraints are checked where the configuration is read (`lora_core.config`), not here.
+
+    Attributes:
+        optimizer: AdamW, or SGD with momentum 0.9.
+        schedule: How the learning rate falls after the warm-up: linearly or along a cosine to 0, or not at all.
+        max_grad_norm: Gradients are clipped to this norm; None clips nothing.
+        dropout: Replaces every dropout probability of the model; None keeps the model's own.
+        head_bias: Where a regression head starts: at zero, or at the mean training label, so that a short run need not
+            spend its steps on getting there.
+        loraplus_lr_ratio: The learning rate of B divided by that of everything else (LoRA+, Hayou et al. 2024).
+        gradient_checkpointing: Keep only each layer's input for the backward pass, and compute the layer twice.
+        start_from: A task; the run starts from the weights of that task's run. None starts from the pre-trained model.
+    """
+
+    optimizer: Literal["adamw", "sgd"]
+    schedule: Literal["linear", "cosine", "constant"]
+    batch_size: PositiveInt
+    epochs: PositiveInt
+    learning_rate: PositiveFloat
+    weight_decay: Annotated[float, Ge(0)]
+    warmup_ratio: Fraction
+    adam_beta1: Fraction
+    adam_beta2: Fraction
+    adam_epsilon: PositiveFloat
+    max_grad_norm: PositiveFloat | None
+    dropout: Fraction | None
+    head_bias: Literal["zero", "label_mean"]
+    loraplus_lr_ratio: PositiveFloat
+    gradient_checkpointing: bool
+    start_from: str | None = None
+
+
+@dataclass(frozen=True)
+class MeterSettings:
+    """How a run's power, energy and memory are read.
+
+    Attributes:
+        meter: "auto", a meter's name, or "none".
+        simulated: The driver behind the meter is a stand-in, and nothing it reads was measured.
+        sample_seconds: Seconds between two samples.
+        idle_seconds: Seconds of rest before training, from which the idle power follows.
+    """
+
+    meter: str
+    simulated: bool
+    sample_seconds: float
+    idle_seconds: float
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run. `to_params` is what a rule passes to its job and what run.json records; `from_params` reads it back."""
+
+    method: str
+    task: str
+    seed: int
+    settings: MethodSettings
+    hyperparameters: Hyperparameters
+    precision: Literal["fp32", "bf16"]
+    batching: Literal["random", "length_grouped"]
+    evaluation_batch_size: int
+    device: str
+    measure: MeterSettings
+    base_model: str
+
+    def to_params(self) -> dict[str, Any]:
+        """The run as plain values: nested dictionaries, lists, strings, numbers."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        return plain | {
+            "settings": self.settings.to_params(),
+            "hyperparameters": asdict(self.hyperparameters),
+            "measure": asdict(self.measure),
+        }
+
+    @classmethod
+    def from_params(cls, params: dict[str, Any]) -> RunSpec:
+        """The run that `to_params` described."""
+        return cls(
+            **params
+            | {
+                "settings": settings_from_params(params["settings"]),
+                "hyperparameters": Hyperparameters(**params["hyperparameters"]),
+                "measure": MeterSettings(**params["measure"]),
+            }
+        )
