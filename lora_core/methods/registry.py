@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # The files of this folder that are not methods.
 INFRASTRUCTURE = frozenset(
-    {"__init__", "adapter_files", "bottleneck", "layers", "merging", "peft_config", "registry", "settings"}
+    {"__init__", "adapter_files", "bottleneck", "layers", "merging", "peft_config", "registry", "save_load", "settings"}
 )
 
 
@@ -115,7 +115,7 @@ def save(model: nn.Module, settings: MethodSettings, folder: Path, base_model: s
     if hasattr(module, "save"):
         module.save(model, settings, folder, base_model)
     else:
-        adapter_files.write_trained(folder, settings.kind.upper(), model, base_model)
+        adapter_files.write_trained_parameters(folder, settings.kind.upper(), model, base_model)
 
 
 def load(model: nn.Module, settings: MethodSettings, folder: Path, with_head: bool = True) -> nn.Module:
@@ -131,11 +131,6 @@ def load(model: nn.Module, settings: MethodSettings, folder: Path, with_head: bo
         return module.load(model, settings, folder, with_head)
     stored = module.stored(folder) if hasattr(module, "stored") else adapter_files.load_tensors(folder, "pt")
     return models.load_parameters(module.apply(model, settings, torch.Generator()), stored, folder, with_head)
-
-
-def library(settings: MethodSettings) -> str | None:
-    """The package that loads a saved run without this project; None if there is none."""
-    return settings.library
 
 
 def init_from_data(
