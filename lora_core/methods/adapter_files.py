@@ -182,8 +182,8 @@ def read_adapter(folder: Path, framework: Framework) -> Adapter:
 def layout(folder: Path) -> Literal["low_rank", "peft", "parameters"]:
     """Return how the tensors of a folder are to be read.
 
-    "low_rank" if `read_adapter` reads all of them; "peft" if they are named as PEFT names them, but only PEFT knows what
-    they mean; "parameters" if they are named as by `write_trained_parameters`.
+    "low_rank" if `read_adapter` reads all of them; "peft" if they have PEFT's names, but only PEFT knows what they mean;
+    "parameters" if `write_trained_parameters` named them.
     """
     names = load_tensors(folder, "numpy").keys()
     if is_plain_lora(read_config(folder)):
@@ -222,8 +222,7 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
     if not is_plain_lora(config):
         raise ValueError(f"{path}: the adapter is not plain LoRA")
     rank, alpha = config.get("r"), config.get("lora_alpha")
-    is_number = isinstance(alpha, int | float) and abs(alpha) < 1e9
-    if not isinstance(rank, int) or rank < 1 or not is_number:
+    if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float) or not abs(alpha) < 1e9:
         raise ValueError(f"{path}: r is {rank!r} and lora_alpha {alpha!r}; expected a positive integer and a number")
     saved, targets = config.get("modules_to_save") or [], config.get("target_modules") or []
     if not isinstance(saved, list):

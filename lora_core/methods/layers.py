@@ -102,10 +102,9 @@ class LoRALinear(nn.Module):
         self.in_features, self.out_features = base.in_features, base.out_features
         self.rank, self.alpha, self.scale = rank, alpha, alpha / rank
         self._base = (base,)  # in a tuple, for it is no submodule: its parameters are this module's
-        self.weight, self.bias = base.weight, base.bias
-        for parameter in (self.weight, self.bias):
-            if parameter is not None:
-                parameter.requires_grad_(False)
+        base.requires_grad_(False)
+        self.weight = cast(nn.Parameter, base.weight)
+        self.bias = cast("nn.Parameter | None", base.bias)
         self.lora_A = nn.Parameter(self.weight.new_empty(rank, base.in_features))
         self.lora_B = nn.Parameter(self.weight.new_zeros(base.out_features, rank))
         nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5), generator=generator)

@@ -51,21 +51,21 @@ def settings_class(kind: str) -> type[MethodSettings]:
 def settings_from_params(params: Mapping[str, Any]) -> MethodSettings:
     """The settings that `MethodSettings.to_params` wrote. Raise ValueError if no kind takes them."""
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in params.items()}
-    kind = fields.pop("kind", None)
+    kind = str(fields.pop("kind", None))
     try:
         return settings_class(kind)(**fields)
     except TypeError as error:
         raise ValueError(f"these are not the settings of the method {kind!r}: {error}") from error
 
 
-def _module(kind: Any) -> ModuleType:
+def _module(kind: str) -> ModuleType:
     """The file of a kind.
 
     This is the only dynamic import in what a job runs, so that a job depends on the file of its own method and of no
     other: its rule adds that file to the code digest by the kind's name.
     """
     if kind not in names():
-        close = difflib.get_close_matches(str(kind), names(), n=1)
+        close = difflib.get_close_matches(kind, names(), n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"the kinds are {', '.join(names())}"
         raise ValueError(f"kind: there is no kind of method called {kind!r}; {hint}")
     return import_module(f"lora_core.methods.{kind}")
