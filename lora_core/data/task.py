@@ -47,5 +47,5 @@ class Task:
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> "Task":
         """Return the task that `to_params` described; its name is its title."""
-        plain = {name: tuple(value) if isinstance(value, list) else value for name, value in params.items()}
-        return cls(title=params["name"], **plain)
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in params.items()}
+        return cls(title=params["name"], **values)
