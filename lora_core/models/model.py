@@ -42,7 +42,9 @@ def replace_linear(model: "nn.Module", targets: Sequence[str], build: "Callable[
         setattr(base.get_submodule(parent), child, build(linear[name]))
 
 
-def load_parameters(model: "nn.Module", stored: "Mapping[str, torch.Tensor]", folder: Path, head: bool = True) -> "nn.Module":
+def load_parameters(
+    model: "nn.Module", stored: "Mapping[str, torch.Tensor]", folder: Path, head: bool = True
+) -> "nn.Module":
     """The model with parameters stored in `folder`, all that it trains; without `head` all but the head.
 
     Raises ValueError where names or shapes do not fit.
