@@ -65,6 +65,7 @@ class Layout:
     report = _Below("report.html")
 
     logs = _Below("logs")
+    train_log = _Below("logs/train/{method}/{task}/seed{seed}.log")
 
 
 @dataclass(frozen=True)
