@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FORMAT = 2  # 1, of the first version, has no BUNDLE file
 BUNDLE, CONFIG, LOCK, RESULTS = "bundle.json", "config.json", "requirements.lock", "results"
-ANY = dict.fromkeys(("model", "method", "task", "seed", "name"), "*")
+ANY = dict.fromkeys(("model", "method", "task", "seed", "table", "figure"), "*")
 # Raw records; everything else in a bundle is made from them.
 RAW = [
     pattern.format(**ANY)
