@@ -26,10 +26,10 @@ def check_targets(arguments):
 
 def rerun_command(log):
     """The command that runs the job with this log again."""
-    rule, match = next(
-        (rule, match)
-        for rule in workflow.rules
-        for pattern in rule.log
+    failed_rule, match = next(
+        (each, match)
+        for each in workflow.rules
+        for pattern in each.log
         if (match := pattern.match(str(log)))
     )
     settings, arguments = workflow.config_settings, sys.argv
@@ -41,7 +41,7 @@ def rerun_command(log):
         if "--profile" in arguments
         else None,
     )
-    target = rule.output[0].apply_wildcards(match.groupdict())
+    target = failed_rule.output[0].apply_wildcards(match.groupdict())
     return failures.rerun_command(target, invocation)
 
 

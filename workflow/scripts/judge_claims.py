@@ -11,7 +11,7 @@ with job_log(Path(snakemake.log[0]), "judge_claims"):
     from lora_core.reporting.claims_page import write_claims
 
     params = snakemake.params.claims
-    files = {name: [Path(file) for file in snakemake.input[name]] for name in snakemake.input.keys()}
+    files = {name: [Path(file) for file in files] for name, files in snakemake.input.items()}
     (counts,) = files.pop("counts")
     verdicts = judge(ClaimRecords(counts, **files), References(**params["references"]), params["latency_margin"])
     study = StudyDescription(**params["study"])
