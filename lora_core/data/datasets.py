@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lora_core.data import batches as data
-from lora_core.data.metrics import constant_guess
+from lora_core.data.metrics import METRICS
 from lora_core.records import file_digests, read_json, write_json
 
 # What the two splits are called where the examples come from.
@@ -186,7 +186,7 @@ def tokenize_task(
             "tokens": int(examples.offsets[-1]),
             "longest": int(examples.lengths.max()),
             "truncated": truncated,
-            "constant_guess": constant_guess(metrics[0], examples.labels),
+            "constant_guess": METRICS[metrics[0]].baseline_score(examples.labels),
             "sha256": hashlib.sha256(examples.tokens.tobytes() + examples.labels.tobytes()).hexdigest(),
         }
     card["files"] = file_digests(out, *(f"{split}.safetensors" for split in data.SPLITS))

@@ -184,9 +184,3 @@ def test_two_formats_in_one_folder_are_refused(tmp_path):
         glue.local_files({"source": "own", "path": str(tmp_path)}, "mine", "train")
     with pytest.raises(ValueError, match="has no validation"):
         glue.local_files({"source": "own", "path": str(tmp_path)}, "mine", "validation")
-
-
-def test_f1_of_a_constant_guess_is_that_of_always_answering_yes():
-    from lora_core.data.metrics import constant_guess
-
-    assert constant_guess("f1", np.array([1, 1, 0, 0])) == pytest.approx(2 / 3)

@@ -1,0 +1,139 @@
+"""The card of a tokenised task (card.json): what its examples are, and the digests of the files that hold them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lora_core.records import read_json, sha256
+
+
+@dataclass(frozen=True)
+class SplitCard:
+    """One tokenised split.
+
+    Attributes:
+        examples: How many examples it has.
+        tokens: How many tokens they have together.
+        longest: Tokens of the longest example.
+        truncated: How many examples were truncated when they were tokenised.
+        baseline_score: What the task's first metric gives to a model with the same answer to everything
+            (`lora_core.data.metrics.Metric.baseline_score`); `constant_guess` in the file.
+        sha256: Digest of the tokens and labels.
+    """
+
+    examples: int
+    tokens: int
+    longest: int
+    truncated: int
+    baseline_score: float
+    sha256: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the split as it stands in card.json."""
+        return {
+            "examples": self.examples,
+            "tokens": self.tokens,
+            "longest": self.longest,
+            "truncated": self.truncated,
+            "constant_guess": self.baseline_score,
+            "sha256": self.sha256,
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "SplitCard":
+        """Return the split that `to_json` described. Raise KeyError for a missing key."""
+        return cls(
+            examples=content["examples"],
+            tokens=content["tokens"],
+            longest=content["longest"],
+            truncated=content["truncated"],
+            baseline_score=content["constant_guess"],
+            sha256=content["sha256"],
+        )
+
+
+@dataclass(frozen=True)
+class DataCard:
+    """A tokenised task.
+
+    Attributes:
+        task: Its name.
+        data: Where the examples come from: `source` and, where the source has them, `id`, `revision` and `seed`.
+        columns: The columns of text, one or two.
+        labels: The names of the classes; empty for a regression.
+        metrics: The names of its metrics; the first is the score.
+        max_length: Maximum input length in tokens.
+        train: The training split.
+        validation: The validation split.
+        files: sha256 of each file next to the card, by its name.
+    """
+
+    task: str
+    data: Mapping[str, str | int]
+    columns: Sequence[str]
+    labels: Sequence[str]
+    metrics: Sequence[str]
+    max_length: int
+    train: SplitCard
+    validation: SplitCard
+    files: Mapping[str, str]
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of the model's head: one per class, one for a regression."""
+        return len(self.labels) or 1
+
+    def split(self, name: str) -> SplitCard:
+        """Return the split of this name, "train" or "validation"."""
+        return {"train": self.train, "validation": self.validation}[name]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of card.json."""
+        return {
+            "task": self.task,
+            "data": dict(self.data),
+            "columns": list(self.columns),
+            "labels": list(self.labels),
+            "metrics": list(self.metrics),
+            "max_length": self.max_length,
+            "train": self.train.to_json(),
+            "validation": self.validation.to_json(),
+            "files": dict(self.files),
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "DataCard":
+        """Return the card that `to_json` described, also as run.json holds it. Raise KeyError for a missing key."""
+        return cls(
+            task=content["task"],
+            data=content["data"],
+            columns=tuple(content["columns"]),
+            labels=tuple(content["labels"]),
+            metrics=tuple(content["metrics"]),
+            max_length=content["max_length"],
+            train=SplitCard.from_json(content["train"]),
+            validation=SplitCard.from_json(content["validation"]),
+            files=content.get("files", {}),
+        )
+
+
+def read_data_card(path: Path, train: Path | None = None, validation: Path | None = None) -> DataCard:
+    """Return a task's card, after checking the digests of the given split files.
+
+    Raise ValueError if the card is damaged, or if one of these files is missing or is not what was written with it.
+    """
+    content = read_json(path)
+    try:
+        card = DataCard.from_json(content)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged ({error!r}); delete it and run again") from error
+    for split, file in (("train", train), ("validation", validation)):
+        if file is None:
+            continue
+        problem = "missing" if not file.is_file() else ""
+        if not problem and card.files.get(f"{split}.safetensors", "") != sha256(file):
+            problem = f"damaged (its digest is not the one in {path.name})"
+        if problem:
+            raise ValueError(f"{file} is {problem}; delete the folder {path.parent} and run again")
+    return card

@@ -1,0 +1,34 @@
+"""The card of a tokenised task: read back as written, and its files checked."""
+
+import pytest
+
+from lora_core.data.card import DataCard, read_data_card
+from lora_core.records import read_json
+
+
+def test_a_card_read_back_is_the_card_that_was_written(cola):
+    content = read_json(cola / "card.json")
+    card = read_data_card(cola / "card.json", cola / "train.safetensors", cola / "validation.safetensors")
+    assert card.to_json() == content
+    assert list(card.to_json()) == list(content)
+    assert card == DataCard.from_json(content)
+    assert card.split("train").examples == content["train"]["examples"] == 64
+    assert card.outputs == 2
+
+
+def test_examples_that_are_not_those_of_the_card_are_refused(cola, tmp_path):
+    with pytest.raises(ValueError, match=r"train\.safetensors is damaged .* delete the folder"):
+        read_data_card(cola / "card.json", train=_copy(cola / "validation.safetensors", tmp_path / "train.safetensors"))
+    with pytest.raises(ValueError, match=r"validation\.safetensors is missing"):
+        read_data_card(cola / "card.json", validation=tmp_path / "validation.safetensors")
+
+
+def test_a_card_without_a_key_is_named(cola, tmp_path):
+    (tmp_path / "card.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"card\.json is damaged .*task"):
+        read_data_card(tmp_path / "card.json")
+
+
+def _copy(source, target):
+    target.write_bytes(source.read_bytes())
+    return target
