@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from builders import ROOT
 
 from bench.__main__ import BENCHMARKS
 from bench.paired import Row, interleaved, ratio, table

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import FULL, LORA, ROOT, spec, unmeasured_rows, without_measured
+from builders import FULL, LORA, ROOT, spec, unmeasured_rows, without_measured
 
 from lora_core.measuring import power_trace as trace
 from lora_core.records import PowerRow, read_json, read_rows
@@ -22,7 +22,7 @@ import os, signal, sys
 from pathlib import Path
 import torch
 sys.path.insert(0, {tests!r})
-from conftest import spec
+from builders import spec
 from lora_core.training.run import train
 steps, plain = 0, torch.optim.AdamW.step
 def step(self, *rest):

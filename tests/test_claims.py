@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from test_timing import FFT, MERGED, rows
+from builders import FFT, MERGED, latency_rows
 
 from lora_core.data.tasks import PAPER_TASKS
 from lora_core.evaluation import claims
@@ -76,7 +76,7 @@ class Made:
                 fft = [0.5 + w for w in (0.001, -0.001, 0.002, 0.0, 0.001)]
                 wiggle = (0.0005, -0.0005, 0.0002, 0.0, -0.0002)
                 merged = [s * (ratio + w) for s, w in zip(fft, wiggle, strict=True)]
-                write_rows(file, rows({FFT: fft, MERGED: merged}), LatencyRow)
+                write_rows(file, latency_rows({FFT: fft, MERGED: merged}), LatencyRow)
                 found.append(file)
         return found
 

@@ -5,7 +5,7 @@ import sys
 import sysconfig
 
 import pytest
-from conftest import ROOT
+from builders import ROOT
 
 from lora_core.commands import doctor
 

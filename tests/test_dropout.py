@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from conftest import LORA, spec
+from builders import LORA, spec
 from torch import nn
 
 from lora_core.models import dropout

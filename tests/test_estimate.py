@@ -1,7 +1,7 @@
 """`make paper`: the estimate before a study, from a short trial and the runs that are left."""
 
 import pytest
-from test_config import changed
+from builders import changed
 
 from lora_core.commands import estimate, status
 from lora_core.commands.status import DONE, LEFT, Run

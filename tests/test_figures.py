@@ -3,79 +3,14 @@
 import re
 from xml.etree import ElementTree
 
-import numpy as np
 import pandas as pd
 import pytest
-from conftest import LORALIB, trained
+from builders import LORALIB, METHODS, NO_METER, SEEDS, TASKS, Made, draw_figures, scored, trained
 from safetensors.numpy import load_file
-from test_tables import record, scored
 
 from lora_core.evaluation.frames import PARTS
-from lora_core.records import LatencyRow, write_json, write_rows
 from lora_core.reporting.figures import costs, scores
 from lora_core.reporting.figures.style import save
-
-METHODS, TASKS, SEEDS = ("fft", "lora", "vera"), ("cola", "rte"), (1, 2, 3)
-NO_METER = "no meter <here> & now"
-
-
-class Made:
-    """Records of a study that was never run."""
-
-    def __init__(self, folder, energy=None, never=()):
-        rng = np.random.default_rng(1)
-        self.counts = folder / "counts.json"
-        write_json(self.counts, {"methods": {m: {"trainable": {"fft": 1000, "lora": 100}.get(m, 10)} for m in METHODS}})
-        self.runs = [record(folder, m, s, task=t) for m in METHODS for t in TASKS for s in SEEDS]
-        self.scores, self.costs, self.curves, self.latency = [], [], [], []
-        (folder / "scores").mkdir()
-        for task in TASKS:
-            runs = [(m, s, 0.8 + 0.01 * s, 0.7, 0.7, False) for m in METHODS for s in SEEDS]
-            self.scores += scored(folder / "scores", *runs, task=task)
-            reached = {m: None if m in never else 2 for m in METHODS}
-            rows = [
-                {
-                    "method": m, "seed": s, "device": "a CPU", "planned_epochs": 3, "train_seconds": 30.0 + s,
-                    "epochs_to_seed_threshold": 2, "reached": reached[m] is not None, "energy_source": None,
-                    "energy_boundary": None, "start_from": None, "shared": None,
-                    "threshold": 0.75, "threshold_meaningful": True, "epochs_to_threshold": reached[m],
-                    "meter_reason": None if energy else NO_METER,
-                    "seconds_to_threshold": reached[m] and 20.0 + s,
-                    "energy_to_threshold_joules": reached[m] and energy, "net_energy_to_threshold_joules": None,
-                    "train_energy_joules": energy,
-                }
-                for m in METHODS for s in SEEDS
-            ]  # fmt: skip
-            self.costs.append(folder / f"{task}.csv")
-            pd.DataFrame(rows).to_csv(self.costs[-1], index=False)
-            epochs = [
-                {"method": m, "seed": s, "epoch": e, "score": 0.25 * e, "cumulative_train_seconds": 10.0 * e,
-                 "cumulative_train_energy_joules": energy and energy * e}
-                for m in METHODS for s in SEEDS for e in (1, 2, 3)
-            ]  # fmt: skip
-            self.curves.append(folder / f"{task}_curve.csv")
-            pd.DataFrame(epochs).to_csv(self.curves[-1], index=False)
-            passes = [
-                LatencyRow(n, i, m, v, "pass", 9, 3, float(rng.uniform(0.1, 0.2)))
-                for n in range(5)
-                for i, (m, v) in enumerate([("fft", "plain"), ("lora", "merged"), ("lora", "unmerged")])
-            ]
-            (folder / "latency" / task).mkdir(parents=True)
-            self.latency.append(folder / "latency" / task / "seed1.csv")
-            write_rows(self.latency[-1], passes, LatencyRow)
-            place = {"device": "cpu", "device_model": "a CPU", "threads": 2}
-            write_json(self.latency[-1].with_suffix(".json"), {"provenance": place})
-
-    def draw(self):
-        """`{name: (figure, frame)}` of all that these records show."""
-        return {
-            "scores": scores.scores(self.scores),
-            **{f"score_over_{a}": scores.curves(self.curves, self.costs, a) for a in scores.AGAINST},
-            "pareto": scores.pareto(self.scores, self.counts, self.runs, self.costs),
-            **{f"{q}_to_threshold": costs.to_threshold(self.costs, q) for q in costs.TO_THRESHOLD},
-            "memory": costs.memory(self.runs),
-            "latency": costs.latency(self.latency),
-        }
 
 
 def words(svg):
@@ -86,7 +21,7 @@ def words(svg):
 def drawn(tmp_path_factory):
     """The SVG files of a study with energies, by name."""
     folder = tmp_path_factory.mktemp("made")
-    made = Made(folder, energy=5000.0).draw()
+    made = draw_figures(Made(folder, energy=5000.0))
     files = {name: folder / f"{name}.svg" for name in made}
     for name, (figure, frame) in made.items():
         save(figure, frame, files[name])
@@ -142,7 +77,7 @@ def test_a_figure_can_be_told_apart_by_method_and_task_and_takes_the_ink_of_its_
 
 def test_what_was_not_measured_is_a_gap_with_its_reason_and_no_empty_axes(tmp_path):
     made = Made(tmp_path)
-    for name, (figure, frame) in made.draw().items():
+    for name, (figure, frame) in draw_figures(made).items():
         save(figure, frame, tmp_path / f"{name}.svg")
     for name in ("score_over_energy", "energy_to_threshold"):
         text = words(tmp_path / f"{name}.svg")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import FULL, LORA, LORALIB, ROBERTA, prepared, spec, tokenized, trained
+from builders import FULL, LABELS, LORA, LORALIB, ROBERTA, TARGETS, prepared, spec, tokenized, trained
 from safetensors.numpy import load_file
 
 from lora_core.data import batches as data
@@ -15,9 +15,6 @@ from lora_core.models import model as models
 from lora_core.records import read_json
 from lora_core.training.run import build
 from lora_core.training.steps import evaluate, optimizer
-
-LABELS = ["unacceptable", "acceptable"]
-TARGETS = np.array([0, 1])
 
 
 def peft(peft_type, **config):

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from conftest import ROOT
+from builders import ROOT
 from torch import nn
 
 from lora_core import LoRALinear, inject, merge

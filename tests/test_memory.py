@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from conftest import FULL, LORA, LORALIB, spec
-from test_methods import LABELS, TARGETS
+from builders import FULL, LABELS, LORA, LORALIB, TARGETS, spec
 from torch import nn
 
 from lora_core.measuring import memory

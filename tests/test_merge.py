@@ -5,9 +5,8 @@ import csv
 import numpy as np
 import pytest
 import torch
-from conftest import FULL, LORA, ROBERTA, prepared, tokenized, trained
+from builders import FULL, LORA, ROBERTA, prepared, tokenized, trained, validation_score
 from safetensors.numpy import load_file, save_file
-from test_train import score
 
 from lora_core.evaluation.latency import Method, Plan, time_inference
 from lora_core.methods.merging import merge
@@ -24,7 +23,7 @@ def merged(bert, lora_run, tmp_path_factory):
 def test_merged_equals_unmerged_and_differs_from_the_base(merged, bert, cola, lora_run):
     from transformers import AutoModelForSequenceClassification
 
-    value, logits = score(AutoModelForSequenceClassification.from_pretrained(merged), cola)
+    value, logits = validation_score(AutoModelForSequenceClassification.from_pretrained(merged), cola)
     np.testing.assert_allclose(logits, load_file(lora_run / "predictions.safetensors")["logits"][-1], atol=1e-6)
     assert value == read_json(lora_run / "run.json")["measurement"]["score"]["last"]
     weights, base = load_file(merged / "model.safetensors"), load_file(bert / "model.safetensors")

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import LORA, ROOT, trained
+from builders import LORA, ROOT, trained
 
 from lora_core.measuring import meters
 from lora_core.measuring import power_trace as trace

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import FULL, LORA, LORALIB, spec
+from builders import FULL, LABELS, LORA, LORALIB, TARGETS, spec
 
 from lora_core.data import batches as data
 from lora_core.evaluation.parameter_counts import count_parameters
@@ -13,8 +13,6 @@ from lora_core.training.run import build
 from lora_core.training.steps import logits_of, loss_function, optimizer
 
 STEPS = 20
-LABELS = ["unacceptable", "acceptable"]
-TARGETS = np.array([0, 1])
 
 
 def losses(model, folder, lr=1e-3):

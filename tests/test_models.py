@@ -5,7 +5,7 @@ import time
 
 import pytest
 import yaml
-from conftest import BERT, LORA, ROBERTA, ROOT, SHAPE, prepared, trained
+from builders import BERT, LORA, ROBERTA, ROOT, SHAPE, prepared, trained
 
 from lora_core.data import hub
 from lora_core.models import pretrained as prepare

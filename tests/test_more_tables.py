@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 import pytest
-from test_tables import record, texts
+from builders import record, texts
 
 from lora_core.evaluation import memory_scaling as scaling
 from lora_core.evaluation.frames import KEY, read_scaling

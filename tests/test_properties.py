@@ -10,12 +10,9 @@ import numpy as np
 import pandas as pd
 import torch
 import yaml
-from conftest import ROOT
+from builders import FFT, MERGED, ROOT, energy_run, record, scored, texts, timed
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_energy import run as energy_run
-from test_tables import record, scored, texts, timed
-from test_timing import FFT, MERGED
 
 from lora_core.config import study as config
 from lora_core.config.preflight import resolved_hyperparameters

@@ -2,7 +2,7 @@
 
 import ast
 
-from conftest import ROOT
+from builders import ROOT
 
 from lora_core import provenance
 

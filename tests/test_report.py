@@ -3,8 +3,7 @@
 import shutil
 
 import pytest
-from test_figures import METHODS, SEEDS, TASKS, Made
-from test_tables import FFT, MERGED, timed
+from builders import FFT, MERGED, METHODS, SEEDS, TASKS, Made, draw_figures, timed
 
 from lora_core.evaluation.claims import Verdict, write
 from lora_core.evaluation.collect_runs import COLUMNS
@@ -39,7 +38,7 @@ def made(tmp_path_factory):
     for name, table in shown.items():
         rendering.write(table, STUDY, folder / "tables" / name)
     (folder / "figures").mkdir()
-    for name, (figure, frame) in study.draw().items():
+    for name, (figure, frame) in draw_figures(study).items():
         save(figure, frame, folder / "figures" / f"{name}.svg")
     verdicts = [Verdict(f"claim {ODD}", "38%", "40%", "[39, 41]", "1%", v, "a rule") for v in page.VERDICTS]
     write(verdicts, rendering.Study(**vars(STUDY) | {"comparable": True}), folder / "claims")

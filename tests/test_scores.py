@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import FULL, LORA, trained
+from builders import FULL, LORA, trained
 
 from lora_core.data.metrics import METRICS
 from lora_core.evaluation import scores

@@ -9,7 +9,7 @@ import struct
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT
+from builders import ROOT
 from safetensors.numpy import load_file, save_file
 
 from lora_core.config import study as config

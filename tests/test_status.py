@@ -1,8 +1,8 @@
 """`make status`: what is done, running, failed and left, and how long the rest takes."""
 
 import pytest
+from builders import changed
 from filelock import FileLock
-from test_config import changed
 
 from lora_core import job as joblog
 from lora_core.commands import status

@@ -5,52 +5,14 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import BERT, LORA
-from test_timing import FFT, MERGED, rows
+from builders import BERT, FFT, LORA, MERGED, record, scored, texts, timed
 
 from lora_core.evaluation.parameter_counts import count_parameters
-from lora_core.evaluation.scores import DIFFERENCE_COLUMNS
-from lora_core.records import LatencyRow, read_json, write_json, write_rows
+from lora_core.records import read_json, write_json
 from lora_core.reporting import rendering, tables
 from lora_core.reporting.rendering import Cell, Study, Table
 
 STUDY = Study("a model", "mini-GLUE (generated)", "embedded study", [1, 2], "bucketed", False, False)
-
-
-def record(folder, method, seed, memory=500.0, task="cola", device="a CPU", threads=2, shared=None, **more):
-    file = folder / f"{method}-{task}-{seed}.json"
-    parts = ("weights_mb", "gradients_mb", "optimizer_mb", "saved_for_backward_mb")
-    used = dict(zip(parts, (90.0, 20.0, 40.0, 50.0), strict=True))
-    write_json(
-        file,
-        {
-            "run": {"method": method, "task": task, "seed": seed},
-            "measurement": {
-                "memory": {
-                    "kind": "resident", "baseline_mb": 200.0, "mean_mb": memory, "peak_mb": 600.0,
-                    "peak_allocated_mb": None, "peak_reserved_mb": None, **used, "largest_batch": [8, 20],
-                    "predicted": used | {"saved_for_backward_mb": 60.0}, **more,
-                },
-            },
-            "provenance": {"device": "cpu", "device_model": device, "threads": threads, "shared": shared},
-        },
-    )  # fmt: skip
-    return file
-
-
-def scored(folder, *runs, metric="matthews", differences=(), task="cola"):
-    """A task's scores: (method, seed, best, last, cross-fitted, collapsed)."""
-    file = folder / f"{task}.csv"
-    header = "method,seed,best,last,cross_fitted,collapsed,metric,examples,constant_guess,shared\n"
-    lines = [f"{','.join(map(str, run))},{metric},277,0.5,\n" for run in runs]
-    file.write_text(header + "".join(lines))
-    lines = [",".join(DIFFERENCE_COLUMNS) + "\n", *(f"{','.join(map(str, d))}\n" for d in differences)]
-    file.with_name(f"{task}_differences.csv").write_text("".join(lines))
-    return [file]
-
-
-def texts(table):
-    return {(cell.row, cell.column): cell.text for cell in table.cells}
 
 
 def test_scores_are_mean_and_sample_deviation_over_seeds_in_percent(tmp_path):
@@ -92,16 +54,6 @@ def test_differences_to_fft_and_to_lora_have_an_interval_over_seeds_and_one_over
     assert any("277 (one is 0.36 points)" in note for note in table.notes)
     cell = next(c for c in table.cells if c.row == "lora - fft, 95% over seeds")
     assert (cell.low, cell.high, cell.n) == (-0.03, 0.006, 3)
-
-
-def timed(folder, times, task="cola", shared=None, inputs=None):
-    file = folder / task / "seed1.csv"
-    singles = {key: [0.01 if key == FFT else 0.011 if key[0] == "lora" else 0.022] * 4 for key in times}
-    write_rows(file, rows(times) + rows(singles, "single", 1), LatencyRow)
-    tokens = {method: {"longest": 512, "truncated": 0} for method, _ in times} | (inputs or {})
-    place = {"device": "cpu", "device_model": "a CPU", "threads": 2, "shared": shared}
-    write_json(file.with_suffix(".json"), {"provenance": place, "input_tokens": tokens})
-    return file
 
 
 def test_latency_shows_medians_tails_and_what_follows(tmp_path):

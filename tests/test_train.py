@@ -10,29 +10,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import FULL, LORA, LORALIB, ROOT, spec, tokenized, trained, unmeasured_rows
+from builders import FULL, LORA, LORALIB, ROOT, spec, tokenized, trained, unmeasured_rows, validation_score
 from safetensors.numpy import load_file
 
-from lora_core.data import batches as data
 from lora_core.data.metrics import METRICS
 from lora_core.models import model as models
 from lora_core.records import MEASURED, read_json
-from lora_core.training.steps import logits_of, optimizer
-
-
-def validation(folder):
-    examples = data.load(folder / "validation.safetensors")
-    return examples, list(data.batches(examples, data.evaluation_order(examples.lengths, 16), 0))
-
-
-def score(model, folder):
-    """Matthews correlation of a model on the validation set."""
-    examples, batches = validation(folder)
-    logits = np.empty((len(examples), 2), np.float32)
-    with torch.inference_mode():
-        for batch in batches:
-            logits[batch.rows] = logits_of(model.eval(), batch, torch.device("cpu")).numpy()
-    return METRICS["matthews"](examples.labels, logits), logits
+from lora_core.training.steps import optimizer
 
 
 def unmeasured(record):
@@ -81,7 +65,7 @@ def test_the_saved_adapter_loads_with_peft_and_gives_the_same_score(bert, cola, 
     from transformers import AutoModelForSequenceClassification
 
     base = AutoModelForSequenceClassification.from_pretrained(bert, num_labels=2)
-    value, logits = score(PeftModel.from_pretrained(base, lora_run / "weights"), cola)
+    value, logits = validation_score(PeftModel.from_pretrained(base, lora_run / "weights"), cola)
     stored = load_file(lora_run / "predictions.safetensors")["logits"][-1]
     np.testing.assert_allclose(logits, stored, atol=1e-6)
     assert value == read_json(lora_run / "run.json")["measurement"]["score"]["last"]
@@ -92,7 +76,7 @@ def test_fully_tuned_weights_load_with_transformers_alone(cola, full_run):
 
     model = AutoModelForSequenceClassification.from_pretrained(full_run / "weights")
     np.testing.assert_allclose(
-        score(model, cola)[1], load_file(full_run / "predictions.safetensors")["logits"][-1], atol=1e-6
+        validation_score(model, cola)[1], load_file(full_run / "predictions.safetensors")["logits"][-1], atol=1e-6
     )
     assert model.config.id2label == {0: "unacceptable", 1: "acceptable"}
     assert model.config.problem_type == "single_label_classification"

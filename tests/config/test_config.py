@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import yaml
-from conftest import ROOT
+from builders import DEFAULT, ROOT, changed
 
 from lora_core.config.protocol import compare
 from lora_core.config.study import PROTOCOLS, ConfigError, Protocol, json_schema, load
@@ -12,20 +12,6 @@ from lora_core.data.tasks import PAPER_TASKS
 from lora_core.methods.settings import KINDS, Hyperparameters
 from lora_core.reporting.published import TABLES
 from lora_core.reporting.rendering import sweep_labels
-
-DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
-
-
-def changed(**changes):
-    """The default configuration with dotted keys set."""
-    config = copy.deepcopy(DEFAULT)
-    for path, value in changes.items():
-        *parents, last = path.split("__")
-        section = config
-        for parent in parents:
-            section = section.setdefault(parent, {})
-        section[last] = value
-    return config
 
 
 def test_every_error_is_reported_at_once_with_path_and_nearest_name():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import shared_glue
+from builders import shared_glue
 
 from lora_core.data import batches as data
 from lora_core.data import datasets as glue

@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from conftest import ROOT
+from builders import ROOT
 from project import Project
 
 TABLE = "results/tables/table2.md"

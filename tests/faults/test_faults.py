@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FAULTS, ROOT
+from builders import FAULTS, ROOT
 from faults import STEPS, TABLE, Faulty
 from project import glue, unmeasured
 

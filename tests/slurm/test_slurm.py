@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from conftest import FAULTS
+from builders import FAULTS
 from project import Project, unmeasured
 
 from lora_core.records import read_json

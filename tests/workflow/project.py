@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from conftest import BERT, ROOT, unmeasured_rows, without_measured
+from builders import BERT, ROOT, unmeasured_rows, without_measured
 
 from lora_core.records import MEASURED, read_json
 

@@ -6,7 +6,7 @@ import subprocess
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROBERTA, ROOT, SHAPE
+from builders import ROBERTA, ROOT, SHAPE
 from project import SNAKEMAKE, TINY, Project, rules
 from snakemake.utils import update_config
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT
+from builders import ROOT
 from project import Project
 
 METHODS = ("fft", "lora")

@@ -12,7 +12,7 @@ import zipfile
 
 import pytest
 import yaml
-from conftest import ROOT
+from builders import ROOT
 from project import Project, glue, rules
 
 from lora_core.records import read_json

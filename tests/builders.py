@@ -1,0 +1,305 @@
+"""What the tests build from: small models, tokenised data, finished runs, and records of runs that never happened."""
+
+import copy
+import csv
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from lora_core.job import QUIET
+from lora_core.records import MEASURED, LatencyRow, PowerRow, write_json, write_rows
+
+os.environ.update(QUIET)
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+ROOT = Path(__file__).resolve().parent.parent
+SHAPE = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "max_position_embeddings": 130,
+    "vocab_size": 300,
+}
+BERT = SHAPE | {"model_type": "bert"}
+ROBERTA = SHAPE | {"model_type": "roberta", "pad_token_id": 1, "type_vocab_size": 1}
+LOW_RANK = {"rank": 4, "alpha": 8.0, "targets": ["query", "value"]}
+LORA = {"kind": "lora", "freeze_a": False} | LOW_RANK
+LORALIB = {"kind": "loralib"} | LOW_RANK
+FULL = {"kind": "full"}
+LABELS = ["unacceptable", "acceptable"]  # CoLA's classes
+TARGETS = np.array([0, 1])  # two training labels, for a head that needs some
+DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
+# What tests/faults counts; printed at the end of a test session.
+FAULTS = {"tried": 0, "lost": 0, "wrong": 0}
+
+
+def without_measured(record: dict) -> dict:
+    """A record, or a row, without the fields that differ from one execution to the next."""
+    return {name: value for name, value in record.items() if name not in MEASURED}
+
+
+def unmeasured_rows(file: Path) -> list[dict]:
+    """The rows of a CSV file, what is measured left out."""
+    with file.open(newline="", encoding="utf-8") as stream:
+        return [without_measured(row) for row in csv.DictReader(stream)]
+
+
+def prepared(folder: Path, config: dict) -> Path:
+    from lora_core.models.pretrained import prepare
+
+    prepare({"source": "random", "config": config, "seed": 7}, folder)
+    return folder
+
+
+def tokenized(model: Path, out: Path, name: str, train: int = 64, validation: int = 40) -> Path:
+    from lora_core.data.datasets import tokenize_task
+    from lora_core.data.tasks import TASKS
+
+    task = TASKS[name]
+    source = {"source": "mini", "seed": 0, "max_train_examples": train, "max_validation_examples": validation}
+    tokenize_task(source, name, metrics=task.metrics, model=model, max_length=128, out=out, **task.layout)
+    return out
+
+
+def spec(settings: dict, **changes):
+    """A run of two epochs, by default of own LoRA."""
+    from lora_core.training.run import Spec
+
+    hyper = {
+        "optimizer": "adamw", "schedule": "linear", "batch_size": 8, "epochs": 2, "learning_rate": 1e-3,
+        "weight_decay": 0.01, "warmup_ratio": 0.1, "adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8,
+        "max_grad_norm": 1.0, "dropout": None, "head_bias": "zero", "loraplus_lr_ratio": 1.0,
+        "gradient_checkpointing": False,
+    }  # fmt: skip
+    hyper |= changes.pop("hyperparameters", {})
+    values = {
+        "method": settings["kind"], "task": "cola", "seed": 1, "settings": settings, "hyperparameters": hyper,
+        "precision": "fp32", "batching": "bucketed", "evaluation_batch_size": 16, "device": "cpu", "meter": "none",
+        "simulated": False, "sample_seconds": 0.5, "idle_seconds": 0.0, "base_model": "base",
+    }  # fmt: skip
+    return Spec(**(values | changes))
+
+
+def trained(settings: dict, model: Path, data: Path, out: Path, **changes) -> Path:
+    from lora_core.training.run import train
+
+    train(spec(settings, base_model=model.name, **changes), model, data, out, threads=1)
+    return out
+
+
+def shared_glue() -> Path:
+    """Real GLUE data next to the checkout; the test is skipped where there is none."""
+    folder = ROOT.parent / "shared" / "glue"
+    if not folder.is_dir():
+        pytest.skip("needs real GLUE data (shared/glue next to the checkout)")
+    return folder
+
+
+def changed(**changes):
+    """The default configuration with dotted keys set."""
+    config = copy.deepcopy(DEFAULT)
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        section = config
+        for parent in parents:
+            section = section.setdefault(parent, {})
+        section[last] = value
+    return config
+
+
+def validation_batches(folder):
+    """The validation split of a task's data, and its batches."""
+    from lora_core.data import batches
+
+    examples = batches.load(folder / "validation.safetensors")
+    return examples, list(batches.batches(examples, batches.evaluation_order(examples.lengths, 16), 0))
+
+
+def validation_score(model, folder):
+    """Matthews correlation of a model on the validation set."""
+    import torch
+
+    from lora_core.data.metrics import METRICS
+    from lora_core.training.steps import logits_of
+
+    examples, batches = validation_batches(folder)
+    logits = np.empty((len(examples), 2), np.float32)
+    with torch.inference_mode():
+        for batch in batches:
+            logits[batch.rows] = logits_of(model.eval(), batch, torch.device("cpu")).numpy()
+    return METRICS["matthews"](examples.labels, logits), logits
+
+
+# Variants of a method as inference is timed.
+FFT, MERGED, UNMERGED = ("fft", "plain"), ("lora", "merged"), ("lora", "unmerged")
+
+
+def latency_rows(times, mode="pass", examples=200):
+    """Timed passes from `{(method, variant): seconds of each round}`."""
+    return [
+        LatencyRow(number, 1, *key, mode, examples, 32, seconds)
+        for number in range(1, 1 + len(next(iter(times.values()))))
+        for key, all_seconds in times.items()
+        for seconds in [all_seconds[number - 1]]
+    ]
+
+
+def power_samples(epochs, seconds, joules):
+    """Training windows at a constant power, an idle one before them and a short evaluation after each."""
+    watts = None if joules is None else joules / seconds
+    rows = [PowerRow(0.0, 0, "idle", "gpu", watts and 2.0, None, 100.0, None)]
+    rows.append(PowerRow(5.0, 0, "idle", "gpu", watts and 2.0, None, 100.0, None))
+    for epoch in range(epochs):
+        start = 5.0 + epoch * (seconds + 1)
+        for phase, t in (("train", 0.0), ("train", seconds), ("eval", seconds), ("eval", seconds + 1)):
+            rows.append(PowerRow(start + t, 0, phase, "gpu", watts, None, 300.0, None))
+    return rows
+
+
+def energy_run(method, seed, scores, seconds=10.0, joules=100.0, guess=0.5):
+    """A run with these scores, as the costs to a threshold read it."""
+    from lora_core.evaluation.cost_to_threshold import Run
+
+    history = pd.DataFrame(
+        {
+            "epoch": range(1, len(scores) + 1),
+            "score": scores,
+            "train_seconds": seconds,
+            "train_energy_joules": joules,
+        }
+    )
+    record = {
+        "run": {
+            "data": {"validation": {"constant_guess": guess}},
+            "simulated": False,
+            "hyperparameters": {"start_from": None},
+        },
+        "measurement": {
+            "train_seconds": seconds * len(scores),
+            "energy": {"meter": "none", "reason": "none there", "source": None, "boundary": None},
+        },
+        "provenance": {"device": "cpu", "device_model": "a CPU", "threads": 2, "shared": None},
+    }
+    return Run(method, seed, record, history, power_samples(len(scores), seconds, joules))
+
+
+def record(folder, method, seed, memory=500.0, task="cola", device="a CPU", threads=2, shared=None, **more):
+    """A run's record with what memory and devices need of it; its file."""
+    file = folder / f"{method}-{task}-{seed}.json"
+    parts = ("weights_mb", "gradients_mb", "optimizer_mb", "saved_for_backward_mb")
+    used = dict(zip(parts, (90.0, 20.0, 40.0, 50.0), strict=True))
+    write_json(
+        file,
+        {
+            "run": {"method": method, "task": task, "seed": seed},
+            "measurement": {
+                "memory": {
+                    "kind": "resident", "baseline_mb": 200.0, "mean_mb": memory, "peak_mb": 600.0,
+                    "peak_allocated_mb": None, "peak_reserved_mb": None, **used, "largest_batch": [8, 20],
+                    "predicted": used | {"saved_for_backward_mb": 60.0}, **more,
+                },
+            },
+            "provenance": {"device": "cpu", "device_model": device, "threads": threads, "shared": shared},
+        },
+    )  # fmt: skip
+    return file
+
+
+def scored(folder, *runs, metric="matthews", differences=(), task="cola"):
+    """A task's scores: (method, seed, best, last, cross-fitted, collapsed)."""
+    from lora_core.evaluation.scores import DIFFERENCE_COLUMNS
+
+    file = folder / f"{task}.csv"
+    header = "method,seed,best,last,cross_fitted,collapsed,metric,examples,constant_guess,shared\n"
+    lines = [f"{','.join(map(str, run))},{metric},277,0.5,\n" for run in runs]
+    file.write_text(header + "".join(lines))
+    lines = [",".join(DIFFERENCE_COLUMNS) + "\n", *(f"{','.join(map(str, d))}\n" for d in differences)]
+    file.with_name(f"{task}_differences.csv").write_text("".join(lines))
+    return [file]
+
+
+def texts(table):
+    """A table's cells as `{(row, column): text}`."""
+    return {(cell.row, cell.column): cell.text for cell in table.cells}
+
+
+def timed(folder, times, task="cola", shared=None, inputs=None):
+    """The timed passes of a task, `{(method, variant): seconds of each round}`, and their record; the CSV file."""
+    file = folder / task / "seed1.csv"
+    singles = {key: [0.01 if key == FFT else 0.011 if key[0] == "lora" else 0.022] * 4 for key in times}
+    write_rows(file, latency_rows(times) + latency_rows(singles, "single", 1), LatencyRow)
+    tokens = {method: {"longest": 512, "truncated": 0} for method, _ in times} | (inputs or {})
+    place = {"device": "cpu", "device_model": "a CPU", "threads": 2, "shared": shared}
+    write_json(file.with_suffix(".json"), {"provenance": place, "input_tokens": tokens})
+    return file
+
+
+METHODS, TASKS, SEEDS = ("fft", "lora", "vera"), ("cola", "rte"), (1, 2, 3)
+NO_METER = "no meter <here> & now"
+
+
+class Made:
+    """Records of a study that was never run."""
+
+    def __init__(self, folder, energy=None, never=()):
+        rng = np.random.default_rng(1)
+        self.counts = folder / "counts.json"
+        write_json(self.counts, {"methods": {m: {"trainable": {"fft": 1000, "lora": 100}.get(m, 10)} for m in METHODS}})
+        self.runs = [record(folder, m, s, task=t) for m in METHODS for t in TASKS for s in SEEDS]
+        self.scores, self.costs, self.curves, self.latency = [], [], [], []
+        (folder / "scores").mkdir()
+        for task in TASKS:
+            runs = [(m, s, 0.8 + 0.01 * s, 0.7, 0.7, False) for m in METHODS for s in SEEDS]
+            self.scores += scored(folder / "scores", *runs, task=task)
+            reached = {m: None if m in never else 2 for m in METHODS}
+            rows = [
+                {
+                    "method": m, "seed": s, "device": "a CPU", "planned_epochs": 3, "train_seconds": 30.0 + s,
+                    "epochs_to_seed_threshold": 2, "reached": reached[m] is not None, "energy_source": None,
+                    "energy_boundary": None, "start_from": None, "shared": None,
+                    "threshold": 0.75, "threshold_meaningful": True, "epochs_to_threshold": reached[m],
+                    "meter_reason": None if energy else NO_METER,
+                    "seconds_to_threshold": reached[m] and 20.0 + s,
+                    "energy_to_threshold_joules": reached[m] and energy, "net_energy_to_threshold_joules": None,
+                    "train_energy_joules": energy,
+                }
+                for m in METHODS for s in SEEDS
+            ]  # fmt: skip
+            self.costs.append(folder / f"{task}.csv")
+            pd.DataFrame(rows).to_csv(self.costs[-1], index=False)
+            epochs = [
+                {"method": m, "seed": s, "epoch": e, "score": 0.25 * e, "cumulative_train_seconds": 10.0 * e,
+                 "cumulative_train_energy_joules": energy and energy * e}
+                for m in METHODS for s in SEEDS for e in (1, 2, 3)
+            ]  # fmt: skip
+            self.curves.append(folder / f"{task}_curve.csv")
+            pd.DataFrame(epochs).to_csv(self.curves[-1], index=False)
+            passes = [
+                LatencyRow(n, i, m, v, "pass", 9, 3, float(rng.uniform(0.1, 0.2)))
+                for n in range(5)
+                for i, (m, v) in enumerate([("fft", "plain"), ("lora", "merged"), ("lora", "unmerged")])
+            ]
+            (folder / "latency" / task).mkdir(parents=True)
+            self.latency.append(folder / "latency" / task / "seed1.csv")
+            write_rows(self.latency[-1], passes, LatencyRow)
+            place = {"device": "cpu", "device_model": "a CPU", "threads": 2}
+            write_json(self.latency[-1].with_suffix(".json"), {"provenance": place})
+
+
+def draw_figures(made: Made) -> dict:
+    """`{name: (figure, frame)}` of all that these records show."""
+    from lora_core.reporting.figures import costs, scores
+
+    return {
+        "scores": scores.scores(made.scores),
+        **{f"score_over_{a}": scores.curves(made.curves, made.costs, a) for a in scores.AGAINST},
+        "pareto": scores.pareto(made.scores, made.counts, made.runs, made.costs),
+        **{f"{q}_to_threshold": costs.to_threshold(made.costs, q) for q in costs.TO_THRESHOLD},
+        "memory": costs.memory(made.runs),
+        "latency": costs.latency(made.latency),
+    }
