@@ -6,9 +6,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from lora_core.models.model import head_parameters
 from lora_core.records import read_json, write_json
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lora_core.methods.settings import LowRankSettings
 
 PREFIX = "base_model.model."
 # What a configuration of PEFT may say and still mean W + BA · alpha / rank, beside what `write` writes.
@@ -154,3 +160,20 @@ def _config(folder: Path) -> dict[str, Any]:
     if not isinstance(saved, list):
         raise ValueError(f"{path}: modules_to_save is {saved!r}, expected a list of names")
     return config | {"modules_to_save": saved}
+
+
+def save_low_rank(model: "nn.Module", settings: "LowRankSettings", folder: Path, base_model: str) -> None:
+    """Write the matrices A and B of a model's layers, and its head."""
+    rank, alpha = settings.scale_settings()
+    state = {name: p for name, p in model.named_parameters() if name.endswith((".lora_A", ".lora_B"))}
+    head = dict(head_parameters(model))
+    write(folder, state, head, rank=rank, alpha=alpha, targets=list(settings.targets), base_model=base_model)
+
+
+def read_parameters(folder: Path) -> dict[str, Any]:
+    """Return the saved matrices and head as torch tensors under the model's own parameter names.
+
+    Raise ValueError if the folder holds no plain LoRA adapter.
+    """
+    _, low_rank, head = read(folder, "pt")
+    return low_rank | head

@@ -1,17 +1,31 @@
 """BitFit (Ben Zaken et al. 2022): every bias of the model is trained, and nothing else of it."""
 
-from typing import Any
+from __future__ import annotations
 
-import torch
-from torch import nn
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from lora_core.models import model as models
+from lora_core.methods.settings import MethodSettings
+from lora_core.models.model import head_parameters
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 
-def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator) -> nn.Module:
-    """Train the biases, those of the layer norms included. Raises ValueError for an encoder that has none."""
+@dataclass(frozen=True)
+class Settings(MethodSettings):
+    """BitFit (Ben Zaken et al. 2022): the biases are trained."""
+
+    def can_merge(self) -> bool:
+        """Return True: the trained biases replace the base model's."""
+        return True
+
+
+def apply(model: nn.Module, settings: Settings, generator: torch.Generator) -> nn.Module:
+    """Train the biases, those of the layer norms included. Raise ValueError if the encoder has none."""
     biases = {name for name, _ in model.named_parameters() if name.endswith("bias")}
-    if not biases - dict(models.head_parameters(model)).keys():
+    if not biases - dict(head_parameters(model)).keys():
         raise ValueError("this model has no bias to train")
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in biases)

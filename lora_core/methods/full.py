@@ -1,25 +1,41 @@
 """Full fine-tuning: every weight is trained."""
 
-from pathlib import Path
-from typing import Any
+from __future__ import annotations
 
-import torch
-from safetensors.torch import load_file
-from torch import nn
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-LIBRARY = "transformers"
+from lora_core.methods.settings import MethodSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+    from torch import nn
 
 
-def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator) -> nn.Module:
-    """Leave every parameter trainable."""
+@dataclass(frozen=True)
+class Settings(MethodSettings):
+    """Full fine-tuning: every weight is trained."""
+
+    protocol_column: ClassVar[Literal["full", "adapter"]] = "full"
+    cost_table: ClassVar[Literal["table5", "table6"]] = "table5"
+    saves_full_weights: ClassVar[bool] = True
+    library: ClassVar[Literal["peft", "transformers"] | None] = "transformers"
+
+
+def apply(model: nn.Module, settings: Settings, generator: torch.Generator) -> nn.Module:
+    """Make every parameter trainable."""
     return model.requires_grad_(True)
 
 
-def save(model: nn.Module, settings: dict[str, Any], folder: Path, base_model: str) -> None:
+def save(model: nn.Module, settings: Settings, folder: Path, base_model: str) -> None:
     """Write a plain transformers folder."""
     model.save_pretrained(folder)  # type: ignore[operator]
 
 
 def stored(folder: Path) -> dict[str, torch.Tensor]:
-    """The saved weights."""
+    """Return the saved weights."""
+    from safetensors.torch import load_file
+
     return load_file(folder / "model.safetensors")

@@ -1,37 +1,32 @@
 """Houlsby adapters (Houlsby et al. 2019): a bottleneck after the attention's and the feed-forward's projection."""
 
-from typing import Any
+from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
-from lora_core.models import model as models
+from annotated_types import Gt
 
-NEAR_IDENTITY = 1e-3  # standard deviation of the first weights, as in Houlsby et al.'s code
+from lora_core.methods.settings import MethodSettings, Targets
+from lora_core.models.model import replace_linear
 
-
-class Bottleneck(nn.Module):
-    """h + U gelu(D h + d) + u on the output h (..., size) of `base`; D (bottleneck, size), U (size, bottleneck)."""
-
-    def __init__(self, base: nn.Linear, bottleneck: int, generator: torch.Generator) -> None:
-        super().__init__()
-        self.base = base
-        self.down, self.up = (
-            nn.Linear(*sizes, device=base.weight.device, dtype=base.weight.dtype)
-            for sizes in ((base.out_features, bottleneck), (bottleneck, base.out_features))
-        )
-        for layer in (self.down, self.up):
-            nn.init.normal_(layer.weight, 0.0, NEAR_IDENTITY, generator)
-            nn.init.zeros_(layer.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.base(x)
-        return h + self.up(F.gelu(self.down(h)))
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 
-def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator) -> nn.Module:
-    """Put a Bottleneck around each target; the base, its layer norms included, is frozen."""
+@dataclass(frozen=True)
+class Settings(MethodSettings):
+    """Houlsby adapters (Houlsby et al. 2019) after the linear modules whose names end in one of `targets`."""
+
+    bottleneck: Annotated[int, Gt(0)] = 64
+    targets: Targets = ("output.dense",)
+
+
+def apply(model: nn.Module, settings: Settings, generator: torch.Generator) -> nn.Module:
+    """Freeze the model, its layer norms included, and put a Bottleneck around each target."""
+    from lora_core.methods.bottleneck import Bottleneck
+
     model.requires_grad_(False)
-    models.replace(model, settings["targets"], lambda base: Bottleneck(base, settings["bottleneck"], generator))
+    replace_linear(model, settings.targets, lambda base: Bottleneck(base, settings.bottleneck, generator))
     return model

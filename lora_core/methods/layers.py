@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lora_core.models.model import replace
+from lora_core.models.model import replace_linear
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -28,7 +28,7 @@ def inject(
     if inside:
         raise ValueError(f"{inside[0]}.out_proj belongs to torch's MultiheadAttention, which reads its weight directly")
     model.requires_grad_(False)
-    replace(model, targets, lambda base: LoRALinear(base, rank, alpha, generator))
+    replace_linear(model, targets, lambda base: LoRALinear(base, rank, alpha, generator))
     for module in model.modules():
         if isinstance(module, nn.TransformerEncoderLayer):
             module.activation_relu_or_gelu = 0  # else torch's fused path reads the weights alone, without the update

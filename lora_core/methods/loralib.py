@@ -1,32 +1,45 @@
-"""The reference: the package `loralib` in the same training loop.
+"""The reference implementation: the package `loralib` in the same training loop."""
 
-`merge_weights=False`, else the layer merges itself in `eval()`, and twice once saved there; `lora_alpha` is given, for
-its default of 1 means a scale of 1/rank. The layer draws a base weight that it throws away, from the global
-generator, so A is drawn again from ours.
-"""
+from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import nn
+from lora_core.methods.adapter_files import read_parameters, save_low_rank
+from lora_core.methods.settings import LowRankSettings
+from lora_core.models.model import replace_linear
 
-from lora_core.methods.low_rank import LIBRARY, save, stored
-from lora_core.models.model import replace
+if TYPE_CHECKING:
+    from pathlib import Path
 
-__all__ = ["LIBRARY", "apply", "save", "stored"]
+    import torch
+    from torch import nn
 
 
-def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator) -> nn.Module:
-    """Put a loralib.Linear in place of each target; the base is frozen, the adapters are trained."""
+@dataclass(frozen=True)
+class Settings(LowRankSettings):
+    """The reference package `loralib` on the modules whose names end in one of `targets`."""
+
+
+def apply(model: nn.Module, settings: Settings, generator: torch.Generator) -> nn.Module:
+    """Freeze the model and replace each target by a loralib.Linear, whose A and B are trained.
+
+    `merge_weights` is False, because the layer otherwise merges itself in `eval()`, and a second time after loading
+    what was saved then. The layer draws A, and a weight that is thrown away, from the global generator; A is therefore
+    drawn again from `generator`.
+    """
     import loralib
+    from torch import nn
+
+    rank, alpha = settings.scale_settings()
 
     def build(base: nn.Linear) -> nn.Module:
         layer = loralib.Linear(
             base.in_features,
             base.out_features,
-            r=settings["rank"],
-            lora_alpha=settings["alpha"],
+            r=rank,
+            lora_alpha=alpha,
             merge_weights=False,
             bias=base.bias is not None,
             device=base.weight.device,
@@ -37,5 +50,15 @@ def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator
         return layer
 
     model.requires_grad_(False)
-    replace(model, settings["targets"], build)
+    replace_linear(model, settings.targets, build)
     return model
+
+
+def save(model: nn.Module, settings: Settings, folder: Path, base_model: str) -> None:
+    """Write the adapter and the head in PEFT's layout."""
+    save_low_rank(model, settings, folder, base_model)
+
+
+def stored(folder: Path) -> dict[str, torch.Tensor]:
+    """Return the saved adapter and head under the model's own parameter names."""
+    return read_parameters(folder)

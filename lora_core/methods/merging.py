@@ -83,7 +83,7 @@ def _by_peft(base: Path, weights: Path, tensors: dict[str, np.ndarray]) -> dict[
     from peft.utils import ModulesToSaveWrapper
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
-    from lora_core.methods.peft_config import wrap
+    from lora_core.methods.peft_config import attach_saved_adapter
 
     try:
         told = AutoConfig.from_pretrained(weights, trust_remote_code=False)
@@ -92,7 +92,7 @@ def _by_peft(base: Path, weights: Path, tensors: dict[str, np.ndarray]) -> dict[
     model = AutoModelForSequenceClassification.from_pretrained(
         base, config=told, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
     )
-    adapted = wrap(model, weights)
+    adapted = attach_saved_adapter(model, weights)
     # PEFT itself unloads a head of one linear layer, and others with LoRA alone.
     for name, module in list(adapted.named_modules()):
         if isinstance(module, ModulesToSaveWrapper):

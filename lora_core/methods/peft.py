@@ -1,86 +1,177 @@
-"""Any method of the package `peft`, by its own configuration."""
+"""Any method of the package `peft`, described by PEFT's own configuration."""
+
+from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import torch
-from torch import nn
-
+from lora_core.methods import peft_config
 from lora_core.methods.adapter_files import CONFIG, save_tensors
-from lora_core.methods.peft_config import MUTATING, new_configuration, wrap
-from lora_core.models import model as models
+from lora_core.methods.settings import MethodSettings, PlainLora
+from lora_core.models.model import head_parameters
 from lora_core.records import write_json
 
-LIBRARY = "peft"
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    import torch
+    from torch import nn
+
+    from lora_core.training.spec import Hyperparameters
 
 
-def apply(model: nn.Module, settings: dict[str, Any], generator: torch.Generator) -> nn.Module:
-    """Wrap the model as PEFT does; what PEFT draws comes from the generator's seed.
+@dataclass(frozen=True)
+class Settings(MethodSettings):
+    """Any method of the package `peft`: `config` is PEFT's own configuration, with its `peft_type`."""
 
-    LoRA's A, where it starts as PEFT starts it by default, is drawn as in own LoRA, so that the two start equal.
-    Raises ValueError for a configuration that cannot take part, and where PEFT would lose a part of the head.
+    library: ClassVar[Literal["peft", "transformers"] | None] = "peft"
+
+    config: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        """Turn texts that are numbers into numbers. Raise ValueError if `peft_type` is missing."""
+        if not isinstance(self.config.get("peft_type"), str):
+            raise ValueError("config: the key peft_type is missing (for example LORA or IA3)")
+        numbers = {key: _number(value) for key, value in self.config.items()}
+        object.__setattr__(self, "config", numbers)  # the class is frozen
+
+    @property
+    def peft_type(self) -> str:
+        """PEFT's name of the method."""
+        return self.config["peft_type"]
+
+    def can_merge(self) -> bool:
+        """Whether the method changes weights, and not the input."""
+        return self.peft_type not in peft_config.UNMERGEABLE
+
+    def can_start_another_task(self) -> bool:
+        """Whether what PEFT saves is what was trained."""
+        return peft_config.can_start_another_task(self.config)
+
+    def trains_matrix_b(self) -> bool:
+        """Whether the method is LoRA or one of its variants."""
+        return self.peft_type == "LORA"
+
+    def plain_lora(self) -> PlainLora | None:
+        """The rank, alpha and targets if the configuration gives these and nothing else."""
+        config = {"lora_dropout": 0.0} | self.config
+        keys = {"peft_type", "lora_dropout", "r", "lora_alpha", "target_modules"}
+        if config.keys() != keys or self.peft_type != "LORA" or config["lora_dropout"]:
+            return None
+        if not isinstance(config["target_modules"], list):  # PEFT chooses the modules itself
+            return None
+        return PlainLora(config["r"], config["lora_alpha"], tuple(sorted(config["target_modules"])))
+
+    def check(self, hyperparameters: Hyperparameters) -> None:
+        """Raise ValueError if PEFT does not know the configuration, or it cannot be trained here."""
+        try:
+            peft_config.new_configuration(self.config)
+        except ValueError as error:
+            raise ValueError(f"config: {error}") from error
+        super().check(hyperparameters)
+        if self.peft_type in peft_config.PREFIXES and hyperparameters.gradient_checkpointing:
+            raise ValueError(
+                f"hyperparameters.gradient_checkpointing: {self.peft_type} does not work with it; leave it out"
+            )
+
+
+def _number(value: Any) -> Any:
+    """Convert texts like 1e-3 and 1.0e3, which YAML does not read as numbers and PEFT would take as they are."""
+    if isinstance(value, dict):
+        return {key: _number(inner) for key, inner in value.items()}
+    if isinstance(value, str) and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", value):
+        return int(number) if (number := float(value)).is_integer() else number
+    return value
+
+
+def apply(model: nn.Module, settings: Settings, generator: torch.Generator) -> nn.Module:
+    """Wrap the model as PEFT does. What PEFT draws at random comes from the generator's seed.
+
+    The matrices A of LoRA, if they start as by PEFT's default, are drawn as in the project's own LoRA, so that the two
+    start equal. Raise ValueError for a configuration that cannot be trained, and if PEFT would not save a part of the
+    head.
     """
+    import torch
     from peft import get_peft_model
 
-    config = new_configuration(settings["config"])
-    head = [name for name, _ in models.head_parameters(model)]
-    if not config.is_prompt_learning:  # the whole of the head, where PEFT knows `classifier` and `score` alone
-        parts, told = {name.split(".")[0] for name in head}, set(config.modules_to_save or ())
-        for module in told - parts:
-            if any(name.rpartition(".")[0].endswith(module) for name in head):
-                raise ValueError(f"modules_to_save: {module!r} is in the head, which is trained anyway; leave it out")
-        config.modules_to_save = sorted(parts | told)
+    config = peft_config.new_configuration(settings.config)
+    if not config.is_prompt_learning:
+        config.modules_to_save = _modules_to_save(model, config.modules_to_save)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator.initial_seed())
         adapted = get_peft_model(model, config)
-    lost = [name for name, _ in models.head_parameters(adapted) if ".modules_to_save." not in name]
-    if lost:
-        raise ValueError(f"PEFT does not save {lost[0]!r}, a part of this model's head, with {config.peft_type.value}")
-    start = getattr(config, "init_lora_weights", None)
-    for name, parameter in adapted.named_parameters():
-        if start is True and name.endswith("lora_A.default.weight"):
-            nn.init.kaiming_uniform_(parameter, a=math.sqrt(5), generator=generator)
-    if str(start).startswith(MUTATING):
-        if any("lora_embedding_" in name for name, _ in adapted.named_parameters()):
-            raise ValueError(f"init_lora_weights: {start!r} does not go with an embedding among target_modules")
-        adapted.initial = {name: t.clone() for name, t in _state(adapted).items() if re.search(r"\.lora_[AB]\.", name)}
+    unsaved = [name for name, _ in head_parameters(adapted) if ".modules_to_save." not in name]
+    if unsaved:
+        raise ValueError(
+            f"PEFT does not save {unsaved[0]!r}, a part of this model's head, with {config.peft_type.value}"
+        )
+    initialization = getattr(config, "init_lora_weights", None)
+    if initialization is True:
+        for name, parameter in adapted.named_parameters():
+            if name.endswith("lora_A.default.weight"):
+                torch.nn.init.kaiming_uniform_(parameter, a=math.sqrt(5), generator=generator)
+    if str(initialization).startswith(peft_config.MUTATING):
+        _remember_initial_matrices(adapted, initialization)
     return adapted
 
 
-def look(model: nn.Module, settings: dict[str, Any], batches: Callable[[], list[dict[str, Any]]]) -> None:
-    """Start from the training data, where the configuration asks for it: EVA's A are principal directions of it."""
+def _modules_to_save(model: nn.Module, configured: list[str] | None) -> list[str]:
+    """The whole head, of which PEFT knows only `classifier` and `score`, and what the configuration adds to it."""
+    head = [name for name, _ in head_parameters(model)]
+    parts, more = {name.split(".")[0] for name in head}, set(configured or ())
+    for module in more - parts:
+        if any(name.rpartition(".")[0].endswith(module) for name in head):
+            raise ValueError(f"modules_to_save: {module!r} is in the head, which is trained anyway; leave it out")
+    return sorted(parts | more)
+
+
+def _remember_initial_matrices(adapted: nn.Module, initialization: str) -> None:
+    """Keep A and B as they start: `save` needs them, because their product was taken out of the base weights."""
+    if any("lora_embedding_" in name for name, _ in adapted.named_parameters()):
+        raise ValueError(f"init_lora_weights: {initialization!r} does not go with an embedding among target_modules")
+    state = _state(adapted).items()
+    adapted.initial = {name: tensor.clone() for name, tensor in state if re.search(r"\.lora_[AB]\.", name)}
+
+
+def init_from_data(
+    model: nn.Module, settings: Settings, batches: Callable[[], list[Mapping[str, torch.Tensor]]]
+) -> None:
+    """Start from the training data if the configuration asks for it: EVA's A are principal directions of the data."""
     from peft import initialize_lora_eva_weights
 
-    if settings["config"].get("init_lora_weights") == "eva":
+    if settings.config.get("init_lora_weights") == "eva":
         initialize_lora_eva_weights(model, batches(), show_progress_bar=False)
 
 
-def save(model: nn.Module, settings: dict[str, Any], folder: Path, base_model: str) -> None:
+def save(model: nn.Module, settings: Settings, folder: Path, base_model: str) -> None:
     """Write the adapter and the head as PEFT does, in the same bytes every time.
 
-    An adapter that started inside the base weights W is written against W itself, where it has twice the rank:
+    An adapter that started inside the base weights W is written relative to W itself, with twice the rank:
     W - s B0 A0 + s B A = W + s [B, -B0] [A; A0] (PEFT's `path_initial_model_for_weight_conversion`).
     """
+    import torch
+
     config = model.peft_config["default"].to_dict()  # type: ignore[index, union-attr]
     state = _state(model)
-    for name, start in getattr(model, "initial", {}).items():
+    initial = getattr(model, "initial", {})
+    for name, start in initial.items():
         state[name] = torch.cat([state[name], -start], 1) if "lora_B" in name else torch.cat([state[name], start])
-    if hasattr(model, "initial"):
+    if initial:
         growth = math.sqrt(2) if config["use_rslora"] else 2
         config |= {"r": 2 * config["r"], "lora_alpha": growth * config["lora_alpha"]}
-    if isinstance(config.get("init_lora_weights"), str):  # the values are stored: nothing is to be started again
+    if isinstance(config.get("init_lora_weights"), str):  # the values are stored, so nothing is initialized again
         config |= {"init_lora_weights": True, "eva_config": None}
     config |= {"base_model_name_or_path": base_model, "inference_mode": True}
     save_tensors(folder, state)
     write_json(folder / CONFIG, {name: sorted(v) if isinstance(v, set) else v for name, v in sorted(config.items())})
 
 
-def load(model: nn.Module, settings: dict[str, Any], folder: Path, head: bool = True) -> nn.Module:
-    """The model with a saved adapter. Raises ValueError where the two do not fit."""
-    return wrap(model, folder, head)
+def load(model: nn.Module, settings: Settings, folder: Path, with_head: bool = True) -> nn.Module:
+    """Return the model with a saved adapter. Raise ValueError if the two do not fit."""
+    return peft_config.attach_saved_adapter(model, folder, with_head)
 
 
 def _state(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -81,28 +81,28 @@ def configuration(fields: dict[str, Any]) -> Any:
         raise ValueError(f"PEFT refuses this configuration of {fields['peft_type']}: {error}") from error
 
 
-def goes_on(config: dict[str, Any]) -> bool:
+def can_start_another_task(config: dict[str, Any]) -> bool:
     """Whether training can go on from what is saved: a prompt is saved without the network that made it, and what
     started inside the base weights as LoRA of twice the rank."""
     inside = str(config.get("init_lora_weights")).startswith(MUTATING)
     return config["peft_type"] != "P_TUNING" and not config.get("prefix_projection") and not inside
 
 
-def wrap(model: "nn.Module", folder: Path, head: bool = True) -> Any:
-    """A model in PEFT's wrapping with a saved adapter as it was; without `head` ready to train, its head left out.
+def attach_saved_adapter(model: "nn.Module", folder: Path, with_head: bool = True) -> Any:
+    """A model in PEFT's wrapping with a saved adapter as it was; without `with_head` ready to train, its head left out.
 
     Raises ValueError where PEFT knows no such adapter, or it was made for another model.
     """
     from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 
     heads = tuple(name for name, _ in head_parameters(model))
-    config = configuration(read_config(folder) | {"inference_mode": head})
+    config = configuration(read_config(folder) | {"inference_mode": with_head})
     adapted = get_peft_model(model, config)
 
     def wanted(state: dict[str, Any]) -> dict[str, Any]:
         # With `bias: all` PEFT saves the head's bias under three names.
         plain = {name: re.sub(r"\.(original_module|modules_to_save(\.default)?)\.", ".", name) for name in state}
-        return {name: tensor for name, tensor in state.items() if head or not plain[name].endswith(heads)}
+        return {name: tensor for name, tensor in state.items() if with_head or not plain[name].endswith(heads)}
 
     def shapes(state: dict[str, Any]) -> dict[str, Any]:
         return {name: tensor.shape for name, tensor in state.items()}

@@ -1,101 +1,147 @@
-"""One file per kind of method; `table.py` lists them for the configuration and the rules.
+"""The kinds of methods: one file of this folder each, found by its name.
 
-A kind's file has `apply(model, settings, generator)`, which returns a model ready to train. What it trains is then
-saved under its own names and loaded from there; a kind with a layout of its own has `save`, and `stored` or a whole
-`load`, as the functions here. `LIBRARY` names what loads the saved folder by itself, where something does. One that
-starts from the training data has `look(model, settings, batches)`.
+A kind's file has a class `Settings` (`lora_core.methods.settings`) and a function `apply(model, settings, generator)`,
+which returns a model ready to train. What it trains is saved under its own parameter names and loaded from there. A
+kind with a file layout of its own also has `save`, and `stored` or a whole `load`; one that starts from the training
+data has `init_from_data`.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
+
+import difflib
+from functools import cache
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from lora_core.methods import adapter_files as adapter
+from lora_core.methods import adapter_files
 from lora_core.models import model as models
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import ModuleType
+
     import torch
     from torch import nn
 
+    from lora_core.methods.settings import MethodSettings
 
-def module(kind: str) -> ModuleType:
+# The files of this folder that are not methods.
+INFRASTRUCTURE = frozenset(
+    {"__init__", "adapter_files", "bottleneck", "layers", "merging", "peft_config", "registry", "settings"}
+)
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """The kinds' names in alphabetical order."""
+    return tuple(sorted({file.stem for file in Path(__file__).parent.glob("*.py")} - INFRASTRUCTURE))
+
+
+def kinds() -> dict[str, type[MethodSettings]]:
+    """The settings class of every kind."""
+    return {name: settings_class(name) for name in names()}
+
+
+def settings_class(kind: str) -> type[MethodSettings]:
+    """The settings class of a kind. Raise ValueError if there is none of that name."""
+    return _module(kind).Settings
+
+
+def settings_from_params(params: Mapping[str, Any]) -> MethodSettings:
+    """The settings that `MethodSettings.to_params` wrote. Raise ValueError if no kind takes them."""
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in params.items()}
+    kind = fields.pop("kind", None)
+    try:
+        return settings_class(kind)(**fields)
+    except TypeError as error:
+        raise ValueError(f"these are not the settings of the method {kind!r}: {error}") from error
+
+
+def _module(kind: Any) -> ModuleType:
     """The file of a kind.
 
-    The one dynamic import of what jobs run, so that a job depends on its own method's file and on no other: the rule
-    adds that file to the code digest by the kind's name.
+    This is the only dynamic import in what a job runs, so that a job depends on the file of its own method and of no
+    other: its rule adds that file to the code digest by the kind's name.
     """
+    if kind not in names():
+        close = difflib.get_close_matches(str(kind), names(), n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"the kinds are {', '.join(names())}"
+        raise ValueError(f"kind: there is no kind of method called {kind!r}; {hint}")
     return import_module(f"lora_core.methods.{kind}")
 
 
 def adapt(
-    model: "nn.Module", settings: dict[str, Any], generator: "torch.Generator", start: Path | None = None
-) -> "nn.Module":
-    """The model ready to train by the method that `settings` names; the head is trained with every method.
+    model: nn.Module, settings: MethodSettings, generator: torch.Generator, start: Path | None = None
+) -> nn.Module:
+    """Return the model ready to train by a method, which always trains the head too.
 
-    With `start`, the weights of another task's run, the method goes on from there, with the head of `model`.
+    With `start`, the weights folder of another task's run, training continues from that run's weights, but with the
+    head of `model`.
     """
     if start:
-        adapted = load(model, settings, start, head=False)
+        adapted = load(model, settings, start, with_head=False)
     else:
-        adapted = module(settings["kind"]).apply(model, settings, generator)
+        adapted = _module(settings.kind).apply(model, settings, generator)
     for _, parameter in models.head_parameters(adapted):
         parameter.requires_grad_(True)
     return adapted
 
 
-def shapes(folder: Path, outputs: int, settings: dict[str, Any], checkpointing: bool = False) -> "nn.Module":
-    """The model of `adapt` from a prepared folder, without its weights.
+def shapes(folder: Path, outputs: int, settings: MethodSettings, checkpointing: bool = False) -> nn.Module:
+    """Return the model of `adapt` from a prepared folder, without reading its weights.
 
-    On the meta device; on the CPU, with random weights, for a method whose layers look at values when they are made.
+    It is on the meta device, or on the CPU with random weights for a method whose layers need values to be created.
     """
     try:
         return _shapes("meta", folder, outputs, settings, checkpointing)
-    except (NotImplementedError, RuntimeError):  # what the meta device answers
+    except (NotImplementedError, RuntimeError):  # raised by operations that the meta device does not support
         return _shapes("cpu", folder, outputs, settings, checkpointing)
 
 
-def _shapes(where: str, folder: Path, outputs: int, settings: dict[str, Any], checkpointing: bool) -> "nn.Module":
+def _shapes(device: str, folder: Path, outputs: int, settings: MethodSettings, checkpointing: bool) -> nn.Module:
     import torch
 
-    model = models.empty(folder, outputs, where)
+    model = models.model_shapes(folder, outputs, device)
     if checkpointing:
         model.activation_checkpointing_enable()
-    with torch.device(where):
+    with torch.device(device):
         return adapt(model, settings, torch.Generator())
 
 
-def save(model: "nn.Module", settings: dict[str, Any], folder: Path, base_model: str) -> None:
-    """Write what the method trained, the head with it, into `folder`; `base_model` is the model's name."""
-    kind = module(settings["kind"])
-    if hasattr(kind, "save"):
-        kind.save(model, settings, folder, base_model)
+def save(model: nn.Module, settings: MethodSettings, folder: Path, base_model: str) -> None:
+    """Write what the method trained, with the head, into `folder`; `base_model` names the base model."""
+    module = _module(settings.kind)
+    if hasattr(module, "save"):
+        module.save(model, settings, folder, base_model)
     else:
-        adapter.write_trained(folder, settings["kind"].upper(), model, base_model)
+        adapter_files.write_trained(folder, settings.kind.upper(), model, base_model)
 
 
-def load(model: "nn.Module", settings: dict[str, Any], folder: Path, head: bool = True) -> "nn.Module":
-    """A base model as a saved run left it; without `head` all but the run's head, for another task to start from.
+def load(model: nn.Module, settings: MethodSettings, folder: Path, with_head: bool = True) -> nn.Module:
+    """Return a base model with the weights of a saved run.
 
-    Raises ValueError where what is saved is another model's or another method's.
+    Without `with_head` the run's head is left out, and the model is ready to be trained on another task. Raise
+    ValueError if the weights are those of another model or another method.
     """
     import torch
 
-    kind = module(settings["kind"])
-    if hasattr(kind, "load"):
-        return kind.load(model, settings, folder, head)
-    stored = kind.stored(folder) if hasattr(kind, "stored") else adapter.load_tensors(folder, "pt")
-    return models.fill(kind.apply(model, settings, torch.Generator()), stored, folder, head)
+    module = _module(settings.kind)
+    if hasattr(module, "load"):
+        return module.load(model, settings, folder, with_head)
+    stored = module.stored(folder) if hasattr(module, "stored") else adapter_files.load_tensors(folder, "pt")
+    return models.load_parameters(module.apply(model, settings, torch.Generator()), stored, folder, with_head)
 
 
-def library(settings: dict[str, Any]) -> str | None:
-    """What loads the saved folder by itself; None where only this project does."""
-    return getattr(module(settings["kind"]), "LIBRARY", None)
+def library(settings: MethodSettings) -> str | None:
+    """The package that loads a saved run without this project; None if there is none."""
+    return settings.library
 
 
-def look(model: "nn.Module", settings: dict[str, Any], batches: Callable[[], list[dict[str, Any]]]) -> None:
-    """Let a method that starts from the training data have a look at it; `batches` gives the model's inputs."""
-    kind = module(settings["kind"])
-    if hasattr(kind, "look"):
-        kind.look(model, settings, batches)
+def init_from_data(
+    model: nn.Module, settings: MethodSettings, batches: Callable[[], list[Mapping[str, torch.Tensor]]]
+) -> None:
+    """Let a method that starts from the training data compute its start; `batches` returns inputs of the model."""
+    module = _module(settings.kind)
+    if hasattr(module, "init_from_data"):
+        module.init_from_data(model, settings, batches)

@@ -24,7 +24,7 @@ def head_parameters(model: "nn.Module") -> Iterator[tuple[str, "nn.Parameter"]]:
     )
 
 
-def replace(model: "nn.Module", targets: Sequence[str], build: "Callable[[nn.Linear], nn.Module]") -> None:
+def replace_linear(model: "nn.Module", targets: Sequence[str], build: "Callable[[nn.Linear], nn.Module]") -> None:
     """Replace every linear module of the base model whose name ends in one of `targets`.
 
     Raises ValueError where no module does.
@@ -42,7 +42,7 @@ def replace(model: "nn.Module", targets: Sequence[str], build: "Callable[[nn.Lin
         setattr(base.get_submodule(parent), child, build(linear[name]))
 
 
-def fill(model: "nn.Module", stored: "Mapping[str, torch.Tensor]", folder: Path, head: bool = True) -> "nn.Module":
+def load_parameters(model: "nn.Module", stored: "Mapping[str, torch.Tensor]", folder: Path, head: bool = True) -> "nn.Module":
     """The model with parameters stored in `folder`, all that it trains; without `head` all but the head.
 
     Raises ValueError where names or shapes do not fit.
@@ -102,7 +102,7 @@ def head_config(labels: list[str]) -> dict[str, Any]:
     }
 
 
-def empty(folder: Path, outputs: int, where: str = "meta") -> Any:
+def model_shapes(folder: Path, outputs: int, where: str = "meta") -> Any:
     """The model's shapes without its weights, with a head of `outputs`; random weights where that is no meta device."""
     import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification
@@ -112,7 +112,7 @@ def empty(folder: Path, outputs: int, where: str = "meta") -> Any:
         return AutoModelForSequenceClassification.from_config(config)
 
 
-def longest_input(model: "nn.Module") -> int:
+def max_input_length(model: "nn.Module") -> int:
     """Tokens of an example that the model has positions for.
 
     RoBERTa's embeddings start behind the padding index; a model without position embeddings has its configuration's

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lora_core import records
 from lora_core.data.hub import TIMEOUT_SECONDS, check_hub
-from lora_core.models.model import TOKENIZER_FILES, head_parameters, longest_input
+from lora_core.models.model import TOKENIZER_FILES, head_parameters, max_input_length
 from lora_core.records import atomic_folder
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def hub_folder(identifier: str, revision: str) -> Path:
     )
 
 
-def prepare(source: dict[str, Any], out: Path) -> None:
+def prepare_model(source: dict[str, Any], out: Path) -> None:
     """Write the prepared model folder for the configuration's `model` section.
 
     Raises ValueError for a source that is missing, incomplete or not what its sha256 says.
@@ -136,7 +136,7 @@ def byte_tokenizer(pad: int, vocabulary: int) -> Any:
 def _write(model: "nn.Module", tokenizer: Any, out: Path) -> None:
     from safetensors.torch import save_file
 
-    tokenizer.model_max_length = min(tokenizer.model_max_length, longest_input(model))
+    tokenizer.model_max_length = min(tokenizer.model_max_length, max_input_length(model))
     head = {name for name, _ in head_parameters(model)}
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name not in head}
     with atomic_folder(out) as folder:
