@@ -17,8 +17,8 @@ NA = "n/a"
 class Cell:
     """One figure. It is printed as `text` in `row` and `column`; `value` is None where it is not available.
 
-    `low` and `high` are the bounds of its interval, `sd` the standard deviation over `n` runs. The other fields say what
-    it is, whatever the layout of the table: the method and the task as they are called in the configuration.
+    `low` and `high` are the bounds of its interval, `sd` the standard deviation over `n` runs. The other fields say
+    what it is, whatever the layout of the table: the method and the task as they are called in the configuration.
     """
 
     row: str

@@ -79,9 +79,7 @@ def _notes(runs: pd.DataFrame, first_runs: dict[str, pd.Series], has_differences
         "the split and scored on the other, both ways. Last epoch: no choice is made.",
     ]
     if runs["seed"].nunique() > 1:
-        notes.append(
-            f"Mean ± standard deviation over seeds; with at least {MIN_SEEDS} seeds, the median in brackets."
-        )
+        notes.append(f"Mean ± standard deviation over seeds; with at least {MIN_SEEDS} seeds, the median in brackets.")
     if has_differences:
         notes.append(
             "Differences are in points, for the best epoch, paired by seed. Intervals: a t-interval over seeds, and a "
