@@ -1,4 +1,4 @@
-"""What equal accuracy costs: one threshold per task, and each run's time and energy up to the first epoch that reaches it.
+"""What equal accuracy costs: one threshold per task, and what each run spends up to the first epoch that reaches it.
 
 Cutting the recorded history gives exactly what early stopping would have cost (Section 4.1) without a second training.
 """
@@ -100,9 +100,7 @@ def read_history(run: RunFiles) -> RunHistory:
     Raise ValueError if one is damaged, or if the samples do not have one training window per epoch.
     """
     record = RunRecord.read(run.record, {"history.csv": run.history, "power.csv": run.power})
-    history = RunHistory(
-        record, pd.read_csv(run.history, float_precision="round_trip"), read_rows(run.power, PowerRow)
-    )
+    history = RunHistory(record, pd.read_csv(run.history, float_precision="round_trip"), read_rows(run.power, PowerRow))
     if len(history.windows) != len(history.history):
         raise ValueError(
             f"{run.power} has {len(history.windows)} training windows, but {run.history} has {len(history.history)} "

@@ -92,6 +92,7 @@ def read_memory(records: Sequence[Path]) -> pd.DataFrame:
                 "predicted_mb": _sum_of_parts(predicted) if predicted else None,
                 "device": device_of(record),
                 "shared": record["provenance"]["shared"],
+                "simulated": record["measurement"]["energy"]["simulated"],
             }
         )
     return pd.DataFrame(rows)

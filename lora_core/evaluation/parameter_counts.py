@@ -22,7 +22,7 @@ def count_parameters(model: Path, settings: Mapping[str, MethodSettings], output
     from lora_core.models import model as models
 
     counts = {}
-    full = sum(p.numel() for p in models.empty(model, outputs).parameters())
+    full = sum(p.numel() for p in models.model_shapes(model, outputs).parameters())
     for method, method_settings in settings.items():
         adapted = registry.shapes(model, outputs, method_settings)
         head = sum(p.numel() for _, p in models.head_parameters(adapted))

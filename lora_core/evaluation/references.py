@@ -18,6 +18,6 @@ class References:
     library: str | None = None
 
     def missing(self, *roles: str) -> str | None:
-        """Say which of these roles ("full", "adapter", "library") no method of the study has; None if all are filled."""
+        """Say which of the roles ("full", "adapter", "library") the study has no method for; None if it has all."""
         absent = [f"references.{role}" for role in roles if getattr(self, role) is None]
         return f"no method of this study is {' or '.join(absent)}" if absent else None

@@ -98,10 +98,11 @@ def cross_fitted(metric: str, logits: np.ndarray, labels: np.ndarray) -> float |
         return None
     rows = np.random.default_rng(0).permutation(len(labels))
     halves = rows[: len(rows) // 2], rows[len(rows) // 2 :]
+    score = METRICS[metric].function
     scores = []
     for choosing, judging in (halves, halves[::-1]):
-        by_epoch = [METRICS[metric](labels[choosing], epoch[choosing]) for epoch in logits]
-        scores.append(METRICS[metric](labels[judging], logits[int(np.argmax(by_epoch))][judging]))
+        by_epoch = [score(labels[choosing], epoch[choosing]) for epoch in logits]
+        scores.append(score(labels[judging], logits[int(np.argmax(by_epoch))][judging]))
     return sum(scores) / 2
 
 
@@ -159,12 +160,12 @@ def difference_rows(runs: Sequence[RunPredictions], references: References) -> l
                     quantity=quantity,
                     seeds=len(differences),
                     difference=float(differences.mean()) if len(differences) else None,
-                    low=over_seeds and over_seeds.low,
-                    high=over_seeds and over_seeds.high,
-                    detectable=over_seeds and over_seeds.detectable,
-                    examples_low=over_examples and over_examples.low,
-                    examples_high=over_examples and over_examples.high,
-                    redrawn=over_examples and over_examples.redrawn,
+                    low=over_seeds.low if over_seeds else None,
+                    high=over_seeds.high if over_seeds else None,
+                    detectable=over_seeds.detectable if over_seeds else None,
+                    examples_low=over_examples.low if over_examples else None,
+                    examples_high=over_examples.high if over_examples else None,
+                    redrawn=over_examples.redrawn if over_examples else None,
                 )
             )
     return rows
