@@ -59,13 +59,14 @@ def code(script, *modules):
 
 def code_of_methods(script, methods):
     """`code` with the files of these methods' kinds, which a job imports by name."""
-    return code(script, *(f"lora_core.methods.{study.settings(m).kind}" for m in methods))
+    return code(
+        script, *(f"lora_core.methods.{study.settings(m).kind}" for m in methods)
+    )
 
 
 def code_of_drawing(script, entry):
     """`code` with the file of the function that draws a table or figure, which a job imports by name."""
-    module, _, _ = entry.draw.partition(":")
-    return code(script, f"lora_core.reporting.{module}")
+    return code(script, f"lora_core.reporting.{entry.draw.partition(':')[0]}")
 
 
 def threads_of_measured_jobs(wildcards):

@@ -37,9 +37,11 @@ def rerun_command(log):
         cores=workflow.cores or 1,
         configfiles=[os.path.relpath(file) for file in settings.configfiles],
         config=settings.config,
-        profile=arguments[arguments.index("--profile") + 1]
-        if "--profile" in arguments
-        else None,
+        profile=(
+            arguments[arguments.index("--profile") + 1]
+            if "--profile" in arguments
+            else None
+        ),
     )
     target = failed_rule.output[0].apply_wildcards(match.groupdict())
     return failures.rerun_command(target, invocation)
