@@ -1,6 +1,6 @@
 """What is written to disk: rows of CSV files and JSON records, with units in the names. Absent is None, never 0.
 
-Files and folders appear whole or not at all: they are written beside their place, then renamed.
+Files and folders appear complete or not at all: they are written under a temporary name and then renamed.
 """
 
 import csv
@@ -10,60 +10,42 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-# The methods, by name, that the others are held against: equal accuracy and the claims are about these two.
-FULL, OWN = "fft", "lora"
+JsonObject = dict[str, Any]  # a JSON file as read
 
-# Fields that are measured: they differ from one execution to the next. Whatever is not named here (and stands
-# outside `provenance` and `files`) is the same for a seed on one machine and thread count.
+FORMAT = 2  # of run.json
+_METER_SETTINGS = ("meter", "simulated", "sample_seconds", "idle_seconds")  # what format 1 had flat in `run`
+
+# Fields that are measured, so that they differ between two executions. Every other field, except `provenance` and
+# `files`, is the same for the same seed on the same machine with the same number of threads.
 MEASURED = frozenset(
     {
-        "part",
-        "parts",
-        "lost",
-        "train_seconds",
-        "eval_seconds",
-        "train_energy_joules",
-        "eval_energy_joules",
-        "energy",
-        "power_mean_watts",
-        "memory",
-        "conditions",
-        "shared",
-        "peak_allocated_mb",
-        "peak_reserved_mb",
-        "saved_for_backward_mb",
-        "seconds",
-        "seconds_to_threshold",
-        "energy_to_threshold_joules",
-        "net_energy_to_threshold_joules",
-        "seconds_to_seed_threshold",
-        "energy_to_seed_threshold_joules",
-        "power_watts",
-        "utilization_percent",
-        "memory_used_mb",
-        "counter_millijoules",
-        "temperature_celsius",
-        "clock_mhz",
-        "throttle_reasons",
-        "cumulative_train_seconds",
-        "cumulative_train_energy_joules",
+        *("part", "parts", "lost", "train_seconds", "eval_seconds", "seconds"),
+        *("train_energy_joules", "eval_energy_joules", "energy", "power_mean_watts", "memory", "conditions", "shared"),
+        *("peak_allocated_mb", "peak_reserved_mb", "saved_for_backward_mb"),
+        *("seconds_to_threshold", "energy_to_threshold_joules", "net_energy_to_threshold_joules"),
+        *("seconds_to_seed_threshold", "energy_to_seed_threshold_joules"),
+        *("power_watts", "utilization_percent", "memory_used_mb", "counter_millijoules", "temperature_celsius"),
+        *("clock_mhz", "throttle_reasons", "cumulative_train_seconds", "cumulative_train_energy_joules"),
     }
 )
 
 
 @dataclass(frozen=True)
 class HistoryRow:
-    """One epoch of a run (history.csv). Energies are None where nothing measured them, and where the window is too
-    short to be measured (`trace.MIN_SECONDS`); the allocator's peaks are None on a CPU."""
+    """One epoch of a run (history.csv).
+
+    Energies are None if nothing measured them, or if the window is too short to be measured
+    (`power_trace.MIN_SECONDS`); the allocator's peaks are None on a CPU.
+    """
 
     epoch: int
-    part: int  # of a run that was killed and went on
+    part: int  # increases by one each time a killed run is resumed
     steps: int
     tokens_real: int
     tokens_computed: int
@@ -81,9 +63,11 @@ class HistoryRow:
 
 @dataclass(frozen=True)
 class PowerRow:
-    """One sample of a run (power.csv). `seconds` is monotonic, from the run's start; `device` a hashed id; `phase` idle
-    (before the model is there), train, eval, or lost (by a part that was killed before its work was kept). Consecutive
-    samples of one part and phase are one window."""
+    """One sample of a run (power.csv). Consecutive samples of one part and phase form one window.
+
+    `seconds` is monotonic and starts with the run; `device` is a hashed id; `phase` is "idle" (before the model is
+    loaded), "train", "eval", or "lost" (the work of a killed part after its last checkpoint).
+    """
 
     seconds: float
     part: int
@@ -103,7 +87,7 @@ class LatencyRow:
     """One timed forward pass (latency/{task}/seed{seed}.csv): the validation set in batches, or one example alone."""
 
     round: int
-    order: int  # place in the round, which is shuffled
+    order: int  # position in the round, whose order is shuffled
     method: str
     variant: str  # plain | merged | unmerged
     mode: str  # pass | single
@@ -112,29 +96,29 @@ class LatencyRow:
     seconds: float
 
 
-def _beside(path: Path) -> Path:
-    """A name beside a path for this process; what writers that were killed left there is removed."""
+def _temporary_path(path: Path) -> Path:
+    """Return a hidden path in the same folder, named after this process; remove what killed writers left there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        if not _alive(int(left.suffixes[-2][1:])):
-            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        if not _is_running(int(leftover.suffixes[-2][1:])):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
     return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
-def _alive(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # another user's
+    except PermissionError:  # another user's process
         pass
     return True
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """A place to write a file that takes its name only when the block ends well."""
-    temp_path = _beside(path)
+    """Yield a temporary path to write to; the file takes its final name only if the block ends without an error."""
+    temp_path = _temporary_path(path)
     try:
         yield temp_path
         temp_path.replace(path)
@@ -144,8 +128,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill that takes its name only when the block ends well, in place of an older one."""
-    temp_path = _beside(path)
+    """Yield a temporary folder to fill; it replaces `path` only if the block ends without an error."""
+    temp_path = _temporary_path(path)
     temp_path.mkdir()
     try:
         yield temp_path
@@ -156,77 +140,117 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temp_path, ignore_errors=True)
 
 
-def write_json(path: Path, record: dict[str, Any]) -> None:
-    """A record as JSON. Raises ValueError for NaN and infinities: JSON has none."""
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a record as JSON. Raise ValueError for NaN and infinities, which JSON does not have."""
     with atomic_file(path) as temp_path:
         temp_path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Raises ValueError naming a file that is no JSON."""
+def read_json(path: Path) -> JsonObject:
+    """Read a JSON file. Raise ValueError that names the file if it is not valid JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}); delete it and run again") from error
 
 
+def read_run_record(path: Path) -> JsonObject:
+    """Read a run.json in the current format; one in format 1 is converted.
+
+    Raise ValueError if the file is damaged, or if a newer version of this project wrote it.
+    """
+    record = read_json(path)
+    version = record.get("format", 1)
+    if version == FORMAT:
+        return record
+    if version != 1:
+        raise ValueError(f"{path} has format {version}, but this version reads formats 1 to {FORMAT}; update lora_core")
+    return _from_format_1(record)
+
+
+def _from_format_1(record: JsonObject) -> JsonObject:
+    """Convert a record without "format", whose meter settings are flat in `run` and whose energy lacks `simulated`."""
+    run, measurement = dict(record["run"]), dict(record["measurement"])
+    settings = {name: run.pop(name) for name in _METER_SETTINGS if name in run}
+    if run.get("batching") == "bucketed":
+        run["batching"] = "length_grouped"
+    if "energy" in measurement:
+        measurement["energy"] = measurement["energy"] | {"simulated": settings.get("simulated", False)}
+    converted = {"format": FORMAT, "run": run | {"measure": settings}, "measurement": measurement}
+    return converted | {name: value for name, value in record.items() if name not in converted}
+
+
 def sha256(path: Path) -> str:
+    """Return the SHA-256 digest of a file in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def file_digests(folder: Path, *names: str) -> dict[str, str]:
-    """The sha256 of a folder's files, for the record beside them to carry as `files`."""
+    """Return the SHA-256 digest of each named file of a folder, as a record keeps them under `files`."""
     return {name: sha256(folder / name) for name in names}
 
 
-def read_checked(record: Path, *names: str) -> dict[str, Any]:
-    """A record. Raises ValueError where one of these files beside it is not what was written with it."""
-    content = read_json(record)
-    told = content.get("files", {})
-    for name in names:
-        path = record.parent / name
-        if name in told and not (path.is_file() and sha256(path) == told[name]):
-            what = f"damaged (not what {record.name} says)" if path.is_file() else "missing"
-            raise ValueError(f"{path} is {what}; delete the folder {record.parent} and run again")
-    return content
+def check_digests(record: JsonObject, record_path: Path, files: Mapping[str, Path]) -> None:
+    """Check that files are the ones that were written together with a record.
+
+    `files` maps names under the record's `files` to paths; a name that the record does not list is not checked. Raise
+    ValueError that names the first file that is missing or differs, and the folder to delete.
+    """
+    digests = record.get("files", {})
+    for name, path in files.items():
+        if name in digests and not (path.is_file() and sha256(path) == digests[name]):
+            problem = f"damaged (not what {record_path.name} says)" if path.is_file() else "missing"
+            raise ValueError(f"{path} is {problem}; delete the folder {record_path.parent} and run again")
 
 
-def write_rows(path: Path, rows: Sequence[Any], kind: type) -> None:
-    """Rows of one dataclass as CSV; None is an empty field, a dict field spreads into a column for each key."""
+def write_rows(path: Path, rows: Sequence[Any], row_type: type) -> None:
+    """Write rows of one dataclass as CSV; None becomes an empty field, a dict field becomes one column per key."""
     flat = [_flat(row) for row in rows]
-    names = list(flat[0]) if flat else [f.name for f in dataclasses.fields(kind)]
+    names = list(flat[0]) if flat else [f.name for f in dataclasses.fields(row_type)]
     with atomic_file(path) as temp_path, temp_path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(flat)
 
 
-def read_rows(path: Path, kind: type) -> list[Any]:
-    """Rows of a dataclass of plain fields from CSV, as `write_rows` wrote them; an empty field is None.
+def read_rows(path: Path, row_type: type) -> list[Any]:
+    """Read rows of a dataclass with plain fields from a CSV file of `write_rows`; an empty field is None.
 
-    Raises ValueError naming a file that lacks a column or holds no number where one belongs.
+    Raise ValueError that names the file if a column is missing or a value has the wrong type.
     """
-    types = {field.name: field.type for field in dataclasses.fields(kind)}
+    types = {field.name: field.type for field in dataclasses.fields(row_type)}
     with path.open(newline="", encoding="utf-8") as stream:
         try:
             return [
-                kind(**{name: _value(line[name], of) for name, of in types.items()}) for line in csv.DictReader(stream)
+                row_type(**{name: _value(line[name], field_type) for name, field_type in types.items()})
+                for line in csv.DictReader(stream)
             ]
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is damaged ({error}); delete it and run again") from error
 
 
-def _value(text: str, of: Any) -> Any:
-    options = get_args(of) or (of,)
+def _value(text: str, field_type: Any) -> Any:
+    options = get_args(field_type) or (field_type,)
     if type(None) in options and text == "":
         return None
     return next(option for option in options if option is not type(None))(text)
 
 
-def _flat(row: Any) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
+def _flat(row: Any) -> JsonObject:
+    fields: JsonObject = {}
     for field in dataclasses.fields(row):
         value = getattr(row, field.name)
         fields.update(value if isinstance(value, dict) else {field.name: value})
     return fields
+
+
+# Used by modules that have not moved to `check_digests` and `References` yet; goes with the last of them.
+FULL, OWN = "fft", "lora"
+
+
+def read_checked(record: Path, *names: str) -> JsonObject:
+    """Read a record and check the digests of files in its folder."""
+    content = read_json(record)
+    check_digests(content, record, {name: record.parent / name for name in names})
+    return content

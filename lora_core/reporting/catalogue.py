@@ -99,11 +99,11 @@ TABLES = _by_name(
     Entry("table4", "Average memory during training", "memory", "tables.memory:draw", ("runs",), ("batching",)),
     Entry(
         "table5", "Cost at equal accuracy: full fine-tuning", "time", "tables.cost:draw_full",
-        ("costs",), ("batching", "references", "methods"),
+        ("costs",), ("batching", "methods"),
     ),
     Entry(
         "table6", "Cost at equal accuracy: LoRA", "energy", "tables.cost:draw_adapters",
-        ("costs",), ("batching", "references", "methods"),
+        ("costs",), ("batching", "methods"),
     ),
     Entry(
         "table7", "Hyperparameters in use", "hyperparameters", "tables.hyperparameters:draw",
@@ -142,11 +142,11 @@ FIGURES = _by_name(
     ),
     Entry(
         "time_to_threshold", "Training time to equal accuracy", "time", "figures.cost:draw_time",
-        ("costs",), ("references",),
+        ("costs",),
     ),
     Entry(
         "energy_to_threshold", "Training energy to equal accuracy", "energy", "figures.cost:draw_energy",
-        ("costs",), ("references",),
+        ("costs",),
     ),
     Entry("memory", "Training memory by its parts", "memory", "figures.memory:draw", ("runs",)),
     Entry(
