@@ -94,7 +94,7 @@ def check_targets(targets: Iterable[str], products: set[str], results_dir: str) 
 
 
 def describe(study: Study) -> StudyDescription:
-    """Return the study in words."""
+    """Return the description that is printed above every table."""
     model, data = study.model, study.data
     limits = [
         f"at most {limit} {split} examples"

@@ -142,9 +142,9 @@ def test_bad_values_are_refused_by_their_key(changes, message):
         load(changed(**changes))
 
 
-@pytest.mark.parametrize("given", ["results/", "./results", "results//"])
-def test_a_results_folder_has_one_name(given):
-    assert load(changed(results_dir=given)).results_dir == "results"
+@pytest.mark.parametrize("folder", ["results/", "./results", "results//"])
+def test_a_results_folder_has_one_name(folder):
+    assert load(changed(results_dir=folder)).results_dir == "results"
 
 
 def test_a_model_folder_has_a_name_whatever_it_is_called(tmp_path, monkeypatch):
