@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -41,7 +41,9 @@ from lora_core.methods.settings import MethodSettings
 from lora_core.records import JsonObject
 from lora_core.training.spec import Hyperparameters
 
-OF_STUDY = "this study's configuration"  # the source of a value that no protocol gives
+# The sources of values that no protocol gives.
+OF_STUDY = "this study's configuration"
+OF_PROJECT = "the project's default"
 
 
 class Study(Frozen):
@@ -151,22 +153,24 @@ class Study(Frozen):
         Raise ConfigError if a value is missing.
         """
         values = self._protocol.resolve(self._column(method), task) | self.entry(method).overrides(task)
-        names = [field.name for field in fields(Hyperparameters)]
-        if missing := [name for name in names if name not in values]:
+        values = {field.name: values[field.name] for field in fields(Hyperparameters) if field.name in values}
+        if values.get("start_from") == task:  # set for all tasks
+            values["start_from"] = None
+        required = [field.name for field in fields(Hyperparameters) if field.default is MISSING]
+        if missing := [name for name in required if name not in values]:
             raise ConfigError(
                 f"protocol: {self.protocol!r} has no {', '.join(missing)} for the task {task!r}; set it in "
                 f"method_settings.{method}.task_hyperparameters.{task}"
             )
-        if values["start_from"] == task:  # set for all tasks
-            values["start_from"] = None
-        checked = HyperparameterOverrides(**{name: values[name] for name in names})  # a whole number becomes a float
-        return Hyperparameters(**checked.model_dump())
+        checked = HyperparameterOverrides(**values)  # turns a whole number into a float where one is needed
+        return Hyperparameters(**checked.model_dump(exclude_unset=True))
 
     def hyperparameter_source(self, method: str, task: str, name: str) -> str:
         """Return a text that says where a hyperparameter comes from."""
         if name in self.entry(method).overrides(task):
             return OF_STUDY
-        return self._protocol.source(self._column(method), name)
+        column = self._column(method)
+        return self._protocol.source(column, name) if name in self._protocol.columns[column] else OF_PROJECT
 
     @property
     def protocol_title(self) -> str:
