@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in one sentence per error."""
+"""Errors of a configuration: one sentence each, with the path of the key and the nearest valid name."""
 
 import difflib
 import re
@@ -11,7 +11,7 @@ _VARIANT_POSITION = {"model": 1, "data": 1, "method_settings": 2}
 
 
 class ConfigError(ValueError):
-    """What is wrong with a configuration, one line per error."""
+    """The errors of a configuration, one per line."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

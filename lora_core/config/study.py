@@ -1,4 +1,4 @@
-"""A study: the closed, typed configuration, read once, and what follows from it for each method and task."""
+"""A study: its validated configuration, and what follows from it for each method and task."""
 
 import json
 import sys
@@ -213,7 +213,7 @@ def load(
         expanded = sweeps.expand({**config, **sections})
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    errors = list(checks.reference_errors(expanded, optional_tables))
+    errors = list(checks.name_errors(expanded, optional_tables))
     try:
         study = Study.model_validate(expanded)
     except ValidationError as error:

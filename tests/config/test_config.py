@@ -1,4 +1,4 @@
-"""The configuration: closed, typed, every error at once, overlays laid as a user expects."""
+"""The configuration: unknown keys are errors, all errors are reported together, overlays merge as documented."""
 
 import copy
 import json
@@ -163,7 +163,7 @@ def test_a_hub_revision_must_be_a_full_commit():
         load(changed(model={"source": "hub", "id": "a/b", "revision": "main"}))
 
 
-def test_a_section_whose_source_an_overlay_names_starts_anew():
+def test_a_section_whose_source_an_overlay_names_inherits_nothing():
     overlay = {"model": {"source": "local", "path": "x"}}
     config = changed(model__source="local", model__path="x")  # as Snakemake merges them
     with pytest.raises(ConfigError):
@@ -171,7 +171,7 @@ def test_a_section_whose_source_an_overlay_names_starts_anew():
     assert load(config, overlay).model.path == "x"
 
 
-def test_overrides_stand_above_the_protocol_method_by_method_and_task_by_task():
+def test_hyperparameters_of_a_method_and_of_a_task_replace_the_protocols():
     study = load(
         changed(
             method_settings__lora__hyperparameters={"epochs": 7, "dropout": 0.2},
@@ -242,7 +242,7 @@ def test_no_name_of_an_entry_has_a_meaning():
         assert study.hyperparameters(name, "cola") == usual.hyperparameters(method, "cola")
 
 
-def test_pefts_lora_counts_as_the_same_only_where_it_says_all_that_own_lora_does():
+def test_pefts_lora_counts_as_the_same_only_with_the_same_settings():
     plain = {"peft_type": "LORA", "r": 8, "lora_alpha": 8, "target_modules": ["value", "query"]}
     for config, same in ((plain, True), (plain | {"use_dora": True}, False), (plain | {"target_modules": None}, False),
                          (plain | {"r": 4}, False)):  # fmt: skip
