@@ -2,6 +2,9 @@
 
 import copy
 import json
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -248,3 +251,40 @@ def test_pefts_lora_counts_as_the_same_only_with_the_same_settings():
                          (plain | {"r": 4}, False)):  # fmt: skip
         study = load(changed(method_settings__other={"kind": "peft", "config": config}, methods=["lora", "other"]))
         assert study.same_as_lora == (["lora", "other"] if same else ["lora"])
+
+
+KIND = '''
+from dataclasses import dataclass
+from typing import Annotated
+from annotated_types import Gt
+from lora_core.methods.settings import MethodSettings
+
+@dataclass(frozen=True)
+class Settings(MethodSettings):
+    """Train a scale."""
+    width: Annotated[int, Gt(0)] = 4
+'''
+PROGRAM = """
+import json, yaml
+from lora_core.config.study import json_schema, load
+config = yaml.safe_load(open("config.yaml")) | {"methods": ["mine"], "references": {}}
+config["method_settings"]["mine"] = {"kind": "scale", "width": "8", "hyperparameters": {"momentum": 0.5}}
+study = load(config)
+print(study.settings("mine").to_params(), study.hyperparameters("mine", "rte").momentum)
+assert json.loads(json_schema([]))["$defs"]["ScaleMethod"]["properties"]["width"]["exclusiveMinimum"] == 0
+config["method_settings"]["mine"] |= {"width": 0}
+load(config)
+"""
+
+
+def test_a_new_kind_and_a_new_hyperparameter_are_known_to_the_configuration_without_a_change_to_it(tmp_path):
+    shutil.copytree(ROOT / "lora_core", tmp_path / "lora_core", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "config.yaml", tmp_path)
+    (tmp_path / "lora_core" / "methods" / "scale.py").write_text(KIND)
+    spec = tmp_path / "lora_core" / "training" / "spec.py"
+    last = "    start_from: str | None = None\n"
+    assert last in spec.read_text()
+    spec.write_text(spec.read_text().replace(last, f"{last}    momentum: Fraction = 0.9\n"))
+    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout == "{'kind': 'scale', 'width': 8} 0.5\n", done.stderr
+    assert "method_settings.mine.width: input should be greater than 0 (given: 0)" in done.stderr
