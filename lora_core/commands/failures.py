@@ -15,8 +15,7 @@ from lora_core.processes import has_ended
 
 RERUN = "the same command continues from what is there"
 KILLED = (
-    "killed (SIGKILL; possibly out of memory: then give it more memory, on a cluster with resources.*.mem_mb); "
-    f"{RERUN}"
+    f"killed (SIGKILL; possibly out of memory: then give it more memory, on a cluster with resources.*.mem_mb); {RERUN}"
 )
 ADVICE = {
     errno.ENOSPC: "free some space",
