@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from lora_core.evaluation.references import References
+from lora_core.evaluation.run_record import EnergyReading, RunRecord
 from lora_core.job import QUIET
 from lora_core.records import MEASURED, LatencyRow, PowerRow, write_json, write_rows
 
@@ -50,45 +52,90 @@ def unmeasured_rows(file: Path) -> list[dict]:
 
 
 def prepared(folder: Path, config: dict) -> Path:
-    from lora_core.models.pretrained import prepare
+    from lora_core.models.pretrained import prepare_model
 
-    prepare({"source": "random", "config": config, "seed": 7}, folder)
+    prepare_model({"source": "random", "config": config, "seed": 7}, folder)
     return folder
 
 
 def tokenized(model: Path, out: Path, name: str, train: int = 64, validation: int = 40) -> Path:
-    from lora_core.data.datasets import tokenize_task
+    from lora_core.data.datasets import TokenizedFiles, tokenize_task
+    from lora_core.data.source import DatasetSource
     from lora_core.data.tasks import TASKS
 
-    task = TASKS[name]
-    source = {"source": "mini", "seed": 0, "max_train_examples": train, "max_validation_examples": validation}
-    tokenize_task(source, name, metrics=task.metrics, model=model, max_length=128, out=out, **task.layout)
+    source = DatasetSource("mini", seed=0, max_train_examples=train, max_validation_examples=validation)
+    tokenize_task(source, TASKS[name], model, 128, TokenizedFiles.in_folder(out))
     return out
 
 
-def spec(settings: dict, **changes):
-    """A run of two epochs, by default of own LoRA."""
-    from lora_core.training.run import Spec
+def spec(settings, **changes):
+    """A run of two epochs on CoLA by a method's settings (an object, or params as in LORA).
 
-    hyper = {
+    `hyperparameters` are merged into the default ones, `meter`, `simulated`, `sample_seconds` and `idle_seconds` into
+    the settings of the meter.
+    """
+    from lora_core.methods.registry import settings_from_params
+    from lora_core.training.spec import Hyperparameters, MeterSettings, RunSpec
+
+    if isinstance(settings, dict):
+        settings = settings_from_params(settings)
+    hyperparameters = {
         "optimizer": "adamw", "schedule": "linear", "batch_size": 8, "epochs": 2, "learning_rate": 1e-3,
         "weight_decay": 0.01, "warmup_ratio": 0.1, "adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8,
         "max_grad_norm": 1.0, "dropout": None, "head_bias": "zero", "loraplus_lr_ratio": 1.0,
         "gradient_checkpointing": False,
-    }  # fmt: skip
-    hyper |= changes.pop("hyperparameters", {})
+    } | changes.pop("hyperparameters", {})  # fmt: skip
+    measure = {"meter": "none", "simulated": False, "sample_seconds": 0.5, "idle_seconds": 0.0}
+    measure |= {name: changes.pop(name) for name in measure if name in changes}
     values = {
-        "method": settings["kind"], "task": "cola", "seed": 1, "settings": settings, "hyperparameters": hyper,
-        "precision": "fp32", "batching": "bucketed", "evaluation_batch_size": 16, "device": "cpu", "meter": "none",
-        "simulated": False, "sample_seconds": 0.5, "idle_seconds": 0.0, "base_model": "base",
+        "method": settings.kind, "task": "cola", "seed": 1, "settings": settings, "precision": "fp32",
+        "batching": "length_grouped", "evaluation_batch_size": 16, "device": "cpu", "base_model": "base",
+        "hyperparameters": Hyperparameters(**hyperparameters), "measure": MeterSettings(**measure),
     }  # fmt: skip
-    return Spec(**(values | changes))
+    return RunSpec(**(values | changes))
 
 
-def trained(settings: dict, model: Path, data: Path, out: Path, **changes) -> Path:
+def run_inputs(model: Path, data: Path, start: Path | None = None):
+    """The inputs of a run: a prepared model, a folder of tokenised data, the folder of a run to start from."""
+    from lora_core.training.run import RunInputs
+
+    return RunInputs(
+        model=model,
+        train_data=data / "train.safetensors",
+        validation_data=data / "validation.safetensors",
+        data_card=data / "card.json",
+        start_weights=start and start / "weights",
+        start_record=start and start / "run.json",
+    )
+
+
+def run_outputs(folder: Path):
+    """The outputs of a run in one folder, named as the workflow names them."""
+    from lora_core.training.run import RunOutputs
+
+    return RunOutputs(
+        record=folder / "run.json",
+        history=folder / "history.csv",
+        power=folder / "power.csv",
+        predictions=folder / "predictions.safetensors",
+        weights=folder / "weights",
+        progress=folder / "progress.json",
+    )
+
+
+def run_files(folder: Path):
+    """The records of a finished run in one folder."""
+    from lora_core.layout import RunFiles
+
+    outputs = run_outputs(folder)
+    return RunFiles(outputs.record, outputs.history, outputs.power, outputs.predictions)
+
+
+def trained(settings, model: Path, data: Path, out: Path, start: Path | None = None, **changes) -> Path:
+    """The folder of a finished run."""
     from lora_core.training.run import train
 
-    train(spec(settings, base_model=model.name, **changes), model, data, out, threads=1)
+    train(spec(settings, base_model=model.name, **changes), run_inputs(model, data, start), run_outputs(out))
     return out
 
 
@@ -125,14 +172,14 @@ def validation_score(model, folder):
     import torch
 
     from lora_core.data.metrics import METRICS
-    from lora_core.training.steps import logits_of
+    from lora_core.training.steps import compute_logits
 
     examples, batches = validation_batches(folder)
     logits = np.empty((len(examples), 2), np.float32)
     with torch.inference_mode():
         for batch in batches:
-            logits[batch.rows] = logits_of(model.eval(), batch, torch.device("cpu")).numpy()
-    return METRICS["matthews"](examples.labels, logits), logits
+            logits[batch.rows] = compute_logits(model.eval(), batch, torch.device("cpu")).numpy()
+    return METRICS["matthews"].function(examples.labels, logits), logits
 
 
 # Variants of a method as inference is timed.
@@ -161,9 +208,23 @@ def power_samples(epochs, seconds, joules):
     return rows
 
 
-def energy_run(method, seed, scores, seconds=10.0, joules=100.0, guess=0.5):
+REFERENCES = References(full="fft", adapter="lora", library="lora_ref")
+
+
+def run_record(method, seed, **fields):
+    """The typed view of a run's record, as comparisons read it."""
+    energy = {"meter": "none", "reason": "no meter here", "source": None, "boundary": None, "simulated": False}
+    energy |= {name: fields.pop(name) for name in list(fields) if name in energy}
+    defaults = {
+        "task": "cola", "baseline_score": 0.5, "start_from": None, "metric": "accuracy", "best_score": 0.9,
+        "best_epoch": 1, "last_score": 0.9, "train_seconds": 10.0, "device": "a CPU, 2 threads", "shared": None,
+    }  # fmt: skip
+    return RunRecord(method=method, seed=seed, energy=EnergyReading(**energy), **(defaults | fields))
+
+
+def energy_run(method, seed, scores, seconds=10.0, joules=100.0, baseline=0.5):
     """A run with these scores, as the costs to a threshold read it."""
-    from lora_core.evaluation.cost_to_threshold import Run
+    from lora_core.evaluation.cost_to_threshold import RunHistory
 
     history = pd.DataFrame(
         {
@@ -173,19 +234,8 @@ def energy_run(method, seed, scores, seconds=10.0, joules=100.0, guess=0.5):
             "train_energy_joules": joules,
         }
     )
-    record = {
-        "run": {
-            "data": {"validation": {"constant_guess": guess}},
-            "simulated": False,
-            "hyperparameters": {"start_from": None},
-        },
-        "measurement": {
-            "train_seconds": seconds * len(scores),
-            "energy": {"meter": "none", "reason": "none there", "source": None, "boundary": None},
-        },
-        "provenance": {"device": "cpu", "device_model": "a CPU", "threads": 2, "shared": None},
-    }
-    return Run(method, seed, record, history, power_samples(len(scores), seconds, joules))
+    run = run_record(method, seed, baseline_score=baseline, train_seconds=seconds * len(scores))
+    return RunHistory(run, history, power_samples(len(scores), seconds, joules))
 
 
 def record(folder, method, seed, memory=500.0, task="cola", device="a CPU", threads=2, shared=None, **more):
@@ -198,6 +248,7 @@ def record(folder, method, seed, memory=500.0, task="cola", device="a CPU", thre
         {
             "run": {"method": method, "task": task, "seed": seed},
             "measurement": {
+                "energy": {"simulated": False},
                 "memory": {
                     "kind": "resident", "baseline_mb": 200.0, "mean_mb": memory, "peak_mb": 600.0,
                     "peak_allocated_mb": None, "peak_reserved_mb": None, **used, "largest_batch": [8, 20],
