@@ -1,4 +1,4 @@
-"""Which device computes, what it is called, and having it alone."""
+"""The device that computes: its name, its allocator's peak, and locks that keep other jobs off it."""
 
 import hashlib
 import os
@@ -11,13 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lora_core import job
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
 
 def resolve(name: str) -> "torch.device":
-    """The torch device for "auto", "cpu", "cuda" or "cuda:1". Raises ValueError where it is not there."""
+    """Return the torch device for "auto", "cpu", "cuda" or "cuda:1". Raise ValueError if it is not available."""
     import torch
 
     if name == "auto":
@@ -28,7 +30,7 @@ def resolve(name: str) -> "torch.device":
 
 
 def model_name(device: "torch.device") -> str:
-    """The model of the processor or GPU, as the system names it."""
+    """Return the model of the processor or GPU, as the system names it."""
     if device.type == "cuda":
         import torch
 
@@ -42,7 +44,10 @@ def model_name(device: "torch.device") -> str:
 
 
 def uuid(device: "torch.device") -> str | None:
-    """NVML's name of a CUDA device ("GPU-..." or "MIG-..."), taken from torch: NVML ignores CUDA_VISIBLE_DEVICES."""
+    """Return NVML's name of a CUDA device ("GPU-..." or "MIG-..."), None for a CPU.
+
+    It comes from torch, because NVML's numbering of devices ignores CUDA_VISIBLE_DEVICES.
+    """
     if device.type != "cuda":
         return None
     import torch
@@ -52,13 +57,16 @@ def uuid(device: "torch.device") -> str | None:
 
 
 def label(device: "torch.device") -> str:
-    """What records call the device: "cpu", or a GPU's UUID hashed, so that results can be shared."""
+    """Return the device's name in records: "cpu", or a GPU's UUID, hashed so that results can be shared."""
     name = uuid(device)
     return "cpu" if name is None else "gpu-" + hashlib.sha256(name.encode()).hexdigest()[:12]
 
 
-def put(array: "np.ndarray", device: "torch.device") -> "torch.Tensor":
-    """The array as a tensor on the device; from pinned memory to a GPU, so that the host need not wait for the copy."""
+def to_device(array: "np.ndarray", device: "torch.device") -> "torch.Tensor":
+    """Return the array as a tensor on the device.
+
+    The copy to a GPU goes through pinned memory, so that the host need not wait for it.
+    """
     import torch
 
     tensor = torch.from_numpy(array)
@@ -66,23 +74,23 @@ def put(array: "np.ndarray", device: "torch.device") -> "torch.Tensor":
 
 
 def synchronize(device: "torch.device") -> None:
-    """Wait until the device has done all it was given: a clock read before that measures nothing."""
+    """Wait until a GPU has finished its work; without that, a clock measures only how fast work was queued."""
     if device.type == "cuda":
         import torch
 
         torch.cuda.synchronize(device)
 
 
-def reset_peak(device: "torch.device") -> None:
-    """Let the allocator's peak start anew."""
+def reset_peak_memory(device: "torch.device") -> None:
+    """Start a new measurement of the allocator's peak."""
     if device.type == "cuda":
         import torch
 
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def peak_mb(device: "torch.device") -> tuple[float | None, float | None]:
-    """The allocator's peak since `reset_peak`: MB of tensors, and MB that it held; None on a CPU."""
+def peak_memory_mb(device: "torch.device") -> tuple[float | None, float | None]:
+    """Return the allocator's peak since `reset_peak_memory`: MB of tensors, and MB reserved; None on a CPU."""
     if device.type != "cuda":
         return None, None
     import torch
@@ -91,19 +99,24 @@ def peak_mb(device: "torch.device") -> tuple[float | None, float | None]:
 
 
 @contextmanager
-def alone(device: "torch.device") -> Iterator[None]:
-    """Hold the device against this user's other measured jobs, of any workflow on this machine.
+def exclusive_device(device: "torch.device") -> Iterator[None]:
+    """Keep this user's other measured jobs off the device, whichever workflow on this machine started them.
 
-    Two snakemake processes do not know of each other's resources; a lock file does.
+    Two snakemake processes do not know of each other's resources, but they share a lock file.
     """
     user = os.getuid() if hasattr(os, "getuid") else "user"
-    with hold(Path(tempfile.gettempdir()) / f"lora-core-{user}-{label(device)}.lock", label(device)):
+    name = label(device)
+    with file_lock(Path(tempfile.gettempdir()) / f"lora-core-{user}-{name}.lock", name):
         yield
 
 
 @contextmanager
-def hold(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock file; say so where another holds it, and wait. A file system without locks is none the worse."""
+def file_lock(path: Path, name: str) -> Iterator[None]:
+    """Hold a lock file during the block.
+
+    If another job holds it, the log says so with `name` (what the lock protects), and this one waits. Where the file
+    system has no locks, the block runs without one.
+    """
     from filelock import FileLock, Timeout
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,10 +124,11 @@ def hold(path: Path, what: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        print(f"waiting: another measured job holds {what}", file=sys.stderr, flush=True)
-        lock.acquire()
+        print(f"waiting: another measured job holds {name}", file=sys.stderr, flush=True)
+        with job.waiting():
+            lock.acquire()
     except (NotImplementedError, OSError) as error:
-        print(f"{path} cannot be locked ({error})", file=sys.stderr, flush=True)
+        print(f"{path} cannot be locked ({error}); continuing without a lock", file=sys.stderr, flush=True)
     try:
         yield
     finally:

@@ -1,11 +1,7 @@
-"""A job's log and its end: what it prints goes to a file; the terminal gets progress and, on failure, one sentence."""
+"""A job's log and its exit record: what it prints goes to a file, how it ended to a JSON file next to that."""
 
-import errno
-import json
 import os
 import re
-import shlex
-import shutil
 import signal
 import sys
 import threading
@@ -13,12 +9,14 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, NoReturn, TextIO
 
-from lora_core.records import atomic_file
+from lora_core.processes import ProcessIdentity, this_process
+from lora_core.records import atomic_file, read_json, write_json
 
-# Libraries' bars and load reports; set before they are imported.
+# Silences the progress bars and load reports of libraries; set before they are imported.
 QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -26,195 +24,228 @@ QUIET = {
     "TQDM_DISABLE": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
-STUDY = "LORA_CORE_STUDY"  # set by a snakemake for all its jobs, on a cluster too
-# The first line of every log, why a job failed, and the last line of all but a killed job's.
-FOR, FAILED, ENDED = "-- for ", "-- failed: ", "-- the job has ended"
-AGAIN = "the same command goes on from what is there"
-KILLED = (
-    "killed from outside: by kill -9, or by the system for want of memory (then give it more, on a cluster by "
-    f"resources.*.mem_mb); {AGAIN}"
-)
+STUDY = "LORA_CORE_STUDY"  # names a snakemake process; it sets this variable for all its jobs, also on a cluster
+
+
+@dataclass(frozen=True)
+class JobError:
+    """Why a job failed.
+
+    Attributes:
+        type: The class of the exception.
+        message: What the terminal shows: one line, without advice.
+        errno: The operating system's error number, if there is one.
+    """
+
+    type: str
+    message: str
+    errno: int | None = None
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """How a job stands. One that is "running" or "waiting" but whose process has ended was killed.
+
+    Attributes:
+        title: What the job does.
+        study: The value of STUDY in the job's environment: which snakemake it belongs to.
+        state: "waiting" is a job that waits for a lock that another job holds.
+        process: The process of the job.
+        error: Why the job failed; None in every other state.
+    """
+
+    title: str
+    study: str
+    state: Literal["running", "waiting", "finished", "failed"]
+    process: ProcessIdentity
+    error: JobError | None = None
+
+
+class Console:
+    """The terminal that a job was started from: plain lines, or on a tty also one live line that is overwritten."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._line_is_open = False
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a line can be overwritten."""
+        return self._stream.isatty()
+
+    def print(self, text: str) -> None:
+        """Write a line of its own."""
+        self.close_line()
+        print(text, file=self._stream, flush=True)
+
+    def overwrite(self, text: str) -> None:
+        """Put a line in place of the previous live line."""
+        self._line_is_open = True
+        print(f"\r{text}\x1b[K", end="", file=self._stream, flush=True)
+
+    def close_line(self) -> None:
+        """End the live line, so that what is written next starts on a new one."""
+        if self._line_is_open:
+            print(file=self._stream, flush=True)
+        self._line_is_open = False
+
+
+class _Job:
+    """The job that this process runs: its console and its exit record."""
+
+    def __init__(self, console: Console, file: Path, title: str) -> None:
+        self.console = console
+        self._file = file
+        self.record = JobRecord(title, os.environ.get(STUDY, ""), "running", this_process())
+
+    def set_state(
+        self, state: Literal["running", "waiting", "finished", "failed"], error: JobError | None = None
+    ) -> None:
+        """Write the record. A disk that is full must not hide the error that is to be recorded."""
+        self.record = replace(self.record, state=state, error=error)
+        try:
+            write_json(self._file, asdict(self.record))
+        except OSError as problem:
+            print(f"{self._file} cannot be written: {problem}", file=sys.stderr, flush=True)
+
+
+_job: _Job | None = None
 
 
 @contextmanager
-def job_log(path: str | Path, title: str) -> Iterator[None]:
-    """Send standard output and error, those of C libraries too, to `path`.
+def job_log(log: str | Path, title: str) -> Iterator[None]:
+    """Redirect standard output and standard error of the block, those of C libraries too, to the file `log`.
 
-    An exception is written there with its traceback; the terminal gets `title`, its one sentence and the log's name.
-    A job ends with the snakemake that started it: an orphan's work would be taken for another's.
+    An exception is written there with its traceback; the terminal shows one line with `title`, its message and the
+    name of the log. `record_path(log)` gets the job's exit record. The process ends when the snakemake that started it
+    does: an orphan would write files that a later job also writes.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    global _job
+    log = Path(log)
+    log.parent.mkdir(parents=True, exist_ok=True)
     os.environ.update(QUIET)
     sys.stdout.flush()
     sys.stderr.flush()
-    terminal, saved = os.dup(2), os.dup(1)
-    with path.open("w", encoding="utf-8") as log, os.fdopen(terminal, "w") as console:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
-        Progress.console = console
-        print(FOR + os.environ.get(STUDY, ""), flush=True)
-        signal.signal(signal.SIGTERM, _stop)
-        threading.Thread(target=_end_with_snakemake, daemon=True).start()
+    saved_stderr, saved_stdout = os.dup(2), os.dup(1)
+    with log.open("w", encoding="utf-8") as stream, os.fdopen(saved_stderr, "w") as terminal:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+        job = _job = _Job(Console(terminal), record_path(log), title)
+        job.set_state("running")
+        signal.signal(signal.SIGTERM, _raise_system_exit)
+        threading.Thread(target=_end_with_snakemake, args=(job,), daemon=True).start()
         try:
             yield
-            print(ENDED)
+            job.set_state("finished")
         except BaseException as error:
             traceback.print_exc()
-            print(f"{FAILED}{sentence(error)}\n{ENDED}")
-            Progress.close()
-            print(f"{title} failed: {sentence(error)} (log: {path})", file=console, flush=True)
-            # The sentence and the log say it all: Snakemake needs only to know that the job failed.
+            failure = _describe(error)
+            job.set_state("failed", failure)
+            job.console.print(f"{title} failed: {failure.message} (log: {log})")
+            # The line and the log say it all: Snakemake only needs to know that the job failed.
             raise SystemExit(1) from None
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
-            Progress.close()
-            Progress.console = None
-            os.dup2(terminal, 2)
-            os.dup2(saved, 1)
-            os.close(saved)
-            _forget_places(path)
+            job.console.close_line()
+            _job = None
+            os.dup2(saved_stderr, 2)
+            os.dup2(saved_stdout, 1)
+            os.close(saved_stdout)
+            _shorten_paths_in(log)
 
 
-def _forget_places(path: Path) -> None:
-    """Results may be shared: what a log says of this machine's folders is shortened, where that can be done."""
-    with suppress(OSError, RuntimeError):  # no room; no home
-        text = path.read_text(encoding="utf-8", errors="replace")
-        places = {os.getcwd(): ".", sys.prefix: "ENVIRONMENT", sys.base_prefix: "PYTHON", str(Path.home()): "~"}
-        for place, short in places.items():
-            if len(place) > 1:
-                text = re.sub(re.escape(place) + r"(?![\w.-])", short, text)
-        with atomic_file(path) as temp_path:
-            temp_path.write_text(text, encoding="utf-8")
+def console() -> Console | None:
+    """Return the terminal of the job that this process runs; None outside of `job_log`."""
+    return _job.console if _job else None
 
 
-def reason(log: Path) -> str | None:
-    """Why a job failed, by its log; empty where it ended well, None where it has no end: the job runs or was killed."""
-    text = log.read_text(encoding="utf-8", errors="replace")
-    if not text.endswith(f"{ENDED}\n"):
-        return None
-    return next((line.removeprefix(FAILED) for line in text.splitlines() if line.startswith(FAILED)), "")
+@contextmanager
+def waiting() -> Iterator[None]:
+    """Let the exit record say "waiting" during the block; without effect outside of `job_log`."""
+    job = _job
+    if job:
+        job.set_state("waiting")
+    yield
+    if job:
+        job.set_state("running")
 
 
-def failures(logs: Path, study: str) -> dict[Path, str]:
-    """The logs of the jobs that the snakemake of this `study` (as in the environment's STUDY) began and that failed or
-    were killed, and why."""
-    begun = [log for log in sorted(logs.rglob("*.log")) if _first_line(log) == f"{FOR}{study}"]
-    why = {log: KILLED if (found := reason(log)) is None else found for log in begun}
-    return {log: found for log, found in why.items() if found}
+def record_path(log: Path) -> Path:
+    """Return the path of the exit record of the job with this log."""
+    return log.with_suffix(".json")
 
 
-def _first_line(log: Path) -> str:
-    with log.open(encoding="utf-8", errors="replace") as stream:
-        return stream.readline().rstrip("\n")
+def read_job_record(path: Path) -> JobRecord:
+    """Read an exit record. Raise ValueError that names the file if it is damaged."""
+    content = read_json(path)
+    try:
+        error = content["error"]
+        return JobRecord(
+            **content
+            | {"process": ProcessIdentity(**content["process"]), "error": None if error is None else JobError(**error)}
+        )
+    except (KeyError, TypeError) as problem:
+        raise ValueError(f"{path} is damaged ({problem!r}); delete it") from problem
 
 
-def again(target: str, cores: int, configfiles: list[str], config: dict[str, Any], profile: str | None = None) -> str:
-    """The command that makes a target of a study anew, as this snakemake was called."""
-    program = Path(sys.argv[0])
-    called = "snakemake" if shutil.which("snakemake") == str(program) else os.path.relpath(program)
-    words = [called, *(("--profile", profile) if profile else ("--cores", str(cores))), target]
-    if configfiles:
-        words += ["--configfile", *configfiles]
-    if config:
-        words += ["--config", *(f"{key}={json.dumps(value)}" for key, value in config.items())]
-    return shlex.join(words)
-
-
-def sentence(error: BaseException) -> str:
-    """What happened and what to do, in one sentence."""
-    text = " ".join(str(error).split())
-    if isinstance(error, ValueError):
-        return text
+def _describe(error: BaseException) -> JobError:
+    text = _shorten_paths(" ".join(str(error).split()))
+    name = type(error).__name__
     if isinstance(error, KeyboardInterrupt):
-        return f"interrupted; {AGAIN}"
-    if isinstance(error, SystemExit):
-        return f"{text}; {AGAIN}"
-    if isinstance(error, MemoryError) or ("alloc" in text and "memory" in text.lower()):
-        return f"out of memory ({text or 'MemoryError'}); give it more, or lower batch_size or max_length"
-    if type(error).__name__ == "SafetensorError" and "os error" not in text:
-        return f"a file of tensors is damaged ({text}; the log's traceback says which); delete it and run again"
-    number = error.errno if isinstance(error, OSError) else None
-    for code, advice in (
-        (errno.ENOSPC, "free some space"),
-        (errno.EDQUOT, "free some space"),
-        (errno.EFBIG, "raise the limit of file sizes (ulimit -f)"),
-        (errno.EROFS, "make the folder writable"),
-        (errno.EACCES, "make the folder writable"),
-    ):
-        if number == code or f"os error {code})" in text:  # as libraries written in Rust have it
-            return f"{text}; {advice}, then {AGAIN}"
-    return f"{type(error).__name__}: {text}"
+        text = "interrupted"
+    elif not isinstance(error, ValueError | SystemExit):  # their text is a sentence
+        text = f"{name}: {text}" if text else name
+    return JobError(name, text, _errno(error))
 
 
-def _stop(number: int, frame: Any) -> None:
+def _errno(error: BaseException) -> int | None:
+    """The number of an operating system's error; libraries written in Rust have it only in their text."""
+    if isinstance(error, OSError):
+        return error.errno
+    match = re.search(r"os error (\d+)\)", str(error))
+    return int(match[1]) if match else None
+
+
+def _shorten_paths_in(file: Path) -> None:
+    """Shorten local paths in a log, since results may be shared; not where the file cannot be replaced."""
+    with suppress(OSError):
+        text = file.read_text(encoding="utf-8", errors="replace")
+        with atomic_file(file) as temp_path:
+            temp_path.write_text(_shorten_paths(text), encoding="utf-8")
+
+
+def _shorten_paths(text: str) -> str:
+    places = {sys.prefix: "ENVIRONMENT", sys.base_prefix: "PYTHON"}
+    with suppress(OSError):  # the working directory may be gone
+        places = {os.getcwd(): ".", **places}
+    with suppress(RuntimeError):  # there may be no home
+        places |= {str(Path.home()): "~"}
+    for place, short in places.items():
+        if len(place) > 1:
+            text = re.sub(re.escape(place) + r"(?![\w.-])", short, text)
+    return text
+
+
+def _raise_system_exit(number: int, frame: Any) -> NoReturn:
     raise SystemExit(f"stopped by {signal.Signals(number).name}")
 
 
-def _end_with_snakemake() -> None:
-    """End this process when the snakemake that started it has: `kill -9` of snakemake leaves its jobs running."""
+def _end_with_snakemake(job: _Job) -> None:
+    """End this process when the snakemake that started it has ended: `kill -9` of snakemake leaves its jobs running."""
     import psutil
 
-    def alive(process: psutil.Process) -> bool:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-
+    snakemake = None
     with suppress(psutil.Error):
-        # Not the parent, which may be a shell that outlives it. None where a container hides it.
-        found = [p for p in psutil.Process().parents() if "snakemake" in [Path(word).name for word in p.cmdline()]]
-        while found and alive(found[0]):
+        # Not the direct parent, which may be a shell that outlives snakemake.
+        parents = psutil.Process().parents()
+        snakemake = next((p for p in parents if "snakemake" in [Path(word).name for word in p.cmdline()]), None)
+    if snakemake is None:  # a container may hide it
+        return
+    with suppress(psutil.Error):
+        while snakemake.is_running() and snakemake.status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.5)
-        if not found:
-            return
-    print("snakemake is gone; this job ends with it", file=sys.stderr, flush=True)
+    message = "the snakemake that started this job has ended, so the job ends too"
+    print(message, file=sys.stderr, flush=True)
+    job.set_state("failed", JobError("SnakemakeEnded", message))
     os._exit(1)
-
-
-class Progress:
-    """Lines of progress, at most one in `every` seconds, to the log; on a terminal one line that is written over."""
-
-    console: TextIO | None = None
-    _open = False  # the terminal's line has no end yet
-
-    def __init__(self, title: str, every: float = 10.0) -> None:
-        self.title = title
-        self.every = every
-        self._last = self._shown = time.monotonic()
-
-    def step(self, text: str) -> None:
-        """Say `text` where the last line is long enough ago."""
-        if self._late():
-            self.say(text)
-        elif self.due():
-            self._show(text)
-
-    def due(self) -> bool:
-        """Whether `step` would say anything now: what makes its text in a hot loop need not else."""
-        return self._late() or (self._live() and time.monotonic() - self._shown >= 1)
-
-    def _late(self) -> bool:
-        return time.monotonic() - self._last >= self.every
-
-    def say(self, text: str) -> None:
-        """Say `text` now."""
-        self._last = time.monotonic()
-        print(f"{self.title}: {text}", file=sys.stderr, flush=True)
-        if self._live():
-            self._show(text)
-        elif self.console is not None:
-            print(f"{self.title}: {text}", file=self.console, flush=True)
-
-    def _live(self) -> bool:
-        return self.console is not None and self.console.isatty()
-
-    def _show(self, text: str) -> None:
-        self._shown = time.monotonic()
-        Progress._open = True
-        print(f"\r{self.title}: {text}\x1b[K", end="", file=self.console, flush=True)
-
-    @classmethod
-    def close(cls) -> None:
-        """End the terminal's line."""
-        if cls._open and cls.console is not None:
-            print(file=cls.console, flush=True)
-        cls._open = False

@@ -1,0 +1,97 @@
+"""Which process wrote a note, and whether it has certainly ended."""
+
+import hashlib
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+MACHINE_ID = Path("/etc/machine-id")
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+PID_NAMESPACE = Path("/proc/self/ns/pid")  # a container has process ids of its own
+
+
+@dataclass(frozen=True)
+class ProcessIdentity:
+    """A process, named so that no other process is ever taken for it.
+
+    Attributes:
+        pid: The process id, which means something only together with the rest and may be used again.
+        started: When the process started, in clock ticks since the boot: no change of the clock moves it.
+        host: The host's name, hashed.
+        machine: The machine's id, hashed.
+        boot: The id of the machine's current boot.
+        namespace: The namespace of the process id.
+
+    What the system does not say is None.
+    """
+
+    pid: int
+    started: str | None
+    host: str | None
+    machine: str | None
+    boot: str | None
+    namespace: str | None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a process id means something: the fields of `ProcessIdentity` that all processes here share."""
+
+    host: str | None
+    machine: str | None
+    boot: str | None
+    namespace: str | None
+
+
+def this_process() -> ProcessIdentity:
+    """Return the identity of the process that calls."""
+    return ProcessIdentity(pid=os.getpid(), started=start_time(os.getpid()), **vars(current_place()))
+
+
+def current_place() -> Place:
+    """Return where this process runs. Host and machine are hashed, so that a note does not name them."""
+    try:
+        namespace = str(PID_NAMESPACE.readlink())
+    except OSError:
+        namespace = None
+    return Place(
+        host=_hashed(platform.node()), machine=_hashed(_read(MACHINE_ID)), boot=_read(BOOT_ID), namespace=namespace
+    )
+
+
+def start_time(pid: int) -> str | None:
+    """Return when a process started, in clock ticks since the boot; None if no such process is running."""
+    try:
+        text = Path("/proc", str(pid), "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    # The name in parentheses may contain anything; `state` is the third field of the line, the start time the 22nd.
+    state, *fields = text.rpartition(")")[2].split()
+    return None if state == "Z" else fields[18]
+
+
+def has_ended(process: ProcessIdentity) -> bool:
+    """Return whether a process has certainly ended.
+
+    A reboot of this machine ended it. Processes of another machine or container cannot be seen from here: for them,
+    and on a system that does not say where a process runs (one without /proc), the answer is False.
+    """
+    here = current_place()
+    if None in vars(here).values() or (process.host, process.machine) != (here.host, here.machine):
+        return False
+    if process.boot != here.boot:
+        return True
+    return process.namespace == here.namespace and process.started != start_time(process.pid)
+
+
+def _read(file: Path) -> str | None:
+    try:
+        text = file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeError):
+        return None
+    return None if text in ("", "uninitialized") else text
+
+
+def _hashed(text: str | None) -> str | None:
+    return hashlib.sha256(text.encode()).hexdigest()[:16] if text else None
