@@ -93,7 +93,7 @@ def _default(item: DataclassField) -> Any:
 def _entry_model(kind: str, settings_class: type[MethodSettings]) -> type[MethodEntry]:
     types = get_type_hints(settings_class, include_extras=True)
     definitions: dict[str, Any] = {item.name: (types[item.name], _default(item)) for item in fields(settings_class)}
-    definitions["kind"] = (Literal[kind], ...)  # type: ignore[valid-type]
+    definitions["kind"] = (Literal[kind], ...)
     return create_model(f"{kind.title()}Method", __base__=MethodEntry, __doc__=settings_class.__doc__, **definitions)
 
 
