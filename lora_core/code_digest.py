@@ -44,31 +44,42 @@ class CodeDigests:
         self._cache = cache
         self._cached = _read_cache(cache)
         self._used: dict[str, Source] = {}
-        self._files: dict[Path, Source] = {}
+        self._sources: dict[Path, Source] = {}
+        self._modules: dict[str, tuple[Path, ...]] = {}
+        self._lines: dict[Path, bytes] = {}
 
     def digest(self, script: Path, *modules: str) -> str:
         """The digest of a script, of `modules`, and of everything that they import from the package."""
         digest = hashlib.sha256(self._source(script).code.encode())
-        for file in sorted(self.closure(script, *modules)):
-            content = self._source(file).code.encode() if file.suffix == ".py" else file.read_bytes()
-            digest.update(b"\0".join((file.relative_to(self._root).as_posix().encode(), content, b"")))
+        for line in sorted(map(self._line, self.closure(script, *modules))):
+            digest.update(line)
         return digest.hexdigest()[:16]
 
     def closure(self, script: Path, *modules: str) -> set[Path]:
         """The files of the package that a script and `modules` use, directly or not, without the script itself."""
-        files: set[Path] = set()
-        waiting = [*self._source(script).imports, *_with_parents(modules)]
+        names: set[str] = set()
+        waiting = {*self._source(script).imports, *_with_parents(modules)}
         while waiting:
-            file = self.module_file(waiting.pop())
-            if file is not None and file not in files:
-                files |= {file, *(p for s in RESOURCE_SUFFIXES if (p := file.with_suffix(s)).is_file())}
-                waiting += self._source(file).imports
-        return files
+            names |= waiting
+            sources = [self._source(file) for name in waiting for file in self._files(name)[:1]]
+            waiting = {name for source in sources for name in source.imports} - names
+        return {file for name in names for file in self._files(name)}
 
-    def module_file(self, module: str) -> Path | None:
-        """The file of a module or of a package's `__init__`; None where there is none."""
-        path = self._root.joinpath(*module.split("."))
-        return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+    def _files(self, module: str) -> tuple[Path, ...]:
+        """The file of a module or of a package's `__init__`, then its resources; none if there is no such module."""
+        if module not in self._modules:
+            path = self._root.joinpath(*module.split("."))
+            files = [file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()][:1]
+            resources = [path.with_suffix(suffix) for suffix in RESOURCE_SUFFIXES if files]
+            self._modules[module] = (*files, *(file for file in resources if file.is_file()))
+        return self._modules[module]
+
+    def _line(self, file: Path) -> bytes:
+        """What counts of a file of the package, after its name."""
+        if file not in self._lines:
+            code = self._source(file).code if file.suffix == ".py" else hashlib.sha256(file.read_bytes()).hexdigest()
+            self._lines[file] = f"{file.relative_to(self._root).as_posix()} {code}\n".encode()
+        return self._lines[file]
 
     def save(self) -> None:
         """Write the cache where a file was parsed that was not in it; a folder that cannot be written has none."""
@@ -82,11 +93,11 @@ class CodeDigests:
             temp_path.replace(self._cache)
 
     def _source(self, file: Path) -> Source:
-        if file not in self._files:
+        if file not in self._sources:
             content = file.read_bytes()
             key = hashlib.sha256(content).hexdigest()
-            self._files[file] = self._used[key] = self._cached.get(key) or read_source(content)
-        return self._files[file]
+            self._sources[file] = self._used[key] = self._cached.get(key) or read_source(content)
+        return self._sources[file]
 
 
 def code_digest(script: Path, *modules: str) -> str:
