@@ -210,7 +210,8 @@ def test_an_unknown_split_is_refused_by_a_sentence_that_names_the_splits() -> No
 
 def test_generating_needs_the_standard_library_only() -> None:
     program = (
-        "import sys; before = set(sys.modules); import lora_core.data.mini_glue as module; module.generate('sst2', 'train');"
+        "import sys; before = set(sys.modules); import lora_core.data.mini_glue as module;"
+        "module.generate('sst2', 'train');"
         "print(sorted({name.split('.')[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names)))"
     )
     assert run_python(program) == "['lora_core']"
