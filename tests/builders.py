@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from lora_core.evaluation.references import References
+from lora_core.evaluation.run_record import EnergyReading, RunRecord
 from lora_core.job import QUIET
 from lora_core.records import MEASURED, LatencyRow, PowerRow, write_json, write_rows
 
@@ -161,9 +163,23 @@ def power_samples(epochs, seconds, joules):
     return rows
 
 
-def energy_run(method, seed, scores, seconds=10.0, joules=100.0, guess=0.5):
+REFERENCES = References(full="fft", adapter="lora", library="lora_ref")
+
+
+def run_record(method, seed, **fields):
+    """The typed view of a run's record, as comparisons read it."""
+    energy = {"meter": "none", "reason": "no meter here", "source": None, "boundary": None, "simulated": False}
+    energy |= {name: fields.pop(name) for name in list(fields) if name in energy}
+    defaults = {
+        "task": "cola", "baseline_score": 0.5, "start_from": None, "metric": "accuracy", "best_score": 0.9,
+        "best_epoch": 1, "last_score": 0.9, "train_seconds": 10.0, "device": "a CPU, 2 threads", "shared": None,
+    }  # fmt: skip
+    return RunRecord(method=method, seed=seed, energy=EnergyReading(**energy), **(defaults | fields))
+
+
+def energy_run(method, seed, scores, seconds=10.0, joules=100.0, baseline=0.5):
     """A run with these scores, as the costs to a threshold read it."""
-    from lora_core.evaluation.cost_to_threshold import Run
+    from lora_core.evaluation.cost_to_threshold import RunHistory
 
     history = pd.DataFrame(
         {
@@ -173,19 +189,8 @@ def energy_run(method, seed, scores, seconds=10.0, joules=100.0, guess=0.5):
             "train_energy_joules": joules,
         }
     )
-    record = {
-        "run": {
-            "data": {"validation": {"constant_guess": guess}},
-            "simulated": False,
-            "hyperparameters": {"start_from": None},
-        },
-        "measurement": {
-            "train_seconds": seconds * len(scores),
-            "energy": {"meter": "none", "reason": "none there", "source": None, "boundary": None},
-        },
-        "provenance": {"device": "cpu", "device_model": "a CPU", "threads": 2, "shared": None},
-    }
-    return Run(method, seed, record, history, power_samples(len(scores), seconds, joules))
+    run = run_record(method, seed, baseline_score=baseline, train_seconds=seconds * len(scores))
+    return RunHistory(run, history, power_samples(len(scores), seconds, joules))
 
 
 def record(folder, method, seed, memory=500.0, task="cola", device="a CPU", threads=2, shared=None, **more):
@@ -198,6 +203,7 @@ def record(folder, method, seed, memory=500.0, task="cola", device="a CPU", thre
         {
             "run": {"method": method, "task": task, "seed": seed},
             "measurement": {
+                "energy": {"simulated": False},
                 "memory": {
                     "kind": "resident", "baseline_mb": 200.0, "mean_mb": memory, "peak_mb": 600.0,
                     "peak_allocated_mb": None, "peak_reserved_mb": None, **used, "largest_batch": [8, 20],

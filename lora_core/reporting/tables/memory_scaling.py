@@ -57,7 +57,7 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Table:
         *_cells(scaling.counted, RESIDENT, PEAK),
     ]
     notes = [
-        *(_crossover_note(*sizes, rows) for sizes, rows in scaling.predicted.groupby(["batch", "tokens"], sort=False)),
+        *(_crossover_note(rows) for _, rows in scaling.predicted.groupby(["batch", "tokens"], sort=False)),
         "Batch × padded tokens; weights, gradients, AdamW's state and what is saved for backward, in float32, 10^9 "
         "bytes. Predicted on the meta device from shapes, each model as an encoder of that shape, with LoRA of rank 8 "
         "on query and value. Counted: the same on a real step with random weights on this machine.",
@@ -97,7 +97,9 @@ def crossover(frame: pd.DataFrame) -> float | None:
     return None
 
 
-def _crossover_note(batch: int, tokens: int, frame: pd.DataFrame) -> str:
+def _crossover_note(frame: pd.DataFrame) -> str:
+    """Say of one batch up to which size activations are the larger part."""
+    batch, tokens = frame["batch"].iloc[0], frame["tokens"].iloc[0]
     size = crossover(frame)
     if size is None:
         which = "no size" if frame["activations"].iloc[0] < 0.5 else "every size"
