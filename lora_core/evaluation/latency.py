@@ -17,11 +17,11 @@ from lora_core.data import batches as data
 from lora_core.data.card import DataCard, read_data_card
 from lora_core.evaluation.latency_summary import Variant
 from lora_core.evaluation.timed_rounds import LoadedVariant, LoadedVariants, TimedRounds, warm_up
-from lora_core.job import Progress
 from lora_core.measuring import meters
 from lora_core.methods import registry
 from lora_core.models import model as models
 from lora_core.records import LatencyRow, write_json, write_rows
+from lora_core.training.progress import Progress
 from lora_core.training.steps import logits_of
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def time_inference(
     # The meter serves one purpose here: it notices whether another process uses the device.
     meter = meters.open_meter("auto" if device.type == "cuda" else "none", device.type, lambda: devices.uuid(device))
     started = provenance.collect(device, plan.threads)
-    with devices.alone(device), torch.inference_mode():
+    with devices.exclusive_device(device), torch.inference_mode():
         meter.begin()
         variants = _load_variants(methods, inputs.model, card, examples, plan.batch_size, device)
         meter.settle()
@@ -125,7 +125,7 @@ def time_inference(
             "input_tokens": {
                 method: {
                     "longest": variant.max_tokens,
-                    "truncated": data.truncated(examples, variant.max_tokens, card.validation.truncated),
+                    "truncated": data.count_truncated(examples, variant.max_tokens, card.validation.truncated),
                 }
                 for (method, _), variant in variants.items()
             },
@@ -158,7 +158,7 @@ def _load_variants(
     variants = {}
     for key, variant in loaded.items():
         max_tokens = models.max_input_length(variant)
-        fitting = data.cut(examples, max_tokens)
+        fitting = data.truncate(examples, max_tokens)
         variants[key] = LoadedVariant(variant, max_tokens, fitting, list(data.batches(fitting, order, pad)))
     return variants
 

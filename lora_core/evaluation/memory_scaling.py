@@ -19,11 +19,11 @@ import psutil
 import torch
 from torch import nn
 
-from lora_core.job import Progress
 from lora_core.measuring import memory
 from lora_core.methods import full, lora, registry
 from lora_core.methods.settings import MethodSettings
 from lora_core.records import JsonObject, write_json
+from lora_core.training.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def predict_memory(out: Path, threads: int) -> None:
     rows = []
     for row in predicted():
         rows.append(asdict(row))
-        progress.step(f"{row.model}, {row.method}")
+        progress.update(f"{row.model}, {row.method}")
     counts = [counted_in_subprocess(shape, method, threads) for shape in COUNTED for method in METHODS]
     write_json(out, {"predicted": rows, "counted": counts})
 

@@ -15,9 +15,9 @@ from torch import nn
 from lora_core import device as devices
 from lora_core.data import batches as data
 from lora_core.evaluation.latency_summary import Variant, decided, summarize
-from lora_core.job import Progress
 from lora_core.records import LatencyRow
 from lora_core.seeds import derive
+from lora_core.training.progress import Progress
 from lora_core.training.steps import logits_of
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class TimedRounds:
             rows += self._round(number, "pass", batches, self.plan.batch_size)
             after_round()
             spent = time.monotonic() - start
-            self.progress.step(f"round {number}, {spent:.0f} of at most {self.plan.seconds:.0f} s")
+            self.progress.update(f"round {number}, {spent:.0f} of at most {self.plan.seconds:.0f} s")
         return rows
 
     def _numbers(self, rows: list[LatencyRow], start: float) -> Iterator[int]:

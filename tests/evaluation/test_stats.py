@@ -12,9 +12,9 @@ from lora_core import stats
 def test_the_t_interval_is_scipys():
     values = [0.81, 0.84, 0.80, 0.86, 0.83]
     low, high = scipy_stats.t.interval(0.95, 4, loc=np.mean(values), scale=scipy_stats.sem(values))
-    found = stats.t_interval(values)
-    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
-    assert found.estimate == pytest.approx(np.mean(values))
+    interval = stats.t_interval(values)
+    assert (interval.low, interval.high) == (pytest.approx(low), pytest.approx(high))
+    assert interval.estimate == pytest.approx(np.mean(values))
     assert stats.t_interval([0.8]) is None
     assert stats.t_interval([0.8, 0.8]).high == pytest.approx(0.8)
 
@@ -30,8 +30,8 @@ def test_the_smallest_detectable_effect_is_found_with_eighty_percent_power():
     n, spread = 5, 1.0
     effect = stats.t_interval(list(np.array([-1.2, -0.5, 0.0, 0.5, 1.2]) / np.std([-1.2, -0.5, 0, 0.5, 1.2], ddof=1)))
     draws = np.random.default_rng(1).normal(effect.detectable, spread, (3000, n))
-    found = np.mean([scipy_stats.ttest_1samp(row, 0).pvalue < 0.05 for row in draws])
-    assert found == pytest.approx(0.80, abs=0.06)
+    detected = np.mean([scipy_stats.ttest_1samp(row, 0).pvalue < 0.05 for row in draws])
+    assert detected == pytest.approx(0.80, abs=0.06)
 
 
 @pytest.mark.parametrize(
@@ -48,12 +48,12 @@ def test_the_smallest_detectable_effect_is_found_with_eighty_percent_power():
 )
 def test_equivalence_needs_the_whole_interval_on_one_side_of_the_margin(ratio, spread, verdict):
     wiggle = np.array([-1, 1, -1, 1, -1, 1, -1, 1]) * spread
-    found = stats.equivalence(list(math.log(ratio) + wiggle), 0.03)
-    assert found.verdict == verdict
-    assert found.low < ratio * 1.0001
-    assert found.high > ratio * 0.9999
-    assert found.detectable_percent > 0
-    assert found.rounds == 8
+    result = stats.equivalence(list(math.log(ratio) + wiggle), 0.03)
+    assert result.verdict == verdict
+    assert result.low < ratio * 1.0001
+    assert result.high > ratio * 0.9999
+    assert result.detectable_percent > 0
+    assert result.rounds == 8
 
 
 def test_equivalence_is_the_two_one_sided_tests():
@@ -65,7 +65,7 @@ def test_equivalence_is_the_two_one_sided_tests():
     assert stats.equivalence([0.0], 0.03) is None
 
 
-def test_a_median_of_runs_that_may_never_get_there():
+def test_the_median_of_runs_of_which_some_never_reach_the_threshold():
     assert stats.censored_median([3.0, 1.0, 2.0], 3).value == 2.0
     assert stats.censored_median([3.0, 1.0, 2.0], 3).interval == stats.t_interval([1.0, 2.0, 3.0])
     assert stats.censored_median([1.0, 2.0], 3) == stats.Median(2.0, None, None)  # the third is above both
