@@ -296,16 +296,41 @@ class Made:
             place = {"device": "cpu", "device_model": "a CPU", "threads": 2}
             write_json(self.latency[-1].with_suffix(".json"), {"provenance": place})
 
+    @property
+    def inputs(self):
+        """The files by the names that the catalogue of tables and figures uses."""
+        names = ("scores", "costs", "curves", "latency", "runs")
+        return {name: getattr(self, name) for name in names} | {
+            "counts": [self.counts],
+            "differences": [file.with_name(f"{file.stem}_differences.csv") for file in self.scores],
+            "latency_records": [file.with_suffix(".json") for file in self.latency],
+        }
 
-def draw_figures(made: Made) -> dict:
-    """`{name: (figure, frame)}` of all that these records show."""
-    from lora_core.reporting.figures import costs, scores
 
-    return {
-        "scores": scores.scores(made.scores),
-        **{f"score_over_{a}": scores.curves(made.curves, made.costs, a) for a in scores.AGAINST},
-        "pareto": scores.pareto(made.scores, made.counts, made.runs, made.costs),
-        **{f"{q}_to_threshold": costs.to_threshold(made.costs, q) for q in costs.TO_THRESHOLD},
-        "memory": costs.memory(made.runs),
-        "latency": costs.latency(made.latency),
-    }
+def draw_table(name, inputs, **settings):
+    """A table of the catalogue."""
+    from lora_core.reporting import catalogue
+    from lora_core.reporting.inputs import DrawSettings
+
+    return catalogue.table(name).function()(inputs, DrawSettings(**({"references": REFERENCES} | settings)))
+
+
+def draw_figure(name, inputs, folder, **settings):
+    """A figure of the catalogue; its SVG file, with the CSV of the same name."""
+    from lora_core.reporting import catalogue
+    from lora_core.reporting.figures.style import save
+    from lora_core.reporting.inputs import DrawSettings
+
+    drawing = catalogue.figure(name).function()(inputs, DrawSettings(**({"references": REFERENCES} | settings)))
+    save(*drawing, folder / f"{name}.svg", folder / f"{name}.csv")
+    return folder / f"{name}.svg"
+
+
+def latency_inputs(*files):
+    """Timed passes and the records about them, by the names that the catalogue of tables and figures uses."""
+    return {"latency": files, "latency_records": [file.with_suffix(".json") for file in files]}
+
+
+def score_inputs(files):
+    """Scores and differences, by the names that the catalogue of tables and figures uses."""
+    return {"scores": files, "differences": [file.with_name(f"{file.stem}_differences.csv") for file in files]}

@@ -118,9 +118,9 @@ def _notes(costs: pd.DataFrame, ratios: Sequence[Ratio]) -> list[str]:
     notes = [
         "Epochs: to the task's threshold, median over seeds. Ratios: paired by seed, each to that seed's own "
         "threshold, min(FFT, LoRA) minus 0.5 points, which those two always reach; geometric mean with the 95% "
-        f"t-interval, {compared} of them, one in twenty of which misses by chance. There is no ratio with fewer than {MIN_SEEDS} "
-        "seeds, or if a run on either side never reached the threshold. less, more: the interval lies on one side of "
-        "1; these cases are named below, with the tasks in brackets unless it is all of them.",
+        f"t-interval, {compared} of them, one in twenty of which misses by chance. There is no ratio with fewer than "
+        f"{MIN_SEEDS} seeds, or if a run on either side never reached the threshold. less, more: the interval lies on "
+        "one side of 1; these cases are named below, with the tasks in brackets unless it is all of them.",
         f"Planned epochs: {', '.join(planned)}. A threshold is reached at the end of an epoch, so epochs are whole "
         "numbers. Where all seeds agree on that number, its spread is unknown and decides nothing.",
         "Times compare implementations as well: PEFT's layers are not those of this project's LoRA. A method of PEFT "

@@ -21,8 +21,9 @@ INPUT_LABELS = {"longest": ("longest input, tokens", "tokens"), "truncated": ("t
 
 @dataclass(frozen=True)
 class Timings:
-    """One variant of one method: its timings, over the set and alone, compared with full fine-tuning, and the same two
-    compared with the merged adapter of reference.
+    """The timings of one variant of one method, over the validation set and of one example.
+
+    The first two are compared with full fine-tuning, the last two with the merged LoRA under test.
     """
 
     passes: Timing
@@ -97,7 +98,7 @@ class _Rows:
 def _timing_cells(rows: _Rows, timings: Timings, references: References) -> list[Cell | None]:
     """The cells of one variant: the same number for each; None if there is nothing to say.
 
-    A method that cannot merge is compared with the merged adapter of reference too, over the set and alone.
+    A method that cannot merge is compared with the merged LoRA under test as well.
     """
     timing, single, name = timings.passes, timings.single, rows.label
     milliseconds = 1e3 * single.p50_seconds
