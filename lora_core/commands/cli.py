@@ -21,7 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace], int | None] = options.run
     try:
         return run(options) or 0
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+    except OSError as error:
+        print(f"{error.filename}: {error.strerror}" if error.filename else error, file=sys.stderr)
+        return 1
+    except (ValueError, zipfile.BadZipFile) as error:
         print(error, file=sys.stderr)
         return 1
 
@@ -121,8 +124,9 @@ def _results_dir(options: argparse.Namespace) -> None:
 
 def _schema(options: argparse.Namespace) -> None:
     from lora_core.config.study import json_schema
+    from lora_core.reporting.catalogue import OPTIONAL_TABLES
 
-    print(json_schema(), end="")
+    print(json_schema(OPTIONAL_TABLES), end="")
 
 
 def _protocols(options: argparse.Namespace) -> None:

@@ -13,7 +13,8 @@ from lora_core.data.tasks import task_title
 from lora_core.evaluation.run_record import device_of
 from lora_core.layout import Layout
 from lora_core.records import JsonObject, read_json, read_run_record
-from lora_core.reporting.rendering import NA, markdown_text
+from lora_core.reporting.markdown import markdown_text
+from lora_core.reporting.table import NA
 from lora_core.stats import MIN_SEEDS
 
 RunKey = tuple[str, str]  # method and task

@@ -113,7 +113,7 @@ def build_model(study: Study) -> Any:
         case "random":
             config = AutoConfig.for_model(**source.config)
         case _ if source.id.rpartition("/")[2] == "roberta-base":
-            config = memory_scaling.roberta_config(memory_scaling.ROBERTA_BASE)
+            return memory_scaling.build(memory_scaling.COUNTED[1], memory_scaling.METHODS["full"])
         case _:
             raise ConfigError(f"model.id: {source.id!r} is not on this machine yet; first run: snakemake {prepared}")
     config.num_labels = 2
