@@ -18,7 +18,7 @@ from lora_core.config import study as config
 from lora_core.config.preflight import resolved_hyperparameters
 from lora_core.data import batches as data
 from lora_core.data.tasks import PAPER_TASKS, TASKS
-from lora_core.evaluation import cost_to_threshold as energy
+from lora_core.evaluation.cost_to_threshold import cost_to
 from lora_core.measuring import power_trace as trace
 from lora_core.methods.layers import LoRALinear
 from lora_core.records import PowerRow, write_json
@@ -48,13 +48,13 @@ def some(values, least: int = 1):
 def test_a_configuration_comes_back_from_yaml_as_it_was(
     tasks, methods, seeds, rank, alpha, targets, sweep, precision, checkpoint, margin
 ):
-    told = yaml.safe_load((ROOT / "config.yaml").read_text())
-    told |= {"tasks": tasks, "methods": [*methods, "swept"], "seeds": seeds}
-    told["method_settings"]["swept"] = {"kind": "lora", "sweep": {"rank": sweep, "targets": [targets, ["query"]]}}
-    told["method_settings"]["lora"] |= {"rank": rank, "alpha": alpha, "targets": targets}
-    told["train"] |= {"precision": precision, "checkpoint_seconds": checkpoint}
-    told["measure"] |= {"latency_margin": margin}
-    study = config.load(told)
+    values = yaml.safe_load((ROOT / "config.yaml").read_text())
+    values |= {"tasks": tasks, "methods": [*methods, "swept"], "seeds": seeds}
+    values["method_settings"]["swept"] = {"kind": "lora", "sweep": {"rank": sweep, "targets": [targets, ["query"]]}}
+    values["method_settings"]["lora"] |= {"rank": rank, "alpha": alpha, "targets": targets}
+    values["train"] |= {"precision": precision, "checkpoint_seconds": checkpoint}
+    values["measure"] |= {"latency_margin": margin}
+    study = config.load(values)
     again = config.load(yaml.safe_load(yaml.safe_dump(study.model_dump(mode="json", exclude_unset=True))))
     assert again == study
     assert [again.hyperparameters(m, t) for m in methods for t in tasks] == [
@@ -65,17 +65,17 @@ def test_a_configuration_comes_back_from_yaml_as_it_was(
 @given(
     lengths=st.lists(st.integers(1, 512), min_size=1, max_size=600), size=st.integers(1, 40),
     seed=st.integers(0, 2**63),
-    batching=st.sampled_from(["random", "bucketed"]),
+    batching=st.sampled_from(["random", "length_grouped"]),
 )  # fmt: skip
 def test_every_example_is_in_one_batch_and_padding_is_bounded(lengths, size, seed, batching):
-    found = data.order(np.array(lengths), size, batching, seed)
-    assert sorted(np.concatenate(found)) == list(range(len(lengths)))
-    assert all(1 <= len(batch) <= size for batch in found)
-    assert len(found) == math.ceil(len(lengths) / size)
-    if batching == "bucketed":
+    batches = data.order(np.array(lengths), size, batching, seed)
+    assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
+    assert all(1 <= len(batch) <= size for batch in batches)
+    assert len(batches) == math.ceil(len(lengths) / size)
+    if batching == "length_grouped":
         # In a chunk sorted by length no batch is longer than the next one's shortest: padding adds up
         # to at most a batch of the whole range.
-        computed = sum(len(batch) * max(lengths[i] for i in batch) for batch in found)
+        computed = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
         chunks = math.ceil(len(lengths) / (size * data.CHUNK_BATCHES))
         assert computed - sum(lengths) <= chunks * size * (max(lengths) - min(lengths))
 
@@ -113,7 +113,7 @@ def test_merging_is_exact_to_rounding_undone_exactly_and_twice_is_once(
 @given(scores=st.lists(st.floats(-1, 1), min_size=1, max_size=12), bounds=st.lists(st.floats(-1, 1), min_size=2))
 def test_a_higher_threshold_is_reached_no_sooner(scores, bounds):
     run = energy_run("lora", 1, scores)
-    reached = [energy.cut(run, bound)["epochs"] or math.inf for bound in sorted(bounds)]
+    reached = [cost_to(run, bound).epochs or math.inf for bound in sorted(bounds)]
     assert reached == sorted(reached)
 
 
