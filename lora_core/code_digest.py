@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PACKAGE = "lora_core"
 ROOT = Path(__file__).resolve().parent.parent
 VERSION = f"python {sys.version_info.major}.{sys.version_info.minor}"
-# Read by the module of the same name, such as the template and the style of the report's page.
+# Files that modules in the same folder read, such as the template and the style of the report's page.
 RESOURCE_SUFFIXES = (".html", ".css", ".js")
 CACHE = Path(".snakemake", "lora_core_digests.json")
 
@@ -66,12 +66,16 @@ class CodeDigests:
         return {file for name in names for file in self._files(name)}
 
     def _files(self, module: str) -> tuple[Path, ...]:
-        """The file of a module or of a package's `__init__`, then its resources; none if there is no such module."""
+        """The file of a module, or a package's `__init__` with the resources of its folder; none if there is neither."""
         if module not in self._modules:
             path = self._root.joinpath(*module.split("."))
-            files = [file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()][:1]
-            resources = [path.with_suffix(suffix) for suffix in RESOURCE_SUFFIXES if files]
-            self._modules[module] = (*files, *(file for file in resources if file.is_file()))
+            if path.with_suffix(".py").is_file():
+                self._modules[module] = (path.with_suffix(".py"),)
+            elif (path / "__init__.py").is_file():
+                resources = (file for file in sorted(path.iterdir()) if file.suffix in RESOURCE_SUFFIXES)
+                self._modules[module] = (path / "__init__.py", *resources)
+            else:
+                self._modules[module] = ()
         return self._modules[module]
 
     def _line(self, file: Path) -> bytes:
