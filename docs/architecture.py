@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT))
 from lora_core.code_digest import read_source  # noqa: E402
 
 PACKAGE = ROOT / "lora_core"
-# Each folder imports only from itself and from those before it (tests/test_layering.py); all may import top-level modules.
+# Each folder imports only from itself and from those before it (tests/test_layering.py).
 FOLDERS = {
     "": "What everything else stands on",
     "data": "Tasks, metrics, and the tokenised examples",
@@ -36,15 +36,15 @@ every path below the results folder stands in `lora_core/layout.py`.
 ## The rules
 
 Every arrow is a file that is read. Each job carries a digest of the code it uses, found by following the imports of its
-script: a changed statement reruns the stages that use it; a comment, a docstring, the wording of an error, a touched
-file or a fresh checkout rerun nothing.
+script: a changed statement reruns the stages that use it; a comment, a docstring, the wording of an error, a touched file or
+a fresh checkout rerun nothing.
 
 ```mermaid
 {rules}
 ```
 
 `all`, which asks for every table, figure and the report, is left out; so is `predict_memory`, which only the table of
-memory against model size needs. Training and timing are measured: each has the device to itself (on a CPU, the machine).
+memory against model size needs. Training and timing are measured: each has the device to itself, on a CPU the machine.
 
 ## To add something
 

@@ -1,8 +1,8 @@
 """`lora-core estimate` (`make paper`): the time, disk space and energy of a study, before it starts.
 
 A short trial on this machine takes training steps on random tokens in the shapes of the study's model, in two lengths,
-with each method. The time of a step is a line through the two: a constant part, and a part for each token. The time of a
-run follows from its examples, tokens and epochs.
+with each method. The time of a step is a line through the two: a constant part, and a part for each token. The time of
+a run follows from its examples, tokens and epochs.
 """
 
 from __future__ import annotations
