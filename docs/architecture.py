@@ -36,8 +36,8 @@ every path below the results folder stands in `lora_core/layout.py`.
 ## The rules
 
 Every arrow is a file that is read. Each job carries a digest of the code it uses, found by following the imports of its
-script: a changed statement reruns the stages that use it; a comment, a docstring, the wording of an error, a touched file or
-a fresh checkout rerun nothing.
+script: a changed statement reruns the stages that use it; a comment, a docstring, the wording of an error, a touched
+file and a fresh checkout rerun nothing.
 
 ```mermaid
 {rules}
@@ -50,13 +50,13 @@ memory against model size needs. Training and timing are measured: each has the 
 
 | to add | touch |
 | --- | --- |
-| a method | one file in `lora_core/methods/` and one entry of `method_settings` ([adding-a-method.md](adding-a-method.md)) |
+| a method | a file in `lora_core/methods/` and an entry of `method_settings` ([how](adding-a-method.md)) |
 | a table | its function in `lora_core/reporting/tables/` and one entry in `lora_core/reporting/catalogue.py` |
 | a figure | its function in `lora_core/reporting/figures/` and one entry in `lora_core/reporting/catalogue.py` |
 | a metric | `lora_core/data/metrics.py` |
 | a meter | `lora_core/measuring/meters.py` |
 | a hyperparameter | `lora_core/training/spec.py`, the code that uses it, and the protocols that set it |
-| a task of your own | `task_settings` in the configuration ([configuring.md](configuring.md)) |
+| a task of your own | `task_settings` in the configuration ([how](adding-a-task.md)) |
 
 ## The folders
 

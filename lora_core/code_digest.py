@@ -166,7 +166,7 @@ def _is_text_statement(node: object) -> bool:
 
 
 def _runs(node: ast.AST, field: str) -> bool:
-    """Whether a field of a node counts: the body of `if TYPE_CHECKING:` never runs, `u` before a string does nothing."""
+    """Whether a field counts: the body of `if TYPE_CHECKING:` never runs, and `u` before a string means nothing."""
     if isinstance(node, ast.If) and field == "body":
         return not ast.unparse(node.test).endswith("TYPE_CHECKING")
     return not (isinstance(node, ast.Constant) and field == "kind")
