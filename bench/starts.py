@@ -69,15 +69,17 @@ def table_job(place: Place) -> list[Row]:
     record = place.folder / "start" / "run.json"
     out = place.folder / "start" / "table4"
     study = {
-        "model": "MiniLM", "data": "CoLA", "protocol": "bench", "seeds": [1], "batching": "bucketed",
+        "model": "MiniLM", "data": "CoLA", "protocol": "bench", "seeds": [1], "batching": "length-grouped",
         "simulated": False, "comparable": False,
     }  # fmt: skip
     job = f"""
 from pathlib import Path
-from lora_core.reporting import rendering
-from lora_core.reporting import tables
-table = tables.memory([{str(record.resolve())!r}])
-rendering.write(table, rendering.Study(**{study!r}), Path({str(out.resolve())!r}))
+from lora_core.config.description import StudyDescription
+from lora_core.reporting.inputs import DrawSettings
+from lora_core.reporting.rendering import TableFiles, write_table
+from lora_core.reporting.tables.memory import draw
+table = draw({{"runs": [Path({str(record.resolve())!r})]}}, DrawSettings())
+write_table(table, StudyDescription(**{study!r}), TableFiles.at(Path({str(out.resolve())!r})))
 {LOADED}
 """
     loaded = python(job)[1]
