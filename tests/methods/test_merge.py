@@ -9,14 +9,14 @@ from builders import FULL, LORA, ROBERTA, prepared, tokenized, trained, validati
 from safetensors.numpy import load_file, save_file
 
 from lora_core.evaluation.latency import Method, Plan, time_inference
-from lora_core.methods.merging import merge
+from lora_core.methods.merging import merge_adapter
 from lora_core.records import read_json
 
 
 @pytest.fixture(scope="module")
 def merged(bert, lora_run, tmp_path_factory):
     out = tmp_path_factory.mktemp("merged") / "lora"
-    merge(bert, lora_run / "weights", out)
+    merge_adapter(bert, lora_run / "weights", lora_run / "run.json", out)
     return out
 
 
@@ -49,7 +49,7 @@ def test_merging_a_roberta_gives_the_same_logits(tmp_path):
     model = prepared(tmp_path / "model", ROBERTA)
     data = tokenized(model, tmp_path / "cola", "cola")
     run = trained(LORA, model, data, tmp_path / "run")
-    merge(model, run / "weights", tmp_path / "merged")
+    merge_adapter(model, run / "weights", run / "run.json", tmp_path / "merged")
     logits = load_file(run / "predictions.safetensors")["logits"][-1]
     other = AutoModelForSequenceClassification.from_pretrained(tmp_path / "merged")
     other.config.pad_token_id = 1
@@ -72,7 +72,7 @@ def test_an_adapter_of_another_model_is_refused_and_nothing_is_written(bert, lor
     tensors[name] = np.zeros((4, 7), np.float32)
     save_file(tensors, tmp_path / "adapter_model.safetensors")
     with pytest.raises(ValueError, match="does not fit the base model"):
-        merge(bert, tmp_path, tmp_path / "merged")
+        merge_adapter(bert, tmp_path, None, tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
 
 
@@ -99,7 +99,7 @@ def test_latency_keeps_every_raw_pass_interleaved(bert, cola, lora_run, full_run
 
 
 def test_a_merge_that_changes_logits_is_refused(bert, cola, lora_run, full_run, tmp_path):
-    merge(bert, lora_run / "weights", tmp_path / "merged")
+    merge_adapter(bert, lora_run / "weights", lora_run / "run.json", tmp_path / "merged")
     weights = load_file(tmp_path / "merged" / "model.safetensors")
     weights["bert.encoder.layer.0.attention.self.value.weight"] *= 2
     save_file(weights, tmp_path / "merged" / "model.safetensors", {"format": "pt"})
