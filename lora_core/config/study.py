@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, NonNegativeInt, ValidationError
+from pydantic import ConfigDict, Field, NonNegativeInt, ValidationError
 
 from lora_core.config import checks, sweeps
 from lora_core.config.entries import AnyMethod, HyperparameterOverrides, MethodEntry
@@ -45,6 +45,8 @@ OF_STUDY = "this study's configuration"  # the source of a value that no protoco
 
 class Study(Frozen):
     """A whole study. Paths are relative to the working directory."""
+
+    model_config = ConfigDict(serialize_by_alias=True)  # `references` is dumped under its own name
 
     results_dir: Folder = "results"
     model: Annotated[WheelModel | HubModel | LocalModel | RandomModel, Field(discriminator="source")]
