@@ -106,7 +106,7 @@ def test_the_example_uses_what_a_study_leaves(study):
     done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": "."})
     assert done.returncode == 0, done.stderr
     assert [line.partition(":")[0] for line in done.stdout.splitlines()] == [
-        "merged model", "adapter by PEFT", "own model",
+        "merged model", "adapter by PEFT", "custom model",
     ]  # fmt: skip
     assert re.search(r"merged model: .*'(un)?acceptable', 'score': 0\.\d+", done.stdout)
 
