@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VERSION = f"python {sys.version_info.major}.{sys.version_info.minor}"
 # Read by the module of the same name, such as the template and the style of the report's page.
 RESOURCE_SUFFIXES = (".html", ".css", ".js")
+CACHE = Path(".snakemake", "lora_core_digests.json")
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,11 @@ class CodeDigests:
             key = hashlib.sha256(content).hexdigest()
             self._files[file] = self._used[key] = self._cached.get(key) or read_source(content)
         return self._files[file]
+
+
+def code_digest(script: Path, *modules: str) -> str:
+    """Return the digest of a script or module file, with the cache that snakemake has written in the working directory."""
+    return CodeDigests(cache=CACHE).digest(script, *modules)
 
 
 def _read_cache(file: Path | None) -> dict[str, Source]:

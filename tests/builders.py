@@ -52,19 +52,19 @@ def unmeasured_rows(file: Path) -> list[dict]:
 
 
 def prepared(folder: Path, config: dict) -> Path:
-    from lora_core.models.pretrained import prepare
+    from lora_core.models.pretrained import prepare_model
 
-    prepare({"source": "random", "config": config, "seed": 7}, folder)
+    prepare_model({"source": "random", "config": config, "seed": 7}, folder)
     return folder
 
 
 def tokenized(model: Path, out: Path, name: str, train: int = 64, validation: int = 40) -> Path:
-    from lora_core.data.datasets import tokenize_task
+    from lora_core.data.datasets import TokenizedFiles, tokenize_task
+    from lora_core.data.source import DatasetSource
     from lora_core.data.tasks import TASKS
 
-    task = TASKS[name]
-    source = {"source": "mini", "seed": 0, "max_train_examples": train, "max_validation_examples": validation}
-    tokenize_task(source, name, metrics=task.metrics, model=model, max_length=128, out=out, **task.layout)
+    source = DatasetSource("mini", seed=0, max_train_examples=train, max_validation_examples=validation)
+    tokenize_task(source, TASKS[name], model, 128, TokenizedFiles.in_folder(out))
     return out
 
 
