@@ -1,4 +1,4 @@
-"""What every kind of method keeps to: trained, saved, loaded, merged and started from, it stays the same model."""
+"""Rules that hold for every kind of method: trained, saved, loaded, merged and continued, it is the same model."""
 
 import numpy as np
 import pytest
@@ -49,12 +49,12 @@ MERGED = {
 }  # fmt: skip
 KEPT = {"full": FULL, "houlsby": HOULSBY, "prefix": peft("PREFIX_TUNING", num_virtual_tokens=5)}
 ALL = MERGED | KEPT
-# Beside the head these start from nothing of the seed: the base model's own values, its singular vectors,
-# constants, and VeRA's projections, which come from a key of their own.
+# These draw only the head from the seed. They start from the base model's values, from its singular vectors or from
+# constants; VeRA's projections come from a key of PEFT's configuration.
 DRAWS_NOTHING = {"full", "bitfit", "ia3", "vera", "ln", "pissa", "pissa, rslora", "pissa, dora", "olora"}
 
 
-# One configuration of every type of PEFT that can take part.
+# One configuration of every type of PEFT that is not refused.
 ON = {"target_modules": ["query", "value"]}
 TYPES = {
     "ADAMSS": {"r": 8},
@@ -95,7 +95,7 @@ TYPES = {
     "VERA": {"r": 8},
     "WAVEFT": {"n_frequency": 20},
 }
-# Shapes of encoders whose head or modules are called otherwise than BERT's, with their targets.
+# Small encoders whose heads or modules have other names than BERT's, and their targets.
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 ENCODERS = {
     "distilbert": ({"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64}, ["q_lin", "v_lin"]),
@@ -141,17 +141,17 @@ def test_a_saved_run_loads_and_gives_the_logits_it_had(name, runs, bert, cola):
     run, base = runs(name), models.load(bert, LABELS)
     before = logits(base, cola)
     model = methods.load(base, settings_from_params(ALL[name]), run / "weights")
-    found = logits(model, cola)
-    np.testing.assert_allclose(found, last(run), atol=1e-6)
-    assert np.abs(found - before).max() > 1e-3
+    computed = logits(model, cola)
+    np.testing.assert_allclose(computed, last(run), atol=1e-6)
+    assert np.abs(computed - before).max() > 1e-3
 
 
 @pytest.mark.parametrize("name", MERGED)
 def test_a_merged_run_is_a_plain_model_with_the_same_logits(name, runs, bert, cola, tmp_path):
     run = runs(name)
     merge_adapter(bert, run / "weights", run / "run.json", tmp_path / "merged")
-    found = logits(models.load(tmp_path / "merged", LABELS), cola)
-    np.testing.assert_allclose(found, last(run), atol=2e-6)
+    computed = logits(models.load(tmp_path / "merged", LABELS), cola)
+    np.testing.assert_allclose(computed, last(run), atol=2e-6)
     changed = read_json(tmp_path / "merged" / "merge.json")["changed"]
     base, weights = load_file(bert / "model.safetensors"), load_file(tmp_path / "merged" / "model.safetensors")
     assert changed.keys() == {name for name in base if not np.array_equal(base[name], weights[name])} != set()
@@ -173,7 +173,7 @@ def roberta_cola(roberta, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory):
-    """A RoBERTa whose attention tells words apart, so that every adapter of it shows in the logits."""
+    """A RoBERTa with large weights, in whose logits every adapter of the attention shows."""
     return prepared(tmp_path_factory.mktemp("models") / "wide", ROBERTA | {"initializer_range": 0.1})
 
 
@@ -186,16 +186,16 @@ def check_round_trip(settings, base, examples, folder):
     parameters = read_json(run / "run.json")["measurement"]["parameters"]
     assert parameters["trained_with_head"] == counts["trainable"] + counts["head"]
     model = methods.load(models.load(base, LABELS), method, run / "weights")
-    found = logits(model, examples)
-    np.testing.assert_allclose(found, last(run), atol=2e-6)
+    computed = logits(model, examples)
+    np.testing.assert_allclose(computed, last(run), atol=2e-6)
     plain = models.load(base, LABELS)
     with torch.no_grad():
         for (_, p), (_, q) in zip(models.head_parameters(plain), models.head_parameters(model), strict=True):
             p.copy_(q)
     if method.can_merge():
         merge_adapter(base, run / "weights", run / "run.json", folder / "merged")
-        np.testing.assert_allclose(logits(models.load(folder / "merged", LABELS), examples), found, atol=2e-6)
-    return np.abs(logits(plain, examples) - found).max()
+        np.testing.assert_allclose(logits(models.load(folder / "merged", LABELS), examples), computed, atol=2e-6)
+    return np.abs(logits(plain, examples) - computed).max()
 
 
 @pytest.mark.parametrize("peft_type", TYPES)
@@ -311,8 +311,8 @@ def test_houlsby_adapters_of_roberta_base_have_the_published_size(bottleneck, co
 
 def test_bitfit_trains_every_bias_and_nothing_else(bert):
     model = build(spec({"kind": "bitfit"}), bert, LABELS, TARGETS)
-    found = {name for name, p in model.named_parameters() if p.requires_grad}
-    assert found == {name for name, _ in model.named_parameters() if name.endswith("bias")} | {"classifier.weight"}
+    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trainable == {name for name, _ in model.named_parameters() if name.endswith("bias")} | {"classifier.weight"}
 
 
 def test_frozen_a_stays_and_b_learns_as_with_a_trained_at_the_first_step(bert, cola):
@@ -338,10 +338,10 @@ def test_lora_plus_lets_b_alone_learn_faster_as_peft_has_it(name, bert):
     ours, _ = optimizer(model, hyper, 10)
     theirs = create_loraplus_optimizer(model, torch.optim.AdamW, lr=hyper["learning_rate"], loraplus_lr_ratio=16.0)
 
-    def rates(found):
+    def rates(adamw):
         names = {id(p): n for n, p in model.named_parameters()}
         # What PEFT does beyond the paper: biases learn as fast as B.
-        return {n: g["initial_lr" if "initial_lr" in g else "lr"] for g in found.param_groups for p in g["params"]
+        return {n: g["initial_lr" if "initial_lr" in g else "lr"] for g in adamw.param_groups for p in g["params"]
                 if not (n := names[id(p)]).endswith("bias")}  # fmt: skip
 
     assert rates(ours) == rates(theirs)
@@ -498,13 +498,13 @@ def test_examples_too_long_beside_a_prompt_are_cut_and_counted(bert, tmp_path):
     examples = tokenized(bert, tmp_path / "rte", "rte")
     longest = data.load(examples / "train.safetensors").lengths.max()
     prompt = peft("PREFIX_TUNING", num_virtual_tokens=int(130 - longest + 10))
-    found = {}
+    tokens = {}
     for name, settings in (("lora", LORA), ("prefix", prompt)):
         run = trained(settings, bert, examples, tmp_path / name, task="rte")
-        found[name] = read_json(run / "run.json")["measurement"]["input_tokens"]
-    assert found["lora"] == {"longest": 130, "truncated_train": 0, "truncated_validation": 0}
-    assert found["prefix"]["longest"] == longest - 10
-    assert 0 < found["prefix"]["truncated_train"] < 64
+        tokens[name] = read_json(run / "run.json")["measurement"]["input_tokens"]
+    assert tokens["lora"] == {"longest": 130, "truncated_train": 0, "truncated_validation": 0}
+    assert tokens["prefix"]["longest"] == longest - 10
+    assert 0 < tokens["prefix"]["truncated_train"] < 64
 
 
 def test_with_a_frozen_the_input_of_the_layer_is_not_kept():
@@ -513,12 +513,12 @@ def test_with_a_frozen_the_input_of_the_layer_is_not_kept():
     from lora_core.measuring.memory import saved_for_backward
     from lora_core.methods.layers import LoRALinear
 
-    kept = {}
+    saved_bytes = {}
     for freeze in (False, True):
         layer = LoRALinear(nn.Linear(24, 16), 4, 8)
         layer.lora_A.requires_grad_(not freeze)
         x = torch.randn(100, 24, requires_grad=True) * 1.0  # not a leaf, as within a model
         with saved_for_backward(layer) as saved:
             layer(x)
-        kept[freeze] = saved.bytes
-    assert kept == {True: 100 * 4 * 4, False: 100 * (4 + 24) * 4}
+        saved_bytes[freeze] = saved.bytes
+    assert saved_bytes == {True: 100 * 4 * 4, False: 100 * (4 + 24) * 4}

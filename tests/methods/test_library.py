@@ -140,7 +140,7 @@ def test_a_weight_that_another_module_shares_is_not_merged():
 
 
 def with_head():
-    """A model with a head, which is trained beside LoRA."""
+    """A model with a head that is trained together with LoRA."""
     whole = nn.Sequential()
     whole.add_module("encoder", model())
     whole.add_module("head", nn.Sequential(nn.LayerNorm(16), nn.Linear(16, 3)))
