@@ -68,7 +68,7 @@ class Project:
     def run(self, *arguments: str, overlay: str = "tiny.yaml", env: dict | None = None) -> tuple[int, str]:
         """Exit status and everything printed."""
         process = self.start(*arguments, overlay=overlay, env=env)
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate(timeout=600)
         return process.returncode, output
 
     def status(self, overlay: str = "tiny.yaml") -> str:
