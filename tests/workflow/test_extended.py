@@ -1,6 +1,5 @@
 """The real snakemake on what goes beyond the paper: other methods, MNLI first, sweeps, one's own task and model."""
 
-
 import pandas as pd
 import pytest
 import yaml
