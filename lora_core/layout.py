@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 class _Below:
-    """A path below the results folder, as a pattern with the wildcards {model}, {task}, {method}, {seed}, {table}, {figure}."""
+    """A path below the results folder, as a pattern with wildcards such as {task} and {seed}."""
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern

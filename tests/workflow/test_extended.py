@@ -1,13 +1,10 @@
 """The real snakemake on what goes beyond the paper: other methods, MNLI first, sweeps, one's own task and model."""
 
-import subprocess
-
 import pandas as pd
 import pytest
 import yaml
 from builders import ROBERTA, ROOT, SHAPE
-from project import SNAKEMAKE, TINY, Project, rules
-from snakemake.utils import update_config
+from project import Project, rules
 
 from lora_core.records import read_json
 from lora_core.reporting.table import read_table
@@ -158,27 +155,3 @@ def test_one_s_own_task_and_model_are_configuration_alone(tmp_path):
     # What is changed in the file is read anew.
     (folder / "train.csv").write_text((folder / "train.csv").read_text().replace("glad", "merry"))
     assert "tokenize_dataset" in rules(project.plan("results/tables/table2.md"))
-
-
-def test_another_snakefile_uses_the_workflow_as_a_module(tmp_path):
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    update_config(config, TINY | {"seeds": [1], "methods": ["lora"]})
-    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config | {key: TINY[key] for key in ("model", "data")}))
-    (tmp_path / "Snakefile").write_text(
-        f"""
-configfile: "mine.yaml"
-module lora:
-    snakefile: "{ROOT / "Snakefile"}"
-    config: config
-use rule * from lora as lora_*
-rule mine:
-    default_target: True
-    input: "results/tables/table2.md"
-    output: "results/tables/mine.md"
-    shell: "cp {{input}} {{output}}"
-"""
-    )
-    command = [SNAKEMAKE, "--cores", "1", "results/tables/mine.md"]  # lies where the workflow's own tables do
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert "lora, best epoch" in (tmp_path / "results/tables/mine.md").read_text()

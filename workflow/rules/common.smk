@@ -1,4 +1,4 @@
-"""The study read from the configuration, and what every rule carries: environment, resources and a digest of its code."""
+"""The study read from the configuration, and what all jobs carry: environment, resources and a digest of their code."""
 
 import os
 import sys
@@ -14,7 +14,9 @@ REPOSITORY = Path(str(workflow.current_basedir)).parents[1]
 if (REPOSITORY / "lora_core").is_dir():
     sys.path.insert(0, str(REPOSITORY))
     search_path = [str(REPOSITORY), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, search_path)))
+    os.environ.update(
+        PYTHONPATH=os.pathsep.join(dict.fromkeys(filter(None, search_path)))
+    )
 
 try:
     from lora_core import job
@@ -50,7 +52,7 @@ DIGESTS = CodeDigests(cache=CACHE)
 
 @cache
 def code(script, *modules):
-    """The digest of a script and of all the code it uses: a rule that carries it reruns when that code changes."""
+    """The digest of a script and of all the code it uses: a job that carries it reruns when that code changes."""
     file = REPOSITORY / "workflow" / "scripts" / script
     if not file.is_file():
         file = Path(workflow.source_path(f"../scripts/{script}"))
