@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PACKAGE = "lora_core"
 ROOT = Path(__file__).resolve().parent.parent
 VERSION = f"python {sys.version_info.major}.{sys.version_info.minor}"
-# Read by the module of the same name, such as the template and the style of the report's page.
+# Files that modules in the same folder read, such as the template and the style of the report's page.
 RESOURCE_SUFFIXES = (".html", ".css", ".js")
 CACHE = Path(".snakemake", "lora_core_digests.json")
 
@@ -37,7 +37,7 @@ class Source:
 
 
 class CodeDigests:
-    """Digests of stages, computed from the package below `root`; parsed files are kept in the file `cache`, if given."""
+    """Digests of stages, computed from the package below `root`; the file `cache` keeps parsed files."""
 
     def __init__(self, root: Path = ROOT, cache: Path | None = None) -> None:
         self._root = root
@@ -66,12 +66,16 @@ class CodeDigests:
         return {file for name in names for file in self._files(name)}
 
     def _files(self, module: str) -> tuple[Path, ...]:
-        """The file of a module or of a package's `__init__`, then its resources; none if there is no such module."""
+        """The file of a module, or a package's `__init__` and the resources of its folder; none if it is neither."""
         if module not in self._modules:
             path = self._root.joinpath(*module.split("."))
-            files = [file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()][:1]
-            resources = [path.with_suffix(suffix) for suffix in RESOURCE_SUFFIXES if files]
-            self._modules[module] = (*files, *(file for file in resources if file.is_file()))
+            if path.with_suffix(".py").is_file():
+                self._modules[module] = (path.with_suffix(".py"),)
+            elif (path / "__init__.py").is_file():
+                resources = (file for file in sorted(path.iterdir()) if file.suffix in RESOURCE_SUFFIXES)
+                self._modules[module] = (path / "__init__.py", *resources)
+            else:
+                self._modules[module] = ()
         return self._modules[module]
 
     def _line(self, file: Path) -> bytes:
@@ -101,7 +105,7 @@ class CodeDigests:
 
 
 def code_digest(script: Path, *modules: str) -> str:
-    """Return the digest of a script or module file, with the cache that snakemake has written in the working directory."""
+    """Return the digest of a script or module, with the cache that snakemake writes in the working directory."""
     return CodeDigests(cache=CACHE).digest(script, *modules)
 
 
@@ -140,16 +144,20 @@ def _describe(value: object, in_raise: bool = False) -> Iterator[str]:
             if isinstance(part, ast.FormattedValue):
                 yield from _describe(part.value, in_raise)
     else:
-        in_raise = in_raise or isinstance(value, ast.Raise)
         yield f"{type(value).__name__}("
-        for field in value._fields:
-            child = getattr(value, field, None)
-            if isinstance(child, list):
-                child = [item for item in child if not _is_text_statement(item)]
-            if _runs(value, field) and child not in (None, []):  # other Pythons have other empty fields
-                yield f"{field}="
-                yield from _describe(child, in_raise)
+        for field, child in _fields(value):
+            yield f"{field}="
+            yield from _describe(child, in_raise or isinstance(value, ast.Raise))
         yield ")"
+
+
+def _fields(node: ast.AST) -> Iterator[tuple[str, object]]:
+    """The fields of a node that count, without empty ones, of which each version of Python has others."""
+    for field, child in ast.iter_fields(node):
+        if isinstance(child, list):
+            child = [item for item in child if not _is_text_statement(item)]
+        if _runs(node, field) and child not in (None, []):
+            yield field, child
 
 
 def _is_text_statement(node: object) -> bool:
@@ -158,7 +166,7 @@ def _is_text_statement(node: object) -> bool:
 
 
 def _runs(node: ast.AST, field: str) -> bool:
-    """Whether a field of a node counts: the body of `if TYPE_CHECKING:` never runs, and `u` before a string is nothing."""
+    """Whether a field counts: the body of `if TYPE_CHECKING:` never runs, and `u` before a string means nothing."""
     if isinstance(node, ast.If) and field == "body":
         return not ast.unparse(node.test).endswith("TYPE_CHECKING")
     return not (isinstance(node, ast.Constant) and field == "kind")

@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand and return its exit status; a mistake of the user is one sentence on standard error."""
     import zipfile
 
-    options = _parser().parse_args(arguments)
+    options = parse_arguments(arguments)
     run: Callable[[argparse.Namespace], int | None] = options.run
     try:
         return run(options) or 0
@@ -29,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the arguments of the command line, with the function to call as `run`. Exit on a wrong command line."""
     parser = argparse.ArgumentParser(prog="lora-core", description="Tools around a study of the LoRA workflow.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -60,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     add("schema", _schema, "print the JSON schema of the configuration")
     protocols = add("protocols", _protocols, "print how protocols differ, as a Markdown table")
     protocols.add_argument("names", nargs="*", default=PROTOCOLS, help="files in lora_core/config/protocols")
-    return parser
+    return parser.parse_args(arguments)
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -141,7 +141,7 @@ def _format_value(value: float, quantity: Quantity) -> str:
 
 
 def _all_settings(folder: Path, runs: Runs, shared: Sequence[RunKey]) -> dict[str, str]:
-    """Return every setting of a study by its name in the table; of shared methods and tasks, those of the first seed."""
+    """Return every setting of a study by its name in the table; of shared runs, those of the first seed."""
     settings = _flatten({"study": read_json(folder / Layout.study)})
     settings["runs of"] = ", ".join(f"{method} on {task_title(task)}" for method, task in runs)
     for method, task in shared:

@@ -1,4 +1,4 @@
-"""What no single key of the configuration can know: names that must exist elsewhere, and contradictions."""
+"""Checks across the keys of a configuration: names that must be defined elsewhere, and contradictions."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,11 +10,11 @@ from lora_core.data.tasks import TASKS
 if TYPE_CHECKING:
     from lora_core.config.study import Study
 
-Config = Mapping[str, Any]  # as YAML reads it: any part may still be of a wrong type
+Config = Mapping[str, Any]  # as YAML reads it: any part may have a wrong type
 
 
-def reference_errors(config: Config, optional_tables: Sequence[str]) -> Iterator[str]:
-    """Yield an error for each name that does not exist, and for each entry that is listed twice."""
+def name_errors(config: Config, optional_tables: Sequence[str]) -> Iterator[str]:
+    """Yield an error for each name that is not defined, each entry that is listed twice, and each contradiction."""
     for key in ("tasks", "methods", "seeds", "more_tables"):
         yield from _repeated(config, key)
     yield from _unknown_methods(config)
@@ -74,7 +74,7 @@ def _list(config: Config, key: str) -> Sequence[Any]:
 
 
 def study_errors(study: "Study") -> Iterator[str]:
-    """Yield what is wrong with a study once its hyperparameters are resolved."""
+    """Yield the errors that show only when hyperparameters are resolved."""
     if "sweep" in study.more_tables and not any(study.entry(method).swept for method in study.methods):
         yield "more_tables: 'sweep' needs a method with a sweep; add one, or leave the table out"
     for method in study.methods:
@@ -92,7 +92,7 @@ def study_errors(study: "Study") -> Iterator[str]:
 
 
 def method_errors(study: "Study", methods: Iterable[str]) -> Iterator[str]:
-    """Yield what the methods themselves refuse: settings and hyperparameters that cannot be trained."""
+    """Yield an error for each method that cannot be trained with its settings and hyperparameters."""
     for method in methods:
         settings = study.settings(method)
         starts = [start for task in study.tasks for start in study.starts(method, task)]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args, get_t
 
 from pydantic import Field, ValidationInfo, create_model, field_validator, model_validator
 
+from lora_core.config.protocol import Value
 from lora_core.config.sections import Frozen
 from lora_core.methods import registry
 from lora_core.methods.settings import MethodSettings
@@ -67,13 +68,13 @@ class MethodEntry(Frozen):
         self.settings({})  # raises ValueError if the kind's own checks fail
         return self
 
-    def settings(self, protocol: Mapping[str, Any]) -> MethodSettings:
+    def settings(self, protocol: Mapping[str, Value]) -> MethodSettings:
         """Return the method's settings; those that are left out take the value of the protocol, if it has one."""
         settings_class = registry.settings_class(self.kind)
         values = {item.name: getattr(self, item.name) for item in fields(settings_class)}
         return settings_class(**{name: protocol.get(name) if v is None else v for name, v in values.items()})
 
-    def overrides(self, task: str) -> dict[str, Any]:
+    def overrides(self, task: str) -> dict[str, Value]:
         """Return the hyperparameters that this entry sets for a task."""
         of_task = self.task_hyperparameters.get(task)
         return self.hyperparameters.model_dump(exclude_unset=True) | (

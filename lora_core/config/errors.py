@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in one sentence per error."""
+"""Errors of a configuration: one sentence each, with the path of the key and the nearest valid name."""
 
 import difflib
 import re
@@ -11,7 +11,7 @@ _VARIANT_POSITION = {"model": 1, "data": 1, "method_settings": 2}
 
 
 class ConfigError(ValueError):
-    """What is wrong with a configuration, one line per error."""
+    """The errors of a configuration, one per line."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
@@ -24,7 +24,7 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 def sentence(error: Any, known_keys: Collection[str]) -> str:
     """Return one error of pydantic as one sentence that begins with the path of the key.
 
-    `known_keys` are all keys of the configuration, of which an unknown key is told the nearest.
+    `known_keys` are all keys of the configuration, of which the nearest is suggested for an unknown one.
     """
     location = [str(part) for part in error["loc"]]
     value = error.get("input")

@@ -11,17 +11,16 @@ from typing import Any
 from lora_core.config.preflight import describe
 from lora_core.config.study import Study
 from lora_core.layout import Layout
+from lora_core.records import JsonObject
 from lora_core.training.spec import MeterSettings, RunSpec
 
-Params = dict[str, Any]  # nested dictionaries, lists, strings and numbers
 
-
-def model_params(study: Study) -> Params:
+def model_params(study: Study) -> JsonObject:
     """Return the `model` section, as `lora_core.models.pretrained.prepare_model` takes it."""
     return study.model.model_dump(mode="json")
 
 
-def data_params(study: Study, task: str) -> Params:
+def data_params(study: Study, task: str) -> JsonObject:
     """Return a task's `source` (DatasetSource), `task` (Task) and `max_length`; both have `from_params`."""
     return {
         "source": study.source(task).to_params(),
@@ -30,12 +29,12 @@ def data_params(study: Study, task: str) -> Params:
     }
 
 
-def method_params(study: Study) -> dict[str, Params]:
+def method_params(study: Study) -> dict[str, JsonObject]:
     """Return the settings of every method by its name; `settings_from_params` reads each."""
     return {method: study.settings(method).to_params() for method in study.methods}
 
 
-def run_params(study: Study, method: str, task: str, seed: int) -> Params:
+def run_params(study: Study, method: str, task: str, seed: int) -> JsonObject:
     """Return one run; `RunSpec.from_params` reads it.
 
     Threads and checkpoints are left out: they change no result.
@@ -62,7 +61,7 @@ def run_params(study: Study, method: str, task: str, seed: int) -> Params:
     ).to_params()
 
 
-def latency_params(study: Study) -> Params:
+def latency_params(study: Study) -> JsonObject:
     """Return the fields of `lora_core.evaluation.latency.LatencyPlan` but for `seed` and `threads`."""
     names = ("passes", "seconds", "margin", "batch_size", "single_examples")
     return {name: getattr(study.measure, f"latency_{name}") for name in names} | {
@@ -76,14 +75,14 @@ def reference_params(study: Study) -> dict[str, str | None]:
     return asdict(study.references)
 
 
-def swept_params(study: Study) -> dict[str, Params]:
+def swept_params(study: Study) -> dict[str, JsonObject]:
     """Return the entry and the values of each method that a sweep made; empty without a sweep."""
     swept = {method: study.entry(method).swept for method in study.methods}
     return {method: combination.model_dump(mode="json") for method, combination in swept.items() if combination}
 
 
-def description_params(study: Study, batching: bool = True) -> Params:
-    """Return the study in words; `StudyDescription(**params)` reads it.
+def description_params(study: Study, batching: bool = True) -> JsonObject:
+    """Return the description of the study; `StudyDescription(**params)` reads it.
 
     Without `batching` it does not say how batches are formed, for tables that do not depend on it.
     """
@@ -91,7 +90,7 @@ def description_params(study: Study, batching: bool = True) -> Params:
     return (description if batching else replace(description, batching="")).to_params()
 
 
-def draw_params(study: Study, name: str, settings: Collection[str]) -> Params:
+def draw_params(study: Study, name: str, settings: Collection[str]) -> JsonObject:
     """Return the settings that a table or figure needs, by the names that its entry in the catalogue lists."""
     known = {
         "references": reference_params,
@@ -103,8 +102,8 @@ def draw_params(study: Study, name: str, settings: Collection[str]) -> Params:
     return {setting: value(study) for setting, value in known.items() if setting in settings}
 
 
-def claims_params(study: Study) -> Params:
-    """Return the `study` in words, its `references` and the `latency_margin`."""
+def claims_params(study: Study) -> JsonObject:
+    """Return the description of the `study`, its `references` and the `latency_margin`."""
     return {
         "study": description_params(study),
         "references": reference_params(study),
@@ -112,7 +111,7 @@ def claims_params(study: Study) -> Params:
     }
 
 
-def hyperparameter_params(study: Study) -> dict[str, dict[str, dict[str, Params]]]:
+def hyperparameter_params(study: Study) -> dict[str, dict[str, dict[str, JsonObject]]]:
     """Return `{method: {task: {name: {value, source}}}}` for table 7, with the settings of the methods."""
     return {
         method: {
@@ -125,7 +124,7 @@ def hyperparameter_params(study: Study) -> dict[str, dict[str, dict[str, Params]
 
 
 def _resolved(study: Study, method: str, task: str) -> Mapping[str, tuple[Any, str]]:
-    """Return each value that one run trains with, and its source in words."""
+    """Return each value that one run trains with, and a text that says where it comes from."""
     values: dict[str, tuple[Any, str]] = {
         name: (value, study.hyperparameter_source(method, task, name))
         for name, value in asdict(study.hyperparameters(method, task)).items()

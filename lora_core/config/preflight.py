@@ -1,4 +1,4 @@
-"""Check a study before a job starts: its files, what the hub has, its results folder, the targets asked for."""
+"""Checks before a job starts: the study's files, the hub, the results folder, and the requested targets."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -37,10 +37,10 @@ def data_files(study: Study, task: str) -> list[str]:
 
 
 def check_content(study: Study) -> None:
-    """Check what takes longer, once before the first job. Raise ValueError.
+    """Check method settings, file contents and hub access, once before the first job.
 
-    Refused are settings that a method does not take, weights with another sha256, data with other columns or labels,
-    and a hub that cannot provide what is still to be downloaded.
+    Raise ValueError for settings that a method does not accept, weights with another sha256, data with other columns or
+    labels, and a model or data set that must be downloaded but that the hub cannot provide.
     """
     errors = dict.fromkeys(method_errors(study, study.methods))
     if errors:
@@ -94,7 +94,7 @@ def check_targets(targets: Iterable[str], products: set[str], results_dir: str) 
 
 
 def describe(study: Study) -> StudyDescription:
-    """Return the study in words."""
+    """Return the description that is printed above every table."""
     model, data = study.model, study.data
     limits = [
         f"at most {limit} {split} examples"

@@ -7,22 +7,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import yaml
+
+from lora_core.records import JsonObject
 
 COLUMNS = ("full", "adapter")
 PROTOCOLS = Path(__file__).parent / "protocols"
 
-# The safe loader; in C where PyYAML has it, because every call of Snakemake reads a protocol.
+# The safe loader, in C if PyYAML has it, because every call of Snakemake reads a protocol.
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+Value = bool | int | float | str | None
+TaskValue = Value | dict[str, Value]  # a dictionary where the value differs from task to task
 
 
 @dataclass(frozen=True)
 class SourcedValue:
-    """A value, which is a dictionary where it differs from task to task, and where it comes from in words."""
+    """A value, and a text that says where it comes from."""
 
-    value: Any
+    value: TaskValue
     source: str
 
 
@@ -38,26 +43,27 @@ class Protocol:
     title: str
     columns: Mapping[str, Mapping[str, SourcedValue]]
 
-    def resolve(self, column: str, task: str | None = None) -> dict[str, Any]:
+    def resolve(self, column: str, task: str | None = None) -> dict[str, Value]:
         """Return the values of a column for a task, or those for all tasks.
 
         A value per task that has neither this task nor a default is left out.
         """
-        values = self.values(column)
-        per_task = {name: value for name, value in values.items() if isinstance(value, dict)}
-        known = {
-            name: by_task.get(task, by_task.get("default"))
-            for name, by_task in per_task.items()
-            if task in by_task or "default" in by_task
-        }
-        return {name: value for name, value in values.items() if name not in per_task} | known
+        resolved: dict[str, Value] = {}
+        for name, value in self.values(column).items():
+            if not isinstance(value, dict):
+                resolved[name] = value
+            elif task is not None and task in value:
+                resolved[name] = value[task]
+            elif "default" in value:
+                resolved[name] = value["default"]
+        return resolved
 
-    def values(self, column: str) -> dict[str, Any]:
+    def values(self, column: str) -> dict[str, TaskValue]:
         """Return every value of a column; one that differs from task to task is a dictionary."""
         return {name: sourced.value for name, sourced in self.columns[column].items()}
 
     def source(self, column: str, name: str) -> str:
-        """Return where a value comes from, in words."""
+        """Return a text that says where a value comes from."""
         return self.columns[column][name].source
 
 
@@ -80,7 +86,7 @@ def read_protocol(name: str) -> Protocol:
     return Protocol(content["title"], columns)
 
 
-def _read_file(name: str) -> dict[str, Any]:
+def _read_file(name: str) -> JsonObject:
     """Return a file's title, its sources and its two columns, over those of the file that it extends."""
     content = yaml.load((PROTOCOLS / f"{name}.yaml").read_text(encoding="utf-8"), _Loader)
     base = _read_file(content["extends"]) if "extends" in content else {}
@@ -105,7 +111,7 @@ def compare(*names: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _text(value: Any) -> str:
+def _text(value: TaskValue) -> str:
     if isinstance(value, dict):
         tasks: dict[str, list[str]] = {}
         for task, of_task in value.items():

@@ -34,7 +34,7 @@ else:
 
 
 class Frozen(BaseModel):
-    """A part of the configuration: an unknown key is an error, and nothing changes after it was read."""
+    """A part of the configuration: an unknown key is an error, and values do not change after they were read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
@@ -74,7 +74,7 @@ class LocalModel(Frozen):
 
     @property
     def name(self) -> str:
-        """The name of the model's folder: that of its source, with a dash for every other than a plain character."""
+        """The name of the model's folder: the name of its source, with a dash for each special character."""
         return "".join(
             c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in Path(self.path).resolve().name
         )

@@ -1,12 +1,12 @@
-"""A study: the closed, typed configuration, read once, and what follows from it for each method and task."""
+"""A study: its validated configuration, and what follows from it for each method and task."""
 
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import yaml
 from pydantic import ConfigDict, Field, NonNegativeInt, ValidationError
@@ -38,13 +38,16 @@ from lora_core.data.tasks import TASKS
 from lora_core.evaluation.references import References
 from lora_core.methods.registry import settings_class
 from lora_core.methods.settings import MethodSettings
+from lora_core.records import JsonObject
 from lora_core.training.spec import Hyperparameters
 
-OF_STUDY = "this study's configuration"  # the source of a value that no protocol gives
+# The sources of values that no protocol gives.
+OF_STUDY = "this study's configuration"
+OF_PROJECT = "the project's default"
 
 
 class Study(Frozen):
-    """A whole study. Paths are relative to the working directory."""
+    """A study. Paths are relative to the working directory."""
 
     model_config = ConfigDict(serialize_by_alias=True)  # `references` is dumped under its own name
 
@@ -76,7 +79,7 @@ class Study(Frozen):
         return read_protocol(self.protocol)
 
     def task(self, name: str) -> Task:
-        """Return a task of GLUE, or one of the configuration's own."""
+        """Return a task of GLUE, or one that the configuration describes."""
         return TASKS[name] if name in TASKS else self.task_settings[name].task(name)
 
     def source(self, task: str) -> DatasetSource:
@@ -117,7 +120,7 @@ class Study(Frozen):
         return entry.settings(self._protocol.resolve(self._column(method)))
 
     def setting_source(self, method: str, name: str) -> str:
-        """Return where a setting comes from, in words."""
+        """Return a text that says where a setting comes from."""
         if getattr(self.entry(method), name) is None and name in self._protocol.columns[self._column(method)]:
             return self._protocol.source(self._column(method), name)
         return "method_settings"
@@ -150,22 +153,24 @@ class Study(Frozen):
         Raise ConfigError if a value is missing.
         """
         values = self._protocol.resolve(self._column(method), task) | self.entry(method).overrides(task)
-        names = [field.name for field in fields(Hyperparameters)]
-        if missing := [name for name in names if name not in values]:
+        values = {field.name: values[field.name] for field in fields(Hyperparameters) if field.name in values}
+        if values.get("start_from") == task:  # set for all tasks
+            values["start_from"] = None
+        required = [field.name for field in fields(Hyperparameters) if field.default is MISSING]
+        if missing := [name for name in required if name not in values]:
             raise ConfigError(
                 f"protocol: {self.protocol!r} has no {', '.join(missing)} for the task {task!r}; set it in "
                 f"method_settings.{method}.task_hyperparameters.{task}"
             )
-        if values["start_from"] == task:  # set for all tasks
-            values["start_from"] = None
-        checked = HyperparameterOverrides(**{name: values[name] for name in names})  # a whole number becomes a float
-        return Hyperparameters(**checked.model_dump())
+        checked = HyperparameterOverrides(**values)  # turns a whole number into a float where one is needed
+        return Hyperparameters(**checked.model_dump(exclude_unset=True))
 
     def hyperparameter_source(self, method: str, task: str, name: str) -> str:
-        """Return where a hyperparameter comes from, in words."""
+        """Return a text that says where a hyperparameter comes from."""
         if name in self.entry(method).overrides(task):
             return OF_STUDY
-        return self._protocol.source(self._column(method), name)
+        column = self._column(method)
+        return self._protocol.source(column, name) if name in self._protocol.columns[column] else OF_PROJECT
 
     @property
     def protocol_title(self) -> str:
@@ -174,15 +179,15 @@ class Study(Frozen):
 
     def max_length(self, task: str) -> int:
         """Return the maximum input length in tokens: the data section's, else the protocol's."""
-        return self.data.max_length or self._protocol.resolve("full", task)["max_length"]
+        return self.data.max_length or cast(int, self._protocol.resolve("full", task)["max_length"])
 
     @property
     def max_length_source(self) -> str:
-        """Where the maximum input length comes from, in words."""
+        """A text that says where the maximum input length comes from."""
         return OF_STUDY if self.data.max_length else self._protocol.source("full", "max_length")
 
     @property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> JsonObject:
         """Model and data set with their revisions, of which a results folder holds one; limits do not count."""
         return {
             "model": self.model.model_dump(mode="json"),
@@ -195,8 +200,8 @@ def load(
 ) -> Study:
     """Return the study that a merged configuration describes.
 
-    A `model` or `data` section in which `overlay` (what was laid over the default) names a `source` starts anew: it
-    inherits no key of the default's other source. `optional_tables` are the names that `more_tables` may list. Raise
+    `overlay` is what was merged into the default. A `model` or `data` section of it that names a `source` replaces the
+    default's section and inherits none of its keys. `optional_tables` are the names that `more_tables` may list. Raise
     ConfigError with every error, one per line.
     """
     sections = {
@@ -208,7 +213,7 @@ def load(
         expanded = sweeps.expand({**config, **sections})
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    errors = list(checks.reference_errors(expanded, optional_tables))
+    errors = list(checks.name_errors(expanded, optional_tables))
     try:
         study = Study.model_validate(expanded)
     except ValidationError as error:
@@ -235,11 +240,11 @@ def json_schema(optional_tables: Sequence[str]) -> str:
 
 
 def read_files(*overlays: str, optional_tables: Sequence[str] = ()) -> Study:
-    """Return the study of config.yaml in the working directory with `overlays` laid over it, as Snakemake does."""
+    """Return the study of config.yaml in the working directory, with files merged into it as Snakemake does."""
     from snakemake.utils import update_config
 
-    config: dict[str, Any] = yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))
-    overlay: dict[str, Any] = {}
+    config: JsonObject = yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))
+    overlay: JsonObject = {}
     for file in overlays:
         update_config(overlay, yaml.safe_load(Path(file).read_text(encoding="utf-8")))
     update_config(config, overlay)

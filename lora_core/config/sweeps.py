@@ -1,10 +1,12 @@
-"""Sweeps: one entry of the configuration that stands for a method of each combination of values."""
+"""Sweeps: one entry of the configuration becomes a method for each combination of values."""
 
 import copy
 import re
 from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
+
+from lora_core.records import JsonObject
 
 Entry = Mapping[str, Any]  # an entry of `method_settings` as YAML reads it
 
@@ -48,7 +50,7 @@ def _variants(name: str, entry: Entry) -> Iterator[tuple[str, Entry]]:
         yield method, variant | {"swept": {"entry": name, "values": combination}}
 
 
-def _set(entry: dict[str, Any], path: list[str], value: Any) -> None:
+def _set(entry: JsonObject, path: list[str], value: Any) -> None:
     """Set a nested key."""
     *parents, last = path
     for parent in parents:

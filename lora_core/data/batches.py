@@ -20,7 +20,7 @@ class Examples:
 
     Attributes:
         tokens: (total,) int32.
-        types: Token type ids, (total,) int8; None where all are 0.
+        types: Token type ids, (total,) int8; None if all are 0.
         offsets: (examples + 1,) int64.
         labels: (examples,) int64, or float32 for a regression.
     """
@@ -47,7 +47,7 @@ class Batch:
     Attributes:
         ids: Token ids, (rows, longest) int64.
         mask: 1 for a token and 0 for padding, (rows, longest) int64.
-        types: Token type ids, (rows, longest) int64; None where all are 0.
+        types: Token type ids, (rows, longest) int64; None if all are 0.
         labels: (rows,).
         rows: The positions of the examples in the split, (rows,).
         tokens_real: Tokens without padding.

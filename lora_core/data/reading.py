@@ -17,7 +17,7 @@ def local_files(source: DatasetSource, task: str, split: str) -> list[str]:
     """Return the files of a split in a local folder, sorted.
 
     A folder in the layout of the hub's GLUE has `{task}/{split}-*.parquet`; that of a user's own task has `{split}*`,
-    all CSV or all parquet. `split` is called as in the files. Raise ValueError if there are none.
+    all CSV or all parquet. `split` is the name that the source has for it. Raise ValueError if there are none.
     """
     of_user, folder = source.source == "own", str(source.path)
     key = f"task_settings.{task}.path" if of_user else "data.path"
@@ -35,9 +35,9 @@ def local_files(source: DatasetSource, task: str, split: str) -> list[str]:
 
 
 def read_split(source: DatasetSource, task: Task, split: str) -> Columns:
-    """Return the columns of a task's split, which is called as in the source.
+    """Return the columns of a task's split; `split` is the name that the source has for it.
 
-    Columns of text hold text, in a CSV file also where it looks like numbers. Raise ValueError if the split cannot be
+    Columns of text hold text, in a CSV file even if it looks like numbers. Raise ValueError if the split cannot be
     read.
     """
     if source.source == "mini":

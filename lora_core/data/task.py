@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lora_core.records import JsonObject
+
 
 @dataclass(frozen=True)
 class Task:
@@ -16,7 +18,7 @@ class Task:
         labels: The names of the classes; empty for a regression.
         metrics: Names in `lora_core.data.metrics.METRICS`; the first is the score, the others are reported next to it.
         label_column: The column of labels.
-        validation_split: What the split that is scored is called where the examples come from.
+        validation_split: The name that the source has for the split that is scored.
     """
 
     name: str
@@ -29,14 +31,14 @@ class Task:
 
     @property
     def text_columns(self) -> tuple[str, ...]:
-        """The columns that hold text whatever they look like; the name of a class is text too."""
+        """The columns that are read as text even if they look like numbers; the names of classes are text too."""
         return (*self.columns, self.label_column) if self.labels else self.columns
 
     def split_name(self, split: str) -> str:
-        """Return what "train" or "validation" is called where the examples come from."""
+        """Return the name that the source has for "train" or "validation"."""
         return self.validation_split if split == "validation" else split
 
-    def to_params(self) -> dict[str, Any]:
+    def to_params(self) -> JsonObject:
         """Return what decides the tokenised data as plain values: everything but the title."""
         return {
             name: list(value) if isinstance(value, tuple) else value
@@ -47,5 +49,5 @@ class Task:
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> "Task":
         """Return the task that `to_params` described; its name is its title."""
-        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in params.items()}
+        values: JsonObject = {name: tuple(v) if isinstance(v, list) else v for name, v in params.items()}
         return cls(title=params["name"], **values)

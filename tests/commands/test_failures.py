@@ -29,7 +29,10 @@ from lora_core.records import write_json
         (JobError("SafetensorError", "no room (os error 28)", errno.ENOSPC), "no room (os error 28); free some disk"),
         (JobError("OSError", "OSError: too large", errno.EFBIG), "raise the limit on file sizes"),
         (JobError("PermissionError", "PermissionError: x", errno.EACCES), "PermissionError: x; make the folder"),
-        (JobError("SafetensorError", "SafetensorError: header"), "a file of tensors is damaged (SafetensorError: header"),
+        (
+            JobError("SafetensorError", "SafetensorError: header"),
+            "a file of tensors is damaged (SafetensorError",
+        ),
         (None, "killed (SIGKILL; possibly out of memory"),
     ],
 )

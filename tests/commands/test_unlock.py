@@ -55,7 +55,7 @@ def test_only_the_lock_of_a_process_that_has_ended_is_removed(tmp_path, capfd, p
     assert notes() == ([] if is_removed else ["1"])
 
 
-@pytest.mark.parametrize("note", [None, {"pid": 1, "born": "1", "host": "a"}], ids=["no note", "a note in another form"])
+@pytest.mark.parametrize("note", [None, {"pid": 1, "born": "1"}], ids=["no note", "a note in another form"])
 def test_a_lock_of_an_unknown_owner_stays(note):
     lock_folder()
     if note:

@@ -1,7 +1,10 @@
-"""The configuration: closed, typed, every error at once, overlays laid as a user expects."""
+"""The configuration: unknown keys are errors, all errors are reported together, overlays merge as documented."""
 
 import copy
 import json
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -142,9 +145,9 @@ def test_bad_values_are_refused_by_their_key(changes, message):
         load(changed(**changes))
 
 
-@pytest.mark.parametrize("given", ["results/", "./results", "results//"])
-def test_a_results_folder_has_one_name(given):
-    assert load(changed(results_dir=given)).results_dir == "results"
+@pytest.mark.parametrize("folder", ["results/", "./results", "results//"])
+def test_a_results_folder_has_one_name(folder):
+    assert load(changed(results_dir=folder)).results_dir == "results"
 
 
 def test_a_model_folder_has_a_name_whatever_it_is_called(tmp_path, monkeypatch):
@@ -163,7 +166,7 @@ def test_a_hub_revision_must_be_a_full_commit():
         load(changed(model={"source": "hub", "id": "a/b", "revision": "main"}))
 
 
-def test_a_section_whose_source_an_overlay_names_starts_anew():
+def test_a_section_whose_source_an_overlay_names_inherits_nothing():
     overlay = {"model": {"source": "local", "path": "x"}}
     config = changed(model__source="local", model__path="x")  # as Snakemake merges them
     with pytest.raises(ConfigError):
@@ -171,7 +174,7 @@ def test_a_section_whose_source_an_overlay_names_starts_anew():
     assert load(config, overlay).model.path == "x"
 
 
-def test_overrides_stand_above_the_protocol_method_by_method_and_task_by_task():
+def test_hyperparameters_of_a_method_and_of_a_task_replace_the_protocols():
     study = load(
         changed(
             method_settings__lora__hyperparameters={"epochs": 7, "dropout": 0.2},
@@ -242,9 +245,46 @@ def test_no_name_of_an_entry_has_a_meaning():
         assert study.hyperparameters(name, "cola") == usual.hyperparameters(method, "cola")
 
 
-def test_pefts_lora_counts_as_the_same_only_where_it_says_all_that_own_lora_does():
+def test_pefts_lora_counts_as_the_same_only_with_the_same_settings():
     plain = {"peft_type": "LORA", "r": 8, "lora_alpha": 8, "target_modules": ["value", "query"]}
     for config, same in ((plain, True), (plain | {"use_dora": True}, False), (plain | {"target_modules": None}, False),
                          (plain | {"r": 4}, False)):  # fmt: skip
         study = load(changed(method_settings__other={"kind": "peft", "config": config}, methods=["lora", "other"]))
         assert study.same_as_lora == (["lora", "other"] if same else ["lora"])
+
+
+KIND = '''
+from dataclasses import dataclass
+from typing import Annotated
+from annotated_types import Gt
+from lora_core.methods.settings import MethodSettings
+
+@dataclass(frozen=True)
+class Settings(MethodSettings):
+    """Train a scale."""
+    width: Annotated[int, Gt(0)] = 4
+'''
+PROGRAM = """
+import json, yaml
+from lora_core.config.study import json_schema, load
+config = yaml.safe_load(open("config.yaml")) | {"methods": ["mine"], "references": {}}
+config["method_settings"]["mine"] = {"kind": "scale", "width": "8", "hyperparameters": {"momentum": 0.5}}
+study = load(config)
+print(study.settings("mine").to_params(), study.hyperparameters("mine", "rte").momentum)
+assert json.loads(json_schema([]))["$defs"]["ScaleMethod"]["properties"]["width"]["exclusiveMinimum"] == 0
+config["method_settings"]["mine"] |= {"width": 0}
+load(config)
+"""
+
+
+def test_a_new_kind_and_a_new_hyperparameter_are_known_to_the_configuration_without_a_change_to_it(tmp_path):
+    shutil.copytree(ROOT / "lora_core", tmp_path / "lora_core", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "config.yaml", tmp_path)
+    (tmp_path / "lora_core" / "methods" / "scale.py").write_text(KIND)
+    spec = tmp_path / "lora_core" / "training" / "spec.py"
+    last = "    start_from: str | None = None\n"
+    assert last in spec.read_text()
+    spec.write_text(spec.read_text().replace(last, f"{last}    momentum: Fraction = 0.9\n"))
+    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout == "{'kind': 'scale', 'width': 8} 0.5\n", done.stderr
+    assert "method_settings.mine.width: input should be greater than 0 (given: 0)" in done.stderr

@@ -6,7 +6,7 @@ import pytest
 from builders import ROOT, changed
 
 from lora_core.config.entries import HyperparameterOverrides
-from lora_core.config.protocol import COLUMNS, compare, protocol_names, read_protocol
+from lora_core.config.protocol import COLUMNS, Protocol, compare, protocol_names, read_protocol
 from lora_core.config.study import load
 from lora_core.data.tasks import PAPER_TASKS
 from lora_core.reporting.published import TABLES
@@ -78,3 +78,15 @@ def test_hu_et_al_start_three_tasks_from_mnli_for_the_adapter_and_the_full_model
 
 def test_the_table_of_protocols_in_the_documentation_is_what_they_say():
     assert compare("table7", "hu-table9", "ms-scripts") in (ROOT / "docs" / "protocols.md").read_text()
+
+
+def test_a_hyperparameter_with_a_default_may_be_left_out_of_a_protocol(monkeypatch):
+    written = read_protocol("table7")
+    columns = {
+        column: {name: value for name, value in values.items() if name != "start_from"}
+        for column, values in written.columns.items()
+    }
+    monkeypatch.setattr("lora_core.config.study.read_protocol", lambda name: Protocol(written.title, columns))
+    study = load(changed(protocol="table7"))
+    assert study.hyperparameters("lora", "rte").start_from is None
+    assert study.hyperparameter_source("lora", "rte", "start_from") == "the project's default"
