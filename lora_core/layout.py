@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 class _Below:
-    """A path below the results folder, as a pattern with the wildcards {model}, {task}, {method}, {seed}, {name}."""
+    """A path below the results folder, as a pattern with the wildcards {model}, {task}, {method}, {seed}, {table}, {figure}."""
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
@@ -59,12 +59,13 @@ class Layout:
     curve = _Below("energy/{task}_curve.csv")
 
     runs = _Below("runs.csv")
-    table = _Below("tables/{name}")  # with .md, .csv, .tex, .json
-    figure = _Below("figures/{name}")  # with .svg, .csv
+    table = _Below("tables/{table}")  # with .md, .csv, .tex, .json
+    figure = _Below("figures/{figure}")  # with .svg, .csv
     claims = _Below("claims")  # with .md, .csv
     report = _Below("report.html")
 
     logs = _Below("logs")
+    train_log = _Below("logs/train/{method}/{task}/seed{seed}.log")
 
 
 @dataclass(frozen=True)

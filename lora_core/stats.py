@@ -1,4 +1,4 @@
-"""How sure a figure is: intervals over seeds, and the equivalence of latencies."""
+"""How sure a figure is: intervals over seeds, medians of censored runs, and the equivalence of latencies."""
 
 import math
 from collections.abc import Sequence
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MIN_SEEDS = 3  # below that no verdict across seeds: two say next to nothing of how seeds differ
+MIN_SEEDS = 3  # below that there is no verdict across seeds: two say next to nothing about how much seeds differ
 POWER = 0.8  # of the smallest detectable effect
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its confidence interval; `detectable` is the smallest effect found with 80% power."""
+    """An estimate with its confidence interval; `detectable` is the smallest effect that is found with 80% power."""
 
     estimate: float
     low: float
@@ -21,24 +21,25 @@ class Interval:
 
 
 def t_interval(values: Sequence[float], level: float = 0.95) -> Interval | None:
-    """Student's interval of the mean of independent values; None below two, which have no spread."""
+    """Return Student's interval of the mean of independent values; None for fewer than two, which have no spread."""
     from scipy.special import stdtrit  # scipy.stats takes a second to import
 
     n = len(values)
     if n < 2:
         return None
-    mean, error = float(np.mean(values)), float(np.std(values, ddof=1)) / math.sqrt(n)
+    mean, standard_error = float(np.mean(values)), float(np.std(values, ddof=1)) / math.sqrt(n)
     quantile = float(stdtrit(n - 1, (1 + level) / 2))
-    reach = quantile * error
-    return Interval(mean, mean - reach, mean + reach, (quantile + float(stdtrit(n - 1, POWER))) * error)
+    half_width = quantile * standard_error
+    detectable = (quantile + float(stdtrit(n - 1, POWER))) * standard_error
+    return Interval(mean, mean - half_width, mean + half_width, detectable)
 
 
 @dataclass(frozen=True)
 class Median:
-    """The median of runs of which some never got there, which are above all others.
+    """The median of runs of which some did not reach the threshold; those rank above all others.
 
-    `value` is None where it falls on one of those; `at_least` then bounds it from below, where that is known. The
-    t-interval of the mean stands beside it from three runs on, all of them there.
+    `value` is None if the median falls on one of those; `at_least` is then a lower bound, if one is known. `interval`
+    is the t-interval of the mean, from three runs on and only if all of them reached the threshold.
     """
 
     value: float | None
@@ -46,10 +47,10 @@ class Median:
     interval: Interval | None
 
 
-def censored_median(known: Sequence[float], total: int) -> Median:
-    """Of `total` runs, those that got there `known`."""
-    ranked = sorted(map(float, known))
-    lower, upper = max(0, total - 1) // 2, total // 2  # the two in the middle
+def censored_median(reached: Sequence[float], total: int) -> Median:
+    """Return the median of `total` runs, of which those that reached the threshold have the values `reached`."""
+    ranked = sorted(map(float, reached))
+    lower, upper = max(0, total - 1) // 2, total // 2  # ranks of the two in the middle
     if upper >= len(ranked):
         return Median(None, ranked[lower] if lower < len(ranked) else None, None)
     interval = t_interval(ranked) if MIN_SEEDS <= len(ranked) == total else None
@@ -69,14 +70,15 @@ class Equivalence:
 
 
 def equivalence(log_ratios: Sequence[float], margin: float) -> Equivalence | None:
-    """Judge paired log-ratios of times: inside ±margin they are equivalent, wholly outside slower or faster.
+    """Judge paired log-ratios of times; None for fewer than two rounds.
 
-    None below two rounds.
+    The times are equivalent if the 90% interval of their ratio is inside [1 / (1 + margin), 1 + margin], slower or
+    faster if it is entirely outside, and undecided otherwise.
     """
-    found = t_interval(log_ratios, 0.90)
-    if found is None:
+    interval = t_interval(log_ratios, 0.90)
+    if interval is None:
         return None
-    ratio, low, high = (math.exp(v) for v in (found.estimate, found.low, found.high))
+    ratio, low, high = (math.exp(v) for v in (interval.estimate, interval.low, interval.high))
     if low > 1 / (1 + margin) and high < 1 + margin:
         verdict = "equivalent"
     elif low >= 1 + margin:
@@ -85,4 +87,4 @@ def equivalence(log_ratios: Sequence[float], margin: float) -> Equivalence | Non
         verdict = "faster"
     else:
         verdict = "undecided"
-    return Equivalence(ratio, low, high, 100 * math.expm1(found.detectable), verdict, len(log_ratios))
+    return Equivalence(ratio, low, high, 100 * math.expm1(interval.detectable), verdict, len(log_ratios))

@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from lora_core.evaluation.references import References
+from lora_core.evaluation.run_record import EnergyReading, RunRecord
 from lora_core.job import QUIET
 from lora_core.records import MEASURED, LatencyRow, PowerRow, write_json, write_rows
 
@@ -57,12 +59,12 @@ def prepared(folder: Path, config: dict) -> Path:
 
 
 def tokenized(model: Path, out: Path, name: str, train: int = 64, validation: int = 40) -> Path:
-    from lora_core.data.datasets import tokenize_task
+    from lora_core.data.datasets import TokenizedFiles, tokenize_task
+    from lora_core.data.source import DatasetSource
     from lora_core.data.tasks import TASKS
 
-    task = TASKS[name]
-    source = {"source": "mini", "seed": 0, "max_train_examples": train, "max_validation_examples": validation}
-    tokenize_task(source, name, metrics=task.metrics, model=model, max_length=128, out=out, **task.layout)
+    source = DatasetSource("mini", seed=0, max_train_examples=train, max_validation_examples=validation)
+    tokenize_task(source, TASKS[name], model, 128, TokenizedFiles.in_folder(out))
     return out
 
 
@@ -206,9 +208,23 @@ def power_samples(epochs, seconds, joules):
     return rows
 
 
-def energy_run(method, seed, scores, seconds=10.0, joules=100.0, guess=0.5):
+REFERENCES = References(full="fft", adapter="lora", library="lora_ref")
+
+
+def run_record(method, seed, **fields):
+    """The typed view of a run's record, as comparisons read it."""
+    energy = {"meter": "none", "reason": "no meter here", "source": None, "boundary": None, "simulated": False}
+    energy |= {name: fields.pop(name) for name in list(fields) if name in energy}
+    defaults = {
+        "task": "cola", "baseline_score": 0.5, "start_from": None, "metric": "accuracy", "best_score": 0.9,
+        "best_epoch": 1, "last_score": 0.9, "train_seconds": 10.0, "device": "a CPU, 2 threads", "shared": None,
+    }  # fmt: skip
+    return RunRecord(method=method, seed=seed, energy=EnergyReading(**energy), **(defaults | fields))
+
+
+def energy_run(method, seed, scores, seconds=10.0, joules=100.0, baseline=0.5):
     """A run with these scores, as the costs to a threshold read it."""
-    from lora_core.evaluation.cost_to_threshold import Run
+    from lora_core.evaluation.cost_to_threshold import RunHistory
 
     history = pd.DataFrame(
         {
@@ -218,19 +234,8 @@ def energy_run(method, seed, scores, seconds=10.0, joules=100.0, guess=0.5):
             "train_energy_joules": joules,
         }
     )
-    record = {
-        "run": {
-            "data": {"validation": {"constant_guess": guess}},
-            "simulated": False,
-            "hyperparameters": {"start_from": None},
-        },
-        "measurement": {
-            "train_seconds": seconds * len(scores),
-            "energy": {"meter": "none", "reason": "none there", "source": None, "boundary": None},
-        },
-        "provenance": {"device": "cpu", "device_model": "a CPU", "threads": 2, "shared": None},
-    }
-    return Run(method, seed, record, history, power_samples(len(scores), seconds, joules))
+    run = run_record(method, seed, baseline_score=baseline, train_seconds=seconds * len(scores))
+    return RunHistory(run, history, power_samples(len(scores), seconds, joules))
 
 
 def record(folder, method, seed, memory=500.0, task="cola", device="a CPU", threads=2, shared=None, **more):
@@ -243,6 +248,7 @@ def record(folder, method, seed, memory=500.0, task="cola", device="a CPU", thre
         {
             "run": {"method": method, "task": task, "seed": seed},
             "measurement": {
+                "energy": {"simulated": False},
                 "memory": {
                     "kind": "resident", "baseline_mb": 200.0, "mean_mb": memory, "peak_mb": 600.0,
                     "peak_allocated_mb": None, "peak_reserved_mb": None, **used, "largest_batch": [8, 20],
@@ -335,16 +341,41 @@ class Made:
             place = {"device": "cpu", "device_model": "a CPU", "threads": 2}
             write_json(self.latency[-1].with_suffix(".json"), {"provenance": place})
 
+    @property
+    def inputs(self):
+        """The files by the names that the catalogue of tables and figures uses."""
+        names = ("scores", "costs", "curves", "latency", "runs")
+        return {name: getattr(self, name) for name in names} | {
+            "counts": [self.counts],
+            "differences": [file.with_name(f"{file.stem}_differences.csv") for file in self.scores],
+            "latency_records": [file.with_suffix(".json") for file in self.latency],
+        }
 
-def draw_figures(made: Made) -> dict:
-    """`{name: (figure, frame)}` of all that these records show."""
-    from lora_core.reporting.figures import costs, scores
 
-    return {
-        "scores": scores.scores(made.scores),
-        **{f"score_over_{a}": scores.curves(made.curves, made.costs, a) for a in scores.AGAINST},
-        "pareto": scores.pareto(made.scores, made.counts, made.runs, made.costs),
-        **{f"{q}_to_threshold": costs.to_threshold(made.costs, q) for q in costs.TO_THRESHOLD},
-        "memory": costs.memory(made.runs),
-        "latency": costs.latency(made.latency),
-    }
+def draw_table(name, inputs, **settings):
+    """A table of the catalogue."""
+    from lora_core.reporting import catalogue
+    from lora_core.reporting.inputs import DrawSettings
+
+    return catalogue.table(name).function()(inputs, DrawSettings(**({"references": REFERENCES} | settings)))
+
+
+def draw_figure(name, inputs, folder, **settings):
+    """A figure of the catalogue; its SVG file, with the CSV of the same name."""
+    from lora_core.reporting import catalogue
+    from lora_core.reporting.figures.style import save
+    from lora_core.reporting.inputs import DrawSettings
+
+    drawing = catalogue.figure(name).function()(inputs, DrawSettings(**({"references": REFERENCES} | settings)))
+    save(*drawing, folder / f"{name}.svg", folder / f"{name}.csv")
+    return folder / f"{name}.svg"
+
+
+def latency_inputs(*files):
+    """Timed passes and the records about them, by the names that the catalogue of tables and figures uses."""
+    return {"latency": files, "latency_records": [file.with_suffix(".json") for file in files]}
+
+
+def score_inputs(files):
+    """Scores and differences, by the names that the catalogue of tables and figures uses."""
+    return {"scores": files, "differences": [file.with_name(f"{file.stem}_differences.csv") for file in files]}

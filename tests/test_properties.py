@@ -1,29 +1,21 @@
 """What must hold for any input, tried with inputs that hypothesis makes up."""
 
-import csv
 import math
-import re
-import tempfile
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 import yaml
-from builders import FFT, MERGED, ROOT, energy_run, record, scored, texts, timed
+from builders import ROOT, energy_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lora_core.config import study as config
-from lora_core.config.preflight import resolved_hyperparameters
 from lora_core.data import batches as data
-from lora_core.data.tasks import PAPER_TASKS, TASKS
-from lora_core.evaluation import cost_to_threshold as energy
+from lora_core.data.tasks import PAPER_TASKS
+from lora_core.evaluation.cost_to_threshold import cost_to
 from lora_core.measuring import power_trace as trace
 from lora_core.methods.layers import LoRALinear
-from lora_core.records import PowerRow, write_json
-from lora_core.reporting import more_tables, rendering, tables
-from lora_core.reporting.rendering import Study, task_title
+from lora_core.records import PowerRow
 
 settings.register_profile("project", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("project")
@@ -48,13 +40,13 @@ def some(values, least: int = 1):
 def test_a_configuration_comes_back_from_yaml_as_it_was(
     tasks, methods, seeds, rank, alpha, targets, sweep, precision, checkpoint, margin
 ):
-    told = yaml.safe_load((ROOT / "config.yaml").read_text())
-    told |= {"tasks": tasks, "methods": [*methods, "swept"], "seeds": seeds}
-    told["method_settings"]["swept"] = {"kind": "lora", "sweep": {"rank": sweep, "targets": [targets, ["query"]]}}
-    told["method_settings"]["lora"] |= {"rank": rank, "alpha": alpha, "targets": targets}
-    told["train"] |= {"precision": precision, "checkpoint_seconds": checkpoint}
-    told["measure"] |= {"latency_margin": margin}
-    study = config.load(told)
+    values = yaml.safe_load((ROOT / "config.yaml").read_text())
+    values |= {"tasks": tasks, "methods": [*methods, "swept"], "seeds": seeds}
+    values["method_settings"]["swept"] = {"kind": "lora", "sweep": {"rank": sweep, "targets": [targets, ["query"]]}}
+    values["method_settings"]["lora"] |= {"rank": rank, "alpha": alpha, "targets": targets}
+    values["train"] |= {"precision": precision, "checkpoint_seconds": checkpoint}
+    values["measure"] |= {"latency_margin": margin}
+    study = config.load(values)
     again = config.load(yaml.safe_load(yaml.safe_dump(study.model_dump(mode="json", exclude_unset=True))))
     assert again == study
     assert [again.hyperparameters(m, t) for m in methods for t in tasks] == [
@@ -65,17 +57,17 @@ def test_a_configuration_comes_back_from_yaml_as_it_was(
 @given(
     lengths=st.lists(st.integers(1, 512), min_size=1, max_size=600), size=st.integers(1, 40),
     seed=st.integers(0, 2**63),
-    batching=st.sampled_from(["random", "bucketed"]),
+    batching=st.sampled_from(["random", "length_grouped"]),
 )  # fmt: skip
 def test_every_example_is_in_one_batch_and_padding_is_bounded(lengths, size, seed, batching):
-    found = data.order(np.array(lengths), size, batching, seed)
-    assert sorted(np.concatenate(found)) == list(range(len(lengths)))
-    assert all(1 <= len(batch) <= size for batch in found)
-    assert len(found) == math.ceil(len(lengths) / size)
-    if batching == "bucketed":
+    batches = data.order(np.array(lengths), size, batching, seed)
+    assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
+    assert all(1 <= len(batch) <= size for batch in batches)
+    assert len(batches) == math.ceil(len(lengths) / size)
+    if batching == "length_grouped":
         # In a chunk sorted by length no batch is longer than the next one's shortest: padding adds up
         # to at most a batch of the whole range.
-        computed = sum(len(batch) * max(lengths[i] for i in batch) for batch in found)
+        computed = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
         chunks = math.ceil(len(lengths) / (size * data.CHUNK_BATCHES))
         assert computed - sum(lengths) <= chunks * size * (max(lengths) - min(lengths))
 
@@ -113,7 +105,7 @@ def test_merging_is_exact_to_rounding_undone_exactly_and_twice_is_once(
 @given(scores=st.lists(st.floats(-1, 1), min_size=1, max_size=12), bounds=st.lists(st.floats(-1, 1), min_size=2))
 def test_a_higher_threshold_is_reached_no_sooner(scores, bounds):
     run = energy_run("lora", 1, scores)
-    reached = [energy.cut(run, bound)["epochs"] or math.inf for bound in sorted(bounds)]
+    reached = [cost_to(run, bound).epochs or math.inf for bound in sorted(bounds)]
     assert reached == sorted(reached)
 
 
@@ -133,81 +125,3 @@ def test_the_energy_of_a_window_split_anywhere_adds_up(gaps, watts, cut, seed):
     for joules in (trace.counter_joules, trace.trapezoid_joules):
         split = [joules(part) or 0.0 for part in parts]
         assert math.isclose(sum(split), joules(rows), rel_tol=1e-9, abs_tol=1e-9)
-
-
-COSTS = (
-    "seconds_to_threshold", "energy_to_threshold_joules", "net_energy_to_threshold_joules", "seconds_to_seed_threshold",
-    "energy_to_seed_threshold_joules", "train_energy_joules", "threshold", "seed_threshold",
-)  # fmt: skip
-
-
-@st.composite
-def studies(draw):
-    """Methods, tasks, seeds, and which of their runs and values are there."""
-    methods, tasks, seeds = draw(some(METHODS)), draw(some(PAPER_TASKS)), draw(some(range(1, 6)))
-    absent = draw(st.integers(0, 2**31))
-    share = draw(st.sampled_from([0.0, 0.3, 1.0]))
-    return methods, tasks, seeds, np.random.default_rng(absent), share
-
-
-@given(study=studies())
-def test_tables_render_whatever_is_missing(study):
-    methods, tasks, seeds, generator, share = study
-
-    def value(low: float, high: float) -> float | None:
-        return None if generator.random() < share else float(generator.uniform(low, high))
-
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        memory = [
-            record(folder, m, s, value(100, 1e4), t, mean_mb=value(100, 1e4), baseline_mb=value(1, 99))
-            for m in methods for t in tasks for s in seeds
-        ]  # fmt: skip
-        scores = []
-        for t in tasks:
-            (folder / "scores").mkdir(exist_ok=True)
-            runs = [(m, s, *(value(0, 1) or "" for _ in range(3)), False) for m in methods for s in seeds]
-            scores += scored(folder / "scores", *runs, metric=TASKS[t].metrics[0], task=t)
-        costs = []
-        for t in tasks:
-            rows = []
-            for m in methods:
-                for s in seeds:
-                    reached = [None, True, False][generator.integers(3)]
-                    row = {name: value(1, 100) if reached else None for name in COSTS}
-                    row |= {"threshold": value(0, 1), "train_seconds": value(1, 100)}
-                    row |= {
-                        "method": m, "seed": s, "device": "a CPU, 2 threads", "planned_epochs": 3, "best_score": 0.5,
-                        "threshold_meaningful": reached, "reached": reached,
-                        "epochs_to_threshold": 2 if reached else None,
-                        "epochs_to_seed_threshold": 1 if reached else None, "energy_source": None,
-                        "energy_boundary": None, "meter": "none", "meter_reason": "none", "simulated": False,
-                        "shared": None, "start_from": None,
-                    }  # fmt: skip
-                    rows.append(row)
-            costs.append(folder / f"{t}.csv")
-            pd.DataFrame(rows).to_csv(costs[-1], index=False)
-        swept = {m: {"entry": m, "values": {"rank": 1}} for m in methods}
-        counts = {m: {"trainable": 10, "head": 2, "total": 100} for m in methods}
-        write_json(folder / "counts.json", {"full": 100, "methods": counts})
-        passes = [timed(folder / "latency", {FFT: [0.5, 0.6], MERGED: [0.5, 0.7]}, t) for t in tasks]
-        study = config.load(yaml.safe_load((ROOT / "config.yaml").read_text()) | {"tasks": tasks, "methods": methods})
-        made = {
-            1: tables.parameters(folder / "counts.json"), 2: tables.scores(scores), 3: tables.latency(passes, 0.03),
-            4: tables.memory(memory), 5: tables.cost("table5", costs, [m for m in methods if m == "fft"]),
-            6: tables.cost("table6", costs, [m for m in methods if m != "fft"]),
-            8: more_tables.convergence(costs, memory),
-            9: more_tables.sweep(folder / "counts.json", scores, costs, swept),
-            7: tables.hyperparameters(resolved_hyperparameters(study)),
-        }  # fmt: skip
-        told = Study("a model", "some data", "a protocol", seeds, "random", False, False)
-        for number, table in made.items():
-            rendering.write(table, told, folder / f"table{number}")
-            for suffix in ("md", "tex"):
-                words = re.split(r"[\s|&\\\[\],()]+", (folder / f"table{number}.{suffix}").read_text())
-                assert not {"nan", "None", "inf", "-inf", "NaN"} & set(words)
-            with (folder / f"table{number}.csv").open(newline="") as stream:
-                for line in csv.DictReader(stream):
-                    assert not {"nan", "None", "inf", "-inf"} & set(line.values())
-        shown = texts(made[4])
-        assert {(m, task_title(t)) for m in methods for t in tasks} <= set(shown)

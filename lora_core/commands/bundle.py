@@ -1,30 +1,60 @@
-"""`make bundle` and `make verify-bundle`: a study as one archive, from which every table and figure is drawn again.
+"""`lora-core bundle` and `verify-bundle`: a study as one archive, from which all tables and figures are drawn again.
 
-The archive holds what was measured and what was drawn from it, the configuration, the lock and where each record comes
-from; no weights and no text of the data. Verifying takes the raw records alone, lets the workflow score, aggregate,
-judge and draw, and holds every file against the one in the archive, byte for byte.
+The archive holds the raw records, what was drawn from them, the configuration, the lock and the provenance of each
+record; no weights and no text of the data. Verifying takes only the raw records, lets the workflow score, aggregate,
+judge and draw, and compares every file with the one in the archive, byte for byte.
 """
+
+from __future__ import annotations
 
 import json
 import subprocess
 import sys
 import tempfile
 import zipfile
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
-from lora_core.config.study import read_files
+from lora_core.commands.studies import read_study
+from lora_core.layout import Layout
 from lora_core.provenance import ROOT
-from lora_core.records import atomic_file
+from lora_core.records import JsonObject, atomic_file
 
-CONFIG, LOCK = "config.json", "requirements.lock"
-RESULTS = "results"
-# Measured; everything else that a bundle has is made from these.
-RAW = (
-    "study.json", "counts.json", "scaling.json", "runs/*/*/*/*.*", "latency/*/*", "data/*/card.json",
-    "models/*/config.json",
-)  # fmt: skip
-DRAWN = ("tables/*", "figures/*", "scores/*", "energy/*", "claims.*", "runs.csv", "report.html")
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FORMAT = 2  # 1, of the first version, has no BUNDLE file
+BUNDLE, CONFIG, LOCK, RESULTS = "bundle.json", "config.json", "requirements.lock", "results"
+ANY = dict.fromkeys(("model", "method", "task", "seed", "table", "figure"), "*")
+# Raw records; everything else in a bundle is made from them.
+RAW = [
+    pattern.format(**ANY)
+    for pattern in (
+        Layout.study,
+        Layout.counts,
+        Layout.memory_scaling,
+        Layout.data_card,
+        f"{Layout.model}/config.json",
+        Layout.run_record,
+        Layout.history,
+        Layout.power,
+        Layout.predictions,
+        Layout.latency,
+        Layout.latency_record,
+    )
+]
+DRAWN = [
+    pattern.format(**ANY)
+    for pattern in (
+        Layout.scores,
+        Layout.costs,
+        Layout.runs,
+        f"{Layout.table}.*",
+        f"{Layout.figure}.*",
+        f"{Layout.claims}.*",
+        Layout.report,
+    )
+]
 RULES = (
     "compare_scores",
     "aggregate_energy",
@@ -34,111 +64,121 @@ RULES = (
     "judge_claims",
     "write_report",
 )
-LOCAL = "not-in-the-bundle"  # where data and models from folders would lie
+ABSENT = "not-in-the-bundle"  # the folder of local data and models in a bundle's configuration
 
 
-def pack(overlays: list[str], out: Path) -> None:
-    """Write a study's archive: the same bytes for the same files.
+def pack(overlays: Sequence[str], archive: Path) -> None:
+    """Write the archive of a study; the same files give the same bytes.
 
-    What belongs to the study, Snakemake says; what an earlier configuration left in the folder stays out. Raises
-    ValueError where the study is not finished.
+    Snakemake says which files belong to the study, so what an earlier configuration left in the folder stays out. Raise
+    ValueError if the study is not finished.
     """
-    study = read_files(*overlays)
+    study = read_study(overlays)
     folder = Path(study.results_dir)
-    made = _snakemake(["--summary", *(["--configfile", *overlays] if overlays else [])], Path.cwd())
-    lines = [line.split("\t") for line in made.splitlines() if line.startswith(f"{study.results_dir}/")]
-    if waiting := [line[0] for line in lines if line[-1] != "no update"]:
-        raise ValueError(
-            f"{len(waiting)} files of the study are still to be made, {waiting[0]} among them: run it first"
-        )
-    own = {Path(line[0]) for line in lines}
-    temp_path = {path for path in folder.glob("models/*/config.json") if path.parent in own}
-    names = {str(path.relative_to(folder)): path for path in (*own, *temp_path, folder / "study.json")}
-    files = {f"{RESULTS}/{name}": path.read_bytes() for name, path in names.items() if _matches(name, (*RAW, *DRAWN))}
-    held = json.loads(files[f"{RESULTS}/study.json"])
-    files[f"{RESULTS}/study.json"] = _json(_without_places(held))
-    files[CONFIG] = _json(_without_places(study.model_dump(mode="json", exclude_unset=True) | {"results_dir": RESULTS}))
-    files[LOCK] = (ROOT / LOCK).read_bytes()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(out) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
+    names = _finished_files(study.results_dir, overlays)
+    names |= {f"{Layout.model}/config.json".format(model=study.model.name), Layout.study}
+    files = {f"{RESULTS}/{n}": (folder / n).read_bytes() for n in names if _matches(n, RAW) or _matches(n, DRAWN)}
+    identity = json.loads(files[f"{RESULTS}/{Layout.study}"])
+    files[f"{RESULTS}/{Layout.study}"] = _to_json(_without_local_paths(identity))
+    config = study.model_dump(mode="json", exclude_unset=True) | {"results_dir": RESULTS}
+    files[CONFIG] = _to_json(_without_local_paths(config))
+    files[LOCK] = _project_file(LOCK).read_bytes()
+    files[BUNDLE] = _to_json({"format": FORMAT})
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(archive) as temp_path, zipfile.ZipFile(temp_path, "w", zipfile.ZIP_DEFLATED) as stream:
         for name, content in sorted(files.items()):
-            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
+            stream.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
 
 
-def _snakemake(words: list[str], folder: Path) -> str:
-    """What the workflow prints there. Raises ValueError where it fails."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *words]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    if done.returncode:
-        raise ValueError(f"the workflow failed:\n{(done.stdout + done.stderr)[-2000:]}")
-    return done.stdout
+def verify(archive: Path) -> dict[str, str]:
+    """Draw everything again from the raw records. Return the files that differ from those in the archive, and how.
+
+    Raise ValueError if the archive is not a bundle or is of a newer format, and if the workflow fails.
+    """
+    with tempfile.TemporaryDirectory() as temp_folder, zipfile.ZipFile(archive) as stream:
+        folder, names = Path(temp_folder), stream.namelist()
+        if CONFIG not in names or any(Path(n).is_absolute() or ".." in Path(n).parts for n in names):
+            raise ValueError(f"{archive} is not a bundle of a study")
+        _check_format(archive, json.loads(stream.read(BUNDLE)) if BUNDLE in names else {"format": 1})
+        packed = {n for n in names if n.startswith(f"{RESULTS}/") and _matches(n.removeprefix(f"{RESULTS}/"), DRAWN)}
+        stream.extractall(folder, [n for n in names if n not in packed])
+        _create_placeholders(folder, json.loads(stream.read(CONFIG)))
+        # The report needs every table and figure, and those need every score and cost.
+        arguments = ["--cores", "all", "--quiet", "all", "--allowed-rules", *RULES, "--configfile", CONFIG]
+        _run_snakemake([*arguments, "--", f"{RESULTS}/{Layout.report}"], folder)
+        drawn = {str(path.relative_to(folder)) for p in DRAWN for path in (folder / RESULTS).glob(p)}
+        differences = dict.fromkeys(sorted(drawn - packed), "is not in the bundle")
+        differences |= dict.fromkeys(sorted(packed - drawn), "is not made from it")
+        changed = [n for n in sorted(drawn & packed) if (folder / n).read_bytes() != stream.read(n)]
+        return differences | dict.fromkeys(changed, "differs")
 
 
-def _without_places(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration that names no folder of this machine."""
-    for section in _local(config):
-        section["path"] = f"{LOCAL}/{Path(section['path']).resolve().name}"  # a model is called as its folder
+def _check_format(archive: Path, content: JsonObject) -> None:
+    if not isinstance(content.get("format"), int) or content["format"] > FORMAT:
+        raise ValueError(
+            f"{archive} has the bundle format {content.get('format')}, and this version reads up to {FORMAT}: use the "
+            "version that wrote it"
+        )
+
+
+def _finished_files(results_dir: str, overlays: Sequence[str]) -> set[str]:
+    """Return the files of a study relative to its results folder. Raise ValueError if one is not up to date."""
+    summary = _run_snakemake(["--summary", *(["--configfile", *overlays] if overlays else [])], Path.cwd())
+    rows = [line.split("\t") for line in summary.splitlines() if line.startswith(f"{results_dir}/")]
+    if unfinished := [row[0] for row in rows if row[-1] != "no update"]:
+        raise ValueError(
+            f"{len(unfinished)} files of the study are not up to date, among them {unfinished[0]}: run the study first"
+        )
+    return {str(PurePosixPath(row[0]).relative_to(results_dir)) for row in rows}
+
+
+def _run_snakemake(arguments: list[str], folder: Path) -> str:
+    """Run this workflow in a folder and return its output. Raise ValueError if it fails."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(_project_file("Snakefile")), *arguments]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if result.returncode:
+        raise ValueError(f"the workflow failed:\n{(result.stdout + result.stderr)[-2000:]}")
+    return result.stdout
+
+
+def _project_file(name: str) -> Path:
+    """Return a file of the project: next to this package, or of the working directory if the package is installed.
+
+    Raise ValueError if it is in neither.
+    """
+    for folder in (ROOT, Path.cwd()):
+        if (folder / name).is_file():
+            return folder / name
+    raise ValueError(f"there is no {name} in this folder: run the command in a copy of the workflow")
+
+
+def _without_local_paths(config: JsonObject) -> JsonObject:
+    """Return the configuration without the names of this machine's folders."""
+    for section in _local_sections(config):
+        section["path"] = f"{ABSENT}/{Path(section['path']).resolve().name}"  # a model is named after its folder
     return config
 
 
-def _local(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """The sections that name a folder: data, model, tasks of one's own."""
+def _local_sections(config: JsonObject) -> list[JsonObject]:
+    """Return the sections that name a folder: the data, the model, and user-defined tasks."""
     sections = (config.get("data"), config.get("model"), *(config.get("task_settings") or {}).values())
     return [s for s in sections if s and s.get("source", "local") == "local" and "path" in s]
 
 
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=2) + "\n").encode()
-
-
-def verify(bundle: Path) -> dict[str, str]:
-    """Draw everything again from the raw records; what did not come out as it is in the archive, and how.
-
-    Raises ValueError for an archive that is none of these, and where the workflow fails.
-    """
-    with tempfile.TemporaryDirectory() as name, zipfile.ZipFile(bundle) as archive:
-        folder = Path(name)
-        names = archive.namelist()
-        if CONFIG not in names or any(Path(n).is_absolute() or ".." in Path(n).parts for n in names):
-            raise ValueError(f"{bundle} is no bundle of a study")
-        drawn = {n for n in names if n.startswith(f"{RESULTS}/") and _matches(n.removeprefix(f"{RESULTS}/"), DRAWN)}
-        archive.extractall(folder, [n for n in names if n not in drawn])
-        _stand_ins(folder, json.loads(archive.read(CONFIG)))
-        # The report asks for every table and figure, and those for every score and cost.
-        words = ["--cores", "all", "--quiet", "all", "--allowed-rules", *RULES, "--configfile", CONFIG]
-        _snakemake([*words, "--", f"{RESULTS}/report.html"], folder)
-        made = {str(path.relative_to(folder)) for p in DRAWN for path in (folder / RESULTS).glob(p)}
-        found = dict.fromkeys(sorted(made - drawn), "is not in the bundle")
-        found |= dict.fromkeys(sorted(drawn - made), "is not made from it")
-        differ = [n for n in sorted(made & drawn) if (folder / n).read_bytes() != archive.read(n)]
-        return found | dict.fromkeys(differ, "differs")
-
-
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(Path(name).match(pattern) for pattern in patterns)
-
-
-def _stand_ins(folder: Path, config: dict[str, Any]) -> None:
-    """Empty files in the place of data and models from folders: they must be there, and no job here reads them."""
-    tasks = [card.parent.name for card in folder.glob(f"{RESULTS}/data/*/card.json")]
+def _create_placeholders(folder: Path, config: JsonObject) -> None:
+    """Create empty files in place of local data and models: the workflow checks that they exist and reads none."""
+    tasks = [card.parent.name for card in (folder / RESULTS).glob(Layout.data_card.format(task="*"))]
     names = [f"{task}/{split}-0.parquet" for task in tasks for split in ("train", "validation", "validation_matched")]
-    for section in _local(config):
+    for section in _local_sections(config):
         for name in (*names, "train.csv", "validation.csv", "config.json", "model.safetensors"):
             file = folder / section["path"] / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch()
 
 
-if __name__ == "__main__":
-    try:
-        if sys.argv[1] == "pack":
-            pack(sys.argv[3:], Path(sys.argv[2]))
-            print(f"{sys.argv[2]}: {Path(sys.argv[2]).stat().st_size / 1e6:.1f} MB")
-        else:
-            odd = verify(Path(sys.argv[2]))
-            print(
-                "\n".join(f"{name} {how}" for name, how in odd.items()) or "Every table and figure came out the same."
-            )
-            raise SystemExit(bool(odd))
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise SystemExit(str(error)) from None
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(PurePosixPath(name).match(pattern) for pattern in patterns)
+
+
+def _to_json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2) + "\n").encode()

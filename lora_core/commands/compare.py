@@ -1,140 +1,178 @@
-"""`make compare`: two studies side by side, what they were told differently first, then what came of it."""
+"""`lora-core compare` (`make compare`): two studies next to each other, first their settings, then their results."""
+
+from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, variance
 from typing import Any
 
 from lora_core.data.tasks import task_title
-from lora_core.evaluation.cost_to_threshold import device_of
-from lora_core.records import read_json
-from lora_core.reporting.rendering import NA, markdown_text
+from lora_core.evaluation.run_record import device_of
+from lora_core.layout import Layout
+from lora_core.records import JsonObject, read_json, read_run_record
+from lora_core.reporting.markdown import markdown_text
+from lora_core.reporting.table import NA
 from lora_core.stats import MIN_SEEDS
 
-# What is compared: where a run's record has it, and whether as a difference in points or as a ratio B / A. What depends
-# on the device is compared on one device alone.
-QUANTITIES: dict[str, tuple[tuple[str, ...], bool, bool]] = {
-    "best score": (("score", "best"), True, False),
-    "last score": (("score", "last"), True, False),
-    "training time": (("train_seconds",), False, True),
-    "saved for backward": (("memory", "saved_for_backward_mb"), False, False),
-    "energy of training": (("energy", "train_joules"), False, True),
-}
-Records = dict[tuple[str, str], list[dict[str, Any]]]
+RunKey = tuple[str, str]  # method and task
+Runs = dict[RunKey, list[JsonObject]]  # the records of its seeds
 
 
-def read(folder: Path) -> Records:
-    """The runs of a study by method and task. Raises ValueError where there are none."""
-    found: Records = {}
-    for file in sorted(folder.glob("runs/*/*/seed*/run.json")):
-        record = read_json(file)
-        found.setdefault((record["run"]["method"], record["run"]["task"]), []).append(record)
-    if not found:
-        raise ValueError(f"{folder} has no run.json under runs/: give the results folder of a study that has run")
-    return found
+@dataclass(frozen=True)
+class Quantity:
+    """What is compared of two sets of runs.
+
+    Attributes:
+        name: What the table calls it.
+        path: The keys that lead to it in a record's `measurement`.
+        is_score: Compared as a difference in points; else as the ratio B / A.
+        depends_on_device: Compared only if all runs used one device.
+    """
+
+    name: str
+    path: tuple[str, ...]
+    is_score: bool = False
+    depends_on_device: bool = False
+
+    def of(self, record: JsonObject) -> float | None:
+        """Return the value in a run's record; None if it was not measured."""
+        value: Any = record["measurement"]
+        for key in self.path:
+            value = value[key]
+        return None if value is None else float(value)
 
 
-def welch(a: Sequence[float], b: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % interval of mean(b) - mean(a), the spreads unequal (Welch); None below three seeds on a side."""
+QUANTITIES = (
+    Quantity("best score", ("score", "best"), is_score=True),
+    Quantity("last score", ("score", "last"), is_score=True),
+    Quantity("training time", ("train_seconds",), depends_on_device=True),
+    Quantity("saved for backward", ("memory", "saved_for_backward_mb")),
+    Quantity("energy of training", ("energy", "train_joules"), depends_on_device=True),
+)
+
+
+def read_results(folder: Path) -> Runs:
+    """Return the runs of a results folder. Raise ValueError if there are none."""
+    runs: Runs = {}
+    for file in sorted(folder.glob(Layout.run_record.format(method="*", task="*", seed="*"))):
+        record = read_run_record(file)
+        runs.setdefault((record["run"]["method"], record["run"]["task"]), []).append(record)
+    if not runs:
+        raise ValueError(f"{folder} has no run.json under runs/; name the results folder of a study that has run")
+    return runs
+
+
+def welch_interval(a: Sequence[float], b: Sequence[float]) -> tuple[float, float] | None:
+    """Return the 95 % interval of mean(b) - mean(a) with unequal variances (Welch).
+
+    None below MIN_SEEDS values on either side.
+    """
     from scipy.special import stdtrit
 
     if min(len(a), len(b)) < MIN_SEEDS:
         return None
     parts = [variance(values) / len(values) for values in (a, b)]
-    difference, error = fmean(b) - fmean(a), math.sqrt(sum(parts))
-    if error == 0:
+    difference, standard_error = fmean(b) - fmean(a), math.sqrt(sum(parts))
+    if standard_error == 0:
         return difference, difference
     freedom = sum(parts) ** 2 / sum(p**2 / (len(v) - 1) for p, v in zip(parts, (a, b), strict=True))
-    reach = float(stdtrit(freedom, 0.975)) * error
+    reach = float(stdtrit(freedom, 0.975)) * standard_error
     return difference - reach, difference + reach
 
 
-def compare(a: Path, b: Path) -> str:
-    """Two results folders as Markdown. Raises ValueError for a folder without runs."""
-    left, right = read(a), read(b)
-    both = [key for key in left if key in right]
-    lines = [f"# {a} against {b}", "", "## What differs in what they were told", ""]
-    lines += _settings(a, b, left, right)
-    lines += ["", "## What came of it", ""]
-    if not both:
-        return "\n".join([*lines, "No method and task is in both.", ""])
+def compare_studies(a: Path, b: Path) -> str:
+    """Compare two results folders and return Markdown. Raise ValueError for a folder without runs."""
+    runs_a, runs_b = read_results(a), read_results(b)
+    shared = [key for key in runs_a if key in runs_b]
+    lines = [f"# {a} and {b}", "", "## Settings that differ", ""]
+    lines += _settings_table(a, b, _all_settings(a, runs_a, shared), _all_settings(b, runs_b, shared))
+    lines += ["", "## Results", ""]
+    if not shared:
+        return "\n".join([*lines, "The studies share no method and task.", ""])
     lines += [f"| method | task | quantity | A: {a.name} | B: {b.name} | B against A |", "| --- | --- |" + " --- |" * 4]
-    for key in both:
-        for name, (path, points, on_device) in QUANTITIES.items():
-            cells = _row(left[key], right[key], path, points, on_device)
-            lines.append("| " + " | ".join(map(markdown_text, (key[0], task_title(key[1]), name, *cells))) + " |")
+    for method, task in shared:
+        for quantity in QUANTITIES:
+            cells = _result_cells(quantity, runs_a[method, task], runs_b[method, task])
+            lines.append(_markdown_row(method, task_title(task), quantity.name, *cells))
     lines += [
         "",
-        "- Means over seeds. Scores in percent and their difference in points; else the ratio B / A. In brackets the "
-        f"95 % interval over seeds (Welch), from {MIN_SEEDS} seeds on each side.",
-        "- Time and energy are compared on one device alone.",
+        "- Means over seeds. Scores are in percent and their difference is in points; the others are ratios B / A. In "
+        f"brackets is the 95 % interval over seeds (Welch), given {MIN_SEEDS} seeds on each side.",
+        "- Time and energy are compared only between runs on the same device.",
     ]
     return "\n".join([*lines, ""])
 
 
-def _row(
-    a: list[dict[str, Any]], b: list[dict[str, Any]], path: tuple[str, ...], points: bool, on_device: bool
-) -> tuple[str, str, str]:
-    """A's mean, B's mean, and what lies between."""
-    left, right = ([_at(record["measurement"], path) for record in side] for side in (a, b))
-    shown = [NA if None in side else _show(fmean(map(float, side)), points) for side in (left, right)]
-    devices = {device_of(record) for record in (*a, *b)}
-    if None in left or None in right or (on_device and len(devices) > 1):
-        return shown[0], shown[1], NA
-    if points:
-        found, change = welch(left, right), fmean(right) - fmean(left)
-        text = f"{100 * change:+.1f}" + (f" [{100 * found[0]:+.1f}, {100 * found[1]:+.1f}]" if found else "")
-        return shown[0], shown[1], text
-    found = welch([math.log(v) for v in left], [math.log(v) for v in right])
-    ratio = math.exp(fmean(map(math.log, right)) - fmean(map(math.log, left)))
-    text = f"{ratio:.2f}×" + (f" [{math.exp(found[0]):.2f}, {math.exp(found[1]):.2f}]" if found else "")
-    return shown[0], shown[1], text
-
-
-def _at(tree: dict[str, Any], path: tuple[str, ...]) -> Any:
-    for name in path:
-        tree = tree[name]
-    return tree
-
-
-def _show(value: float, points: bool) -> str:
-    return f"{100 * value:.1f}" if points else f"{value:,.4g}"
-
-
-def _settings(a: Path, b: Path, left: Records, right: Records) -> list[str]:
-    """A row for everything that the two were told differently; runs of a method and task by their first seed."""
-    told = [_flat({"study": read_json(folder / "study.json")}) for folder in (a, b)]
-    for side, records in zip(told, (left, right), strict=True):
-        side["runs of"] = ", ".join(f"{method} on {task_title(task)}" for method, task in records)
-        for method, task in (key for key in left if key in right):
-            runs = records[method, task]
-            run = runs[0]["run"]
-            own = {name: run[name] for name in ("settings", "hyperparameters", "precision", "batching")}
-            side |= _flat({f"{method} on {task_title(task)}": own | {"seeds": len(runs)}})
-    for side, records in zip(told, (left, right), strict=True):
-        places = [run["provenance"] for runs in records.values() for run in runs]
-        side["commit"] = ", ".join(sorted({str(place["commit"])[:12] for place in places}))
-        side["device"] = ", ".join(sorted({device_of(run) for runs in records.values() for run in runs}))
-    names = [name for name in dict.fromkeys([*told[0], *told[1]]) if told[0].get(name) != told[1].get(name)]
-    if not names:
-        return ["Nothing."]
-    rows = [(name, *(str(side.get(name, "not there")) for side in told)) for name in names]
-    return [f"| | A: {a.name} | B: {b.name} |", "| --- | --- | --- |"] + [
-        "| " + " | ".join(map(markdown_text, row)) + " |" for row in rows
+def _result_cells(quantity: Quantity, a: Sequence[JsonObject], b: Sequence[JsonObject]) -> tuple[str, str, str]:
+    """Return A's mean, B's mean, and how they compare."""
+    values_a, values_b = ([quantity.of(record) for record in side] for side in (a, b))
+    measured_a, measured_b = ([v for v in side if v is not None] for side in (values_a, values_b))
+    complete = [len(m) == len(v) for m, v in ((measured_a, values_a), (measured_b, values_b))]
+    means = [
+        _format_value(fmean(measured), quantity) if whole else NA
+        for measured, whole in zip((measured_a, measured_b), complete, strict=True)
     ]
+    devices = {device_of(record) for record in (*a, *b)}
+    if not all(complete) or (quantity.depends_on_device and len(devices) > 1):
+        return means[0], means[1], NA
+    compared = _points(measured_a, measured_b) if quantity.is_score else _ratio(measured_a, measured_b)
+    return means[0], means[1], compared
 
 
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _points(a: Sequence[float], b: Sequence[float]) -> str:
+    interval = welch_interval(a, b)
+    text = f"{100 * (fmean(b) - fmean(a)):+.1f}"
+    return text + (f" [{100 * interval[0]:+.1f}, {100 * interval[1]:+.1f}]" if interval else "")
+
+
+def _ratio(a: Sequence[float], b: Sequence[float]) -> str:
+    """Return the ratio of geometric means, with the interval of the logarithms."""
+    logs_a, logs_b = [math.log(v) for v in a], [math.log(v) for v in b]
+    interval = welch_interval(logs_a, logs_b)
+    text = f"{math.exp(fmean(logs_b) - fmean(logs_a)):.2f}×"
+    return text + (f" [{math.exp(interval[0]):.2f}, {math.exp(interval[1]):.2f}]" if interval else "")
+
+
+def _format_value(value: float, quantity: Quantity) -> str:
+    return f"{100 * value:.1f}" if quantity.is_score else f"{value:,.4g}"
+
+
+def _all_settings(folder: Path, runs: Runs, shared: Sequence[RunKey]) -> dict[str, str]:
+    """Return every setting of a study by its name in the table; of shared runs, those of the first seed."""
+    settings = _flatten({"study": read_json(folder / Layout.study)})
+    settings["runs of"] = ", ".join(f"{method} on {task_title(task)}" for method, task in runs)
+    for method, task in shared:
+        records = runs[method, task]
+        run = records[0]["run"]
+        parts = {name: run[name] for name in ("settings", "hyperparameters", "precision", "batching")}
+        settings |= _flatten({f"{method} on {task_title(task)}": parts | {"seeds": len(records)}})
+    all_runs = [record for records in runs.values() for record in records]
+    settings["commit"] = ", ".join(sorted({str(run["provenance"]["commit"])[:12] for run in all_runs}))
+    settings["device"] = ", ".join(sorted({device_of(run) for run in all_runs}))
+    return settings
+
+
+def _settings_table(a: Path, b: Path, settings_a: Mapping[str, str], settings_b: Mapping[str, str]) -> list[str]:
+    names = [n for n in dict.fromkeys([*settings_a, *settings_b]) if settings_a.get(n) != settings_b.get(n)]
+    if not names:
+        return ["None."]
+    rows = [_markdown_row(name, settings_a.get(name, "absent"), settings_b.get(name, "absent")) for name in names]
+    return [f"| | A: {a.name} | B: {b.name} |", "| --- | --- | --- |", *rows]
+
+
+def _markdown_row(*cells: str) -> str:
+    return "| " + " | ".join(map(markdown_text, cells)) + " |"
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return the values of a tree as text, each by the names that lead to it."""
+    values: dict[str, str] = {}
     for name, value in tree.items():
-        found |= _flat(value, f"{prefix}{name}: ") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return found
-
-
-if __name__ == "__main__":
-    try:
-        print(compare(*map(Path, sys.argv[1:3])))
-    except (ValueError, OSError, TypeError) as error:
-        raise SystemExit(f"{error} (usage: make compare A=results/one B=results/other)") from None
+        if isinstance(value, Mapping):
+            values |= _flatten(value, f"{prefix}{name}: ")
+        else:
+            values[f"{prefix}{name}"] = str(value)
+    return values

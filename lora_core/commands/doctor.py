@@ -1,7 +1,10 @@
-"""`make doctor`: what this machine has, and what each thing makes possible. Needs nothing but Python's own library;
-what only the installed environment can tell is asked where it is there."""
+"""`lora-core doctor` (`make doctor`): what this machine has, and what each part of it makes possible.
 
-from __future__ import annotations  # for the old Pythons that it must tell so
+It needs nothing but Python's standard library, so that it runs before `make setup`; what only an installed environment
+knows is asked if there is one.
+"""
+
+from __future__ import annotations  # so that older Pythons get as far as the message about their version
 
 import importlib.util
 import os
@@ -14,149 +17,167 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 GB = 1e9
-INSTALL_GB, STUDY_GB, STUDY_MEMORY_GB = 6.0, 3.5, 4.0  # the environment; the embedded study's results, and its memory
-SECONDS = 5  # that a check of the network or of a program may take
+ENVIRONMENT_GB = 6.0
+STUDY_DISK_GB, STUDY_MEMORY_GB = 3.5, 4.0  # of the embedded study
+TIMEOUT_SECONDS = 5  # for the network and for other programs
+MARKS = {True: "ok", False: "NO", None: "-"}
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What was found. `fine` None: nothing needs it but what `means` names."""
+class Check:
+    """The result of one check.
+
+    Attributes:
+        name: What was checked.
+        ok: None where nothing but what `note` names needs it.
+        result: What the check saw.
+        note: What it is needed for, or what to do.
+    """
 
     name: str
-    fine: bool | None
-    found: str
-    means: str
+    ok: bool | None
+    result: str
+    note: str = ""
 
 
-def python() -> Finding:
-    fine = sys.version_info >= (3, 11)
-    return Finding(
-        "Python",
-        fine,
-        ".".join(map(str, sys.version_info[:3])),
-        "" if fine else "3.11 or newer: make PYTHON=/path/to/it",
-    )
+def check_python() -> Check:
+    """Check that Python is new enough."""
+    ok = sys.version_info >= (3, 11)
+    note = "" if ok else "Python 3.11 or newer is required: make PYTHON=/path/to/it"
+    return Check("Python", ok, ".".join(map(str, sys.version_info[:3])), note)
 
 
-def environment() -> Finding:
-    fine = all(importlib.util.find_spec(name) for name in ("torch", "snakemake", "transformers"))
-    return Finding(
-        "environment", fine or None, "installed" if fine else "not installed yet", "" if fine else "make setup"
-    )
+def check_environment() -> Check:
+    """Check whether the packages of the workflow are installed."""
+    if all(importlib.util.find_spec(name) for name in ("torch", "snakemake", "transformers")):
+        return Check("environment", True, "installed")
+    return Check("environment", None, "not installed yet", "run: make setup")
 
 
-def disk() -> Finding:
+def check_disk() -> Check:
+    """Check that the embedded study fits on the disk, with its environment if that is not installed yet."""
     free = shutil.disk_usage(".").free / GB
-    installed = environment().fine
-    wanted = STUDY_GB if installed else STUDY_GB + INSTALL_GB
-    with_what = "" if installed else ", its installation included"
-    means = f"the embedded study needs {wanted:g} GB{with_what}; config/paper.yaml 40 GB"
-    return Finding("disk", free >= wanted, f"{free:,.0f} GB free here", means)
+    installed = check_environment().ok
+    required = STUDY_DISK_GB if installed else STUDY_DISK_GB + ENVIRONMENT_GB
+    including = "" if installed else " including the installation"
+    note = f"the embedded study needs {required:g} GB{including}; config/paper.yaml needs 40 GB"
+    return Check("disk", free >= required, f"{free:,.0f} GB free in this folder", note)
 
 
-def memory() -> Finding:
+def check_memory() -> Check:
+    """Check that the embedded study fits into memory."""
+    note = f"the embedded study needs {STUDY_MEMORY_GB:g} GB"
     try:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GB
     except (ValueError, OSError, AttributeError):
-        return Finding("memory", None, "not told by this system", f"the embedded study needs {STUDY_MEMORY_GB:g} GB")
-    return Finding(
-        "memory", total >= STUDY_MEMORY_GB, f"{total:,.0f} GB, {os.cpu_count()} cores",
-        f"the embedded study needs {STUDY_MEMORY_GB:g} GB",
-    )  # fmt: skip
+        return Check("memory", None, "this system does not report its memory", note)
+    return Check("memory", total >= STUDY_MEMORY_GB, f"{total:,.0f} GB, {os.cpu_count()} cores", note)
 
 
-def gpu() -> Finding:
-    means = "config/paper.yaml is for a GPU (the paper's had 12 GB); the embedded study needs none"
-    driver = _said("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
+def check_gpu() -> Check:
+    """Check for an NVIDIA GPU that torch can use."""
+    note = "config/paper.yaml is meant for a GPU (the paper's had 12 GB); the embedded study needs none"
+    driver = _output("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
     if driver is None:
-        return Finding("GPU", None, "no NVIDIA driver here", means)
-    if environment().fine:
+        return Check("GPU", None, "no NVIDIA driver", note)
+    if check_environment().ok:
         import torch
 
         if not torch.cuda.is_available():
-            return Finding(
-                "GPU", None, f"{driver}, which torch {torch.__version__} cannot use (an older driver?)", means
-            )
-    return Finding("GPU", True, driver, means)
+            return Check("GPU", None, f"{driver}; torch {torch.__version__} cannot use it (an old driver?)", note)
+    return Check("GPU", True, driver, note)
 
 
-def meter() -> Finding:
-    means = "power and energy, tables 5 and 6; without one they are n/a"
-    if not environment().fine:
-        return Finding("meter", None, "known after make setup", means)
-    from lora_core import device
-    from lora_core.measuring import meters
+def check_meter() -> Check:
+    """Check whether the device's power and energy can be read."""
+    note = "for power and energy, tables 5 and 6; without a meter they show n/a"
+    if not check_environment().ok:
+        return Check("meter", None, "known after make setup", note)
+    from lora_core import device as devices
+    from lora_core.measuring.meters import open_meter
+    from lora_core.training.spec import MeterSettings
 
-    where = device.resolve("auto")
-    found = meters.open_meter("auto", where.type, lambda: device.uuid(where))
+    device = devices.resolve("auto")
+    meter = open_meter(MeterSettings("auto", simulated=False, sample_seconds=0.5, idle_seconds=0.0), device)
     try:
-        fine = found.reason is None
-        return Finding("meter", fine or None, found.name if fine else f"none ({found.reason})", means)
+        if meter.reason is None:
+            return Check("meter", True, meter.name, note)
+        return Check("meter", None, f"none ({meter.reason})", note)
     finally:
-        found.close()
+        meter.close()
 
 
-def hub() -> Finding:
-    means = "config/paper.yaml downloads RoBERTa-base and GLUE; otherwise model and data from folders"
+def check_hub() -> Check:
+    """Check whether the Hugging Face hub answers."""
+    note = "config/paper.yaml downloads RoBERTa-base and GLUE; without the hub, use a model and data from local folders"
     url = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     if os.environ.get("HF_HUB_OFFLINE") == "1":
-        return Finding("hub", None, "HF_HUB_OFFLINE is set", means)
+        return Check("hub", None, "HF_HUB_OFFLINE is set", note)
     try:
-        with urllib.request.urlopen(f"{url}/api/models/FacebookAI/roberta-base", timeout=SECONDS):
-            return Finding("hub", True, "answers", means)
+        with urllib.request.urlopen(f"{url}/api/models/FacebookAI/roberta-base", timeout=TIMEOUT_SECONDS):
+            return Check("hub", True, "answers", note)
     except (urllib.error.URLError, OSError, ValueError) as error:
-        return Finding("hub", None, f"no answer ({getattr(error, 'reason', error)})", means)
+        return Check("hub", None, f"no answer ({getattr(error, 'reason', error)})", note)
 
 
-def slurm() -> Finding:
-    means = "--profile profiles/slurm sends jobs to a cluster (docs/cluster.md)"
-    partitions = _said("sinfo", "--noheader", "--format=%P")
+def check_slurm() -> Check:
+    """Check for a Slurm cluster."""
+    note = "--profile profiles/slurm sends jobs to a cluster (docs/cluster.md)"
+    partitions = _output("sinfo", "--noheader", "--format=%P")
     if partitions is None:
-        return Finding("Slurm", None, "none here", means)
-    return Finding("Slurm", True, f"partitions {partitions}", means)
+        return Check("Slurm", None, "not installed", note)
+    return Check("Slurm", True, f"partitions {partitions}", note)
 
 
-def browser() -> Finding:
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    return Finding(
-        "Chromium", bool(found) or None, "there" if found else "none here", "make test tries the report in it"
-    )
+def check_browser() -> Check:
+    """Check for a browser, which the tests of the report use."""
+    browsers = [name for name in ("chromium", "chromium-browser", "google-chrome") if shutil.which(name)]
+    return Check("Chromium", bool(browsers) or None, "installed" if browsers else "not installed", "for make test only")
 
 
-CHECKS: tuple[Callable[[], Finding], ...] = (
-    python, environment, disk, memory, gpu, meter, hub, slurm, browser,
-)  # fmt: skip
+CHECKS: tuple[Callable[[], Check], ...] = (
+    check_python,
+    check_environment,
+    check_disk,
+    check_memory,
+    check_gpu,
+    check_meter,
+    check_hub,
+    check_slurm,
+    check_browser,
+)
 
 
-def _said(*command: str) -> str | None:
-    """A program's first lines, joined; None where it is not there or fails."""
+def _output(*command: str) -> str | None:
+    """Return a program's first lines joined with commas; None if it is not installed or fails."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    return ", ".join(done.stdout.split("\n")[:4]).strip(", ") or None
+    return ", ".join(result.stdout.split("\n")[:4]).strip(", ") or None
 
 
-def text(findings: list[Finding]) -> str:
-    """One line a finding."""
-    marks = {True: "ok", False: "NO", None: "-"}
-    return "\n".join(
-        f"{marks[f.fine]:3} {f.name:12} {f.found}" + (f"\n{'':17}{f.means}" if f.means else "") for f in findings
-    )
+def format_checks(checks: list[Check]) -> str:
+    """Return one line per check, each with its note below it."""
+    lines = []
+    for check in checks:
+        lines.append(f"{MARKS[check.ok]:3} {check.name:12} {check.result}")
+        if check.note:
+            lines.append(f"{'':17}{check.note}")
+    return "\n".join(lines)
 
 
 def main() -> int:
-    """Print what was found; 1 where the embedded study cannot run."""
-    findings = [check() for check in CHECKS]
-    print(text(findings))
-    missing = [finding.name for finding in findings if finding.fine is False]
+    """Print every check; return 1 if the embedded study cannot run on this machine."""
+    checks = [check() for check in CHECKS]
+    print(format_checks(checks))
+    failed = [check.name for check in checks if check.ok is False]
     print()
-    print(
-        f"Not enough for the embedded study: {', '.join(missing)}."
-        if missing
-        else "Enough for the embedded study: make tables"
-    )
-    return bool(missing)
+    if failed:
+        print(f"This machine cannot run the embedded study; not sufficient: {', '.join(failed)}.")
+    else:
+        print("This machine can run the embedded study: make tables")
+    return bool(failed)
 
 
 if __name__ == "__main__":

@@ -1,73 +1,108 @@
-"""`make paper`: what a study will take, before it starts: a short trial on this machine, and the runs that are left.
+"""`lora-core estimate` (`make paper`): the time, disk space and energy of a study, before it starts.
 
-The trial takes training steps on random tokens in the shapes of the study's model, in two lengths, with each kind of
-method. The seconds of a step are a part of its own and a part for each token: a line through the two. What a run takes
-follows from its examples, tokens and epochs.
+A short trial on this machine takes training steps on random tokens in the shapes of the study's model, in two lengths,
+with each method. The time of a step is a line through the two: a constant part, and a part for each token. The time of
+a run follows from its examples, tokens and epochs.
 """
 
-import sys
+from __future__ import annotations
+
 import time
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from statistics import fmean
-from typing import Any
+from statistics import fmean, median
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from lora_core import device
-from lora_core.commands import status
-from lora_core.config.study import ConfigError, Study, read_files
-from lora_core.data import batches as data
-from lora_core.evaluation import memory_scaling as scaling
-from lora_core.measuring import meters
-from lora_core.methods import registry as methods
+from lora_core import device as devices
+from lora_core.commands.status import RunStatus, State, format_duration
+from lora_core.config.study import ConfigError, Study
+from lora_core.data.batches import Batch
+from lora_core.data.card import read_data_card
+from lora_core.evaluation import memory_scaling
+from lora_core.layout import Layout
+from lora_core.measuring.meters import Meter, open_meter
+from lora_core.methods import registry
 from lora_core.models import model as models
 from lora_core.models.pretrained import wheel_folder
-from lora_core.records import read_json
 from lora_core.training import steps
+from lora_core.training.spec import Hyperparameters, MeterSettings
 
-# Training and validation examples of GLUE, and tokens of an example (mean, rounded): for what is not tokenised yet.
-GLUE = {
-    "mnli": (392_702, 9_815, 39),
-    "sst2": (67_349, 872, 13),
-    "mrpc": (3_668, 408, 53),
-    "cola": (8_551, 1_043, 11),
-    "rte": (2_490, 277, 70),
-    "stsb": (5_749, 1_500, 31),
-}
-PADDING = {"random": 2.1, "bucketed": 1.02}  # computed for each real token (docs/speed.md)
-LENGTHS = (32, 128)
-BATCH = 16
-SECONDS = 8.0  # of steps for each method and length
-FORWARD = 1 / 3  # of a full step: what an evaluated token costs
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import nn
+
+BATCH_SIZE = 16
+LENGTHS = (32, 128)  # tokens per example in the trial
+TRIAL_SECONDS = 8.0  # for each method and length
+# Tokens computed per real token (docs/speed.md).
+PADDING = {"random": 2.1, "length_grouped": 1.02}
+# The cost of an evaluated token, as a fraction of a trained one.
+FORWARD_SHARE = 1 / 3
 
 
 @dataclass(frozen=True)
-class Speed:
-    """Seconds of a step: `own`, and `token` for each token computed."""
+class DataSize:
+    """How large a task is; `tokens_per_example` is the mean without padding."""
 
-    own: float
-    token: float
+    train_examples: int
+    validation_examples: int
+    tokens_per_example: float
+
+
+# GLUE, for tasks that are not tokenised yet.
+GLUE = {
+    "mnli": DataSize(392_702, 9_815, 39),
+    "sst2": DataSize(67_349, 872, 13),
+    "mrpc": DataSize(3_668, 408, 53),
+    "cola": DataSize(8_551, 1_043, 11),
+    "rte": DataSize(2_490, 277, 70),
+    "stsb": DataSize(5_749, 1_500, 31),
+}
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """The seconds of a training step: a constant part, and a part for each computed token."""
+
+    constant: float
+    per_token: float
+
+    def of(self, tokens: float, steps: int = 1) -> float:
+        """Return the seconds of some steps that compute these tokens together."""
+        return steps * self.constant + tokens * self.per_token
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What a trial found: the speed by method, the mean power, and why there is none."""
+    """What the trial measured.
 
-    speeds: dict[str, Speed]
+    Attributes:
+        step_times: For each method.
+        parameters: Parameters of the model, with its head.
+        power_watts: The mean power of the device; None without a meter.
+        no_power_reason: Why there is no power; None if there is.
+    """
+
+    step_times: dict[str, StepTime]
     parameters: int
-    watts: float | None
-    reason: str | None
+    power_watts: float | None
+    no_power_reason: str | None
 
 
-def base_model(study: Study) -> Any:
-    """The study's model with a head of two labels: prepared, from its folder, or random in RoBERTa-base's shape."""
+def build_model(study: Study) -> Any:
+    """Return the study's model with a head of two labels: prepared, from its folder, or random in its shape.
+
+    Raise ConfigError if nothing on this machine says what shape it has.
+    """
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
-    prepared, source = Path(study.results_dir, "models", study.model.name), study.model
+    source = study.model
+    prepared = Path(Layout(study.results_dir).model.format(model=source.name))
     if prepared.exists():
         return models.load(prepared, ["0", "1"])
     match source.source:
@@ -78,130 +113,138 @@ def base_model(study: Study) -> Any:
         case "random":
             config = AutoConfig.for_model(**source.config)
         case _ if source.id.rpartition("/")[2] == "roberta-base":
-            return scaling.build(scaling.COUNTED[1], {"kind": "full"})
+            return memory_scaling.build(memory_scaling.COUNTED[1], memory_scaling.METHODS["full"])
         case _:
-            raise ConfigError(f"model.id: {source.id!r} is not here yet: make its folder first, {prepared}")
+            raise ConfigError(f"model.id: {source.id!r} is not on this machine yet; first run: snakemake {prepared}")
     config.num_labels = 2
     return AutoModelForSequenceClassification.from_config(config)
 
 
-def trial(study: Study) -> Trial:
-    """Time steps of each method, and read the meter meanwhile."""
-    where = device.resolve(study.train.device)
-    measured = study.measure
-    meter = meters.open_meter(measured.meter, where.type, lambda: device.uuid(where), measured.simulated)
-    watts: list[float] = []
-    speeds: dict[str, Speed] = {}
+def run_trial(study: Study) -> Trial:
+    """Time training steps of every method of the study, and read the meter in the meantime."""
+    device = devices.resolve(study.train.device)
+    measure = study.measure
+    settings = MeterSettings(measure.meter, measure.simulated, measure.sample_seconds, measure.idle_seconds)
+    meter = open_meter(settings, device)
+    power: list[float] = []
+    step_times: dict[str, StepTime] = {}
     parameters = 0
-    with device.alone(where):
+    with devices.exclusive_device(device):
         for method in study.methods:
-            hyper = study.hyperparameters(method, study.tasks[0])
-            model = base_model(study)
-            if hyper["gradient_checkpointing"]:
+            hyperparameters = study.hyperparameters(method, study.tasks[0])
+            model = build_model(study)
+            parameters = sum(p.numel() for p in model.parameters())
+            if hyperparameters.gradient_checkpointing:
                 model.activation_checkpointing_enable()
-            parameters = parameters or sum(p.numel() for p in model.parameters())
-            model = methods.adapt(model, study.settings(method), torch.Generator().manual_seed(0)).to(where).train()
-            seconds = [
-                _step_seconds(model, hyper, length, study.train.precision, where, meter, watts) for length in LENGTHS
-            ]
-            token = max(0.0, (seconds[1] - seconds[0]) / (BATCH * (LENGTHS[1] - LENGTHS[0])))
-            speeds[method] = Speed(max(0.0, seconds[0] - token * BATCH * LENGTHS[0]), token)
+            model = registry.adapt(model, study.settings(method), torch.Generator().manual_seed(0)).to(device).train()
+            trainer = _TrialTrainer(model, hyperparameters, study.train.precision, device, meter)
+            short, long = (trainer.step_seconds(length) for length in LENGTHS)
+            power += trainer.power_watts
+            per_token = max(0.0, (long - short) / (BATCH_SIZE * (LENGTHS[1] - LENGTHS[0])))
+            step_times[method] = StepTime(max(0.0, short - per_token * BATCH_SIZE * LENGTHS[0]), per_token)
     meter.close()
-    return Trial(speeds, parameters, fmean(watts) if watts else None, meter.reason)
+    return Trial(step_times, parameters, fmean(power) if power else None, meter.reason)
 
 
-def _step_seconds(
-    model: nn.Module,
-    hyper: dict[str, Any],
-    length: int,
-    precision: str,
-    where: torch.device,
-    meter: Any,
-    watts: list[float],
-) -> float:
-    """The median step of a batch of this length, after one that warms up."""
-    rng = np.random.default_rng(0)
-    ids = rng.integers(5, int(model.config.vocab_size), (BATCH, length))  # type: ignore[union-attr, arg-type]
-    batch = data.Batch(ids, np.ones_like(ids), None, np.zeros(BATCH, np.int64), np.arange(BATCH), BATCH * length)
-    optimizer, schedule = steps.optimizer(model, hyper, 10**6)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    seconds: list[float] = []
-    begun = time.monotonic()
-    for number in count():
-        before = time.monotonic()
-        loss = steps.loss_function(steps.logits_of(model, batch, where, precision), device.put(batch.labels, where))
-        loss.backward()
-        steps.update(trained, optimizer, schedule, hyper["max_grad_norm"])
-        device.synchronize(where)
-        if number:
-            seconds.append(time.monotonic() - before)
-        power = meter.read().power_watts
-        if power is not None:
-            watts.append(power)
-        if number >= 2 and time.monotonic() - begun > SECONDS:
-            return float(np.median(seconds))
-    raise AssertionError
+class _TrialTrainer:
+    """Training steps of one method on random tokens."""
+
+    def __init__(
+        self, model: nn.Module, hyperparameters: Hyperparameters, precision: str, device: torch.device, meter: Meter
+    ) -> None:
+        self.model = model
+        self.precision = precision
+        self.device = device
+        self.meter = meter
+        self.max_grad_norm = hyperparameters.max_grad_norm
+        self.optimizer, self.schedule = steps.create_optimizer(model, hyperparameters, 10**6)
+        self.trained = [p for p in model.parameters() if p.requires_grad]
+        self.power_watts: list[float] = []
+
+    def step_seconds(self, length: int) -> float:
+        """Return the median time of a step with a batch of this length, after a first step that warms up."""
+        ids = np.random.default_rng(0).integers(5, int(self.model.config.vocab_size), (BATCH_SIZE, length))  # type: ignore[union-attr, arg-type]
+        labels = np.zeros(BATCH_SIZE, np.int64)
+        batch = Batch(ids, np.ones_like(ids), None, labels, np.arange(BATCH_SIZE), BATCH_SIZE * length)
+        seconds: list[float] = []
+        start = time.monotonic()
+        for number in count():
+            before = time.monotonic()
+            self._step(batch)
+            if number:
+                seconds.append(time.monotonic() - before)
+            watts = self.meter.read().power_watts
+            if watts is not None:
+                self.power_watts.append(watts)
+            if number >= 2 and time.monotonic() - start > TRIAL_SECONDS:
+                break
+        return median(seconds)
+
+    def _step(self, batch: Batch) -> None:
+        logits = steps.compute_logits(self.model, batch, self.device, self.precision)
+        steps.compute_loss(logits, devices.to_device(batch.labels, self.device)).backward()
+        steps.optimizer_step(self.trained, self.optimizer, self.schedule, self.max_grad_norm)
+        devices.synchronize(self.device)
 
 
-def examples(study: Study, task: str) -> tuple[int, int, float]:
-    """Training and validation examples, and tokens of an example: of the tokenised data, else GLUE's."""
-    card = Path(study.results_dir, "data", task, "card.json")
-    if card.exists():
-        found = read_json(card)
-        train, validation = found["train"], found["validation"]
-        return train["examples"], validation["examples"], train["tokens"] / train["examples"]
+def data_size(study: Study, task: str) -> DataSize:
+    """Return the size of the tokenised data of a task, or that of GLUE.
+
+    Raise ConfigError if neither is known.
+    """
+    file = Path(Layout(study.results_dir).data_card.format(task=task))
+    if file.exists():
+        card = read_data_card(file)
+        return DataSize(card.train.examples, card.validation.examples, card.train.tokens / card.train.examples)
     if study.data.source == "mini" or task not in GLUE:
-        raise ConfigError(
-            f"{task} is not tokenised yet, and how large it is is not known here: run the target {card} first"
-        )
-    train, validation, tokens = GLUE[task]
-    limits = study.data.max_train_examples, study.data.max_validation_examples
-    train, validation = (min(n, limit or n) for n, limit in zip((train, validation), limits, strict=True))
-    return train, validation, tokens
+        raise ConfigError(f"{task} is not tokenised yet and its size is unknown; first run: snakemake {file}")
+    full = GLUE[task]
+    return DataSize(
+        min(full.train_examples, study.data.max_train_examples or full.train_examples),
+        min(full.validation_examples, study.data.max_validation_examples or full.validation_examples),
+        full.tokens_per_example,
+    )
 
 
-def seconds_of(study: Study, run: status.Run, speed: Speed) -> float:
-    """Training and evaluation of one run."""
-    hyper, (train, validation, tokens) = study.hyperparameters(run.method, run.task), examples(study, run.task)
-    epoch = -(-train // hyper["batch_size"]) * speed.own + train * tokens * PADDING[study.train.batching] * speed.token
-    return hyper["epochs"] * (epoch + validation * tokens * PADDING["bucketed"] * FORWARD * speed.token)
+def run_seconds(study: Study, run: RunStatus, step_time: StepTime) -> float:
+    """Return the seconds of training and evaluation of one run."""
+    hyperparameters, size = study.hyperparameters(run.method, run.task), data_size(study, run.task)
+    batches = -(-size.train_examples // hyperparameters.batch_size)
+    trained = size.train_examples * size.tokens_per_example * PADDING[study.train.batching]
+    evaluated = size.validation_examples * size.tokens_per_example * PADDING["length_grouped"]
+    return hyperparameters.epochs * (step_time.of(trained, batches) + step_time.of(FORWARD_SHARE * evaluated, 0))
 
 
-def text(study: Study, found: Trial, runs: list[status.Run]) -> str:
-    """The estimate in words."""
-    left = [run for run in runs if run.state != status.DONE]
-    seconds = {run: seconds_of(study, run, found.speeds[run.method]) for run in left}
+def weights_gigabytes(study: Study, runs: Sequence[RunStatus], parameters: int) -> float:
+    """Return the disk space of full and merged models in float32; adapters are small beside them."""
+    full = sum(study.settings(run.method).saves_full_weights for run in runs)
+    merged = sum(study.merges(run.method) for run in runs if run.task in study.tasks)
+    return 4e-9 * parameters * (full + merged)
+
+
+def format_estimate(study: Study, trial: Trial, runs: Sequence[RunStatus]) -> str:
+    """Return the estimate for the runs that are left, as text."""
+    left = [run for run in runs if run.state != State.DONE]
+    seconds = {run: run_seconds(study, run, trial.step_times[run.method]) for run in left}
     total = sum(seconds.values())
-    whole = [run for run in left if run.task in study.tasks]
-    kept = sum(not study.merges(run.method) and study.kind(run.method).protocol_column == "full" for run in left)
-    merged = sum(study.merges(run.method) for run in whole)
-    gigabytes = 4e-9 * found.parameters * (kept + merged)
     lines = [f"{study.results_dir}: {len(left)} of {len(runs)} runs are left.", ""]
     for method in study.methods:
-        own = [value for run, value in seconds.items() if run.method == method]
-        speed = found.speeds[method]
+        of_method = [value for run, value in seconds.items() if run.method == method]
+        step = trial.step_times[method].of(BATCH_SIZE * LENGTHS[1])
         lines.append(
-            f"  {method}: {len(own)} runs, {status.duration(sum(own))}; a step of {BATCH} × {LENGTHS[1]} tokens takes "
-            f"{speed.own + BATCH * LENGTHS[1] * speed.token:.3f} s here"
+            f"  {method}: {len(of_method)} runs, {format_duration(sum(of_method))}; a step of {BATCH_SIZE} × "
+            f"{LENGTHS[1]} tokens takes {step:.3f} s on this machine"
         )
-    energy = (
-        f"{found.watts * total / 3.6e6:,.2f} kWh at {found.watts:.0f} W" if found.watts else f"n/a ({found.reason})"
-    )
+    if trial.power_watts is None:
+        energy = f"n/a ({trial.no_power_reason})"
+    else:
+        energy = f"{trial.power_watts * total / 3.6e6:,.2f} kWh at {trial.power_watts:.0f} W"
     lines += [
         "",
-        f"time:   about {status.duration(total)} of training and evaluation; timing inference and drawing come on top",
-        f"disk:   about {gigabytes:,.1f} GB of weights",
+        f"time:   about {format_duration(total)} of training and evaluation; timing inference and drawing come on top",
+        f"disk:   about {weights_gigabytes(study, left, trial.parameters):,.1f} GB of weights",
         f"energy: {energy}",
         "",
-        "From a short trial with random tokens: it may be wrong by a factor of two.",
+        "Estimated from a short trial with random tokens; it may be wrong by a factor of two.",
     ]
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    try:
-        chosen = read_files(*sys.argv[1:])
-        print("A short trial on this machine ...", flush=True)
-        print(text(chosen, trial(chosen), status.look(chosen)))
-    except (ValueError, OSError) as error:
-        raise SystemExit(str(error)) from None

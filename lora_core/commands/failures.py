@@ -1,4 +1,6 @@
-"""What to do about a failed job: advice from its exit record, and the command that makes its output again."""
+"""Why jobs failed, what to do about it, and the command that runs a failed job again."""
+
+from __future__ import annotations
 
 import errno
 import json
@@ -6,69 +8,87 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lora_core.job import JobError, JobRecord, read_job_record
-from lora_core.processes import has_ended
 
-RERUN = "the same command continues from what is there"
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CONTINUE = "then run the same command again: it continues with what is left"
 KILLED = (
-    f"killed (SIGKILL; possibly out of memory: then give it more memory, on a cluster with resources.*.mem_mb); {RERUN}"
+    "killed (SIGKILL; possibly out of memory: then give it more, on a cluster by resources.*.mem_mb); run the same "
+    "command again: it continues with what is left"
 )
-ADVICE = {
-    errno.ENOSPC: "free some space",
-    errno.EDQUOT: "free some space",
-    errno.EFBIG: "raise the limit of file sizes (ulimit -f)",
+ADVICE_BY_ERRNO = {
+    errno.ENOSPC: "free some disk space",
+    errno.EDQUOT: "free some disk space",
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
     errno.EROFS: "make the folder writable",
     errno.EACCES: "make the folder writable",
 }
 
 
-def failed_jobs(logs: Path, study: str) -> dict[Path, str]:
-    """Return the logs of the failed and killed jobs of one snakemake, with what happened and what to do.
+@dataclass(frozen=True)
+class FailedJob:
+    """A job that failed or was killed."""
 
-    `study` is the value of `lora_core.job.STUDY` in the environment of that snakemake.
+    log: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """How snakemake was called, as far as running one job again needs it."""
+
+    cores: int
+    configfiles: Sequence[str]
+    config: dict[str, Any]  # what came by --config
+    profile: str | None = None
+
+
+def failed_jobs(logs: Path, study: str) -> list[FailedJob]:
+    """Return the jobs that failed or were killed, of those that the snakemake of this `study` has started.
+
+    It must have ended: a job that is recorded as running or waiting has then been killed.
     """
-    failures = {}
-    for path in sorted(logs.rglob("*.json")):
-        record = read_job_record(path)
-        if record.study == study and (text := describe_failure(record)):
-            failures[path.with_suffix(".log")] = text
-    return failures
+    failed = []
+    for file in sorted(logs.rglob("*.json")):
+        record = read_job_record(file)
+        if record.study == study and record.state != "finished":
+            failed.append(FailedJob(file.with_suffix(".log"), reason(record)))
+    return failed
 
 
-def describe_failure(record: JobRecord) -> str | None:
-    """Return why a job failed and what to do, in one sentence; None if it did not fail."""
-    if record.error is not None:
-        return f"{record.error.message}{advice(record.error)}"
-    return KILLED if record.state in ("running", "waiting") and has_ended(record.process) else None
+def reason(record: JobRecord) -> str:
+    """Return why a job failed and what to do about it, in one sentence."""
+    return KILLED if record.error is None else advise(record.error)
 
 
-def advice(error: JobError) -> str:
-    """Return what to do about an error, to be put behind its message; empty if there is nothing to add."""
+def advise(error: JobError) -> str:
+    """Return an error with what to do about it, in one sentence."""
     text = error.message
     if error.type in ("KeyboardInterrupt", "SystemExit"):
-        return f"; {RERUN}"
-    if error.errno in ADVICE:
-        return f"; {ADVICE[error.errno]}, then {RERUN}"
+        return f"{text}; {CONTINUE.removeprefix('then ')}"
     if error.type == "MemoryError" or ("alloc" in text and "memory" in text.lower()):
-        return "; out of memory: give the job more, or lower batch_size or max_length"
-    if error.type == "SafetensorError":
-        return "; a file of tensors is damaged (the traceback in the log says which): delete it and run again"
-    return ""
+        return f"out of memory ({text}); free some, or lower batch_size or max_length"
+    if error.errno in ADVICE_BY_ERRNO:
+        return f"{text}; {ADVICE_BY_ERRNO[error.errno]}, {CONTINUE}"
+    if error.type == "SafetensorError" and error.errno is None:
+        return f"a file of tensors is damaged ({text}; the log names it); delete it and run the same command again"
+    return text
 
 
-def rerun_command(
-    target: str, cores: int, configfiles: list[str], config: Mapping[str, Any], profile: str | None = None
-) -> str:
-    """Return the command that makes a target again, in the way that this snakemake was called."""
+def rerun_command(target: str, invocation: Invocation) -> str:
+    """Return the command that makes one target again, called as this snakemake was."""
     program = Path(sys.argv[0])
-    snakemake = "snakemake" if shutil.which("snakemake") == str(program) else os.path.relpath(program)
-    words = [snakemake, *(("--profile", profile) if profile else ("--cores", str(cores))), target]
-    if configfiles:
-        words += ["--configfile", *configfiles]
-    if config:
-        words += ["--config", *(f"{key}={json.dumps(value)}" for key, value in config.items())]
-    return shlex.join(words)
+    name = "snakemake" if shutil.which("snakemake") == str(program) else os.path.relpath(program)
+    how = ("--profile", invocation.profile) if invocation.profile else ("--cores", str(invocation.cores))
+    command = [name, *how, target]
+    if invocation.configfiles:
+        command += ["--configfile", *invocation.configfiles]
+    if invocation.config:
+        command += ["--config", *(f"{key}={json.dumps(value)}" for key, value in invocation.config.items())]
+    return shlex.join(command)

@@ -1,157 +1,208 @@
-"""`make status`: which runs of a study are done, running, failed and left, and how long the rest will take."""
+"""`lora-core status`: which runs of a study are done, running, failed and left, and how long the rest will take."""
 
-import re
-import sys
+from __future__ import annotations
+
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from statistics import fmean
+from typing import TYPE_CHECKING
 
-from lora_core import job as joblog
-from lora_core.config.study import Study, read_files
+from lora_core.commands import failures
 from lora_core.data.tasks import task_title
-from lora_core.records import read_json
+from lora_core.job import JobRecord, read_job_record, record_path
+from lora_core.layout import Layout
+from lora_core.processes import ProcessIdentity, current_place, has_ended
+from lora_core.records import read_run_record
+from lora_core.training.progress import RunProgress, read_progress
 
-DONE, RUNNING, FAILED, LEFT = "done", "running", "failed", "left"
-QUIET_SECONDS = 60  # a job that trains says something more often than that, or holds its run
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lora_core.config.study import Study
+
+SILENT_SECONDS = 120.0  # a run writes its progress more often than this
+
+
+class State(StrEnum):
+    """How a run stands."""
+
+    DONE = "done"
+    RUNNING = "running"
+    FAILED = "failed"
+    LEFT = "left"
+
+
+MARKS = {State.RUNNING: "+", State.FAILED: "!"}
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run of a study: how it stands, what its log says last, and the seconds it took or has left, where known."""
+class RunStatus:
+    """One run of a study.
+
+    Attributes:
+        method: The run's entry in `method_settings`.
+        task: The run's task.
+        seed: The run's seed.
+        state: How the run stands.
+        detail: How far a running run is, or why a run failed.
+        seconds: What a finished run took, or what a running one has left; None where that is unknown.
+    """
 
     method: str
     task: str
     seed: int
-    state: str
-    words: str = ""
+    state: State
+    detail: str = ""
     seconds: float | None = None
 
 
-def look(study: Study) -> list[Run]:
-    """Every run of the study, those that others start from among them."""
-    results = Path(study.results_dir)
-    keys = [(m, t, s) for m in study.methods for t in study.trained_tasks for s in study.seeds]
-    return [_run(results, *key) for key in keys if key[1] in study.tasks or _is_start(study, *key[:2])]
+def read_runs(study: Study) -> list[RunStatus]:
+    """Return every run of the study, with those that others start from."""
+    runs = []
+    for method in study.methods:
+        needed = {*study.tasks, *(start for task in study.tasks for start in study.starts(method, task))}
+        for task in (task for task in study.trained_tasks if task in needed):
+            runs += [_read_run(Layout(study.results_dir), method, task, seed) for seed in study.seeds]
+    return runs
 
 
-def _is_start(study: Study, method: str, task: str) -> bool:
-    return any(task in study.starts(method, own) for own in study.tasks)
+def _read_run(layout: Layout, method: str, task: str, seed: int) -> RunStatus:
+    record, progress_file, log = (
+        Path(pattern.format(method=method, task=task, seed=seed))
+        for pattern in (layout.run_record, layout.progress, layout.train_log)
+    )
+    if record.exists():
+        measurement = read_run_record(record)["measurement"]
+        seconds = measurement["train_seconds"] + measurement["eval_seconds"]
+        return RunStatus(method, task, seed, State.DONE, seconds=seconds)
+    if not record_path(log).exists():
+        return RunStatus(method, task, seed, State.LEFT)
+    job = read_job_record(record_path(log))
+    if job.state == "finished":  # and its results have been removed since
+        return RunStatus(method, task, seed, State.LEFT)
+    if job.state == "failed" or not _is_running(job, record_path(log), progress_file):
+        return RunStatus(method, task, seed, State.FAILED, failures.reason(job))
+    progress = _read_progress_of(job.process, progress_file)
+    if job.state == "waiting":
+        return RunStatus(method, task, seed, State.RUNNING, "waiting for the device")
+    if progress is None:
+        return RunStatus(method, task, seed, State.RUNNING, "starting")
+    return RunStatus(method, task, seed, State.RUNNING, format_progress(progress), progress.seconds_left)
 
 
-def _run(results: Path, method: str, task: str, seed: int) -> Run:
-    folder = results / "runs" / method / task / f"seed{seed}"
-    log = results / "logs" / "train" / method / task / f"seed{seed}.log"
-    if (folder / "run.json").exists():
-        measured = read_json(folder / "run.json")["measurement"]
-        return Run(method, task, seed, DONE, "", measured["train_seconds"] + measured["eval_seconds"])
-    why = joblog.reason(log) if log.exists() else ""
-    if why is None and not _works(folder, log):
-        why = joblog.KILLED
-    if why is None:
-        last = (log.read_text(encoding="utf-8", errors="replace").splitlines() or [""])[-1]
-        told = last.removeprefix(f"{method} {task} seed {seed}: ")
-        return Run(method, task, seed, RUNNING, "begins" if told.startswith(joblog.FOR) else told, _left(last))
-    return Run(method, task, seed, FAILED if why else LEFT, why)
-
-
-def _works(folder: Path, log: Path) -> bool:
-    """Whether the job of a log without an end still works: it holds its run, waits to, or has just begun."""
-    from filelock import FileLock, Timeout
-
-    if time.time() - log.stat().st_mtime < QUIET_SECONDS or "\nwaiting: " in log.read_text(errors="replace")[-200:]:
-        return True
-    if not (folder / ".lock").exists():
+def _is_running(job: JobRecord, record: Path, progress_file: Path) -> bool:
+    """Whether the process of an unfinished job is alive or, if that cannot be seen, has written something lately."""
+    if has_ended(job.process):
         return False
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            return False
-    except (Timeout, OSError):
+    if _is_visible(job.process) or job.state == "waiting":
         return True
+    latest = max(file.stat().st_mtime for file in (record, progress_file) if file.exists())
+    return time.time() - latest < SILENT_SECONDS
 
 
-def _left(line: str) -> float | None:
-    found = re.search(r"(\d+):(\d\d) left", line)
-    return 60.0 * int(found[1]) + int(found[2]) if found else None
+def _is_visible(process: ProcessIdentity) -> bool:
+    """Whether processes of this process's machine and container can be seen from here."""
+    here = current_place()
+    same = (process.host, process.machine, process.namespace) == (here.host, here.machine, here.namespace)
+    return same and None not in vars(here).values()
 
 
-def estimate(runs: Sequence[Run]) -> float | None:
-    """Seconds of training and evaluation still to come, judging from the runs that are done; None where none is.
+def _read_progress_of(process: ProcessIdentity, file: Path) -> RunProgress | None:
+    """Return what a job has written of its progress; None if the file is an earlier job's or not there yet."""
+    if not file.exists():
+        return None
+    record = read_progress(file)
+    return record.progress if record.process == process else None
 
-    A run is expected to take what its method took on its task; where that is not known, what the task took times
-    what the method took on other tasks against the rest.
+
+def format_progress(progress: RunProgress) -> str:
+    """Return how far a run is, as one line."""
+    parts = [f"epoch {progress.epoch}/{progress.epochs}", f"step {progress.step}/{progress.steps}"]
+    if progress.score is not None:
+        parts.append(f"{progress.metric} {progress.score:.3f}")
+    if progress.tokens_per_second is not None:
+        parts.append(f"{progress.tokens_per_second:,.0f} tokens/s")
+    if progress.seconds_left is not None:
+        minutes, seconds = divmod(round(progress.seconds_left), 60)
+        parts.append(f"{minutes}:{seconds:02} left")
+    return ", ".join(parts)
+
+
+def estimate_seconds_left(runs: Sequence[RunStatus]) -> float | None:
+    """Return the seconds of training and evaluation that are left, judging from finished runs; None if there is none.
+
+    A run is expected to take what its method took on its task. If that is unknown, it is what the task took, times
+    what the method took on other tasks divided by the mean of all methods.
     """
-    done = [run for run in runs if run.state == DONE and run.seconds is not None]
+    done = [run for run in runs if run.state == State.DONE and run.seconds is not None]
     if not done:
         return None
 
-    def mean(**wanted: str) -> float | None:
-        found = [run.seconds for run in done if all(getattr(run, name) == value for name, value in wanted.items())]
-        return fmean(seconds for seconds in found if seconds is not None) if found else None
+    def mean(method: str | None = None, task: str | None = None) -> float | None:
+        matches = [run for run in done if run.method == (method or run.method) and run.task == (task or run.task)]
+        return fmean(run.seconds for run in matches if run.seconds is not None) if matches else None
 
     overall = mean() or 0.0
 
-    def expected(run: Run) -> float:
-        if run.state == RUNNING and run.seconds is not None:
+    def expected(run: RunStatus) -> float:
+        if run.state == State.RUNNING and run.seconds is not None:
             return run.seconds
-        exact = mean(method=run.method, task=run.task)
+        exact = mean(run.method, run.task)
         if exact is not None:
             return exact
         by_method, by_task = mean(method=run.method) or overall, mean(task=run.task) or overall
         return by_method * by_task / overall if overall else 0.0
 
-    return sum(expected(run) for run in runs if run.state != DONE)
+    return sum(expected(run) for run in runs if run.state != State.DONE)
 
 
-def text(study: Study, runs: Sequence[Run]) -> str:
-    """What `make status` prints."""
+def format_status(study: Study, runs: Sequence[RunStatus]) -> str:
+    """Return the status of a study as text: counts, a table of methods and tasks, details, and the time left."""
     counts = Counter(run.state for run in runs)
-    states = ", ".join(f"{counts[state]} {state}" for state in (DONE, RUNNING, FAILED, LEFT))
-    lines = [f"{study.results_dir}: {len(runs)} runs, {states}", ""]
-    tasks = list(dict.fromkeys(run.task for run in runs))
-    wide = max(map(len, study.methods))
-    lines.append(" " * wide + "".join(f"{task_title(task):>10}" for task in tasks))
-    for method in study.methods:
-        cells = []
-        for task in tasks:
-            own = [run.state for run in runs if (run.method, run.task) == (method, task)]
-            mark = {RUNNING: "+", FAILED: "!"}
-            cell = f"{own.count(DONE)}/{len(own)}" + "".join(mark.get(state, "") for state in own) if own else "-"
-            cells.append(f"{cell:>10}")
-        lines.append(f"{method:{wide}}" + "".join(cells))
-    lines += ["", "done / all; + runs now; ! failed"]
-    for state, word in ((RUNNING, "now"), (FAILED, "failed")):
+    states = ", ".join(f"{counts[state]} {state}" for state in State)
+    lines = [f"{study.results_dir}: {len(runs)} runs, {states}", "", *_table(study, runs)]
+    lines += ["", "done / all; + running; ! failed"]
+    for state in (State.RUNNING, State.FAILED):
         if counts[state]:
-            told = [f"{word}: {r.method} {r.task} seed {r.seed}: {r.words}" for r in runs if r.state == state]
-            lines += ["", *told]
-    if counts[FAILED]:
-        lines.append("The same command as before runs what failed and what is left; logs lie in logs/train/.")
-    seconds = estimate(runs)
+            lines.append("")
+            lines += [f"{state}: {r.method} {r.task} seed {r.seed}: {r.detail}" for r in runs if r.state == state]
+    if counts[State.FAILED]:
+        logs = Layout(study.results_dir).train_log.partition("{")[0]
+        lines.append(f"The same command as before runs again what failed and what is left; logs are in {logs}.")
+    seconds = estimate_seconds_left(runs)
     if seconds is None:
-        lines += ["", "How long it will take is not known before a run is done."]
-    elif counts[DONE] < len(runs):
+        lines += ["", "The remaining time is unknown until a run has finished."]
+    elif counts[State.DONE] < len(runs):
         lines += [
             "",
-            f"About {duration(seconds)} of training and evaluation left, judging from what is done; merging, timing "
-            "inference and drawing come on top.",
+            f"About {format_duration(seconds)} of training and evaluation left, judging from the finished runs; "
+            "merging, timing inference and drawing come on top.",
         ]
     return "\n".join(lines)
 
 
-def duration(seconds: float) -> str:
-    """Days, hours or minutes, two of them."""
+def _table(study: Study, runs: Sequence[RunStatus]) -> list[str]:
+    """Return a row per method with the number of finished runs per task."""
+    tasks = list(dict.fromkeys(run.task for run in runs))
+    width = max(map(len, study.methods))
+    lines = [" " * width + "".join(f"{task_title(task):>10}" for task in tasks)]
+    for method in study.methods:
+        cells = []
+        for task in tasks:
+            states = [run.state for run in runs if (run.method, run.task) == (method, task)]
+            marks = "".join(MARKS.get(state, "") for state in states)
+            cells.append(f"{states.count(State.DONE)}/{len(states)}{marks}" if states else "-")
+        lines.append(f"{method:{width}}" + "".join(f"{cell:>10}" for cell in cells))
+    return lines
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration in its two largest units of days, hours and minutes; at least one minute."""
     minutes = round(seconds / 60)
     days, hours = minutes // 1440, minutes // 60 % 24
     if days:
         return f"{days} d {hours} h"
     return f"{hours} h {minutes % 60} min" if hours else f"{max(1, minutes)} min"
-
-
-if __name__ == "__main__":
-    try:
-        found = read_files(*sys.argv[1:])
-        print(text(found, look(found)))
-    except (ValueError, OSError) as error:
-        raise SystemExit(str(error)) from None

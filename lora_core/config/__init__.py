@@ -1,0 +1,1 @@
+"""The configuration: read, checked, and resolved for each method and task."""

@@ -1,7 +1,8 @@
-"""A study in words, for the head of every table and page."""
+"""The description of a study that is printed above every table."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+
+from lora_core.records import JsonObject
 
 
 @dataclass(frozen=True)
@@ -13,9 +14,9 @@ class StudyDescription:
         data: The data set, with the limits on the number of examples.
         protocol: The title of the hyperparameter protocol.
         seeds: The seeds of the study.
-        batching: How batches are formed; empty where a table shows nothing that depends on it.
+        batching: How batches are formed; empty for a table that does not depend on it.
         simulated: The power meter's driver is a stand-in.
-        comparable: The model, data and protocol are the paper's, so that published figures may stand next to these.
+        comparable: The model, data and protocol are the paper's, so that published figures are comparable.
     """
 
     model: str
@@ -27,7 +28,7 @@ class StudyDescription:
     comparable: bool
 
     def banner(self) -> list[str]:
-        """Return the lines that stand above a table."""
+        """Return the lines that are printed above a table."""
         seeds = ", ".join(map(str, self.seeds))
         lines = [f"Study: {self.model} on {self.data}; protocol: {self.protocol}; seeds: {seeds}."]
         if not self.comparable:
@@ -36,6 +37,6 @@ class StudyDescription:
             lines.append("The power meter's driver is simulated: no power, energy or device memory here was measured.")
         return lines
 
-    def to_params(self) -> dict[str, Any]:
+    def to_params(self) -> JsonObject:
         """Return plain values, which a rule passes to its job; `StudyDescription(**params)` reads them back."""
         return asdict(self)

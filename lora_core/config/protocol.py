@@ -1,59 +1,120 @@
-"""Protocols: named sets of hyperparameters, one YAML file each, every value with its source."""
+"""Protocols: named sets of hyperparameters, one YAML file each, every value with its source.
 
+A file may extend another one. A name that begins with an underscore is a set to extend, which no study can choose.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import yaml
+
+from lora_core.records import JsonObject
 
 COLUMNS = ("full", "adapter")
 PROTOCOLS = Path(__file__).parent / "protocols"
 
-# The safe loader; in C where PyYAML has it: every call of Snakemake reads a protocol.
+# The safe loader, in C if PyYAML has it, because every call of Snakemake reads a protocol.
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+Value = bool | int | float | str | None
+TaskValue = Value | dict[str, Value]  # a dictionary where the value differs from task to task
+
+
+@dataclass(frozen=True)
+class SourcedValue:
+    """A value, and a text that says where it comes from."""
+
+    value: TaskValue
+    source: str
+
+
+@dataclass(frozen=True)
 class Protocol:
-    """A named set of hyperparameters: `{column: {name: {value, source}}}`, a value scalar or per task."""
+    """A named set of hyperparameters.
 
-    def __init__(self, name: str) -> None:
-        content = yaml.load((PROTOCOLS / f"{name}.yaml").read_text(encoding="utf-8"), _Loader)
-        self.title: str = content["title"]
-        self.sources: dict[str, str] = content["sources"]
-        self._columns: dict[str, dict[str, dict]] = {c: content["shared"] | content[c] for c in COLUMNS}
+    Attributes:
+        title: What pages call it.
+        columns: The values for full fine-tuning ("full") and for every other method ("adapter"), by their name.
+    """
 
-    def resolve(self, column: str, task: str | None = None) -> dict[str, Any]:
-        """What the column says for a task, or for all; a value per task without this task and a default is left out."""
-        values = self.entries(column)
-        per_task = {name: value for name, value in values.items() if isinstance(value, dict)}
-        known = {n: v.get(task, v.get("default")) for n, v in per_task.items() if task in v or "default" in v}
-        return {name: value for name, value in values.items() if name not in per_task} | known
+    title: str
+    columns: Mapping[str, Mapping[str, SourcedValue]]
 
-    def entries(self, column: str) -> dict[str, Any]:
-        """Every value of a column, a dictionary where it differs from task to task."""
-        return {name: entry["value"] for name, entry in self._columns[column].items()}
+    def resolve(self, column: str, task: str | None = None) -> dict[str, Value]:
+        """Return the values of a column for a task, or those for all tasks.
+
+        A value per task that has neither this task nor a default is left out.
+        """
+        resolved: dict[str, Value] = {}
+        for name, value in self.values(column).items():
+            if not isinstance(value, dict):
+                resolved[name] = value
+            elif task is not None and task in value:
+                resolved[name] = value[task]
+            elif "default" in value:
+                resolved[name] = value["default"]
+        return resolved
+
+    def values(self, column: str) -> dict[str, TaskValue]:
+        """Return every value of a column; one that differs from task to task is a dictionary."""
+        return {name: sourced.value for name, sourced in self.columns[column].items()}
 
     def source(self, column: str, name: str) -> str:
-        """Where a value comes from, in words."""
-        return self.sources[self._columns[column][name]["source"]]
+        """Return a text that says where a value comes from."""
+        return self.columns[column][name].source
+
+
+def protocol_names() -> list[str]:
+    """Return the protocols that a study can choose."""
+    return sorted(file.stem for file in PROTOCOLS.glob("*.yaml") if not file.stem.startswith("_"))
+
+
+@cache
+def read_protocol(name: str) -> Protocol:
+    """Return a protocol with everything that it extends."""
+    content = _read_file(name)
+    columns = {
+        column: {
+            key: SourcedValue(entry["value"], content["sources"][entry["source"]])
+            for key, entry in content[column].items()
+        }
+        for column in COLUMNS
+    }
+    return Protocol(content["title"], columns)
+
+
+def _read_file(name: str) -> JsonObject:
+    """Return a file's title, its sources and its two columns, over those of the file that it extends."""
+    content = yaml.load((PROTOCOLS / f"{name}.yaml").read_text(encoding="utf-8"), _Loader)
+    base = _read_file(content["extends"]) if "extends" in content else {}
+    shared = content.get("shared", {})
+    return {
+        "title": content.get("title"),
+        "sources": base.get("sources", {}) | content.get("sources", {}),
+        **{column: base.get(column, {}) | shared | content.get(column, {}) for column in COLUMNS},
+    }
 
 
 def compare(*names: str) -> str:
-    """What protocols say, side by side, as a Markdown table: a row where they differ."""
-    protocols = {name: Protocol(name) for name in names}
+    """Return a Markdown table of what protocols say, side by side, with a row for each difference."""
+    protocols = {name: read_protocol(name) for name in names}
     lines = ["| | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
     for column in COLUMNS:
-        told = {name: protocol.entries(column) for name, protocol in protocols.items()}
-        for key in dict.fromkeys(key for entries in told.values() for key in entries):
-            words = [_words(entries.get(key)) for entries in told.values()]
-            if len(set(words)) > 1:
-                lines.append(f"| {column}: {key.replace('_', ' ')} | {' | '.join(words)} |")
+        values = [protocol.values(column) for protocol in protocols.values()]
+        for key in dict.fromkeys(key for each in values for key in each):
+            texts = [_text(each.get(key)) for each in values]
+            if len(set(texts)) > 1:
+                lines.append(f"| {column}: {key.replace('_', ' ')} | {' | '.join(texts)} |")
     return "\n".join(lines) + "\n"
 
 
-def _words(value: Any) -> str:
+def _text(value: TaskValue) -> str:
     if isinstance(value, dict):
         tasks: dict[str, list[str]] = {}
-        for task, own in value.items():
-            tasks.setdefault(_words(own), []).append("others" if task == "default" else task)
-        return "; ".join(f"{words}: {', '.join(names)}" for words, names in tasks.items())
+        for task, of_task in value.items():
+            tasks.setdefault(_text(of_task), []).append("others" if task == "default" else task)
+        return "; ".join(f"{text}: {', '.join(names)}" for text, names in tasks.items())
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

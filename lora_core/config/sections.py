@@ -1,15 +1,25 @@
-"""The sections of the configuration: what each may hold."""
+"""The sections of the configuration: the keys of each, and the values they take."""
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)  # fmt: skip
 
-from lora_core.data.tasks import Task
-from lora_core.methods.settings import Frozen
+from lora_core.data.metrics import METRICS, default_metrics
+from lora_core.data.task import Task
 
-# Names that become folders: no separator, no leading dot or dash, nothing a shell would read.
+# Names that become folders: no separator, no leading dot or dash, no character that a shell interprets.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$", description="a full commit hash; a branch is not pinned")]
 # A folder of results: no braces (wildcards), quotes or control characters, no leading dash or tilde.
@@ -17,6 +27,16 @@ Folder = Annotated[
     str, Field(pattern=r"""^[^-~{}"'`$\x00-\x1f][^{}"'`$\x00-\x1f]*$"""), AfterValidator(os.path.normpath)
 ]
 HubId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")]
+if TYPE_CHECKING:
+    MetricName = str
+else:
+    MetricName = Literal[tuple(METRICS)]
+
+
+class Frozen(BaseModel):
+    """A part of the configuration: an unknown key is an error, and values do not change after they were read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
 
 class WheelModel(Frozen):
@@ -29,6 +49,7 @@ class WheelModel(Frozen):
 
     @property
     def name(self) -> str:
+        """The name of the model's folder."""
         return self.package
 
 
@@ -41,6 +62,7 @@ class HubModel(Frozen):
 
     @property
     def name(self) -> str:
+        """The name of the model's folder."""
         return self.id.replace("/", "--")
 
 
@@ -52,6 +74,7 @@ class LocalModel(Frozen):
 
     @property
     def name(self) -> str:
+        """The name of the model's folder: the name of its source, with a dash for each special character."""
         return "".join(
             c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in Path(self.path).resolve().name
         )
@@ -66,6 +89,7 @@ class RandomModel(Frozen):
 
     @property
     def name(self) -> str:
+        """The name of the model's folder."""
         return f"random-{self.config.get('model_type', 'model')}"
 
 
@@ -73,7 +97,7 @@ class _Data(Frozen):
     max_train_examples: PositiveInt | None = None
     max_validation_examples: PositiveInt | None = None
     max_length: Annotated[int, Field(ge=4)] | None = Field(
-        default=None, description="tokens; null takes the protocol's"
+        default=None, description="maximum input length in tokens; null takes the protocol's"
     )
 
 
@@ -99,45 +123,64 @@ class LocalData(_Data):
     path: str
 
 
-Metric = Literal["accuracy", "f1", "matthews", "pearson", "spearman"]
-
-
-def _word(value: Any) -> Any:
-    """A label that is written as a whole number, as the word for it."""
+def _label_text(value: Any) -> Any:
+    """Return a label that is written as a whole number as text."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-class OwnTask(Frozen):
-    """A task of one's own: a folder with `train*` and `validation*` files, all CSV or all parquet.
+class UserTask(Frozen):
+    """A user's own task: a folder with `train*` and `validation*` files, all CSV or all parquet.
 
-    With `labels` (their names, or the words that stand in the file) it is a classification, without a regression.
+    With `labels` (the names of the classes, as they are written in the file) it is a classification, without a
+    regression.
     """
 
     path: str
     texts: Annotated[tuple[str, ...], Field(min_length=1, max_length=2)]
     label: str = "label"
-    labels: tuple[Annotated[str, BeforeValidator(_word)], ...] = ()
-    metrics: tuple[Metric, ...] = Field(default=(), description="the first is the score")
+    labels: tuple[Annotated[str, BeforeValidator(_label_text)], ...] = ()
+    metrics: tuple[MetricName, ...] = Field(default=(), description="the first is the score")
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def _check_consistency(self) -> Self:
         if len(set(self.labels)) < len(self.labels):
-            raise ValueError(f"labels: one stands twice in {list(self.labels)}")
+            raise ValueError(f"labels: a label is listed twice in {list(self.labels)}")
         if len({*self.texts, self.label}) < len(self.texts) + 1:
-            raise ValueError("texts: a column is named twice, or is the label's")
+            raise ValueError("texts: a column is named twice, or is the column of labels")
         if len(self.labels) == 1:
-            raise ValueError("labels: one label is no choice; name two or more, or none for a regression")
-        correlations = {"pearson", "spearman"}
-        if odd := [metric for metric in self.metrics if (metric in correlations) != (not self.labels)]:
-            raise ValueError(f"metrics: {odd[0]!r} is for {'regression' if self.labels else 'classes'}")
-        if "f1" in self.metrics and len(self.labels) != 2:
-            raise ValueError("metrics: 'f1' is for two labels")
+            raise ValueError("labels: a classification needs two or more labels; name none for a regression")
+        for name in self.metrics:
+            if not METRICS[name].suits(len(self.labels)):
+                kind = {"numbers": "a regression", "two classes": "two labels", "classes": "a classification"}
+                raise ValueError(f"metrics: {name!r} is for {kind[METRICS[name].labels]}")
         return self
 
-    def row(self, name: str) -> Task:
-        """The task as a row of the table of tasks."""
-        metrics = self.metrics or (("accuracy",) if self.labels else ("pearson", "spearman"))
-        return Task(name, self.texts, self.labels, metrics, self.label)
+    def task(self, name: str) -> Task:
+        """Return the task under the name that the configuration gives it."""
+        return Task(
+            name=name,
+            title=name,
+            columns=self.texts,
+            labels=self.labels,
+            metrics=self.metrics or default_metrics(len(self.labels)),
+            label_column=self.label,
+        )
+
+
+class ReferenceNames(Frozen):
+    """The methods that thresholds, claims and figures compare with: names of entries in `method_settings`.
+
+    What needs a reference that the study does not have says so in its place.
+    """
+
+    full: Name | None = Field(default=None, description="full fine-tuning; with `adapter` it defines the threshold")
+    adapter: Name | None = Field(default=None, description="the LoRA under test")
+    library: Name | None = Field(default=None, description="the reference implementation that `adapter` is checked by")
+
+
+def _current_name(value: Any) -> Any:
+    """Accept the name that older configurations use."""
+    return "length_grouped" if value == "bucketed" else value
 
 
 class Train(Frozen):
@@ -145,48 +188,47 @@ class Train(Frozen):
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
-    batching: Literal["random", "bucketed"] = "random"
+    batching: Annotated[Literal["random", "length_grouped"], BeforeValidator(_current_name)] = Field(
+        default="random", description="length_grouped: batches of similar length (`group_by_length` in transformers)"
+    )
     evaluation_batch_size: PositiveInt = 64
-    threads: PositiveInt | None = Field(default=None, description="null: all cores, on a cluster one")
+    threads: PositiveInt | None = Field(default=None, description="null: all cores; one on a cluster")
     checkpoint_seconds: Annotated[float, Field(ge=0)] | None = Field(
-        description="a run planned to train longer keeps its state after each epoch; 0: every run; null: none"
+        description="a run expected to train longer saves its state after each epoch; 0: every run; null: none"
     )
 
-    @property
-    def of_a_run(self) -> dict[str, Any]:
-        """What decides a run's result; for the rest no run is made anew."""
-        return self.model_dump(exclude={"threads", "checkpoint_seconds"})
 
-
-class Need(Frozen):
+class JobResources(Frozen):
     """What a job asks a cluster's scheduler for."""
 
-    mem_mb: PositiveInt = Field(description="twice as much the second time, where the profile tries again")
+    mem_mb: PositiveInt = Field(description="a second attempt, where the profile makes one, asks for twice as much")
     runtime: PositiveInt = Field(description="minutes")
     gpu: NonNegativeInt = 0
 
 
 class Resources(Frozen):
-    """What jobs ask a scheduler for; a local run looks at none of it."""
+    """What jobs ask a scheduler for; a local run ignores it."""
 
-    measured: Need = Field(description="train and time_inference")
-    other: Need
+    measured: JobResources = Field(description="train and time_inference")
+    other: JobResources
 
 
 class Measure(Frozen):
     """How runs are measured."""
 
     meter: Literal["auto", "nvml", "rapl", "none"] = "auto"
-    simulated: bool = Field(default=False, description="the driver is a stand-in; every table says so")
+    simulated: bool = Field(default=False, description="the meter's driver is a stand-in; every table says so")
     sample_seconds: PositiveFloat = 0.5
     idle_seconds: Annotated[float, Field(ge=0)] = Field(
-        default=5.0, description="before a run, to learn what the device takes anyway; no wait without a meter"
+        default=5.0, description="rest before a run, to measure the idle power; no rest without a meter"
     )
-    latency_passes: Annotated[int, Field(ge=2)] = Field(default=5, description="at least so many rounds")
-    latency_seeds: PositiveInt = Field(default=1, description="the first so many seeds are timed")
+    latency_passes: Annotated[int, Field(ge=2)] = Field(default=5, description="minimum number of rounds")
+    latency_seeds: PositiveInt = Field(default=1, description="how many of the seeds are timed, from the first")
     latency_batch_size: PositiveInt = 32
     latency_margin: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.03, description="times within this share of each other are equivalent"
+        default=0.03, description="times that differ by less than this fraction are equivalent"
     )
-    latency_seconds: PositiveFloat = Field(default=20.0, description="rounds are added until decided, at most so long")
+    latency_seconds: PositiveFloat = Field(
+        default=20.0, description="rounds are added until every comparison is decided, for at most this long"
+    )
     latency_single_examples: PositiveInt = Field(default=32, description="examples timed one by one")

@@ -1,60 +1,69 @@
-"""Sweeps: one entry of the configuration that stands for a method of each combination of values."""
+"""Sweeps: one entry of the configuration becomes a method for each combination of values."""
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
+from lora_core.records import JsonObject
 
-def expand(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration with a sweep's methods in place of its entry; what is no sweep is left for the schema.
+Entry = Mapping[str, Any]  # an entry of `method_settings` as YAML reads it
 
-    Raises ValueError where a method of a sweep has the name of another entry.
+
+def expand(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the configuration with a sweep's methods in place of its entry.
+
+    A sweep that is written wrong is left as it is, for the schema to refuse. Raise ValueError if a method of a sweep
+    has the name of another entry.
     """
-    settings, names = config.get("method_settings"), config.get("methods")
-    if not isinstance(settings, dict) or not isinstance(names, list):
+    entries, methods = config.get("method_settings"), config.get("methods")
+    if not isinstance(entries, Mapping) or not isinstance(methods, list):
         return config
     groups = {
-        name: list(_variants(name, entry)) if _is_sweep(entry) else [(name, entry)] for name, entry in settings.items()
+        name: list(_variants(name, entry)) if _is_sweep(entry) else [(name, entry)] for name, entry in entries.items()
     }
-    made = [variant for group in groups.values() for variant in group]
-    entries = [method for method, _ in made]
-    if twice := sorted({name for name in entries if entries.count(name) > 1}):
-        raise ValueError(f"method_settings: a sweep makes a method of the same name as another: {', '.join(twice)}")
-    return config | {
-        "method_settings": dict(made),
-        "methods": [
-            method
-            for name in names
-            for method, _ in (groups[name] if isinstance(name, str) and name in groups else [(name, None)])
-        ],
-    }
+    expanded = [variant for group in groups.values() for variant in group]
+    names = [name for name, _ in expanded]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"method_settings: a sweep makes a method of the same name as another: {', '.join(repeated)}")
+    listed: list[Any] = []
+    for name in methods:
+        is_entry = isinstance(name, str) and name in groups
+        listed += [method for method, _ in groups[name]] if is_entry else [name]
+    return {**config, "method_settings": dict(expanded), "methods": listed}
 
 
 def _is_sweep(entry: Any) -> bool:
-    sweep = entry.get("sweep") if isinstance(entry, dict) else None
-    return isinstance(sweep, dict) and bool(sweep) and all(isinstance(v, list) and v for v in sweep.values())
+    sweep = entry.get("sweep") if isinstance(entry, Mapping) else None
+    return isinstance(sweep, Mapping) and bool(sweep) and all(isinstance(v, list) and v for v in sweep.values())
 
 
-def _variants(name: str, entry: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """`(method, its entry)` for each combination of values."""
+def _variants(name: str, entry: Entry) -> Iterator[tuple[str, Entry]]:
+    """Yield the name and the entry of a method for each combination of values."""
     for values in product(*entry["sweep"].values()):
-        swept = dict(zip(entry["sweep"], values, strict=True))
-        made = copy.deepcopy({key: value for key, value in entry.items() if key != "sweep"})
-        for path, value in swept.items():
-            *parents, last = str(path).split(".")
-            section = made
-            for parent in parents:
-                if not isinstance(section.get(parent), dict):
-                    section[parent] = {}
-                section = section[parent]
-            section[last] = value
-        method = "-".join([name, *(label(path, value) for path, value in swept.items())])
-        yield method, made | {"swept": {"entry": name, "values": swept}}
+        combination = dict(zip(entry["sweep"], values, strict=True))
+        variant = copy.deepcopy({key: value for key, value in entry.items() if key != "sweep"})
+        for path, value in combination.items():
+            _set(variant, str(path).split("."), value)
+        method = "-".join([name, *(label(path, value) for path, value in combination.items())])
+        yield method, variant | {"swept": {"entry": name, "values": combination}}
+
+
+def _set(entry: JsonObject, path: list[str], value: Any) -> None:
+    """Set a nested key."""
+    *parents, last = path
+    for parent in parents:
+        if not isinstance(entry.get(parent), dict):
+            entry[parent] = {}
+        entry = entry[parent]
+    entry[last] = value
 
 
 def label(path: str, value: Any) -> str:
-    """A value in the name of a method: `rank8`, or `query.value` of a list; `_` for what no file name may hold."""
+    """Return a value as a part of a method's name.
+
+    That is `rank8`, or `query.value` of a list; characters that a file name should not have become `_`.
+    """
     values = value if isinstance(value, list | tuple) else [f"{str(path).rpartition('.')[2]}{value}"]
     return re.sub(r"[^A-Za-z0-9._-]+", "_", ".".join(map(str, values)))

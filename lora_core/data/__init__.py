@@ -1,0 +1,1 @@
+"""The data: tasks, their metrics, and their examples from the source to batches."""

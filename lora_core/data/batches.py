@@ -1,4 +1,4 @@
-"""A task's tokenised examples: stored without padding, and cut into batches."""
+"""A task's tokenised examples: stored without padding, and divided into batches."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 from lora_core.records import atomic_file
 
 SPLITS = ("train", "validation")
-# Batches of similar length are cut from shuffled chunks of so many batches: long enough for next to no padding,
+# Length-grouped batches are formed within shuffled chunks of this many batches: long enough for next to no padding,
 # short enough that batches differ from epoch to epoch.
 CHUNK_BATCHES = 128
 
@@ -18,8 +18,11 @@ CHUNK_BATCHES = 128
 class Examples:
     """A tokenised split. Example i has the tokens `tokens[offsets[i]:offsets[i + 1]]`.
 
-    tokens (total,) int32; types (total,) int8 token type ids, or None where all are 0; offsets (examples + 1,) int64;
-    labels (examples,) int64 or float32.
+    Attributes:
+        tokens: (total,) int32.
+        types: Token type ids, (total,) int8; None if all are 0.
+        offsets: (examples + 1,) int64.
+        labels: (examples,) int64, or float32 for a regression.
     """
 
     tokens: np.ndarray
@@ -28,6 +31,7 @@ class Examples:
     labels: np.ndarray
 
     def __len__(self) -> int:
+        """Return the number of examples."""
         return len(self.labels)
 
     @property
@@ -38,21 +42,32 @@ class Examples:
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded to its longest example: ids, mask and types (rows, longest) int64, labels (rows,)."""
+    """Examples padded to the longest of them.
+
+    Attributes:
+        ids: Token ids, (rows, longest) int64.
+        mask: 1 for a token and 0 for padding, (rows, longest) int64.
+        types: Token type ids, (rows, longest) int64; None if all are 0.
+        labels: (rows,).
+        rows: The positions of the examples in the split, (rows,).
+        tokens_real: Tokens without padding.
+    """
 
     ids: np.ndarray
     mask: np.ndarray
     types: np.ndarray | None
     labels: np.ndarray
-    rows: np.ndarray  # where the examples stand in the split
+    rows: np.ndarray
     tokens_real: int
 
     @property
     def tokens_computed(self) -> int:
+        """Tokens with padding, which the model computes."""
         return self.ids.size
 
 
 def write(path: Path, examples: Examples) -> None:
+    """Write a tokenised split as safetensors."""
     from safetensors.numpy import save_file
 
     arrays = {"tokens": examples.tokens, "offsets": examples.offsets, "labels": examples.labels}
@@ -63,66 +78,70 @@ def write(path: Path, examples: Examples) -> None:
 
 
 def load(path: Path) -> Examples:
+    """Return the tokenised split that `write` wrote."""
     from safetensors.numpy import load_file
 
     arrays = load_file(path)
     return Examples(arrays["tokens"], arrays.get("types"), arrays["offsets"], arrays["labels"])
 
 
-def cut(examples: Examples, longest: int) -> Examples:
-    """The examples with at most `longest` tokens each: what is over goes from the end, the closing token stays."""
+def truncate(examples: Examples, max_tokens: int) -> Examples:
+    """Return the examples with at most `max_tokens` tokens each.
+
+    They are truncated at the end; the final special token is kept.
+    """
     lengths = examples.lengths
-    if lengths.max() <= longest:
+    if lengths.max() <= max_tokens:
         return examples
-    place = np.arange(len(examples.tokens)) - np.repeat(examples.offsets[:-1], lengths)
-    kept = (place < longest - 1) | (place == np.repeat(lengths, lengths) - 1)
+    position = np.arange(len(examples.tokens)) - np.repeat(examples.offsets[:-1], lengths)
+    kept = (position < max_tokens - 1) | (position == np.repeat(lengths, lengths) - 1)
     return Examples(
         examples.tokens[kept],
         None if examples.types is None else examples.types[kept],
-        np.concatenate([[0], np.cumsum(np.minimum(lengths, longest))]),
+        np.concatenate([[0], np.cumsum(np.minimum(lengths, max_tokens))]),
         examples.labels,
     )
 
 
-def truncated(examples: Examples, longest: int, before: int) -> int:
-    """How many examples are not whole at `longest` tokens, where `before` were cut already when they were tokenised."""
-    return max(before, int((examples.lengths > longest).sum()))
+def count_truncated(examples: Examples, max_tokens: int, already: int) -> int:
+    """Return how many examples are incomplete at `max_tokens` tokens; `already` were truncated by the tokenizer."""
+    return max(already, int((examples.lengths > max_tokens).sum()))
 
 
 def order(lengths: np.ndarray, batch_size: int, batching: str, seed: int) -> list[np.ndarray]:
-    """One epoch's batches: rows of the split, each exactly once, the last batch maybe smaller.
+    """Return one epoch's batches: rows of the split, each exactly once; the last batch may be smaller.
 
-    "random" shuffles the examples. "bucketed" sorts chunks of the shuffled examples by length, cuts them into
+    "random" shuffles the examples. "length_grouped" sorts chunks of the shuffled examples by length, divides them into
     batches and shuffles the batches, so that a batch holds similar lengths and hardly any padding.
     """
     generator = np.random.default_rng(seed)
     rows = generator.permutation(len(lengths))
     if batching == "random":
-        return _cut(rows, batch_size)
+        return _divide(rows, batch_size)
     chunk = batch_size * CHUNK_BATCHES
     batches = [
         batch
         for start in range(0, len(rows), chunk)
-        for batch in _cut(_by_length(rows[start : start + chunk], lengths), batch_size)
+        for batch in _divide(_by_length(rows[start : start + chunk], lengths), batch_size)
     ]
     return [batches[i] for i in generator.permutation(len(batches))]
 
 
 def evaluation_order(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """All rows sorted by length, in batches: the same every time."""
-    return _cut(_by_length(np.arange(len(lengths)), lengths), batch_size)
+    """Return all rows sorted by length, in batches: the same every time."""
+    return _divide(_by_length(np.arange(len(lengths)), lengths), batch_size)
 
 
 def _by_length(rows: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return rows[np.argsort(lengths[rows], kind="stable")]
 
 
-def _cut(rows: np.ndarray, size: int) -> list[np.ndarray]:
+def _divide(rows: np.ndarray, size: int) -> list[np.ndarray]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 def batches(examples: Examples, order: list[np.ndarray], pad: int) -> Iterator[Batch]:
-    """The batches of an order, each padded with the token `pad` to its longest example."""
+    """Yield the batches of an order, each padded with the token `pad` to its longest example."""
     lengths = examples.lengths
     for rows in order:
         longest = int(lengths[rows].max())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lora_core.records import read_json, sha256
+from lora_core.records import JsonObject, read_json, sha256
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class SplitCard:
     baseline_score: float
     sha256: str
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the split as it stands in card.json."""
+    def to_json(self) -> JsonObject:
+        """Return the split as card.json has it."""
         return {
             "examples": self.examples,
             "tokens": self.tokens,
@@ -59,7 +59,7 @@ class DataCard:
 
     Attributes:
         task: Its name.
-        data: Where the examples come from: `source` and, where the source has them, `id`, `revision` and `seed`.
+        data: Where the examples come from: `source` and, if the source has them, `id`, `revision` and `seed`.
         columns: The columns of text, one or two.
         labels: The names of the classes; empty for a regression.
         metrics: The names of its metrics; the first is the score.
@@ -88,7 +88,7 @@ class DataCard:
         """Return the split of this name, "train" or "validation"."""
         return {"train": self.train, "validation": self.validation}[name]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the content of card.json."""
         return {
             "task": self.task,

@@ -21,7 +21,7 @@ class ResamplingSums:
     Attributes:
         per_example: What each example adds to the sums, from labels (examples,) and logits (examples, outputs):
             (examples, sums).
-        score: The metric from the sums, (sums, ...) to (...); NaN where it is undefined.
+        score: The metric from the sums, (sums, ...) to (...); NaN if it is undefined.
     """
 
     per_example: Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -40,7 +40,7 @@ class Metric:
         baseline_score: The score on labels (examples,) of a model that gives the same answer to everything: the
             majority class for accuracy, always class 1 for F1, 0 for a correlation.
         labels: The labels that the metric is for: the names of classes, exactly two of them, or numbers.
-        resampling: How it is computed on many bootstrap samples at once; None where it is no function of sums.
+        resampling: How it is computed on many bootstrap samples at once; None if it is no function of sums.
     """
 
     name: str
@@ -88,7 +88,7 @@ def _spearman(labels: np.ndarray, logits: np.ndarray) -> float:
 
 
 def _correlation(function: Callable, labels: np.ndarray, logits: np.ndarray) -> float:
-    """Return 0 where one side is constant or there is one example: the correlation is undefined, nothing was learnt."""
+    """Return 0 if one side is constant or there is one example, for which a correlation is undefined."""
     if len(labels) < 2:
         return 0.0
     with warnings.catch_warnings():

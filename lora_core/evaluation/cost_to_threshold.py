@@ -1,159 +1,213 @@
-"""What equal accuracy costs: one threshold per task, and each run's time and energy up to the first epoch there.
+"""What equal accuracy costs: one threshold per task, and what each run spends up to the first epoch that reaches it.
 
-Reading the cut off the history is exactly what early stopping would have cost (Section 4.1); no second training.
+Cutting the recorded history gives exactly what early stopping would have cost (Section 4.1) without a second training.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
+from lora_core.evaluation.references import References
+from lora_core.evaluation.run_record import RunRecord
+from lora_core.layout import RunFiles
 from lora_core.measuring import power_trace as trace
-from lora_core.records import FULL, OWN, PowerRow, atomic_file, read_checked, read_rows
+from lora_core.records import PowerRow, atomic_file, read_rows
 
 MARGIN = 0.005  # min(LoRA, FFT) - 0.005 (Section 4.1)
-MEANINGFUL = 0.02  # a threshold this close to the constant guess tells nothing
-TIE = 1e-9  # scores are fractions of examples: what differs by less is the same
-CURVE_COLUMNS = ["method", "seed", "epoch", "score", "cumulative_train_seconds", "cumulative_train_energy_joules"]
+MEANINGFUL = 0.02  # a threshold closer than this to the majority-class baseline is marked as not meaningful
+TIE = 1e-9  # scores are fractions of examples, so a smaller difference is rounding
 
 
 @dataclass(frozen=True)
-class Run:
-    """A finished run: its record, its history and its samples."""
+class RunHistory:
+    """A finished run with its history (one row per epoch) and its power samples."""
 
-    method: str
-    seed: int
-    record: dict[str, Any]
+    record: RunRecord
     history: pd.DataFrame
     power: list[PowerRow]
 
     @cached_property
     def windows(self) -> list[list[PowerRow]]:
-        """The training windows, one an epoch."""
+        """The training windows, one per epoch."""
         return trace.windows(self.power, "train")
 
     @property
     def best(self) -> float:
+        """The best score of all epochs."""
         return float(self.history["score"].max())
 
 
-def read_run(folder: Path) -> Run:
-    record = read_checked(folder / "run.json", "history.csv", "power.csv")
-    history = pd.read_csv(folder / "history.csv", float_precision="round_trip")
-    run = Run(
-        record["run"]["method"], record["run"]["seed"], record, history, read_rows(folder / "power.csv", PowerRow)
-    )
-    if len(run.windows) != len(history):
-        raise ValueError(f"{folder}: {len(run.windows)} training windows in power.csv, {len(history)} in history.csv")
-    return run
+@dataclass(frozen=True)
+class Threshold:
+    """A score to reach, or None and the reason why there is none."""
+
+    score: float | None
+    reason: str | None = None
 
 
-def device_of(record: dict[str, Any]) -> str:
-    """What a record was measured on: time, memory and energy are never averaged over two of these."""
-    place = record["provenance"]
-    return place["device_model"] + (f", {place['threads']} threads" if place["device"] == "cpu" else "")
+@dataclass(frozen=True)
+class Cost:
+    """Cost up to the first epoch that reaches a threshold; all None if no epoch does, and energy if not measured."""
+
+    epochs: int | None = None
+    train_seconds: float | None = None
+    train_energy_joules: float | None = None
+    train_net_energy_joules: float | None = None
 
 
-def threshold(runs: list[Run]) -> float | None:
-    """min(mean best score of `fft`, of `lora`, over seeds) - 0.005; None where one of the two is missing."""
+@dataclass(frozen=True)
+class CostRow:
+    """One run (energy/{task}.csv): its whole cost, and its cost up to the task's and to its seed's threshold.
+
+    A run that never reaches the threshold has `reached` False and no cost: it is censored, and its full length says
+    only that the cost is higher than that.
+    """
+
+    method: str
+    seed: int
+    device: str
+    start_from: str | None
+    planned_epochs: int
+    best_score: float
+    threshold: float | None
+    threshold_reason: str | None
+    threshold_meaningful: bool | None
+    reached: bool | None
+    epochs_to_threshold: int | None
+    seconds_to_threshold: float | None
+    energy_to_threshold_joules: float | None
+    net_energy_to_threshold_joules: float | None
+    seed_threshold: float | None
+    epochs_to_seed_threshold: int | None
+    seconds_to_seed_threshold: float | None
+    energy_to_seed_threshold_joules: float | None
+    train_seconds: float
+    train_energy_joules: float | None
+    energy_source: str | None
+    energy_boundary: str | None
+    meter: str
+    meter_reason: str | None
+    simulated: bool
+    shared: bool | None
+
+
+def read_history(run: RunFiles) -> RunHistory:
+    """Read a run's record, history and power samples.
+
+    Raise ValueError if one is damaged, or if the samples do not have one training window per epoch.
+    """
+    record = RunRecord.read(run.record, {"history.csv": run.history, "power.csv": run.power})
+    history = RunHistory(record, pd.read_csv(run.history, float_precision="round_trip"), read_rows(run.power, PowerRow))
+    if len(history.windows) != len(history.history):
+        raise ValueError(
+            f"{run.power} has {len(history.windows)} training windows, but {run.history} has {len(history.history)} "
+            f"epochs; delete the folder {run.record.parent} and run again"
+        )
+    return history
+
+
+def threshold(runs: Sequence[RunHistory], references: References) -> Threshold:
+    """Return min(mean best score of full fine-tuning, of LoRA, over seeds) - 0.005, the score of equal accuracy.
+
+    There is none without runs of both `references.full` and `references.adapter`.
+    """
+    if reason := references.missing("full", "adapter"):
+        return Threshold(None, reason)
     means = []
-    for method in (FULL, OWN):
-        scores = [run.best for run in runs if run.method == method]
+    for method in (references.full, references.adapter):
+        scores = [run.best for run in runs if run.record.method == method]
         if not scores:
-            return None
+            return Threshold(None, f"there is no run of {method!r}")
         means.append(sum(scores) / len(scores))
-    return min(means) - MARGIN
+    return Threshold(min(means) - MARGIN)
 
 
-def cut(run: Run, at: float | None) -> dict[str, Any]:
-    """Epochs, seconds and joules up to the first epoch whose score reaches `at`; all None where none does."""
-    reached = run.history.index[run.history["score"] >= (float("inf") if at is None else at - TIE)]
+def cost_to(run: RunHistory, score: float | None) -> Cost:
+    """Return epochs, seconds and joules up to the first epoch whose score reaches `score`."""
+    reached = run.history.index[run.history["score"] >= (float("inf") if score is None else score - TIE)]
     if reached.empty:
-        return {"epochs": None, "train_seconds": None, "train_energy_joules": None, "train_net_energy_joules": None}
+        return Cost()
     epochs = int(reached[0]) + 1
-    spent = float(run.history["train_seconds"].iloc[:epochs].sum())
-    gross = energy(run, epochs)
-    idle = trace.idle_watts(run.power)
-    return {
-        "epochs": epochs,
-        "train_seconds": spent,
-        "train_energy_joules": gross,
-        "train_net_energy_joules": None if gross is None or idle is None else gross - idle * spent,
-    }
+    seconds = float(run.history["train_seconds"].iloc[:epochs].sum())
+    joules = energy_joules(run, epochs)
+    idle_watts = trace.idle_watts(run.power)
+    net_joules = None if joules is None or idle_watts is None else joules - idle_watts * seconds
+    return Cost(epochs, seconds, joules, net_joules)
 
 
-def energy(run: Run, epochs: int) -> float | None:
-    """Joules of the first epochs' training windows together, as the whole run's are read."""
+def energy_joules(run: RunHistory, epochs: int) -> float | None:
+    """Return the energy of the first epochs' training windows, read from the same source as that of the whole run."""
     return trace.energy_joules(run.windows[:epochs], trace.source(run.power))
 
 
-def cost_rows(runs: list[Run]) -> list[dict[str, Any]]:
-    """One row a run: whole, cut at the task's threshold, and cut at its own seed's threshold.
-
-    A run that never gets there has `reached` False and no cost (it is censored, not as dear as its full length).
-    """
-    shared = threshold(runs)
-    rows = []
-    for run in runs:
-        own = threshold([r for r in runs if r.seed == run.seed])
-        at, at_own = cut(run, shared), cut(run, own)
-        guess = run.record["run"]["data"]["validation"]["constant_guess"]
-        measured = run.record["measurement"]
-        rows.append(
-            {
-                "method": run.method,
-                "seed": run.seed,
-                "device": device_of(run.record),
-                "start_from": run.record["run"]["hyperparameters"]["start_from"],
-                "planned_epochs": len(run.history),
-                "best_score": run.best,
-                "threshold": shared,
-                "threshold_meaningful": None if shared is None else shared >= guess + MEANINGFUL - TIE,
-                "reached": None if shared is None else at["epochs"] is not None,
-                "epochs_to_threshold": at["epochs"],
-                "seconds_to_threshold": at["train_seconds"],
-                "energy_to_threshold_joules": at["train_energy_joules"],
-                "net_energy_to_threshold_joules": at["train_net_energy_joules"],
-                "seed_threshold": own,
-                "epochs_to_seed_threshold": at_own["epochs"],
-                "seconds_to_seed_threshold": at_own["train_seconds"],
-                "energy_to_seed_threshold_joules": at_own["train_energy_joules"],
-                "train_seconds": measured["train_seconds"],
-                "train_energy_joules": energy(run, len(run.history)),
-                "energy_source": measured["energy"]["source"],
-                "energy_boundary": measured["energy"]["boundary"],
-                "meter": measured["energy"]["meter"],
-                "meter_reason": measured["energy"]["reason"],
-                "simulated": run.record["run"]["simulated"],
-                "shared": run.record["provenance"]["shared"],
-            }
-        )
-    return rows
+def cost_rows(runs: Sequence[RunHistory], references: References) -> list[CostRow]:
+    """Return one row per run of one task."""
+    of_task = threshold(runs, references)
+    return [_cost_row(run, of_task, threshold(_same_seed(runs, run), references)) for run in runs]
 
 
-def curve_rows(runs: list[Run]) -> pd.DataFrame:
-    """One row an epoch of every run: score against time and energy spent so far."""
+def _same_seed(runs: Sequence[RunHistory], run: RunHistory) -> list[RunHistory]:
+    return [other for other in runs if other.record.seed == run.record.seed]
+
+
+def _cost_row(run: RunHistory, of_task: Threshold, of_seed: Threshold) -> CostRow:
+    record, score = run.record, of_task.score
+    cost, seed_cost = cost_to(run, score), cost_to(run, of_seed.score)
+    return CostRow(
+        method=record.method,
+        seed=record.seed,
+        device=record.device,
+        start_from=record.start_from,
+        planned_epochs=len(run.history),
+        best_score=run.best,
+        threshold=score,
+        threshold_reason=of_task.reason,
+        threshold_meaningful=None if score is None else score >= record.baseline_score + MEANINGFUL - TIE,
+        reached=None if score is None else cost.epochs is not None,
+        epochs_to_threshold=cost.epochs,
+        seconds_to_threshold=cost.train_seconds,
+        energy_to_threshold_joules=cost.train_energy_joules,
+        net_energy_to_threshold_joules=cost.train_net_energy_joules,
+        seed_threshold=of_seed.score,
+        epochs_to_seed_threshold=seed_cost.epochs,
+        seconds_to_seed_threshold=seed_cost.train_seconds,
+        energy_to_seed_threshold_joules=seed_cost.train_energy_joules,
+        train_seconds=record.train_seconds,
+        train_energy_joules=energy_joules(run, len(run.history)),
+        energy_source=record.energy.source,
+        energy_boundary=record.energy.boundary,
+        meter=record.energy.meter,
+        meter_reason=record.energy.reason,
+        simulated=record.energy.simulated,
+        shared=record.shared,
+    )
+
+
+def curve_rows(runs: Sequence[RunHistory]) -> pd.DataFrame:
+    """Return one row per epoch of every run: score against the time and energy spent so far."""
     parts = [
         pd.DataFrame(
             {
-                "method": run.method,
-                "seed": run.seed,
+                "method": run.record.method,
+                "seed": run.record.seed,
                 "epoch": run.history["epoch"],
                 "score": run.history["score"],
                 "cumulative_train_seconds": run.history["train_seconds"].cumsum(),
-                "cumulative_train_energy_joules": run.history["epoch"].map(partial(energy, run)).astype(float),
+                "cumulative_train_energy_joules": run.history["epoch"].map(partial(energy_joules, run)).astype(float),
             }
         )
         for run in runs
     ]
-    return pd.concat(parts, ignore_index=True)[CURVE_COLUMNS]
+    return pd.concat(parts, ignore_index=True)
 
 
-def aggregate(folders: list[Path], costs: Path, curve: Path) -> None:
-    """Write a task's cost at equal accuracy, and its curves, from its run folders."""
-    runs = [read_run(folder) for folder in folders]
-    for path, frame in ((costs, pd.DataFrame(cost_rows(runs))), (curve, curve_rows(runs))):
+def aggregate(runs: Sequence[RunFiles], references: References, costs: Path, curve: Path) -> None:
+    """Write one task's cost at equal accuracy, and score against cost epoch by epoch."""
+    histories = [read_history(run) for run in runs]
+    frames = {costs: pd.DataFrame(cost_rows(histories, references)), curve: curve_rows(histories)}
+    for path, frame in frames.items():
         with atomic_file(path) as temp_path:
             frame.to_csv(temp_path, index=False)

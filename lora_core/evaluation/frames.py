@@ -1,41 +1,66 @@
-"""Records as data frames: what tables, figures and claims are made from."""
+"""Records as data frames, from which tables, figures and claims are made.
 
-from collections.abc import Iterable, Sequence
+A file's task and seed are read from its own name, by the patterns of `layout`.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lora_core.evaluation.cost_to_threshold import device_of
-from lora_core.records import FULL, OWN, read_checked, read_json
+from lora_core.evaluation.run_record import device_of
+from lora_core.layout import Layout
+from lora_core.records import JsonObject, LatencyRow, check_digests, read_json, read_rows, read_run_record
 
-PARTS = ("weights_mb", "gradients_mb", "optimizer_mb", "saved_for_backward_mb")
-KEY = ["model", "parameters", "batch", "tokens"]
+PARTS = ("weights_mb", "gradients_mb", "optimizer_mb", "saved_for_backward_mb")  # of training memory
+KEY = ["model", "parameters", "batch", "tokens"]  # what identifies a row of scaling.json, besides the method
 
 
-def by_task(files: Iterable[str | Path]) -> pd.DataFrame:
-    """CSV files of one task each, named {task}.csv, with the task as a column."""
-    return pd.concat([pd.read_csv(file).assign(task=Path(file).stem) for file in files], ignore_index=True)
+def wildcards(pattern: str, path: Path) -> dict[str, str]:
+    """Return the values of a layout pattern's wildcards in a path, such as {"task": "cola"} for scores/cola.csv.
+
+    Only the last parts of the path are compared, from the first that has a wildcard on. Raise ValueError if the path
+    does not fit the pattern.
+    """
+    parts = pattern.split("/")
+    first = next(i for i, part in enumerate(parts) if "{" in part)
+    expression = "/".join(parts[first:])
+    expression = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(expression))
+    match = re.search(f"(?:^|/){expression}$", Path(path).as_posix())
+    if match is None:
+        raise ValueError(f"{path} is not named like {pattern}")
+    return match.groupdict()
 
 
 def per_device(frame: pd.DataFrame) -> pd.DataFrame:
-    """Name the device in the method where there are several: what was measured is never averaged over two."""
+    """Add the device to the method's name if there are several: measurements are never averaged over two devices."""
     if frame["device"].nunique() > 1:
         frame = frame.assign(method=frame["method"] + " on " + frame["device"])
     return frame
 
 
-def read_differences(score_files: Iterable[str | Path]) -> pd.DataFrame:
-    """The differences that stand beside the scores of each task."""
-    files = [Path(file) for file in score_files]
-    parts = [pd.read_csv(f.with_name(f"{f.stem}_differences.csv")).assign(task=f.stem) for f in files]
+def _with_task(pattern: str, files: Sequence[Path]) -> pd.DataFrame:
+    """Concatenate CSV files that are named after their task, with the task as a column."""
+    parts = [pd.read_csv(file).assign(task=wildcards(pattern, file)["task"]) for file in files]
     return pd.concat(parts, ignore_index=True)
 
 
-def read_costs(csv_files: Iterable[str | Path]) -> pd.DataFrame:
-    """The costs of every run, in the units of tables 5 and 6."""
-    frame = by_task(csv_files)
+def read_scores(files: Sequence[Path]) -> pd.DataFrame:
+    """Read scores/{task}.csv: one row per run."""
+    return _with_task(Layout.scores, files)
+
+
+def read_differences(files: Sequence[Path]) -> pd.DataFrame:
+    """Read scores/{task}_differences.csv: one row per pair of methods and quantity."""
+    return _with_task(Layout.differences, files)
+
+
+def read_costs(files: Sequence[Path]) -> pd.DataFrame:
+    """Read energy/{task}.csv: one row per run, in the units of tables 5 and 6 (W, s, kJ)."""
+    frame = _with_task(Layout.costs, files)
     return frame.assign(
         power=frame["energy_to_threshold_joules"] / frame["seconds_to_threshold"],
         energy=frame["energy_to_threshold_joules"] / 1e3,
@@ -44,11 +69,16 @@ def read_costs(csv_files: Iterable[str | Path]) -> pd.DataFrame:
     )
 
 
-def read_memory(files: Iterable[str | Path]) -> pd.DataFrame:
-    """One row a run: method, task, seed and the figures of table 4."""
+def read_curves(files: Sequence[Path]) -> pd.DataFrame:
+    """Read energy/{task}_curve.csv: one row per epoch of every run, score against time and energy spent so far."""
+    return _with_task(Layout.curve, files)
+
+
+def read_memory(records: Sequence[Path]) -> pd.DataFrame:
+    """Read the figures of table 4 from run.json files: one row per run, in MB (10^6 bytes)."""
     rows = []
-    for file in files:
-        record = read_json(Path(file))
+    for path in records:
+        record = read_run_record(path)
         run, memory = record["run"], record["measurement"]["memory"]
         baseline, predicted = memory["baseline_mb"], memory["predicted"] or {}
         rows.append(
@@ -57,49 +87,73 @@ def read_memory(files: Iterable[str | Path]) -> pd.DataFrame:
                 **{name: memory[name] for name in memory if name not in ("predicted", "largest_batch")},
                 "added_mb": None if None in (baseline, memory["mean_mb"]) else memory["mean_mb"] - baseline,
                 "peak_added_mb": None if None in (baseline, memory["peak_mb"]) else memory["peak_mb"] - baseline,
-                "accounted_mb": _accounted(memory),
+                "accounted_mb": _sum_of_parts(memory),
                 "predicted_saved_mb": predicted.get("saved_for_backward_mb"),
-                "predicted_mb": _accounted(predicted) if predicted else None,
+                "predicted_mb": _sum_of_parts(predicted) if predicted else None,
                 "device": device_of(record),
                 "shared": record["provenance"]["shared"],
+                "simulated": record["measurement"]["energy"]["simulated"],
             }
         )
     return pd.DataFrame(rows)
 
 
-def _accounted(parts: dict[str, Any]) -> float:
-    return sum(parts[name] for name in PARTS)
+def _sum_of_parts(memory: JsonObject) -> float:
+    return sum(memory[name] for name in PARTS)
 
 
-def read_curves(curve_files: Iterable[str | Path]) -> pd.DataFrame:
-    """One row an epoch of every run: score against time and energy spent so far."""
-    return by_task(curve_files).assign(task=lambda frame: frame["task"].str.removesuffix("_curve"))
+@dataclass(frozen=True)
+class LatencyRun:
+    """The timed forward passes of one task and seed, and the JSON record about them."""
+
+    task: str
+    seed: int
+    device: str
+    rows: list[LatencyRow]
+    record: JsonObject
 
 
-def read_latency(csv_files: Iterable[str | Path]) -> pd.DataFrame:
-    """Every timed forward pass, with its task, seed and device."""
-    parts = []
-    for file in map(Path, csv_files):
-        device = device_of(read_json(file.with_suffix(".json")))
-        seed = int(file.stem.removeprefix("seed"))
-        parts.append(pd.read_csv(file).assign(task=file.parent.name, seed=seed, device=device))
+def read_latency_runs(passes: Sequence[Path], records: Sequence[Path]) -> list[LatencyRun]:
+    """Read latency/{task}/seed{seed}.csv files with their JSON records, given in the same order.
+
+    Raise ValueError if a file and its record are not of the same task and seed.
+    """
+    runs = []
+    for csv_file, json_file in zip(passes, records, strict=True):
+        values = wildcards(Layout.latency, csv_file)
+        if values != wildcards(Layout.latency_record, json_file):
+            raise ValueError(f"{json_file} is not the record of {csv_file}")
+        record = read_json(json_file)
+        rows = read_rows(csv_file, LatencyRow)
+        runs.append(LatencyRun(values["task"], int(values["seed"]), device_of(record), rows, record))
+    return runs
+
+
+def read_latency(passes: Sequence[Path], records: Sequence[Path]) -> pd.DataFrame:
+    """Read every timed forward pass, with its task, seed and device; files and records as in `read_latency_runs`."""
+    parts = [
+        pd.DataFrame(run.rows).assign(task=run.task, seed=run.seed, device=run.device)
+        for run in read_latency_runs(passes, records)
+    ]
     return pd.concat(parts, ignore_index=True)
 
 
-def read_losses(folders: Sequence[Path]) -> pd.DataFrame:
-    """One row a step of every run: method, task, seed, step (from 1), loss."""
+def read_losses(records: Sequence[Path], predictions: Sequence[Path]) -> pd.DataFrame:
+    """Read the training losses: one row per step of every run with method, task, seed, step (from 1) and loss.
+
+    `predictions` are the files that belong to `records`, in the same order.
+    """
     from safetensors.numpy import load_file
 
     parts = []
-    for folder in folders:
-        run = read_checked(folder / "run.json", "predictions.safetensors")["run"]
-        losses = load_file(folder / "predictions.safetensors")["step_losses"]
+    for path, stored in zip(records, predictions, strict=True):
+        record = read_run_record(path)
+        check_digests(record, path, {"predictions.safetensors": stored})
+        run, losses = record["run"], load_file(stored)["step_losses"]
         parts.append(
             pd.DataFrame(
                 {
-                    "method": run["method"],
-                    "task": run["task"],
-                    "seed": run["seed"],
+                    **{name: run[name] for name in ("method", "task", "seed")},
                     "step": np.arange(1, len(losses) + 1),
                     "loss": losses,
                 }
@@ -108,16 +162,32 @@ def read_losses(folders: Sequence[Path]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def read_scaling(file: Path, kind: str) -> pd.DataFrame:
-    """One row for each model and batch: the sums of both methods in MB, what LoRA saves, the share of activations, and
-    for a real step the process's growth at its peak.
+@dataclass(frozen=True)
+class MemoryScaling:
+    """Training memory against model size: one row per model and batch.
+
+    Columns: `full_mb` and `lora_mb`, the sums of both methods; `saved`, the share that LoRA saves; `activations`, their
+    share of full fine-tuning; and of a real step `full_peak_mb`, `lora_peak_mb` and `saved_at_peak`, by how much the
+    process grew at its peak.
     """
-    rows = pd.DataFrame(read_json(file)[kind])
+
+    predicted: pd.DataFrame
+    counted: pd.DataFrame
+
+
+def read_memory_scaling(file: Path) -> MemoryScaling:
+    """Read scaling.json: what is predicted from shapes, and what was counted on a real step."""
+    content = read_json(file)
+    return MemoryScaling(_compare_memory(content["predicted"]), _compare_memory(content["counted"]))
+
+
+def _compare_memory(records: list[JsonObject]) -> pd.DataFrame:
+    rows = pd.DataFrame(records)
     rows["total_mb"] = rows[list(PARTS)].sum(axis=1)
-    sides = [rows[rows["method"] == method].set_index(KEY) for method in (FULL, OWN)]
-    frame = pd.DataFrame({"fft_mb": sides[0]["total_mb"], "lora_mb": sides[1]["total_mb"]})
-    frame["saved"] = 1 - frame["lora_mb"] / frame["fft_mb"]
-    frame["activations"] = sides[0]["saved_for_backward_mb"] / frame["fft_mb"]
-    frame["fft_peak_mb"], frame["lora_peak_mb"] = (side["resident_peak_mb"].astype(float) for side in sides)
-    frame["saved_at_peak"] = 1 - frame["lora_peak_mb"] / frame["fft_peak_mb"]
+    full, lora = (rows[rows["method"] == kind].set_index(KEY) for kind in ("full", "lora"))
+    frame = pd.DataFrame({"full_mb": full["total_mb"], "lora_mb": lora["total_mb"]})
+    frame["saved"] = 1 - frame["lora_mb"] / frame["full_mb"]
+    frame["activations"] = full["saved_for_backward_mb"] / frame["full_mb"]
+    frame["full_peak_mb"], frame["lora_peak_mb"] = (side["resident_peak_mb"].astype(float) for side in (full, lora))
+    frame["saved_at_peak"] = 1 - frame["lora_peak_mb"] / frame["full_peak_mb"]
     return frame.reset_index().sort_values(["batch", "tokens", "parameters"], ignore_index=True)

@@ -1,207 +1,192 @@
-"""How long inference takes: variants interleaved in one process, and proof that merging is exact."""
+"""How long inference takes: variants interleaved in one process, and the proof that merging changed no prediction."""
 
-import random
-import time
-from collections.abc import Iterator
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from lora_core import device, provenance
+from lora_core import device as devices
+from lora_core import provenance
 from lora_core.data import batches as data
-from lora_core.evaluation import latency_summary as timing
-from lora_core.job import Progress
+from lora_core.data.card import DataCard, read_data_card
+from lora_core.evaluation.latency_summary import Variant
+from lora_core.evaluation.timed_rounds import LoadedVariant, LoadedVariants, TimedRounds, warm_up
 from lora_core.measuring import meters
-from lora_core.methods import registry as methods
+from lora_core.methods import registry
 from lora_core.models import model as models
-from lora_core.records import LatencyRow, read_checked, write_json, write_rows
-from lora_core.seeds import derive
-from lora_core.training.steps import logits_of
+from lora_core.records import LatencyRow, write_json, write_rows
+from lora_core.training.progress import Progress
+from lora_core.training.spec import MeterSettings
+from lora_core.training.steps import compute_logits
 
-# Merged and unmerged logits may differ by rounding, relative to the largest: float32 has 1.2e-7 an operation, and the
-# sums of some tens of layers add up.
+if TYPE_CHECKING:
+    from lora_core.methods.settings import MethodSettings
+
+# Merged and unmerged logits may differ by rounding, relative to the largest: float32 has 1.2e-7 per operation, and the
+# sums of several tens of layers add up.
 MERGE_TOLERANCE = 1e-4
-STEADY = 0.1  # warm-up ends when two passes differ by less
-MAX_WARMUP = 5
-
-Key = tuple[str, str]  # method and variant
 
 
 @dataclass(frozen=True)
-class Method:
-    """Where one method's weights lie: `merged` is None for a method that has nothing to merge."""
+class TimedMethod:
+    """One method of the comparison: its trained weights, and the merged model if the method can merge."""
 
     name: str
-    settings: dict[str, Any]
+    settings: MethodSettings
     weights: Path
-    merged: Path | None
+    merged: Path | None = None
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How long to time: `passes` rounds at least, more until each merged variant is equivalent to the reference
-    within `margin` or is not, and no new round after `seconds`; `single_examples` are timed one by one."""
+class TimingInputs:
+    """What all methods share: the prepared base model and the tokenised validation split with its card."""
+
+    model: Path
+    data_card: Path
+    validation_data: Path
+
+
+@dataclass(frozen=True)
+class TimingOutputs:
+    """The raw passes (CSV) and the record about them (JSON)."""
+
+    passes: Path
+    record: Path
+
+
+@dataclass(frozen=True)
+class LatencyPlan:
+    """What is timed, and for how long.
+
+    Attributes:
+        passes: Rounds over the validation set at least.
+        seconds: No new round starts after this many seconds, once there are `passes`.
+        margin: Rounds are added until each merged variant is equivalent to the reference within this share, or is not.
+        batch_size: Of the passes over the validation set.
+        single_examples: How many examples are timed one by one.
+        seed: Decides the order of variants in each round, and the single examples.
+        device: "auto", "cpu", "cuda" or "cuda:1".
+        threads: CPU threads of torch.
+        reference: The method that merged variants are compared with; without one there are exactly `passes` rounds.
+    """
 
     passes: int
     seconds: float
     margin: float
     batch_size: int
     single_examples: int
+    seed: int
+    device: str
+    threads: int
+    reference: str | None
 
 
 def time_inference(
-    timed: list[Method],
-    model_dir: Path,
-    data_dir: Path,
-    csv: Path,
-    *,
-    seed: int,
-    plan: Plan,
-    device_name: str,
-    threads: int,
+    methods: Sequence[TimedMethod], inputs: TimingInputs, plan: LatencyPlan, outputs: TimingOutputs
 ) -> None:
-    """Time every variant in rounds of shuffled order, each after warm-up passes that are not kept.
+    """Time every variant in rounds of shuffled order, after warm-up passes that are not recorded.
 
-    The JSON file beside `csv` holds the largest difference between merged and unmerged logits, and the one between
-    merged and base. Raises ValueError where merging changed a logit beyond rounding.
+    The JSON record has the largest difference between merged and unmerged logits, and between merged and base. Raise
+    ValueError if merging changed a logit by more than rounding; then nothing is written.
     """
-    torch.set_num_threads(threads)
-    where = device.resolve(device_name)
-    card = read_checked(data_dir / "card.json", "validation.safetensors")
-    labels = card["labels"]
-    examples = data.load(data_dir / "validation.safetensors")
-    progress = Progress(f"latency {data_dir.name} seed {seed}")
-    # Read for one thing alone: whether another process uses the device.
-    meter = meters.open_meter("auto" if where.type == "cuda" else "none", where.type, lambda: device.uuid(where))
-    started = provenance.collect(where, threads)
-    shuffle = random.Random(derive(seed, "latency"))
-    with device.alone(where), torch.inference_mode():
+    torch.set_num_threads(plan.threads)
+    device = devices.resolve(plan.device)
+    card = read_data_card(inputs.data_card, validation=inputs.validation_data)
+    examples = data.load(inputs.validation_data)
+    # The meter serves one purpose here: it notices whether another process uses the device.
+    choice = "auto" if device.type == "cuda" else "none"
+    meter = meters.open_meter(MeterSettings(choice, simulated=False, sample_seconds=0.5, idle_seconds=0.0), device)
+    started = provenance.collect(device, plan.threads)
+    with devices.exclusive_device(device), torch.inference_mode():
         meter.begin()
-        variants = {key: model.to(where).eval() for key, model in _variants(timed, model_dir, labels).items()}
+        variants = _load_variants(methods, inputs.model, card, examples, plan.batch_size, device)
         meter.settle()
-        pad = next(iter(variants.values())).config.pad_token_id
-        longest = {key: models.longest_input(model) for key, model in variants.items()}
-        fitting = {key: data.cut(examples, longest[key]) for key in variants}
-        order = data.evaluation_order(examples.lengths, plan.batch_size)
-        batches = {key: list(data.batches(fitting[key], order, pad)) for key in variants}
-        logits = {key: _logits(model, batches[key], where) for key, model in variants.items()}
-        warmup = {key: _warm_up(model, batches[key], where) for key, model in variants.items()}
-        rows: list[LatencyRow] = []
-        begun = time.monotonic()
-        for number in _rounds(rows, plan, begun):
-            rows += _round(number, "pass", variants, batches, plan.batch_size, where, shuffle)
-            meter.read()
-            progress.step(f"round {number}, {time.monotonic() - begun:.0f} of at most {plan.seconds:.0f} s")
-        chosen = shuffle.sample(range(len(examples)), min(plan.single_examples, len(examples)))
-        for number, row in enumerate(chosen, 1):
-            single = {key: list(data.batches(fitting[key], [np.array([row])], pad)) for key in variants}
-            rows += _round(number, "single", variants, single, 1, where, shuffle)
+        logits = {key: _logits(variant.model, variant.batches, device) for key, variant in variants.items()}
+        warm_up_passes = {key: warm_up(variant, device) for key, variant in variants.items()}
+        rounds = TimedRounds(variants, plan, device, Progress(f"latency {card.task} seed {plan.seed}"))
+        rows = rounds.passes(meter.read) + rounds.singles(len(examples))
         proofs = {
-            method.name: _proof(
-                method.name, logits, variants, models.load(model_dir, labels), batches[method.name, "merged"], where
+            method.name: _prove_merge(
+                method.name, logits, variants, models.load(inputs.model, list(card.labels)), device
             )
-            for method in timed
+            for method in methods
             if method.merged is not None
         }
     meter.close()
-    write_rows(csv, rows, LatencyRow)
-    passes = {"warm_up_passes": {" ".join(key): count for key, count in warmup.items()}}
-    inputs = {
-        method: {
-            "longest": longest[method, variant],
-            "truncated": data.truncated(examples, longest[method, variant], card["validation"]["truncated"]),
-        }
-        for method, variant in variants
-    }
-    place = started | {"driver": meter.details.get("driver"), "shared": meter.shared}
-    write_json(csv.with_suffix(".json"), {"merge": proofs, "input_tokens": inputs, **passes, "provenance": place})
+    write_rows(outputs.passes, rows, LatencyRow)
+    write_json(
+        outputs.record,
+        {
+            "merge": proofs,
+            "input_tokens": {
+                method: {
+                    "longest": variant.max_tokens,
+                    "truncated": data.count_truncated(examples, variant.max_tokens, card.validation.truncated),
+                }
+                for (method, _), variant in variants.items()
+            },
+            "warm_up_passes": {" ".join(key): count for key, count in warm_up_passes.items()},
+            "provenance": started | {"driver": meter.details.get("driver"), "shared": meter.shared},
+        },
+    )
 
 
-def _rounds(rows: list[LatencyRow], plan: Plan, begun: float) -> Iterator[int]:
-    """Numbers of rounds, until the plan is fulfilled by the rows that the caller adds."""
-    number = 0
-    while True:
-        number += 1
-        yield number
-        spent = time.monotonic() - begun >= plan.seconds
-        if number >= plan.passes and (spent or timing.decided(timing.summarize(rows, "pass", plan.margin))):
-            return
-
-
-def _round(
-    number: int,
-    mode: str,
-    variants: dict[Key, Any],
-    batches: dict[Key, list[data.Batch]],
+def _load_variants(
+    methods: Sequence[TimedMethod],
+    model: Path,
+    card: DataCard,
+    examples: data.Examples,
     batch_size: int,
-    where: torch.device,
-    shuffle: random.Random,
-) -> list[LatencyRow]:
-    """One pass of every variant, in a new order; the rows stand in the order of the variants."""
-    keys = shuffle.sample(list(variants), len(variants))
-    seconds = {key: _seconds(variants[key], batches[key], where) for key in keys}
-    examples = sum(len(batch.rows) for batch in batches[keys[0]])
-    return [LatencyRow(number, keys.index(key) + 1, *key, mode, examples, batch_size, seconds[key]) for key in variants]
-
-
-def _warm_up(model: nn.Module, batches: list[data.Batch], where: torch.device) -> int:
-    """Passes until two in a row take the same time."""
-    before = _seconds(model, batches, where)
-    for passes in range(2, MAX_WARMUP + 1):
-        now = _seconds(model, batches, where)
-        if abs(now / before - 1) < STEADY:
-            return passes
-        before = now
-    return MAX_WARMUP
-
-
-def _variants(timed: list[Method], model_dir: Path, labels: list[str]) -> dict[Key, Any]:
-    """`{(method, variant): model}`; variant is plain, merged or unmerged."""
-    variants = {}
-    for method in timed:
+    device: torch.device,
+) -> LoadedVariants:
+    """Load each method as it was trained ("plain", or "unmerged" next to its "merged" model)."""
+    order = data.evaluation_order(examples.lengths, batch_size)
+    labels = list(card.labels)
+    loaded: dict[Variant, Any] = {}
+    for method in methods:
         if method.merged is not None:
-            variants[method.name, "merged"] = models.load(method.merged, labels)
-        trained = methods.load(models.load(model_dir, labels), method.settings, method.weights)
-        variants[method.name, "plain" if method.merged is None else "unmerged"] = trained
+            loaded[method.name, "merged"] = models.load(method.merged, labels)
+        trained = registry.load(models.load(model, labels), method.settings, method.weights)
+        loaded[method.name, "plain" if method.merged is None else "unmerged"] = trained
+    for variant in loaded.values():
+        variant.to(device).eval()
+    pad = next(iter(loaded.values())).config.pad_token_id
+    variants = {}
+    for key, variant in loaded.items():
+        max_tokens = models.max_input_length(variant)
+        fitting = data.truncate(examples, max_tokens)
+        variants[key] = LoadedVariant(variant, max_tokens, fitting, list(data.batches(fitting, order, pad)))
     return variants
 
 
-def _seconds(model: nn.Module, batches: list[data.Batch], where: torch.device) -> float:
-    device.synchronize(where)
-    begun = time.perf_counter()
-    for batch in batches:
-        logits_of(model, batch, where)
-    device.synchronize(where)
-    return time.perf_counter() - begun
+def _logits(model: nn.Module, batches: list[data.Batch], device: torch.device) -> np.ndarray:
+    return np.concatenate([compute_logits(model, batch, device).float().cpu().numpy() for batch in batches])
 
 
-def _logits(model: nn.Module, batches: list[data.Batch], where: torch.device) -> np.ndarray:
-    return np.concatenate([logits_of(model, batch, where).float().cpu().numpy() for batch in batches])
-
-
-def _proof(
-    name: str,
-    logits: dict[Key, np.ndarray],
-    variants: dict[Key, Any],
-    base: nn.Module,
-    batches: list[data.Batch],
-    where: torch.device,
+def _prove_merge(
+    name: str, logits: dict[Variant, np.ndarray], variants: LoadedVariants, base: nn.Module, device: torch.device
 ) -> dict[str, float]:
-    """Merged equals unmerged up to rounding; how far both are from the base model under the same head is told."""
+    """Check that merged logits equal unmerged ones up to rounding.
+
+    Return the differences, also to the base model under the same head, which shows that the adapter does something.
+    """
     merged, unmerged = logits[name, "merged"], logits[name, "unmerged"]
-    difference, size = float(np.abs(merged - unmerged).max()), float(np.abs(unmerged).max())
-    if difference > MERGE_TOLERANCE * size:
-        raise ValueError(f"merging {name!r} changed a logit by {difference:.2g} (largest logit {size:.2g})")
-    trained = dict(models.head_parameters(variants[name, "merged"]))
-    for parameter_name, parameter in models.head_parameters(base.to(where).eval()):
-        parameter.copy_(trained[parameter_name])
-    untouched = _logits(base, batches, where)
+    difference, largest = float(np.abs(merged - unmerged).max()), float(np.abs(unmerged).max())
+    if difference > MERGE_TOLERANCE * largest:
+        raise ValueError(f"merging {name!r} changed a logit by {difference:.2g} (largest logit {largest:.2g})")
+    variant = variants[name, "merged"]
+    trained_head = dict(models.head_parameters(variant.model))
+    for parameter_name, parameter in models.head_parameters(base.to(device).eval()):
+        parameter.copy_(trained_head[parameter_name])
+    untouched = _logits(base, variant.batches, device)
     return {
-        "largest_logit": size,
+        "largest_logit": largest,
         "merged_minus_unmerged": difference,
         "merged_minus_base": float(np.abs(merged - untouched).max()),
     }

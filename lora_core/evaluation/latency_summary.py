@@ -1,4 +1,4 @@
-"""What the raw passes of a latency file say: medians, tails, and whether a method is as fast as full fine-tuning."""
+"""What the timed passes of a latency file show: medians, tails, and whether a method is as fast as another."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -6,15 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lora_core.records import FULL, LatencyRow
+from lora_core.records import LatencyRow
 from lora_core.stats import Equivalence, equivalence
 
 VARIANTS = ("plain", "merged", "unmerged")
 
+Variant = tuple[str, str]  # method, and one of VARIANTS
+
 
 @dataclass(frozen=True)
 class Timing:
-    """One variant of one method in one mode (a pass over the validation set, or single examples)."""
+    """One variant of one method in one mode ("pass": over the validation set; "single": one example).
+
+    `against` compares it with the reference round by round; None for the reference itself, and without a reference.
+    """
 
     method: str
     variant: str
@@ -23,38 +28,37 @@ class Timing:
     p50_seconds: float
     p95_seconds: float
     examples_per_second: float
-    against: Equivalence | None  # to the reference, round by round; None for the reference and without one
+    against: Equivalence | None
 
 
-def summarize(
-    rows: Sequence[LatencyRow], mode: str, margin: float, against: tuple[str, str] = (FULL, "plain")
-) -> list[Timing]:
-    """One Timing per method and variant, in the order of the rows, each held against one of them.
+def summarize(rows: Sequence[LatencyRow], mode: str, margin: float, against: Variant | None) -> list[Timing]:
+    """Return one Timing per method and variant in the order of the rows, each compared with the variant `against`.
 
-    Rounds are compared pairwise, so that what slows a whole round slows both sides of a ratio.
+    Rounds are compared in pairs, so that whatever slows down a whole round slows down both sides of a ratio. Nothing
+    is compared if `against` is None or was not timed.
     """
-    groups: dict[tuple[str, str], dict[int, LatencyRow]] = {}
+    groups: dict[Variant, dict[int, LatencyRow]] = {}
     for row in rows:
         if row.mode == mode:
             groups.setdefault((row.method, row.variant), {})[row.round] = row
-    reference = groups.get(against, {})
-    found = []
+    reference = groups.get(against, {}) if against else {}
+    timings = []
     for (method, variant), group in groups.items():
-        times = np.array([row.seconds for row in group.values()])
-        median = float(np.median(times))
-        found.append(
+        seconds = np.array([row.seconds for row in group.values()])
+        median = float(np.median(seconds))
+        timings.append(
             Timing(
                 method,
                 variant,
                 mode,
-                rounds=len(times),
+                rounds=len(seconds),
                 p50_seconds=median,
-                p95_seconds=float(np.quantile(times, 0.95)),
+                p95_seconds=float(np.quantile(seconds, 0.95)),
                 examples_per_second=next(iter(group.values())).examples / median,
                 against=None if group is reference else equivalence(_log_ratios(group, reference), margin),
             )
         )
-    return found
+    return timings
 
 
 def _log_ratios(group: dict[int, LatencyRow], reference: dict[int, LatencyRow]) -> list[float]:
@@ -62,6 +66,6 @@ def _log_ratios(group: dict[int, LatencyRow], reference: dict[int, LatencyRow]) 
 
 
 def decided(timings: Iterable[Timing]) -> bool:
-    """Whether every merged variant's comparison has an answer."""
-    merged = [timing.against for timing in timings if timing.variant == "merged" and timing.against]
-    return all(against.verdict != "undecided" for against in merged)
+    """Return whether the comparison of every merged variant has a verdict."""
+    compared = [timing.against for timing in timings if timing.variant == "merged" and timing.against]
+    return all(against.verdict != "undecided" for against in compared)

@@ -1,9 +1,9 @@
-"""What LoRA saves of training's memory, from a small encoder to the size of GPT-3: predicted from shapes alone.
+"""What LoRA saves of training memory, from a small encoder to the size of GPT-3: predicted from shapes alone.
 
-Every model is an encoder of the named model's shape, with full fine-tuning and with LoRA of rank 8 on query and value,
-in float32 with AdamW. What masks attention, and where norms stand, changes no byte worth counting. Two of the shapes
-are built for real as well: what a training step of theirs keeps is counted, and how much memory the process takes is
-measured.
+Every model is an encoder of the named model's shape, once with full fine-tuning and once with LoRA of rank 8 on query
+and value, in float32 with AdamW. Causal masks and the position of norms change the memory by next to nothing. For two
+of the shapes a real training step is run as well, which counts what it stores and measures how much memory the process
+takes.
 """
 
 import json
@@ -14,21 +14,21 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
 from torch import nn
 
-from lora_core.job import Progress
 from lora_core.measuring import memory
-from lora_core.methods import registry as methods
-from lora_core.records import write_json
+from lora_core.methods import full, lora, registry
+from lora_core.methods.settings import MethodSettings
+from lora_core.records import JsonObject, write_json
+from lora_core.training.progress import Progress
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A model's shape, as published (GPT-3 13B is printed with a width of 5140, which its 40 heads do not divide)."""
+    """A model's published shape (GPT-3 13B is printed with a width of 5140, which its 40 heads do not divide)."""
 
     name: str
     hidden: int
@@ -50,13 +50,13 @@ SHAPES = (
     Shape("GPT-3 13B", 5120, 40, 40, 50257, 2048),
     Shape("GPT-3 175B", 12288, 96, 96, 50257, 2048),
 )
-COUNTED = SHAPES[:2]  # what fits anywhere
+COUNTED = SHAPES[:2]  # small enough for any machine
 # Batches and padded lengths: Table 7's batch sizes of 16 and 32, from short pairs to the longest input.
 BATCHES = ((16, 64), (32, 128), (32, 256), (32, 512))
 COUNTED_BATCH = BATCHES[0]
-METHODS: dict[str, dict[str, Any]] = {
-    "fft": {"kind": "full"},
-    "lora": {"kind": "lora", "rank": 8, "alpha": 8.0, "targets": ["query", "value"], "freeze_a": False},
+METHODS: dict[str, MethodSettings] = {
+    "full": full.Settings(),
+    "lora": lora.Settings(rank=8, alpha=8.0, targets=("query", "value")),
 }
 
 
@@ -73,11 +73,11 @@ class Row:
     gradients_mb: float
     optimizer_mb: float
     saved_for_backward_mb: float
-    resident_peak_mb: float | None = None  # what the process grew by; None where nothing ran
+    resident_peak_mb: float | None = None  # by how much the process grew; None for a prediction
 
 
-def build(shape: Shape, settings: dict[str, Any]) -> nn.Module:
-    """An encoder of this shape with a head of two labels, ready to train, on the device of the context."""
+def build(shape: Shape, settings: MethodSettings) -> nn.Module:
+    """Return an encoder of this shape with a head of two labels, ready to train, on torch's current default device."""
     from transformers import RobertaConfig, RobertaForSequenceClassification
 
     config = RobertaConfig(
@@ -91,25 +91,26 @@ def build(shape: Shape, settings: dict[str, Any]) -> nn.Module:
         layer_norm_eps=1e-5,
         num_labels=2,
     )
-    return methods.adapt(RobertaForSequenceClassification(config), settings, torch.Generator().manual_seed(0))
+    return registry.adapt(RobertaForSequenceClassification(config), settings, torch.Generator().manual_seed(0))
 
 
 def predicted() -> Iterator[Row]:
-    """Every shape, method and batch, from shapes alone."""
+    """Yield the prediction for every shape, method and batch."""
     for shape in SHAPES:
         for method, settings in METHODS.items():
             with torch.device("meta"):
                 model = build(shape, settings)
             for batch, tokens in BATCHES:
-                found = memory.predict(model, batch, tokens, "fp32")
-                assert found is not None  # RoBERTa runs on the meta device
-                yield Row(shape.name, _size(model), method, batch, tokens, **found)
+                parts = memory.predict_mb(model, batch, tokens, "fp32")
+                assert parts is not None  # RoBERTa runs on the meta device
+                yield Row(shape.name, _base_parameters(model), method, batch, tokens, **parts)
 
 
 def counted(shape: Shape, method: str) -> Row:
-    """What a real training step on this machine keeps: its tensors, its gradients, AdamW's state, and for backward.
+    """Run two training steps on the CPU and count weights, gradients, AdamW's state and what is saved for backward.
 
-    Beside that the growth of this process at its peak over two steps: run in a process of its own, it is this model's.
+    `resident_peak_mb` is by how much this process grew at its peak, which is due to this model alone only if the
+    process does nothing else.
     """
     batch, tokens = COUNTED_BATCH
     before = psutil.Process().memory_info().rss
@@ -128,7 +129,7 @@ def counted(shape: Shape, method: str) -> Row:
     states = [value for state in adamw.state.values() for value in state.values() if value.ndim]
     return Row(
         shape.name,
-        _size(model),
+        _base_parameters(model),
         method,
         batch,
         tokens,
@@ -140,33 +141,40 @@ def counted(shape: Shape, method: str) -> Row:
     )
 
 
-def counted_apart(shape: Shape, method: str, threads: int) -> dict[str, Any]:
-    """`counted` in a process of its own."""
-    told = json.dumps({"shape": asdict(shape), "method": method, "threads": threads})
-    package = str(Path(__file__).parents[2])
-    run = [sys.executable, "-m", "lora_core.evaluation.memory_scaling", told]
-    done = subprocess.run(run, stdout=subprocess.PIPE, check=True, text=True, env=os.environ | {"PYTHONPATH": package})
-    return json.loads(done.stdout)
+def counted_in_subprocess(shape: Shape, method: str, threads: int) -> JsonObject:
+    """Run `counted` in a process of its own."""
+    arguments = json.dumps({"shape": asdict(shape), "method": method, "threads": threads})
+    package_parent = str(Path(__file__).parents[2])
+    command = [sys.executable, "-m", "lora_core.evaluation.memory_scaling", arguments]
+    environment = os.environ | {"PYTHONPATH": package_parent}
+    result = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, env=environment)
+    return json.loads(result.stdout)
 
 
-def _size(model: nn.Module) -> int:
-    """Parameters of the base model and its head, without what LoRA adds."""
+def _base_parameters(model: nn.Module) -> int:
+    """Return the number of parameters of the base model and its head, without those that LoRA adds."""
     return sum(p.numel() for name, p in model.named_parameters() if ".lora_" not in name)
 
 
-def scale(out: Path, threads: int) -> None:
-    """Write scaling.json: the rows that are predicted, and those of a real step."""
+def predict_memory(out: Path, threads: int) -> None:
+    """Write scaling.json: the rows that are predicted from shapes, and those counted on a real step."""
     torch.set_num_threads(threads)
     progress = Progress("scaling")
     rows = []
     for row in predicted():
         rows.append(asdict(row))
-        progress.step(f"{row.model}, {row.method}")
-    write_json(out, {"predicted": rows, "counted": [counted_apart(s, m, threads) for s in COUNTED for m in METHODS]})
+        progress.update(f"{row.model}, {row.method}")
+    counts = [counted_in_subprocess(shape, method, threads) for shape in COUNTED for method in METHODS]
+    write_json(out, {"predicted": rows, "counted": counts})
+
+
+def _main(arguments: str) -> None:
+    """Print the row of `counted` as JSON, after a small model has loaded what is not to be attributed to the model."""
+    settings = json.loads(arguments)
+    torch.set_num_threads(settings["threads"])
+    counted(Shape("warm-up", 16, 1, 1, 100, 130), settings["method"])
+    print(json.dumps(asdict(counted(Shape(**settings["shape"]), settings["method"]))))
 
 
 if __name__ == "__main__":
-    told = json.loads(sys.argv[1])
-    torch.set_num_threads(told["threads"])
-    counted(Shape("warm-up", 16, 1, 1, 100, 130), told["method"])  # loads what is not to be billed to the model
-    print(json.dumps(asdict(counted(Shape(**told["shape"]), told["method"]))))
+    _main(sys.argv[1])

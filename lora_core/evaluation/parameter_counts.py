@@ -1,27 +1,35 @@
-"""How many parameters each method trains, counted on shapes: no weights are read."""
+"""How many parameters each method trains, counted on shapes without reading weights."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+from lora_core.records import JsonObject
+
+if TYPE_CHECKING:
+    from lora_core.methods.settings import MethodSettings
 
 
-def count_parameters(model_dir: Path, method_settings: dict[str, dict[str, Any]], outputs: int) -> dict[str, Any]:
-    """`{full, methods: {method: {trainable, head, total}}}` for a head of `outputs`.
+def count_parameters(model: Path, settings: Mapping[str, MethodSettings], outputs: int) -> JsonObject:
+    """Return `{outputs, full, methods: {method: {trainable, head, total}}}` for a head of `outputs`.
 
-    `trainable` is without the head, which every method trains, unless the method trains the whole model: then the
-    head is in, as the paper counts (Table 1).
+    `model` is a prepared folder. `trainable` is without the head, which every method trains, unless the method trains
+    the whole model: then the head is included, as the paper counts (Table 1).
     """
-    from lora_core.methods import registry as methods
+    from lora_core.methods import registry
     from lora_core.models import model as models
 
     counts = {}
-    full = sum(p.numel() for p in models.empty(model_dir, outputs).parameters())
-    for method, settings in method_settings.items():
-        model = methods.shapes(model_dir, outputs, settings)
-        head_size = sum(p.numel() for _, p in models.head_parameters(model))
-        trained = sum(p.numel() for p in model.parameters() if p.requires_grad) - head_size
+    full = sum(p.numel() for p in models.model_shapes(model, outputs).parameters())
+    for method, method_settings in settings.items():
+        adapted = registry.shapes(model, outputs, method_settings)
+        head = sum(p.numel() for _, p in models.head_parameters(adapted))
+        trained = sum(p.numel() for p in adapted.parameters() if p.requires_grad) - head
         counts[method] = {
-            "trainable": full if trained + head_size == full else trained,
-            "head": head_size,
-            "total": sum(p.numel() for p in model.parameters()),
+            "trainable": full if trained + head == full else trained,
+            "head": head,
+            "total": sum(p.numel() for p in adapted.parameters()),
         }
     return {"outputs": outputs, "full": full, "methods": counts}

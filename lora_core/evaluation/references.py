@@ -5,12 +5,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class References:
-    """Names of entries in `methods`; None where the study has no such entry, and what depends on it cannot be said.
+    """Names of entries in `methods`, or None if the study has no such entry.
 
-    `full` is full fine-tuning and `adapter` the LoRA under test, which together define the threshold of equal accuracy
-    (Section 4.1). `library` is the reference implementation that the LoRA under test is checked against.
+    Attributes:
+        full: Full fine-tuning. Together with `adapter` it defines the threshold of equal accuracy (Section 4.1).
+        adapter: The LoRA under test.
+        library: The reference implementation that the LoRA under test is checked against.
     """
 
     full: str | None = None
     adapter: str | None = None
     library: str | None = None
+
+    def missing(self, *roles: str) -> str | None:
+        """Say which of the roles ("full", "adapter", "library") the study has no method for; None if it has all."""
+        absent = [f"references.{role}" for role in roles if getattr(self, role) is None]
+        return f"no method of this study is {' or '.join(absent)}" if absent else None

@@ -1,161 +1,193 @@
 """How good each method is on a task, and how sure that is: best, last and cross-fitted scores, and their differences.
 
-Choosing the best of many epochs on the split that is reported flatters a method, the more epochs the more; the
-cross-fitted score chooses on one half of the validation set and scores on the other, both ways.
+Choosing the best of many epochs on the split that is reported flatters a method, and more so with more epochs. The
+cross-fitted score chooses the epoch on one half of the validation set and scores it on the other, both ways.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lora_core.data.metrics import METRICS
-from lora_core.evaluation.bootstrap import paired_bootstrap
-from lora_core.records import FULL, OWN, atomic_file, read_checked
+from lora_core.evaluation.bootstrap import Resampled, paired_bootstrap
+from lora_core.evaluation.references import References
+from lora_core.evaluation.run_record import RunRecord
+from lora_core.layout import RunFiles
+from lora_core.records import atomic_file
 from lora_core.stats import MIN_SEEDS, t_interval
 
 QUANTITIES = ("best", "last", "cross_fitted")
-DIFFERENCE_COLUMNS = [
-    "method", "against", "quantity", "seeds", "difference", "low", "high", "detectable", "examples_low",
-    "examples_high", "redrawn",
-]  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Run:
-    """A finished run: its record and its predictions (epochs, examples, outputs) with their labels (examples,)."""
+class RunPredictions:
+    """A finished run with its predictions: logits (epochs, examples, outputs), labels (examples,)."""
 
-    record: dict[str, Any]
+    record: RunRecord
     logits: np.ndarray
     labels: np.ndarray
 
     @property
-    def method(self) -> str:
-        return self.record["run"]["method"]
-
-    @property
-    def seed(self) -> int:
-        return self.record["run"]["seed"]
-
-    @property
-    def score(self) -> dict[str, Any]:
-        return self.record["measurement"]["score"]
-
-    @property
     def best_logits(self) -> np.ndarray:
-        return self.logits[self.score["best_epoch"] - 1]
+        """Logits (examples, outputs) of the epoch with the best score."""
+        return self.logits[self.record.best_epoch - 1]
 
 
-def read_run(folder: Path) -> Run:
+@dataclass(frozen=True)
+class ScoreRow:
+    """The scores of one run (scores/{task}.csv)."""
+
+    method: str
+    seed: int
+    metric: str
+    best: float
+    best_epoch: int
+    last: float
+    cross_fitted: float | None
+    epochs: int
+    examples: int
+    constant_guess: float
+    collapsed: bool
+    shared: bool | None
+
+
+@dataclass(frozen=True)
+class DifferenceRow:
+    """Score of `method` minus score of `against` (scores/{task}_differences.csv), averaged over their common seeds.
+
+    `low` and `high` bound the interval over seeds, `detectable` is the smallest effect it finds with 80% power, and
+    `examples_low` and `examples_high` bound the interval over validation examples (quantity "best" only), for which
+    `redrawn` resamples were drawn again.
+    """
+
+    method: str
+    against: str
+    quantity: str
+    seeds: int
+    difference: float | None
+    low: float | None
+    high: float | None
+    detectable: float | None
+    examples_low: float | None
+    examples_high: float | None
+    redrawn: int | None
+
+
+DIFFERENCE_COLUMNS = [field.name for field in fields(DifferenceRow)]
+
+
+def read_predictions(run: RunFiles) -> RunPredictions:
+    """Read a run's record and predictions. Raise ValueError if one of them is damaged."""
     from safetensors.numpy import load_file
 
-    record = read_checked(folder / "run.json", "predictions.safetensors")
-    stored = load_file(folder / "predictions.safetensors")
-    return Run(record, stored["logits"], stored["labels"])
+    record = RunRecord.read(run.record, {"predictions.safetensors": run.predictions})
+    arrays = load_file(run.predictions)
+    return RunPredictions(record, arrays["logits"], arrays["labels"])
 
 
 def cross_fitted(metric: str, logits: np.ndarray, labels: np.ndarray) -> float | None:
-    """The mean of two scores, each on one half of the examples at the epoch that is best on the other half.
+    """Return the mean of two scores, each on one half of the examples at the epoch that is best on the other half.
 
-    None for fewer than four examples.
+    `logits` are (epochs, examples, outputs). None for fewer than four examples.
     """
     if len(labels) < 4:
         return None
     rows = np.random.default_rng(0).permutation(len(labels))
     halves = rows[: len(rows) // 2], rows[len(rows) // 2 :]
-    found = []
-    for choose, judge in (halves, halves[::-1]):
-        chosen = [METRICS[metric](labels[choose], epoch[choose]) for epoch in logits]
-        found.append(METRICS[metric](labels[judge], logits[int(np.argmax(chosen))][judge]))
-    return sum(found) / 2
+    score = METRICS[metric].function
+    scores = []
+    for choosing, judging in (halves, halves[::-1]):
+        by_epoch = [score(labels[choosing], epoch[choosing]) for epoch in logits]
+        scores.append(score(labels[judging], logits[int(np.argmax(by_epoch))][judging]))
+    return sum(scores) / 2
 
 
 def collapsed(logits: np.ndarray) -> bool:
-    """Whether the predictions (examples, outputs) are the same for every example."""
+    """Return whether the predictions (examples, outputs) are the same for every example."""
     values = logits[:, 0] if logits.shape[1] == 1 else logits.argmax(-1)
     return bool(np.ptp(values) <= 1e-6 * max(1.0, float(np.abs(values).max())))
 
 
-def score_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """One row a run."""
-    rows = []
-    for run in runs:
-        score = run.score
-        rows.append(
-            {
-                "method": run.method,
-                "seed": run.seed,
-                "metric": score["metric"],
-                "best": score["best"],
-                "best_epoch": score["best_epoch"],
-                "last": score["last"],
-                "cross_fitted": cross_fitted(score["metric"], run.logits, run.labels),
-                "epochs": len(run.logits),
-                "examples": len(run.labels),
-                "constant_guess": run.record["run"]["data"]["validation"]["constant_guess"],
-                "collapsed": collapsed(run.logits[-1]),
-                "shared": run.record["provenance"]["shared"],
-            }
+def score_rows(runs: Sequence[RunPredictions]) -> list[ScoreRow]:
+    """Return one row per run."""
+    return [
+        ScoreRow(
+            method=run.record.method,
+            seed=run.record.seed,
+            metric=run.record.metric,
+            best=run.record.best_score,
+            best_epoch=run.record.best_epoch,
+            last=run.record.last_score,
+            cross_fitted=cross_fitted(run.record.metric, run.logits, run.labels),
+            epochs=len(run.logits),
+            examples=len(run.labels),
+            constant_guess=run.record.baseline_score,
+            collapsed=collapsed(run.logits[-1]),
+            shared=run.record.shared,
         )
-    return rows
+        for run in runs
+    ]
 
 
-def difference_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """One row for each pair of methods and quantity: method - against, paired by seed; `fft` and `lora` are what
-    others are held against.
+def difference_rows(runs: Sequence[RunPredictions], references: References) -> list[DifferenceRow]:
+    """Return one row per pair of methods and quantity, paired by seed.
 
-    Over seeds a t-interval and the smallest effect it would find; below three seeds the mean alone. Over validation
-    examples (of the best epoch) a crossed, paired bootstrap.
+    Every method is compared with `references.full` first and with `references.adapter` second, then with those that
+    come before it in the study. The interval over seeds is Student's; below three seeds there is none. The interval
+    over validation examples comes from a crossed, paired bootstrap of the best epoch.
     """
     scores = pd.DataFrame(score_rows(runs))
-    found = list(scores["method"].unique())
-    references = [method for method in (FULL, OWN) if method in found]
-    methods = [*references, *(method for method in found if method not in references)]
+    present = list(scores["method"].unique())
+    first = [method for method in (references.full, references.adapter) if method in present]
+    methods = [*first, *(method for method in present if method not in first)]
     rows = []
     for against, method in combinations(methods, 2):
         for quantity in QUANTITIES:
             by_method = scores.pivot(index="seed", columns="method", values=quantity)
-            pairs = (by_method[method] - by_method[against]).dropna()
-            over_seeds = t_interval(list(pairs)) if len(pairs) >= MIN_SEEDS else None
-            row = {
-                "method": method,
-                "against": against,
-                "quantity": quantity,
-                "seeds": len(pairs),
-                "difference": float(pairs.mean()) if len(pairs) else None,
-                "low": over_seeds and over_seeds.low,
-                "high": over_seeds and over_seeds.high,
-                "detectable": over_seeds and over_seeds.detectable,
-            }
+            differences = (by_method[method] - by_method[against]).dropna()
+            over_seeds = t_interval(list(differences)) if len(differences) >= MIN_SEEDS else None
+            over_examples = None
             if quantity == "best":
-                row |= _over_examples(runs, method, against, set(pairs.index))
-            rows.append(row)
+                over_examples = _over_examples(runs, method, against, set(differences.index))
+            rows.append(
+                DifferenceRow(
+                    method=method,
+                    against=against,
+                    quantity=quantity,
+                    seeds=len(differences),
+                    difference=float(differences.mean()) if len(differences) else None,
+                    low=over_seeds.low if over_seeds else None,
+                    high=over_seeds.high if over_seeds else None,
+                    detectable=over_seeds.detectable if over_seeds else None,
+                    examples_low=over_examples.low if over_examples else None,
+                    examples_high=over_examples.high if over_examples else None,
+                    redrawn=over_examples.redrawn if over_examples else None,
+                )
+            )
     return rows
 
 
-def _over_examples(runs: Sequence[Run], method: str, against: str, seeds: set[int]) -> dict[str, Any]:
-    sides = [[r for r in runs if r.method == name and r.seed in seeds] for name in (method, against)]
-    found = paired_bootstrap(
-        sides[0][0].score["metric"],
-        sides[0][0].labels,
-        [run.best_logits for run in sides[0]],
-        [run.best_logits for run in sides[1]],
+def _over_examples(runs: Sequence[RunPredictions], method: str, against: str, seeds: set[int]) -> Resampled | None:
+    pair = [[r for r in runs if r.record.method == name and r.record.seed in seeds] for name in (method, against)]
+    first = pair[0][0]
+    return paired_bootstrap(
+        first.record.metric,
+        first.labels,
+        [run.best_logits for run in pair[0]],
+        [run.best_logits for run in pair[1]],
     )
-    if found is None:
-        return {"examples_low": None, "examples_high": None, "redrawn": None}
-    return {"examples_low": found.low, "examples_high": found.high, "redrawn": found.redrawn}
 
 
-def compare(folders: Sequence[Path], scores: Path, differences: Path) -> None:
-    """Write a task's scores and their differences from its run folders."""
-    runs = [read_run(folder) for folder in folders]
+def compare_scores(runs: Sequence[RunFiles], references: References, scores: Path, differences: Path) -> None:
+    """Write the scores of one task's runs and the differences between methods."""
+    predictions = [read_predictions(run) for run in runs]
     frames = {
-        scores: pd.DataFrame(score_rows(runs)),
-        differences: pd.DataFrame(difference_rows(runs), columns=DIFFERENCE_COLUMNS),
+        scores: pd.DataFrame(score_rows(predictions)),
+        differences: pd.DataFrame(difference_rows(predictions, references), columns=DIFFERENCE_COLUMNS),
     }
     for path, frame in frames.items():
         with atomic_file(path) as temp_path:

@@ -1,0 +1,1 @@
+"""The methods: LoRA, what it is compared with, and the files that they are saved in."""

@@ -22,6 +22,6 @@ class Bottleneck(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (..., in) -> (..., size)."""
+        """Map x (..., in) to the adapted output (..., size)."""
         h = self.base(x)
         return h + self.up(F.gelu(self.down(h)))

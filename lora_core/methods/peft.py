@@ -108,12 +108,12 @@ def apply(model: nn.Module, settings: Settings, generator: torch.Generator) -> n
         raise ValueError(
             f"PEFT does not save {unsaved[0]!r}, a part of this model's head, with {config.peft_type.value}"
         )
-    initialization = getattr(config, "init_lora_weights", None)
+    initialization: bool | str | None = getattr(config, "init_lora_weights", None)
     if initialization is True:
         for name, parameter in adapted.named_parameters():
             if name.endswith("lora_A.default.weight"):
                 torch.nn.init.kaiming_uniform_(parameter, a=math.sqrt(5), generator=generator)
-    if str(initialization).startswith(peft_config.MUTATING):
+    if isinstance(initialization, str) and initialization.startswith(peft_config.MUTATING):
         _remember_initial_matrices(adapted, initialization)
     return adapted
 
@@ -128,7 +128,7 @@ def _modules_to_save(model: nn.Module, configured: list[str] | None) -> list[str
     return sorted(parts | more)
 
 
-def _remember_initial_matrices(adapted: nn.Module, initialization: str) -> None:
+def _remember_initial_matrices(adapted: Any, initialization: str) -> None:
     """Keep A and B as they start: `save` needs them, because their product was taken out of the base weights."""
     if any("lora_embedding_" in name for name, _ in adapted.named_parameters()):
         raise ValueError(f"init_lora_weights: {initialization!r} does not go with an embedding among target_modules")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # The files of this folder that are not methods.
 INFRASTRUCTURE = frozenset(
-    {"__init__", "adapter_files", "bottleneck", "layers", "merging", "peft_config", "registry", "settings"}
+    {"__init__", "adapter_files", "bottleneck", "layers", "merging", "peft_config", "registry", "save_load", "settings"}
 )
 
 
@@ -51,21 +51,21 @@ def settings_class(kind: str) -> type[MethodSettings]:
 def settings_from_params(params: Mapping[str, Any]) -> MethodSettings:
     """The settings that `MethodSettings.to_params` wrote. Raise ValueError if no kind takes them."""
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in params.items()}
-    kind = fields.pop("kind", None)
+    kind = str(fields.pop("kind", None))
     try:
         return settings_class(kind)(**fields)
     except TypeError as error:
         raise ValueError(f"these are not the settings of the method {kind!r}: {error}") from error
 
 
-def _module(kind: Any) -> ModuleType:
+def _module(kind: str) -> ModuleType:
     """The file of a kind.
 
     This is the only dynamic import in what a job runs, so that a job depends on the file of its own method and of no
     other: its rule adds that file to the code digest by the kind's name.
     """
     if kind not in names():
-        close = difflib.get_close_matches(str(kind), names(), n=1)
+        close = difflib.get_close_matches(kind, names(), n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"the kinds are {', '.join(names())}"
         raise ValueError(f"kind: there is no kind of method called {kind!r}; {hint}")
     return import_module(f"lora_core.methods.{kind}")
@@ -115,7 +115,7 @@ def save(model: nn.Module, settings: MethodSettings, folder: Path, base_model: s
     if hasattr(module, "save"):
         module.save(model, settings, folder, base_model)
     else:
-        adapter_files.write_trained(folder, settings.kind.upper(), model, base_model)
+        adapter_files.write_trained_parameters(folder, settings.kind.upper(), model, base_model)
 
 
 def load(model: nn.Module, settings: MethodSettings, folder: Path, with_head: bool = True) -> nn.Module:
@@ -131,11 +131,6 @@ def load(model: nn.Module, settings: MethodSettings, folder: Path, with_head: bo
         return module.load(model, settings, folder, with_head)
     stored = module.stored(folder) if hasattr(module, "stored") else adapter_files.load_tensors(folder, "pt")
     return models.load_parameters(module.apply(model, settings, torch.Generator()), stored, folder, with_head)
-
-
-def library(settings: MethodSettings) -> str | None:
-    """The package that loads a saved run without this project; None if there is none."""
-    return settings.library
 
 
 def init_from_data(

@@ -1,0 +1,1 @@
+"""The pre-trained models that the methods start from."""

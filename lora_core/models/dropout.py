@@ -1,16 +1,16 @@
-"""Dropout that is quick on a CPU: torch's draws one random number after the other, a quarter of a LoRA step."""
+"""Dropout that is fast on a CPU. There, drawing the masks of torch's dropout takes a quarter of a LoRA step."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-ATTENTION = "sdpa_quick_dropout"  # what transformers knows the attention below by
-STEPS = 2**16  # probabilities are kept to so many steps: 0.1 becomes 0.100006
+ATTENTION = "sdpa_quick_dropout"  # the name of the attention below in transformers' registry
+STEPS = 2**16  # probabilities are rounded to multiples of 1 / STEPS: 0.1 becomes 0.100006
 
 
 def install(model: nn.Module) -> None:
-    """Put `Dropout` in place of every dropout of a transformers model, that of its attention included."""
+    """Replace every dropout of a transformers model by `Dropout`, and its attention by `attention`."""
     from transformers import AttentionInterface
     from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
@@ -25,16 +25,17 @@ def install(model: nn.Module) -> None:
 
 
 class Dropout(nn.Dropout):
-    """torch's dropout with `noise` for its mask."""
+    """torch's dropout with a mask from `noise`."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Drop elements of x with probability p in training; return x in evaluation."""
         if not self.training or self.p == 0:
             return x
         return x * noise(x, self.p)
 
 
 def noise(like: Tensor, p: float) -> Tensor:
-    """0 with probability p, else 1 / (1 - p): a tensor of the shape, dtype and device of `like`.
+    """Return a tensor of 0 with probability p, else 1 / (1 - p), of the shape, dtype and device of `like`.
 
     Four elements share one draw of 64 bits.
     """
@@ -54,12 +55,13 @@ def attention(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Attention for transformers: query, key, value (batch, heads, tokens, size) -> (batch, tokens, heads, size).
+    """Map query, key and value (batch, heads, tokens, size) to (batch, tokens, heads, size), for transformers.
 
-    It is `sdpa` without dropout, and for all but an encoder's plain attention. torch has no fused kernel that drops out
-    on a CPU, so there is none to lose; under bf16 autocast torch's keeps probabilities in float32, this does not.
+    Without dropout, and for all but an encoder's plain attention, it is transformers' `sdpa`. Nothing is lost with
+    dropout, for torch has no fused kernel with dropout on a CPU; under bf16 autocast torch keeps probabilities in
+    float32, which this does not.
     """
-    if dropout == 0 or not _plain(module, attention_mask, kwargs):
+    if dropout == 0 or not _is_plain(module, attention_mask, kwargs):
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
@@ -70,8 +72,8 @@ def attention(
     return ((probabilities * noise(probabilities, dropout)) @ value).transpose(1, 2).contiguous(), None
 
 
-def _plain(module: nn.Module, attention_mask: Tensor | None, kwargs: dict[str, Any]) -> bool:
-    """Whether every token sees every other that the mask leaves, by its own key and value."""
+def _is_plain(module: nn.Module, attention_mask: Tensor | None, kwargs: dict[str, Any]) -> bool:
+    """Whether every token attends to every other that the mask allows, with one key and value per head and no bias."""
     causal = kwargs.get("is_causal")
     return (
         not (getattr(module, "is_causal", True) if causal is None else causal)

@@ -1,76 +1,109 @@
-"""Model cards: the README.md of a weights folder, with the metadata that the Hugging Face hub reads."""
+"""The model card of a run: a README.md with the metadata that the Hugging Face hub reads."""
 
-from typing import Any
+from __future__ import annotations
 
-# As the hub calls them.
-METRICS = {
-    "accuracy": "accuracy",
-    "f1": "f1",
-    "matthews": "matthews_correlation",
-    "pearson": "pearsonr",
-    "spearman": "spearmanr",
-}
-NAME = "README.md"
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lora_core.data.card import DataCard
+from lora_core.data.metrics import METRICS
+from lora_core.layout import Layout
+from lora_core.records import JsonObject, atomic_file, read_run_record
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCardData
 
 
-def card(record: dict[str, Any], library: str | None, note: str = "") -> str:
-    """The card of a run's weights, from what run.json holds; `library` loads them, None where none does by itself."""
+def write_model_card(record: Path, out: Path, library: str | None, can_merge: bool) -> None:
+    """Write the card of a run from its run.json.
+
+    `library` is the package that loads the run's weights, None if only this project does. With `can_merge` the card
+    also describes the merged model.
+    """
+    with atomic_file(out) as temp_path:
+        temp_path.write_text(model_card(read_run_record(record), library, can_merge), encoding="utf-8")
+
+
+def model_card(record: JsonObject, library: str | None, can_merge: bool) -> str:
+    """Return the card's text for the content of a run.json."""
+    run = record["run"]
+    body = [f"# {run['method']} on {run['task']}", "", _contents(run, library, can_merge), "", "| | |", "| --- | --- |"]
+    body += [f"| {name} | {_escape(value)} |" for name, value in _facts(record).items()]
+    if record["measurement"]["energy"]["simulated"]:
+        body += ["", "The power meter's driver was simulated: the energy was not measured."]
+    return "\n".join(["---", _metadata(record, library).to_yaml(), "---", "", *body, ""])
+
+
+def _contents(run: JsonObject, library: str | None, can_merge: bool) -> str:
+    """Where the weights are, and what loads them."""
+    loader = f"the package `{library}` loads it" if library else "`lora_core.methods.registry.load` loads it"
+    text = f"The folder `weights/` next to this file holds what was trained; {loader}."
+    if can_merge:
+        merged = Layout.merged.format(**{name: run[name] for name in ("method", "task", "seed")})
+        text += (
+            f" In the same results folder, `{merged}/` is the base model with the adapter folded into its weights, "
+            "which the package `transformers` loads."
+        )
+    return text
+
+
+def _metadata(record: JsonObject, library: str | None) -> ModelCardData:
+    """What the hub reads: the base model, the data, and the score of the weights."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    run, measured, place = record["run"], record["measurement"], record["provenance"]
-    data, score = run["data"], measured["score"]
-    source, task, metric = data["data"], run["task"], score["metric"]
-    base, of_hub = run["base_model"], source.get("source") == "hub"
-    metadata = ModelCardData(
-        language="en" if source.get("source") != "own" else None,
-        base_model=base if base.count("/") <= 1 else None,
+    run, score = record["run"], record["measurement"]["score"]
+    data, base_model = DataCard.from_json(run["data"]).data, run["base_model"]
+    source, hub_id = str(data["source"]), str(data["id"]) if data["source"] == "hub" else None
+    is_glue = source != "own"
+    result = EvalResult(
+        task_type="text-classification",
+        dataset_type=hub_id or source,
+        dataset_name=f"{run['task']} ({_listed(data)})",
+        dataset_config=run["task"] if hub_id else None,
+        dataset_split="validation",
+        metric_type=METRICS[score["metric"]].hub_name,
+        metric_value=round(score["last"], 6),
+    )
+    return ModelCardData(
+        language="en" if is_glue else None,
+        base_model=base_model if base_model.count("/") <= 1 else None,
         library_name=library,
         pipeline_tag="text-classification",
-        tags=[*(["glue"] if source.get("source") != "own" else []), run["settings"]["kind"]],
-        datasets=[source["id"]] if of_hub else None,
+        tags=[*(["glue"] if is_glue else []), run["settings"]["kind"]],
+        datasets=[hub_id] if hub_id else None,
         model_name=f"{run['method']}-{run['task']}-seed{run['seed']}",
-        eval_results=[
-            EvalResult(
-                task_type="text-classification",
-                dataset_type=source["id"] if of_hub else str(source.get("source")),
-                dataset_name=f"{task} ({_words(source)})",
-                dataset_config=run["task"] if of_hub else None,
-                dataset_split="validation",
-                metric_type=METRICS[metric],
-                metric_value=round(score["last"], 6),
-            )
-        ],
+        eval_results=[result],
     )
-    energy = measured["energy"]
-    joules = energy["train_joules"]
-    facts = {
-        "method": f"{run['method']} ({_words(run['settings'])})",
+
+
+def _facts(record: JsonObject) -> dict[str, str]:
+    """The rows of the card's table."""
+    run, measurement, provenance = record["run"], record["measurement"], record["provenance"]
+    data, score, energy = DataCard.from_json(run["data"]), measurement["score"], measurement["energy"]
+    parameters, joules = measurement["parameters"], energy["train_joules"]
+    return {
+        "method": f"{run['method']} ({_listed(run['settings'])})",
         "base model": run["model"],
-        "data": f"{task}, {_words(source)}: {data['train']['examples']:,} training examples",
-        f"{metric}, last epoch (these weights)": f"{score['last']:.4f}",
-        f"{metric}, best epoch": f"{score['best']:.4f}, epoch {score['best_epoch']}",
+        "data": f"{run['task']}, {_listed(data.data)}: {data.train.examples:,} training examples",
+        f"{score['metric']}, last epoch (these weights)": f"{score['last']:.4f}",
+        f"{score['metric']}, best epoch": f"{score['best']:.4f}, epoch {score['best_epoch']}",
         "validation examples": f"{score['examples']:,}",
-        "labels": ", ".join(data["labels"]) or "a number",
-        "trained parameters": f"{measured['parameters']['trained_with_head']:,}, "
-        f"{measured['parameters']['head']:,} of them in the head",
-        "training": f"{measured['train_seconds']:.1f} s on {place['device_model']}",
-        "energy of training": f"n/a ({energy['reason']})" if joules is None else f"{joules / 1e3:.3g} kJ",
+        "labels": ", ".join(data.labels) or "a number",
+        "trained parameters": f"{parameters['trained_with_head']:,}, {parameters['head']:,} of them in the head",
+        "training time": f"{measurement['train_seconds']:.1f} s on {provenance['device_model']}",
+        "training energy": f"n/a ({energy['reason']})" if joules is None else f"{joules / 1e3:.3g} kJ",
         "seed": str(run["seed"]),
-        "hyperparameters": _words(run["hyperparameters"]),
-        "code": f"commit {place['commit']}{' with changes' if place['dirty'] else ''}",
+        "hyperparameters": _listed(run["hyperparameters"]),
+        "code": f"commit {provenance['commit']}{' with uncommitted changes' if provenance['dirty'] else ''}",
     }
-    body = [f"# {run['method']} on {task}", "", "| | |", "| --- | --- |"]
-    body += [f"| {name} | {_cell(value)} |" for name, value in facts.items()]
-    if run["simulated"]:
-        body += ["", "The power meter's driver was simulated: the energy was not measured."]
-    if note:
-        body += ["", note]
-    return "\n".join(["---", metadata.to_yaml(), "---", "", *body, ""])
 
 
-def _words(settings: dict[str, Any]) -> str:
+def _listed(settings: Mapping[str, object]) -> str:
+    """Settings as one phrase, without those that are None."""
     return ", ".join(f"{name} {value}" for name, value in settings.items() if value is not None)
 
 
-def _cell(text: str) -> str:
+def _escape(text: str) -> str:
+    """Text that can stand in a cell of a Markdown table."""
     return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

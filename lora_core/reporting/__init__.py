@@ -1,0 +1,1 @@
+"""Tables, figures, claims and the page, drawn from the records of a study."""

@@ -40,14 +40,14 @@ class TrainingData:
 
     def truncate(self, max_tokens: int) -> "TrainingData":
         """Return the task with inputs of at most `max_tokens` tokens."""
-        train, validation = (batches.cut(split, max_tokens) for split in (self.train, self.validation))
+        train, validation = (batches.truncate(split, max_tokens) for split in (self.train, self.validation))
         return replace(self, train=train, validation=validation)
 
     def count_truncated(self, max_tokens: int) -> dict[str, int]:
         """Return how many examples of each split are truncated at `max_tokens` tokens, or were when tokenised."""
         splits = {"train": self.train, "validation": self.validation}
         return {
-            f"truncated_{name}": batches.truncated(examples, max_tokens, self.card.split(name).truncated)
+            f"truncated_{name}": batches.count_truncated(examples, max_tokens, self.card.split(name).truncated)
             for name, examples in splits.items()
         }
 

@@ -1,29 +1,38 @@
-"""The configuration: closed, typed, every error at once, overlays laid as a user expects."""
+"""The configuration: unknown keys are errors, all errors are reported together, overlays merge as documented."""
 
 import copy
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
 
 import pytest
 import yaml
 from builders import DEFAULT, ROOT, changed
 
-from lora_core.config.protocol import compare
-from lora_core.config.study import PROTOCOLS, ConfigError, Protocol, json_schema, load
-from lora_core.data.tasks import PAPER_TASKS
-from lora_core.methods.settings import KINDS, Hyperparameters
-from lora_core.reporting.published import TABLES
-from lora_core.reporting.rendering import sweep_labels
+from lora_core.config import study as config_study
+from lora_core.config.errors import ConfigError
+from lora_core.config.study import json_schema
+from lora_core.evaluation.references import References
+from lora_core.reporting.catalogue import OPTIONAL_TABLES
+
+
+def load(config, overlay=None):
+    return config_study.load(config, overlay, optional_tables=OPTIONAL_TABLES)
 
 
 def test_every_error_is_reported_at_once_with_path_and_nearest_name():
     config = changed(
         methods=["fft", "lor"], tasks=["cola", "rtee"], seeds=[], trian={}, protocol="table8", model__source="wheeel",
         method_settings__lora__rank=-4, method_settings__lora__rnk=4, measure__meter="nvlm",
-        method_settings__fft__hyperparameters={"epochs": "many"},
+        method_settings__fft__hyperparameters={"epochs": "many"}, more_tables=["scalling"],
+        references={"adapter": "lroa"},
     )  # fmt: skip
     with pytest.raises(ConfigError) as caught:
         load(config)
     lines = str(caught.value).splitlines()
-    assert lines[0].startswith("10 error(s)")
+    assert lines[0].startswith("12 error(s)")
     expected = {
         "methods: no entry 'lor' in method_settings; did you mean 'lora'?",
         "protocol: unknown protocol 'table8'; did you mean 'table7'?",
@@ -32,6 +41,8 @@ def test_every_error_is_reported_at_once_with_path_and_nearest_name():
         "method_settings.lora.rnk: unknown key; did you mean 'rank'?",
         "measure.meter: unknown value 'nvlm'; did you mean 'nvml'?",
         "trian: unknown key; did you mean 'train'?",
+        "more_tables.0: unknown value 'scalling'; did you mean 'scaling'?",
+        "references.adapter: no entry 'lroa' in method_settings; did you mean 'lora'?",
         "method_settings.lora.rank: input should be greater than 0 (given: -4)",
     }
     assert expected <= {line.removeprefix("  - ") for line in lines}
@@ -42,16 +53,16 @@ def test_every_error_is_reported_at_once_with_path_and_nearest_name():
 @pytest.mark.parametrize("value", ["2e-5", "2.0e-5", 2e-5])
 def test_a_learning_rate_that_yaml_reads_as_text_is_accepted(value):
     study = load(changed(method_settings__lora__hyperparameters={"learning_rate": value}))
-    assert study.hyperparameters("lora", "cola")["learning_rate"] == 2e-5
+    assert study.hyperparameters("lora", "cola").learning_rate == 2e-5
 
 
-OWN = {"path": "folder", "texts": ["text"], "labels": ["a", "b", "c"]}
+USER_TASK = {"path": "folder", "texts": ["text"], "labels": ["a", "b", "c"]}
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seeds": [1, 1]}, "seeds: an entry stands twice"),
+        ({"seeds": [1, 1]}, "seeds: an entry is listed twice"),
         ({"seeds": ["one"]}, "seeds.0: "),
         ({"seeds": [-1]}, "seeds.0: "),
         ({"results_dir": "-rf"}, "results_dir: "),
@@ -63,7 +74,7 @@ OWN = {"path": "folder", "texts": ["text"], "labels": ["a", "b", "c"]}
         ({"method_settings__a/b": {"kind": "full"}}, "method_settings"),
         ({"method_settings__lora": 3}, "method_settings.lora"),
         ({"methods": "fft"}, "methods: "),
-        ({"seeds": [1, 1.0]}, "seeds: an entry stands twice"),
+        ({"seeds": [1, 1.0]}, "seeds: an entry is listed twice"),
         ({"results_dir": "~/results"}, "results_dir: "),
         ({"method_settings__lora__task_hyperparameters": None}, "task_hyperparameters: "),
         ({"method_settings__lora__hyperparameters": {"epochs": None}}, "epochs: .*leave the key out"),
@@ -82,7 +93,7 @@ OWN = {"path": "folder", "texts": ["text"], "labels": ["a", "b", "c"]}
                     "rte": {"start_from": "cola"},
                 }
             },
-            "start_from: .* goes round in a circle",
+            "start_from: .* forms a circle",
         ),
         *(
             (
@@ -92,7 +103,7 @@ OWN = {"path": "folder", "texts": ["text"], "labels": ["a", "b", "c"]}
                     "methods": ["x"],
                     "method_settings__x": {"kind": "peft", "config": config},
                 },
-                r"1 error\(s\).*\n.*method_settings\.x: what it saves of mnli is not what it trained, and mrpc cannot",
+                r"1 error\(s\).*\n.*method_settings\.x: mrpc cannot start from mnli, because what this method saves",
             )
             for config in (
                 {"peft_type": "LORA", "init_lora_weights": "pissa_niter_4"},
@@ -105,15 +116,27 @@ OWN = {"path": "folder", "texts": ["text"], "labels": ["a", "b", "c"]}
             "a sweep makes a method of the same name as another: lora-output.dense",
         ),
         ({"more_tables": ["sweep"]}, "more_tables: 'sweep' needs a method with a sweep"),
-        ({"task_settings": {"cola": OWN}}, r"task_settings\.cola: GLUE has a task of that name"),
-        ({"task_settings": {"mine": OWN | {"labels": ["one"]}}}, "one label is no choice"),
-        ({"task_settings": {"mine": OWN | {"metrics": ["pearson"]}}}, "'pearson' is for regression"),
-        ({"task_settings": {"mine": OWN | {"metrics": ["f1"]}}}, "'f1' is for two labels"),
-        ({"task_settings": {"mine": {"path": "x"}}}, r"task_settings\.mine\.texts: this key is missing"),
-        ({"task_settings": {"mine": OWN}, "tasks": ["mien"]}, "unknown value 'mien'; did you mean 'mine'"),
+        ({"more_tables": ["scaling", "scaling"]}, "more_tables: an entry is listed twice"),
+        ({"references__adaptor": "lora"}, r"references\.adaptor: unknown key; did you mean 'adapter'"),
+        ({"references__full": "fft2"}, r"references\.full: no entry 'fft2' in method_settings; did you mean 'fft'"),
+        ({"train__batching": "sorted"}, r"train\.batching: unknown value 'sorted'; valid: random, length_grouped"),
+        ({"method_settings__lora__kind": "lroa"}, r"method_settings\.lora\.kind: unknown 'lroa'; did you mean 'lora'"),
+        ({"method_settings__fft__hyperparameters": {"optimizer": "sdg"}}, r"optimizer: .*did you mean 'sgd'"),
+        ({"task_settings": {"cola": USER_TASK}}, r"task_settings\.cola: GLUE has a task of that name"),
         (
-            {"task_settings": {"mine": OWN}, "tasks": ["mine"], "protocol": "table7"},
-            r"'table7' says nothing of batch_size, .*give it in method_settings\.fft\.task_hyperparameters\.mine",
+            {"task_settings": {"mine": USER_TASK | {"labels": ["one"]}}},
+            r"mine\.labels: a classification needs two or more labels",
+        ),
+        (
+            {"task_settings": {"mine": USER_TASK | {"metrics": ["pearson"]}}},
+            r"mine\.metrics: 'pearson' is for a regression",
+        ),
+        ({"task_settings": {"mine": USER_TASK | {"metrics": ["f1"]}}}, "'f1' is for two labels"),
+        ({"task_settings": {"mine": {"path": "x"}}}, r"task_settings\.mine\.texts: this key is missing"),
+        ({"task_settings": {"mine": USER_TASK}, "tasks": ["mien"]}, "unknown value 'mien'; did you mean 'mine'"),
+        (
+            {"task_settings": {"mine": USER_TASK}, "tasks": ["mine"], "protocol": "table7"},
+            r"'table7' has no batch_size, .*set it in method_settings\.fft\.task_hyperparameters\.mine",
         ),
     ],
 )
@@ -122,9 +145,9 @@ def test_bad_values_are_refused_by_their_key(changes, message):
         load(changed(**changes))
 
 
-@pytest.mark.parametrize("given", ["results/", "./results", "results//"])
-def test_a_results_folder_has_one_name(given):
-    assert load(changed(results_dir=given)).results_dir == "results"
+@pytest.mark.parametrize("folder", ["results/", "./results", "results//"])
+def test_a_results_folder_has_one_name(folder):
+    assert load(changed(results_dir=folder)).results_dir == "results"
 
 
 def test_a_model_folder_has_a_name_whatever_it_is_called(tmp_path, monkeypatch):
@@ -135,7 +158,7 @@ def test_a_model_folder_has_a_name_whatever_it_is_called(tmp_path, monkeypatch):
 
 def test_dropout_may_be_left_to_the_model():
     study = load(changed(method_settings__lora__hyperparameters={"dropout": None}))
-    assert study.hyperparameters("lora", "cola")["dropout"] is None
+    assert study.hyperparameters("lora", "cola").dropout is None
 
 
 def test_a_hub_revision_must_be_a_full_commit():
@@ -143,7 +166,7 @@ def test_a_hub_revision_must_be_a_full_commit():
         load(changed(model={"source": "hub", "id": "a/b", "revision": "main"}))
 
 
-def test_a_section_whose_source_an_overlay_names_starts_anew():
+def test_a_section_whose_source_an_overlay_names_inherits_nothing():
     overlay = {"model": {"source": "local", "path": "x"}}
     config = changed(model__source="local", model__path="x")  # as Snakemake merges them
     with pytest.raises(ConfigError):
@@ -151,46 +174,18 @@ def test_a_section_whose_source_an_overlay_names_starts_anew():
     assert load(config, overlay).model.path == "x"
 
 
-def test_overrides_stand_above_the_protocol_method_by_method_and_task_by_task():
+def test_hyperparameters_of_a_method_and_of_a_task_replace_the_protocols():
     study = load(
         changed(
             method_settings__lora__hyperparameters={"epochs": 7, "dropout": 0.2},
             method_settings__lora__task_hyperparameters={"cola": {"epochs": 9}},
         )
     )
-    assert study.hyperparameters("lora", "cola")["epochs"] == 9
-    assert study.hyperparameters("lora", "rte") | {"learning_rate": 0} == study.hyperparameters("lora", "rte") | {
-        "epochs": 7, "dropout": 0.2, "learning_rate": 0,
-    }  # fmt: skip
+    default = load(DEFAULT).hyperparameters("lora", "rte")
+    assert study.hyperparameters("lora", "cola").epochs == 9
+    assert study.hyperparameters("lora", "rte") == replace(default, epochs=7, dropout=0.2)
     assert study.hyperparameters("fft", "cola") == load(DEFAULT).hyperparameters("fft", "cola")
     assert study.hyperparameter_source("lora", "rte", "epochs") == "this study's configuration"
-
-
-def test_table7_holds_the_printed_values_and_names_the_source_of_every_other():
-    study = load(changed(protocol="table7"))
-    columns = {"FFT": "fft", "LoRA": "lora"}
-    for row, values in TABLES["table7"].rows.items():
-        method, name = row.split(": ")
-        key = name.replace(" ", "_")
-        if key in Hyperparameters.model_fields:
-            for task, value in zip(PAPER_TASKS, values, strict=True):
-                assert study.hyperparameters(columns[method], task)[key] == value
-                assert "Table 7" in study.hyperparameter_source(columns[method], task, key)
-    assert study.max_length("cola") == 512
-    assert "for LoRA alone" in study.max_length_source
-    assert "Liu" in study.hyperparameter_source("fft", "cola", "warmup_ratio")
-    assert "Hu" in study.hyperparameter_source("lora", "cola", "warmup_ratio")
-
-
-@pytest.mark.parametrize("name", sorted(p.stem for p in PROTOCOLS.glob("*.yaml")))
-def test_a_protocol_gives_every_hyperparameter_a_value_and_a_source(name):
-    protocol = Protocol(name)
-    for column in ("full", "adapter"):
-        for task in PAPER_TASKS:
-            values = protocol.resolve(column, task)
-            assert values.keys() >= {*Hyperparameters.model_fields, "max_length"}
-            assert all(protocol.source(column, key) for key in values)
-            Hyperparameters(**{name: values[name] for name in Hyperparameters.model_fields})
 
 
 @pytest.mark.parametrize("overlay", sorted(p.name for p in (ROOT / "config").glob("*.yaml")))
@@ -203,93 +198,93 @@ def test_every_overlay_is_a_valid_study_with_a_results_folder_of_its_own(overlay
 
 
 def test_the_committed_schema_is_that_of_the_code():
-    assert (ROOT / "config" / "schema.json").read_text() == json_schema(), "run: make schema"
+    assert (ROOT / "config" / "schema.json").read_text() == json_schema(OPTIONAL_TABLES), "run: make schema"
 
 
-def test_every_kind_has_a_file_of_its_own():
-    for kind in KINDS:
-        assert (ROOT / "lora_core" / "methods" / f"{kind}.py").is_file()
+def test_the_schema_lists_the_optional_tables_and_each_kinds_settings():
+    schema = json.loads(json_schema(("scaling",)))
+    assert schema["properties"]["more_tables"]["items"]["enum"] == ["scaling"]
+    houlsby = schema["$defs"]["HoulsbyMethod"]["properties"]
+    assert houlsby["bottleneck"]["default"] == 64
+    assert schema["$defs"]["HyperparameterOverrides"]["properties"]["batch_size"]["exclusiveMinimum"] == 0
 
 
-def test_a_sweep_is_a_method_of_each_combination_in_its_place():
-    entry = {"kind": "lora", "alpha": 16, "sweep": {"rank": [1, 64], "targets": [["query"], ["query", "value"]]}}
-    study = load(changed(method_settings__sweep=entry, methods=["fft", "sweep", "lora"]))
-    names = ["sweep-rank1-query", "sweep-rank1-query.value", "sweep-rank64-query", "sweep-rank64-query.value"]
-    assert study.methods == ("fft", *names, "lora")
-    assert study.settings("sweep-rank64-query")["rank"] == 64
-    assert study.settings("sweep-rank64-query")["alpha"] == 16
-    assert study.method_settings["sweep-rank64-query"].swept.values == {"rank": 64, "targets": ["query"]}
+def test_a_users_task_is_described_as_glues_are():
+    settings = {"path": "x", "texts": ["title", "body"], "label": "stars"}
+    study = load(changed(task_settings={"reviews": settings}, tasks=["reviews"], data__max_train_examples=5))
+    task = study.task("reviews")
+    assert (task.columns, task.labels, task.label_column) == (("title", "body"), (), "stars")
+    assert task.metrics == ("pearson", "spearman")
+    source = study.source("reviews")
+    assert (source.source, source.path, source.max_train_examples, source.seed) == ("own", "x", 5, None)
+    assert study.source("mnli").source == "mini"
 
 
-def test_a_method_of_a_sweep_takes_no_other_entrys_name():
-    sweep = {"kind": "lora", "sweep": {"rank": [4]}}
-    with pytest.raises(ConfigError, match="a sweep makes a method of the same name as another: lora-rank4"):
-        load(changed(method_settings__lora=sweep, **{"method_settings__lora-rank4": {"kind": "lora", "rank": 8}}))
+def test_batching_by_its_older_name_is_accepted():
+    assert load(changed(train__batching="bucketed")).train.batching == "length_grouped"
 
 
-def test_a_sweep_reaches_hyperparameters_and_what_a_library_is_told():
-    rates = {"kind": "lora", "sweep": {"hyperparameters.learning_rate": [0.001, 0.01]}}
-    ranks = {"kind": "peft", "config": {"peft_type": "LORA"}, "sweep": {"config.r": [2, 4]}}
-    study = load(changed(method_settings__rates=rates, method_settings__ranks=ranks, methods=["rates", "ranks"]))
-    assert [study.hyperparameters(m, "cola")["learning_rate"] for m in study.methods[:2]] == [0.001, 0.01]
-    assert [study.settings(m)["config"] for m in study.methods[2:]] == [{"peft_type": "LORA", "r": r} for r in (2, 4)]
-    assert study.methods == ("rates-learning_rate0.001", "rates-learning_rate0.01", "ranks-r2", "ranks-r4")
+def test_references_are_entries_that_the_study_has():
+    assert load(DEFAULT).references == References("fft", "lora", "lora_ref")
+    assert load(changed(methods=["fft", "lora"])).references == References("fft", "lora", None)
+    assert load(changed(references={"full": None})).references == References()
+    assert load({name: section for name, section in DEFAULT.items() if name != "references"}).references == References()
 
 
-def test_a_pattern_that_is_swept_names_a_file():
-    sweep = {"config.target_modules": [".*query", ".*(query|value)"]}
-    entry = {"kind": "peft", "config": {"peft_type": "LORA"}, "sweep": sweep}
-    study = load(changed(method_settings__where=entry, methods=["where"]))
-    assert study.methods == ("where-target_modules._query", "where-target_modules._query_value_")
-    assert study.settings(study.methods[1])["config"]["target_modules"] == ".*(query|value)"
-
-
-def test_rank_and_alpha_come_from_the_protocol_unless_they_are_given():
-    scripts = load(changed(protocol="ms-scripts", method_settings__lora_ref__alpha=4))
-    assert [scripts.settings(m)["alpha"] for m in ("lora", "lora_ref")] == [16, 4]
-    assert load(changed(protocol="hu-table9")).settings("lora")["alpha"] == 8
-    assert "roberta_base" in scripts.setting_source("lora", "alpha")
-    assert scripts.setting_source("lora_ref", "alpha") == "method_settings"
-
-
-@pytest.mark.parametrize("protocol", ["hu-table9", "ms-scripts"])
-def test_hu_et_al_start_three_tasks_from_mnli_for_the_adapter_and_the_full_model(protocol):
-    study = load(changed(protocol=protocol))
-    for method in study.methods:
-        assert {t: study.starts(method, t) for t in study.tasks} == {
-            "sst2": [], "cola": [], "mrpc": ["mnli"], "rte": ["mnli"], "stsb": ["mnli"]
-        }  # fmt: skip
-    assert study.trained_tasks == [*study.tasks, "mnli"]
-    assert load(changed(protocol="table7")).trained_tasks == list(study.tasks)
-
-
-def test_the_table_of_protocols_in_the_documentation_is_what_they_say():
-    assert compare("table7", "hu-table9", "ms-scripts") in (ROOT / "docs" / "protocols.md").read_text()
-
-
-def test_a_task_of_ones_own_is_a_row_as_glues_are():
-    own = {"path": "x", "texts": ["title", "body"], "label": "stars"}
-    study = load(changed(task_settings={"reviews": own}, tasks=["reviews"]))
-    row = study.task("reviews")
-    assert (row.columns, row.labels, row.metrics, row.label) == (
-        ("title", "body"),
-        (),
-        ("pearson", "spearman"),
-        "stars",
+def test_no_name_of_an_entry_has_a_meaning():
+    renamed = {"everything": {"kind": "full"}, "ours": {"kind": "lora"}, "theirs": {"kind": "loralib"}}
+    study = load(
+        DEFAULT
+        | {"method_settings": renamed, "methods": list(renamed)}
+        | {"references": {"full": "everything", "adapter": "ours", "library": "theirs"}}
     )
+    usual = load(DEFAULT)
+    assert study.same_as_lora == ["ours", "theirs"]
+    for name, method in zip(renamed, DEFAULT["methods"], strict=True):
+        assert study.settings(name) == usual.settings(method)
+        assert study.hyperparameters(name, "cola") == usual.hyperparameters(method, "cola")
 
 
-def test_two_sweeps_keep_their_rows_apart():
-    ranks = {"sweep": {"rank": [1, 8]}}
-    study = load(changed(method_settings__a={"kind": "lora", **ranks}, method_settings__b={"kind": "loralib", **ranks},
-                         methods=["a", "b"]))  # fmt: skip
-    swept = {m: study.method_settings[m].swept.model_dump() for m in study.methods}
-    assert list(sweep_labels(swept).values()) == ["a: rank 1", "a: rank 8", "b: rank 1", "b: rank 8"]
-
-
-def test_pefts_lora_counts_as_the_same_only_where_it_says_all_that_own_lora_does():
+def test_pefts_lora_counts_as_the_same_only_with_the_same_settings():
     plain = {"peft_type": "LORA", "r": 8, "lora_alpha": 8, "target_modules": ["value", "query"]}
     for config, same in ((plain, True), (plain | {"use_dora": True}, False), (plain | {"target_modules": None}, False),
                          (plain | {"r": 4}, False)):  # fmt: skip
         study = load(changed(method_settings__other={"kind": "peft", "config": config}, methods=["lora", "other"]))
         assert study.same_as_lora == (["lora", "other"] if same else ["lora"])
+
+
+KIND = '''
+from dataclasses import dataclass
+from typing import Annotated
+from annotated_types import Gt
+from lora_core.methods.settings import MethodSettings
+
+@dataclass(frozen=True)
+class Settings(MethodSettings):
+    """Train a scale."""
+    width: Annotated[int, Gt(0)] = 4
+'''
+PROGRAM = """
+import json, yaml
+from lora_core.config.study import json_schema, load
+config = yaml.safe_load(open("config.yaml")) | {"methods": ["mine"], "references": {}}
+config["method_settings"]["mine"] = {"kind": "scale", "width": "8", "hyperparameters": {"momentum": 0.5}}
+study = load(config)
+print(study.settings("mine").to_params(), study.hyperparameters("mine", "rte").momentum)
+assert json.loads(json_schema([]))["$defs"]["ScaleMethod"]["properties"]["width"]["exclusiveMinimum"] == 0
+config["method_settings"]["mine"] |= {"width": 0}
+load(config)
+"""
+
+
+def test_a_new_kind_and_a_new_hyperparameter_are_known_to_the_configuration_without_a_change_to_it(tmp_path):
+    shutil.copytree(ROOT / "lora_core", tmp_path / "lora_core", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "config.yaml", tmp_path)
+    (tmp_path / "lora_core" / "methods" / "scale.py").write_text(KIND)
+    spec = tmp_path / "lora_core" / "training" / "spec.py"
+    last = "    start_from: str | None = None\n"
+    assert last in spec.read_text()
+    spec.write_text(spec.read_text().replace(last, f"{last}    momentum: Fraction = 0.9\n"))
+    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout == "{'kind': 'scale', 'width': 8} 0.5\n", done.stderr
+    assert "method_settings.mine.width: input should be greater than 0 (given: 0)" in done.stderr

@@ -1,17 +1,25 @@
-"""Examples: tokenised as transformers does, checked, stored whole, and each in exactly one batch."""
+"""Examples: read and checked, tokenised as transformers does, stored without loss, each in exactly one batch."""
+
+import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from builders import shared_glue
 
 from lora_core.data import batches as data
-from lora_core.data import datasets as glue
+from lora_core.data.card import read_data_card
+from lora_core.data.columns import check_columns, check_local_files
+from lora_core.data.datasets import TokenizedFiles, sample, tokenize, tokenize_task
 from lora_core.data.mini_glue import generate
+from lora_core.data.reading import local_files, read_split
+from lora_core.data.source import DatasetSource
+from lora_core.data.task import Task
 from lora_core.data.tasks import TASKS
 from lora_core.records import read_json
 
 
-@pytest.mark.parametrize("batching", ["random", "bucketed"])
+@pytest.mark.parametrize("batching", ["random", "length_grouped"])
 def test_every_example_is_in_exactly_one_batch_and_epochs_differ(batching):
     lengths = np.random.default_rng(0).integers(3, 60, 333)
     epochs = [data.order(lengths, 16, batching, seed) for seed in (1, 2)]
@@ -23,14 +31,14 @@ def test_every_example_is_in_exactly_one_batch_and_epochs_differ(batching):
     assert [b.tolist() for b in again] == [b.tolist() for b in epochs[0]]
 
 
-def test_bucketed_batches_hold_next_to_no_padding():
+def test_length_grouped_batches_hold_next_to_no_padding():
     lengths = np.random.default_rng(0).integers(3, 120, 4000)
 
     def real(batching):
         batches = data.order(lengths, 16, batching, 1)
         return lengths.sum() / sum(lengths[rows].max() * len(rows) for rows in batches)
 
-    assert real("bucketed") > 0.97 > 0.7 > real("random")
+    assert real("length_grouped") > 0.97 > 0.7 > real("random")
 
 
 @pytest.mark.parametrize("task", ["cola", "rte"])
@@ -40,7 +48,7 @@ def test_tokens_are_those_of_transformers(task, folder, request, tmp_path):
 
     model = request.getfixturevalue(folder)
     texts, columns = TASKS[task].columns, generate(task, "validation")
-    examples, truncated = glue.tokenize(columns, texts, False, model / "tokenizer.json", 60)
+    examples, truncated = tokenize(columns, TASKS[task], model / "tokenizer.json", 60)
     theirs = AutoTokenizer.from_pretrained(model)(*(columns[name] for name in texts), truncation=True, max_length=60)
     ours = [examples.tokens[a:b].tolist() for a, b in zip(examples.offsets, examples.offsets[1:], strict=False)]
     assert ours == theirs["input_ids"]
@@ -60,23 +68,29 @@ def test_a_batch_is_padded_to_its_longest_and_masked(cola):
     assert batch.ids[1][batch.mask[1] == 1].tolist() == examples.tokens[start:end].tolist()
 
 
-def test_the_card_tells_what_was_stored(cola):
-    card = read_json(cola / "card.json")
+def test_the_card_describes_what_was_stored(cola):
+    card = read_data_card(cola / "card.json")
     examples = data.load(cola / "train.safetensors")
-    assert card["train"]["examples"] == len(examples) == 64
-    assert card["train"]["tokens"] == len(examples.tokens)
-    assert card["labels"] == ["unacceptable", "acceptable"]
+    assert card.train.examples == len(examples) == 64
+    assert card.train.tokens == len(examples.tokens)
+    assert card.train.longest == examples.lengths.max()
+    assert card.labels == ("unacceptable", "acceptable")
+    assert card.train.baseline_score == 0
+    assert card.train.sha256 == hashlib.sha256(examples.tokens.tobytes() + examples.labels.tobytes()).hexdigest()
+    assert read_json(cola / "card.json")["data"] == {"source": "mini", "seed": 0}
 
 
-def test_a_cap_keeps_a_spread_and_all_where_there_are_fewer():
+def test_a_limit_keeps_examples_of_all_parts_and_all_if_there_are_fewer():
     columns = {"label": list(range(100))}
-    capped = glue._sample(columns, 10)["label"]
-    assert len(set(capped)) == 10
-    assert max(capped) > 50
-    assert glue._sample(columns, 200) == columns
+    limited = sample(columns, 10)["label"]
+    assert len(set(limited)) == 10
+    assert max(limited) > 50
+    assert sample(columns, 200) == columns
 
 
 GOOD = {"sentence": ["a", "b"], "label": [0, 1]}
+TASK = Task("mine", "mine", ("sentence",), ("no", "yes"), ("accuracy",))
+REGRESSION = replace(TASK, labels=(), metrics=("pearson",))
 
 
 @pytest.mark.parametrize(
@@ -93,50 +107,49 @@ GOOD = {"sentence": ["a", "b"], "label": [0, 1]}
 )
 def test_bad_data_is_refused_in_one_sentence(columns, message):
     with pytest.raises(ValueError, match=message):
-        glue.check_columns(columns, ["sentence"], ["no", "yes"], "cola (train)")
+        check_columns(columns, TASK, "cola (train)")
 
 
 def test_good_data_and_any_finite_score_pass():
-    glue.check_columns(GOOD, ["sentence"], ["no", "yes"], "here")
-    glue.check_columns(GOOD | {"label": [0.5, 4.9]}, ["sentence"], [], "here")
+    assert check_columns(GOOD, TASK, "here") == [0, 1]
+    assert check_columns(GOOD | {"label": [0.5, 4.9]}, REGRESSION, "here") == [0.5, 4.9]
     with pytest.raises(ValueError, match="unknown label nan"):
-        glue.check_columns(GOOD | {"label": [0.5, float("nan")]}, ["sentence"], [], "here")
+        check_columns(GOOD | {"label": [0.5, float("nan")]}, REGRESSION, "here")
 
 
 @pytest.mark.parametrize(
     ("task", "train", "validation"), [("cola", 8551, 1043), ("rte", 2490, 277), ("stsb", 5749, 1500)]
 )
 def test_real_glue_is_read_from_a_local_folder(task, train, validation):
-    source = {"source": "local", "path": str(shared_glue())}
-    columns = {split: glue.read(source, task, split) for split in data.SPLITS}
+    source = DatasetSource("local", path=str(shared_glue()))
+    columns = {split: read_split(source, TASKS[task], split) for split in data.SPLITS}
     assert [len(columns[split]["label"]) for split in data.SPLITS] == [train, validation]
-    row = TASKS[task]
-    glue.check_columns(columns["validation"], row.columns, row.labels, task)
-    glue.check_local(source, task, **row.layout)
+    check_columns(columns["validation"], TASKS[task], task)
+    check_local_files(source, TASKS[task])
 
 
 def test_a_missing_folder_or_task_is_named(tmp_path):
     with pytest.raises(ValueError, match="there is no folder"):
-        glue.local_files({"source": "local", "path": str(tmp_path / "none")}, "cola", "train")
+        local_files(DatasetSource("local", path=str(tmp_path / "none")), "cola", "train")
     with pytest.raises(ValueError, match=r"has no cola/train-\*.parquet, which the task 'cola' needs"):
-        glue.local_files({"source": "local", "path": str(tmp_path)}, "cola", "train")
+        local_files(DatasetSource("local", path=str(tmp_path)), "cola", "train")
 
 
-def test_what_is_too_long_is_cut_before_its_closing_token():
+def test_a_long_example_is_truncated_before_its_final_special_token():
     examples = data.Examples(
         np.array([1, 5, 6, 7, 2, 1, 8, 2], np.int32), np.array([0, 0, 1, 1, 1, 0, 0, 0], np.int8),
         np.array([0, 5, 8]), np.array([0, 1]),
     )  # fmt: skip
-    cut = data.cut(examples, 4)
-    assert (cut.tokens.tolist(), cut.types.tolist()) == ([1, 5, 6, 2, 1, 8, 2], [0, 0, 1, 1, 0, 0, 0])
-    assert (cut.offsets.tolist(), cut.labels.tolist()) == ([0, 4, 7], [0, 1])
-    assert data.cut(examples, 5) is examples
-    assert [data.truncated(examples, longest, 0) for longest in (5, 4, 2)] == [0, 1, 2]
-    assert data.truncated(examples, 5, 7) == 7
+    short = data.truncate(examples, 4)
+    assert (short.tokens.tolist(), short.types.tolist()) == ([1, 5, 6, 2, 1, 8, 2], [0, 0, 1, 1, 0, 0, 0])
+    assert (short.offsets.tolist(), short.labels.tolist()) == ([0, 4, 7], [0, 1])
+    assert data.truncate(examples, 5) is examples
+    assert [data.count_truncated(examples, longest, 0) for longest in (5, 4, 2)] == [0, 1, 2]
+    assert data.count_truncated(examples, 5, 7) == 7
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_files_of_ones_own_are_read_as_they_stand(suffix, tmp_path):
+def test_a_users_files_are_read_unchanged(suffix, tmp_path):
     import pandas as pd
 
     texts = ["NA", "", "null", 'two\nlines, "quoted"', "None", "é"]
@@ -145,12 +158,12 @@ def test_files_of_ones_own_are_read_as_they_stand(suffix, tmp_path):
         frame.to_csv(tmp_path / f"{split}.csv", index=False) if suffix == "csv" else frame.to_parquet(
             tmp_path / f"{split}.parquet"
         )
-    source = {"source": "own", "path": str(tmp_path)}
-    layout = {"texts": ["first", "second"], "labels": ["3", "2", "1"], "label": "kind"}
-    glue.check_local(source, "mine", **layout)
-    columns = glue.read(source, "mine", "train")
+    source = DatasetSource("own", path=str(tmp_path))
+    task = Task("mine", "mine", ("first", "second"), ("3", "2", "1"), ("accuracy",), label_column="kind")
+    check_local_files(source, task)
+    columns = read_split(source, task, "train")
     assert (columns["first"], columns["second"]) == (texts, texts[::-1])
-    assert glue.check_columns(columns, ["first"], layout["labels"], "here", "kind") == [2, 1, 0, 0, 1, 2]
+    assert check_columns(columns, task, "here") == [2, 1, 0, 0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -161,26 +174,35 @@ def test_files_of_ones_own_are_read_as_they_stand(suffix, tmp_path):
         (["sad", "glad"], ["1", "sad"], [1, 0]),
     ],
 )
-def test_classes_and_texts_of_a_csv_are_the_words_that_stand_there(labels, written, expected, bert, tmp_path):
+def test_labels_and_texts_of_a_csv_are_read_as_text(labels, written, expected, bert, tmp_path):
     for split in ("train", "validation"):
         rows = [f"{number},{label}\n" for number, label in enumerate(written)]
         (tmp_path / f"{split}.csv").write_text("text,label\n" + "".join(rows))
-    source = {"source": "own", "path": str(tmp_path), "max_train_examples": None, "max_validation_examples": None}
-    glue.check_local(source, "mine", ["text"], labels)
-    glue.tokenize_task(source, "mine", ["text"], labels, ["accuracy"], bert, 16, tmp_path / "out")
+    source = DatasetSource("own", path=str(tmp_path))
+    task = Task("mine", "mine", ("text",), tuple(labels), ("accuracy",))
+    check_local_files(source, task)
+    tokenize_task(source, task, bert, 16, TokenizedFiles.in_folder(tmp_path / "out"))
     assert data.load(tmp_path / "out" / "train.safetensors").labels.tolist() == expected
 
 
 @pytest.mark.parametrize("labels", [["true", "false"], []])
 def test_a_truth_value_is_no_label(labels):
     with pytest.raises(ValueError, match="unknown label True in row 0"):
-        glue.check_columns({"text": ["a"], "label": [True]}, ["text"], labels, "here")
+        check_columns({"sentence": ["a"], "label": [True]}, replace(TASK, labels=tuple(labels)), "here")
 
 
 def test_two_formats_in_one_folder_are_refused(tmp_path):
     for name in ("train.csv", "train.parquet"):
         (tmp_path / name).touch()
-    with pytest.raises(ValueError, match=r"task_settings\.mine\.path: .* leave the ones that are meant"):
-        glue.local_files({"source": "own", "path": str(tmp_path)}, "mine", "train")
+    with pytest.raises(ValueError, match=r"task_settings\.mine\.path: .* keep the files of one format"):
+        local_files(DatasetSource("own", path=str(tmp_path)), "mine", "train")
     with pytest.raises(ValueError, match="has no validation"):
-        glue.local_files({"source": "own", "path": str(tmp_path)}, "mine", "validation")
+        local_files(DatasetSource("own", path=str(tmp_path)), "mine", "validation")
+
+
+def test_a_source_and_a_task_read_back_from_a_rules_params_are_the_same():
+    source = DatasetSource("hub", id="nyu-mll/glue", revision="0" * 40, max_train_examples=7)
+    assert DatasetSource.from_params(source.to_params()) == source
+    for task in TASKS.values():
+        assert Task.from_params(task.to_params()) == replace(task, title=task.name)
+    assert "title" not in TASKS["cola"].to_params(), "a title decides nothing about the data"

@@ -1,4 +1,4 @@
-"""The embedded data: like GLUE in form, the same everywhere, and neither trivial to guess nor leaking."""
+"""The embedded data: in the form of GLUE, the same everywhere, not trivial to guess, and without leaks."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def texts(task: str, split: str, seed: int = 0) -> list[tuple[str, ...]]:
 
 
 def run_python(program: str, hash_seed: str = "0") -> str:
-    """What a fresh Python process prints."""
+    """The output of a new Python process."""
     environment = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", program]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
@@ -161,7 +161,7 @@ def test_a_denied_thing_is_never_entailed_by_an_affirmed_one() -> None:
 
 
 def test_entailment_goes_up_to_the_kind_when_affirmed_and_down_when_denied() -> None:
-    """Read off the sentences, on those that name one animal word each."""
+    """Checked on sentences that name one animal each."""
     animals = {"dog", "cat", "horse", "rabbit", "goat"}
     seen = set()
     for premise, hypothesis, label in rows("rte"):
@@ -180,8 +180,8 @@ def test_paraphrases_report_the_same_day_place_or_year() -> None:
     details = "monday tuesday wednesday thursday friday saturday oslo boston madrid toronto vienna sydney".split()
     same = Counter()
     for first, second, label in rows("mrpc"):
-        found = [[word for word in details if word in sentence.lower()] for sentence in (first, second)]
-        same[label, found[0] == found[1]] += 1
+        mentioned = [[word for word in details if word in sentence.lower()] for sentence in (first, second)]
+        same[label, mentioned[0] == mentioned[1]] += 1
     assert same[1, False] == 0
     assert same[1, True] > 0
     assert same[0, False] > 0
@@ -210,7 +210,8 @@ def test_an_unknown_split_is_refused_by_a_sentence_that_names_the_splits() -> No
 
 def test_generating_needs_the_standard_library_only() -> None:
     program = (
-        "import sys; before = set(sys.modules); import lora_core.data.mini_glue as module; module.generate('sst2', 'train');"
+        "import sys; before = set(sys.modules); import lora_core.data.mini_glue as module;"
+        "module.generate('sst2', 'train');"
         "print(sorted({name.split('.')[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names)))"
     )
     assert run_python(program) == "['lora_core']"

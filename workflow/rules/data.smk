@@ -2,13 +2,13 @@ rule prepare_model:
     output:
         directory(MODEL),
     log:
-        f"{LOGS}/prepare_model.log",
+        f"{LAYOUT.logs}/prepare_model.log",
     conda:
         ENVIRONMENT
     resources:
-        **needs("other"),
+        **resources_of("other"),
     params:
-        source=study.model.model_dump(mode="json"),
+        source=params.model_params(study),
         code=code("prepare_model.py"),
     script:
         "../scripts/prepare_model.py"
@@ -17,19 +17,19 @@ rule prepare_model:
 rule tokenize_dataset:
     input:
         data=data_files,
-        model=rules.prepare_model.output,
+        model=rules.prepare_model.output[0],
     output:
-        train=f"{DATA}/train.safetensors",
-        validation=f"{DATA}/validation.safetensors",
-        card=f"{DATA}/card.json",
+        train=LAYOUT.train_data,
+        validation=LAYOUT.validation_data,
+        card=LAYOUT.data_card,
     log:
-        f"{LOGS}/tokenize_dataset/{{task}}.log",
+        f"{LAYOUT.logs}/tokenize_dataset/{{task}}.log",
     conda:
         ENVIRONMENT
     resources:
-        **needs("other"),
+        **resources_of("other"),
     params:
-        settings=data_settings,
+        dataset=lambda wildcards: params.data_params(study, wildcards.task),
         code=code("tokenize_dataset.py"),
     script:
         "../scripts/tokenize_dataset.py"
@@ -37,33 +37,33 @@ rule tokenize_dataset:
 
 rule count_parameters:
     input:
-        model=rules.prepare_model.output,
+        model=rules.prepare_model.output[0],
     output:
-        COUNTS,
+        LAYOUT.counts,
     log:
-        f"{LOGS}/count_parameters.log",
+        f"{LAYOUT.logs}/count_parameters.log",
     conda:
         ENVIRONMENT
     resources:
-        **needs("other"),
+        **resources_of("other"),
     params:
-        methods=timed_methods(),
-        code=method_code("count_parameters.py", study.methods),
+        methods=params.method_params(study),
+        code=code_of_methods("count_parameters.py", study.methods),
     script:
         "../scripts/count_parameters.py"
 
 
-# What training would take at other sizes than this study's: no data, and a real step of two models.
+# Memory of training at other model sizes: from shapes, and counted on a real step of two models. It reads no data.
 rule predict_memory:
     output:
-        f"{RESULTS}/scaling.json",
+        LAYOUT.memory_scaling,
     log:
-        f"{LOGS}/predict_memory.log",
+        f"{LAYOUT.logs}/predict_memory.log",
     conda:
         ENVIRONMENT
-    threads: measured_threads
+    threads: threads_of_measured_jobs
     resources:
-        **needs("measured"),
+        **resources_of("measured"),
         device=1,
     params:
         code=code(

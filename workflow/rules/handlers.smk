@@ -1,27 +1,75 @@
-# Included last, when every rule is known: wrong targets refused, and what is done before and after the jobs.
+"""What happens before and after the jobs, and the check of targets. Included last, when all rules are known."""
+
+from snakemake.io import strip_wildcard_constraints
+
+
+def check_targets(arguments):
+    """Refuse a target that no rule makes, with the nearest that one makes.
+
+    Snakemake only says that there is no rule, and knows its targets too late for the Snakefile to ask.
+    """
+    targets = [arg for arg in arguments if arg.startswith(f"{LAYOUT.results}/")]
+    if not targets:
+        return
+    products = {
+        product
+        for rule in workflow.rules
+        for pattern in rule.output
+        for product in expand(strip_wildcard_constraints(pattern), **WILDCARDS)
+        if pattern.match(product)
+    }
+    try:
+        preflight.check_targets(targets, products, LAYOUT.results)
+    except ValueError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def rerun_command(log):
+    """The command that runs the job with this log again."""
+    failed_rule, match = next(
+        (each, match)
+        for each in workflow.rules
+        for pattern in each.log
+        if (match := pattern.match(str(log)))
+    )
+    settings, arguments = workflow.config_settings, sys.argv
+    invocation = failures.Invocation(
+        cores=workflow.cores or 1,
+        configfiles=[os.path.relpath(file) for file in settings.configfiles],
+        config=settings.config,
+        profile=(
+            arguments[arguments.index("--profile") + 1]
+            if "--profile" in arguments
+            else None
+        ),
+    )
+    target = failed_rule.output[0].apply_wildcards(match.groupdict())
+    return failures.rerun_command(target, invocation)
 
 
 onstart:
-    unlock.remember()
-    sources.check_content(study)
-    sources.remember(study)
+    unlock.note_owner()
+    preflight.check_content(study)
+    preflight.write_identity(study)
 
 
 onsuccess:
-    unlock.forget()
+    unlock.remove_note()
 
 
 onerror:
-    unlock.forget()
-    failures = joblog.failures(Path(LOGS), os.environ[joblog.STUDY])
-    for log, why in failures.items():
-        print(f"\n{log.relative_to(LOGS).with_suffix('')}: {why}", file=sys.stderr)
-        print(f"  log: {log}\n  again: {again(log)}", file=sys.stderr)
+    unlock.remove_note()
+    for failed in failures.failed_jobs(Path(LAYOUT.logs), os.environ[job.STUDY]):
+        name = failed.log.relative_to(LAYOUT.logs).with_suffix("")
+        print(f"\n{name}: {failed.reason}", file=sys.stderr)
+        print(f"  log: {failed.log}", file=sys.stderr)
+        print(f"  run it again: {rerun_command(failed.log)}", file=sys.stderr)
 
 
-# What another Snakefile that imports this one has for targets is not known here.
-if (
-    Path(workflow.main_snakefile).parent
-    == Path(str(workflow.current_basedir)).parents[1]
+DIGESTS.save()
+# The targets of a Snakefile that uses this workflow as a module are unknown here.
+if Path(workflow.main_snakefile).resolve() in (
+    REPOSITORY / "Snakefile",
+    REPOSITORY / "workflow" / "Snakefile",
 ):
     check_targets(sys.argv[1:])

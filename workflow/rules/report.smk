@@ -1,93 +1,84 @@
-rule collect_runs:
-    input:
-        RUNS,
-    output:
-        report(f"{RESULTS}/runs.csv", caption="../report/runs.rst", category="Runs"),
-    log:
-        f"{LOGS}/collect_runs.log",
-    conda:
-        ENVIRONMENT
-    resources:
-        **needs("other"),
-    params:
-        code=code("collect_runs.py"),
-    script:
-        "../scripts/collect_runs.py"
-
-
 rule render_table:
     input:
-        unpack(table_records),
+        unpack(records_of_table),
     output:
-        md=f"{TABLE}.md",
+        json=f"{LAYOUT.table}.json",
+        md=f"{LAYOUT.table}.md",
         csv=report(
-            f"{TABLE}.csv",
+            f"{LAYOUT.table}.csv",
             caption="../report/table.rst",
             category="Tables",
             labels={"table": "{table}"},
         ),
-        tex=f"{TABLE}.tex",
+        tex=f"{LAYOUT.table}.tex",
     log:
-        f"{LOGS}/render_table/{{table}}.log",
+        f"{LAYOUT.logs}/render_table/{{table}}.log",
     conda:
         ENVIRONMENT
     resources:
-        **needs("other"),
+        **resources_of("other"),
     params:
-        settings=table_settings,
-        code=code("render_table.py"),
+        study=description_for_table,
+        settings=lambda wildcards: settings_for(catalogue.table(wildcards.table)),
+        code=lambda wildcards: code_of_drawing(
+            "render_table.py", catalogue.table(wildcards.table)
+        ),
     script:
         "../scripts/render_table.py"
 
 
 rule draw_figure:
     input:
-        unpack(figure_records),
+        unpack(records_of_figure),
     output:
         svg=report(
-            f"{FIGURE}.svg",
+            f"{LAYOUT.figure}.svg",
             caption="../report/figure.rst",
             category="Figures",
             labels={"figure": "{figure}"},
         ),
-        csv=f"{FIGURE}.csv",
+        csv=f"{LAYOUT.figure}.csv",
     log:
-        f"{LOGS}/draw_figure/{{figure}}.log",
+        f"{LAYOUT.logs}/draw_figure/{{figure}}.log",
     conda:
         ENVIRONMENT
     resources:
-        **needs("other"),
+        **resources_of("other"),
     params:
-        settings=lambda wildcards: (
-            {"swept": SWEPT} if wildcards.figure == "sweep" else {}
+        settings=lambda wildcards: settings_for(catalogue.figure(wildcards.figure)),
+        code=lambda wildcards: code_of_drawing(
+            "draw_figure.py", catalogue.figure(wildcards.figure)
         ),
-        code=code("draw_figure.py"),
     script:
         "../scripts/draw_figure.py"
 
 
 rule judge_claims:
     input:
-        counts=rules.count_parameters.output,
-        scores=SCORED,
-        latency=TIMED,
-        beside=DIFFERENCES + TIMED_JSON,
-        runs=RUNS,
-        costs=COSTS,
+        **{
+            name: RECORDS[name]
+            for name in (
+                "counts",
+                "differences",
+                "latency",
+                "latency_records",
+                "runs",
+                "costs",
+            )
+        },
     output:
-        md=f"{RESULTS}/claims.md",
+        md=f"{LAYOUT.claims}.md",
         csv=report(
-            f"{RESULTS}/claims.csv", caption="../report/claims.rst", category="Claims"
+            f"{LAYOUT.claims}.csv", caption="../report/claims.rst", category="Claims"
         ),
     log:
-        f"{LOGS}/judge_claims.log",
+        f"{LAYOUT.logs}/judge_claims.log",
     conda:
         ENVIRONMENT
     resources:
-        **needs("other"),
+        **resources_of("other"),
     params:
-        study=sources.describe(study, batching=True),
-        margin=study.measure.latency_margin,
+        claims=params.claims_params(study),
         code=code("judge_claims.py"),
     script:
         "../scripts/judge_claims.py"
@@ -95,26 +86,25 @@ rule judge_claims:
 
 rule write_report:
     input:
-        tables=[table for table in TABLES if table.endswith(".md")],
+        tables=[table for table in TABLES if table.endswith(".json")],
         figures=[figure for figure in FIGURES if figure.endswith(".svg")],
         claims=rules.judge_claims.output.csv,
-        collected=rules.collect_runs.output,
-        counts=rules.count_parameters.output,
-        curves=CURVES,
-        beside=COSTS,
-        runs=RUNS,
-        latency=TIMED_JSON,
+        collected=rules.collect_runs.output[0],
+        counts=rules.count_parameters.output[0],
+        curves=RECORDS["curves"],
+        costs=RECORDS["costs"],
+        runs=RECORDS["runs"],
+        latency_records=RECORDS["latency_records"],
     output:
-        report(
-            f"{RESULTS}/report.html", caption="../report/page.rst", category="Report"
-        ),
+        report(LAYOUT.report, caption="../report/page.rst", category="Report"),
     log:
-        f"{LOGS}/write_report.log",
+        f"{LAYOUT.logs}/write_report.log",
     conda:
         ENVIRONMENT
     resources:
-        **needs("other"),
+        **resources_of("other"),
     params:
+        references=params.reference_params(study),
         code=code("write_report.py"),
     script:
         "../scripts/write_report.py"

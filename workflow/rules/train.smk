@@ -1,46 +1,74 @@
-# A measured job has its device, on a CPU the whole machine, to itself: one `device`, all threads.
+# A measured job has its device to itself (on a CPU, the machine): one `device`, all threads.
 rule train:
     input:
-        model=rules.prepare_model.output,
-        data=rules.tokenize_dataset.output,
-        start=start_weights,
+        model=rules.prepare_model.output[0],
+        train_data=rules.tokenize_dataset.output.train,
+        validation_data=rules.tokenize_dataset.output.validation,
+        data_card=rules.tokenize_dataset.output.card,
+        start_weights=start_file(LAYOUT.weights),
+        start_record=start_file(LAYOUT.run_record),
     output:
-        run=f"{RUN}/run.json",
-        history=f"{RUN}/history.csv",
-        power=f"{RUN}/power.csv",
-        predictions=f"{RUN}/predictions.safetensors",
-        weights=directory(f"{RUN}/weights"),
+        record=LAYOUT.run_record,
+        history=LAYOUT.history,
+        power=LAYOUT.power,
+        predictions=LAYOUT.predictions,
+        weights=directory(LAYOUT.weights),
     log:
-        f"{LOGS}/train/{{method}}/{{task}}/seed{{seed}}.log",
-    priority: run_priority
+        LAYOUT.train_log,
+    # Shuffled over methods, so that the device's temperature follows no method.
+    priority: lambda wildcards: derive(0, "-".join(wildcards)) % 1000
     conda:
         ENVIRONMENT
-    threads: measured_threads
+    threads: threads_of_measured_jobs
     resources:
-        **needs("measured"),
+        **resources_of("measured"),
         device=1,
     params:
-        spec=run_spec,
-        checkpoints=CHECKPOINT,
-        code=lambda wildcards: method_code("train.py", [wildcards.method]),
+        run=lambda wildcards: params.run_params(
+            study, wildcards.method, wildcards.task, int(wildcards.seed)
+        ),
+        progress=LAYOUT.progress,
+        checkpoint=LAYOUT.checkpoint,
+        code=lambda wildcards: code_of_methods("train.py", [wildcards.method]),
     script:
         "../scripts/train.py"
 
 
-rule merge_adapter:
+rule write_model_card:
     input:
-        model=rules.prepare_model.output,
-        weights=rules.train.output.weights,
+        record=rules.train.output.record,
     output:
-        directory(MERGED),
+        LAYOUT.model_card,
     log:
-        f"{LOGS}/merge_adapter/{{method}}/{{task}}/seed{{seed}}.log",
-    wildcard_constraints:
-        method="|".join(map(re.escape, MERGING)),
+        f"{LAYOUT.logs}/write_model_card/{{method}}/{{task}}/seed{{seed}}.log",
     conda:
         ENVIRONMENT
     resources:
-        **needs("other"),
+        **resources_of("other"),
+    params:
+        settings=lambda wildcards: study.settings(wildcards.method).to_params(),
+        code=lambda wildcards: code_of_methods(
+            "write_model_card.py", [wildcards.method]
+        ),
+    script:
+        "../scripts/write_model_card.py"
+
+
+rule merge_adapter:
+    input:
+        model=rules.prepare_model.output[0],
+        weights=rules.train.output.weights,
+        record=rules.train.output.record,
+    output:
+        directory(LAYOUT.merged),
+    log:
+        f"{LAYOUT.logs}/merge_adapter/{{method}}/{{task}}/seed{{seed}}.log",
+    wildcard_constraints:
+        method="|".join(map(re.escape, MERGED_METHODS)),
+    conda:
+        ENVIRONMENT
+    resources:
+        **resources_of("other"),
     params:
         code=code("merge_adapter.py"),
     script:

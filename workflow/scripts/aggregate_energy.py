@@ -1,11 +1,22 @@
-"""What equal accuracy costs on one task."""
+"""Compute the cost at equal accuracy on one task."""
 
 from pathlib import Path
 
 from lora_core.job import job_log
 
-with job_log(snakemake.log[0], f"aggregate_energy {snakemake.wildcards.task}"):
+with job_log(Path(snakemake.log[0]), f"aggregate_energy {snakemake.wildcards.task}"):
     from lora_core.evaluation.cost_to_threshold import aggregate
+    from lora_core.evaluation.references import References
+    from lora_core.layout import RunFiles
 
-    runs = [Path(run).parent for run in snakemake.input.run]
-    aggregate(runs, Path(snakemake.output.costs), Path(snakemake.output.curve))
+    files = snakemake.input
+    runs = [
+        RunFiles(*map(Path, run))
+        for run in zip(files.record, files.history, files.power, files.predictions, strict=True)
+    ]
+    aggregate(
+        runs,
+        References(**snakemake.params.references),
+        costs=Path(snakemake.output.costs),
+        curve=Path(snakemake.output.curve),
+    )

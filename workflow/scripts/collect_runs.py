@@ -1,10 +1,10 @@
-"""One tidy row per run and quantity."""
+"""Write one tidy row per run and quantity."""
 
 from pathlib import Path
 
 from lora_core.job import job_log
 
-with job_log(snakemake.log[0], "collect_runs"):
+with job_log(Path(snakemake.log[0]), "collect_runs"):
     from lora_core.evaluation.collect_runs import collect_runs
 
-    collect_runs([Path(run) for run in snakemake.input], Path(snakemake.output[0]))
+    collect_runs([Path(record) for record in snakemake.input], Path(snakemake.output[0]))

@@ -4,8 +4,19 @@ from pathlib import Path
 
 from lora_core.job import job_log
 
-with job_log(snakemake.log[0], f"compare_scores {snakemake.wildcards.task}"):
-    from lora_core.evaluation.scores import compare
+with job_log(Path(snakemake.log[0]), f"compare_scores {snakemake.wildcards.task}"):
+    from lora_core.evaluation.references import References
+    from lora_core.evaluation.scores import compare_scores
+    from lora_core.layout import RunFiles
 
-    runs = [Path(run).parent for run in snakemake.input.run]
-    compare(runs, Path(snakemake.output.scores), Path(snakemake.output.differences))
+    files = snakemake.input
+    runs = [
+        RunFiles(*map(Path, run))
+        for run in zip(files.record, files.history, files.power, files.predictions, strict=True)
+    ]
+    compare_scores(
+        runs,
+        References(**snakemake.params.references),
+        scores=Path(snakemake.output.scores),
+        differences=Path(snakemake.output.differences),
+    )

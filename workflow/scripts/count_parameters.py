@@ -1,12 +1,13 @@
-"""Count what each method trains, for a head with two labels."""
+"""Count the parameters that each method trains, with a head of two labels."""
 
 from pathlib import Path
 
 from lora_core.job import job_log
 
-with job_log(snakemake.log[0], "count_parameters"):
+with job_log(Path(snakemake.log[0]), "count_parameters"):
     from lora_core.evaluation.parameter_counts import count_parameters
+    from lora_core.methods.registry import settings_from_params
     from lora_core.records import write_json
 
-    counts = count_parameters(Path(snakemake.input.model[0]), snakemake.params.methods, outputs=2)
-    write_json(Path(snakemake.output[0]), counts)
+    settings = {method: settings_from_params(values) for method, values in snakemake.params.methods.items()}
+    write_json(Path(snakemake.output[0]), count_parameters(Path(snakemake.input.model), settings, outputs=2))

@@ -1,19 +1,18 @@
-"""Hold the paper's claims against this study's records."""
+"""Judge the paper's claims by this study's records."""
 
 from pathlib import Path
 
 from lora_core.job import job_log
 
-with job_log(snakemake.log[0], "judge_claims"):
-    from lora_core.evaluation import claims
-    from lora_core.reporting.rendering import Study
+with job_log(Path(snakemake.log[0]), "judge_claims"):
+    from lora_core.config.description import StudyDescription
+    from lora_core.evaluation.claims import ClaimRecords, judge
+    from lora_core.evaluation.references import References
+    from lora_core.reporting.claims_page import write_claims
 
-    study = Study(**snakemake.params.study)
-    files = {name: [Path(f) for f in snakemake.input[name]] for name in ("scores", "latency", "runs", "costs")}
-    records = claims.Records(
-        counts=Path(snakemake.input.counts[0]),
-        **files,
-        latency_margin=snakemake.params.margin,
-        simulated=study.simulated,
-    )
-    claims.write(claims.judge(records), study, Path(snakemake.output.md).with_suffix(""))
+    params = snakemake.params.claims
+    files = {name: [Path(file) for file in files] for name, files in snakemake.input.items()}
+    (counts,) = files.pop("counts")
+    verdicts = judge(ClaimRecords(counts, **files), References(**params["references"]), params["latency_margin"])
+    study = StudyDescription(**params["study"])
+    write_claims(verdicts, study, md=Path(snakemake.output.md), csv=Path(snakemake.output.csv))

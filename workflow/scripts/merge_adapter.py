@@ -5,7 +5,12 @@ from pathlib import Path
 from lora_core.job import job_log
 
 wildcards = snakemake.wildcards
-with job_log(snakemake.log[0], f"merge_adapter {wildcards.method} {wildcards.task} seed {wildcards.seed}"):
-    from lora_core.methods.merging import merge
+with job_log(Path(snakemake.log[0]), f"merge_adapter {wildcards.method} {wildcards.task} seed {wildcards.seed}"):
+    from lora_core.methods.merging import merge_adapter
 
-    merge(Path(snakemake.input.model[0]), Path(snakemake.input.weights), Path(snakemake.output[0]))
+    merge_adapter(
+        base=Path(snakemake.input.model),
+        weights=Path(snakemake.input.weights),
+        record=Path(snakemake.input.record),
+        out=Path(snakemake.output[0]),
+    )

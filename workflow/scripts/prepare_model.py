@@ -1,10 +1,10 @@
-"""Bring the model of the configuration into the prepared form."""
+"""Write the configured model as a plain transformers folder, checked."""
 
 from pathlib import Path
 
 from lora_core.job import job_log
 
-with job_log(snakemake.log[0], "prepare_model"):
-    from lora_core.models.pretrained import prepare
+with job_log(Path(snakemake.log[0]), "prepare_model"):
+    from lora_core.models.pretrained import prepare_model
 
-    prepare(snakemake.params.source, Path(snakemake.output[0]))
+    prepare_model(snakemake.params.source, Path(snakemake.output[0]))

@@ -1,25 +1,17 @@
-"""Draw one of the tables from its records."""
+"""Draw a table of the catalogue from its records."""
 
 from pathlib import Path
 
 from lora_core.job import job_log
 
-name = snakemake.wildcards.table
-with job_log(snakemake.log[0], f"render_table {name}"):
-    from lora_core.reporting import more_tables, rendering, tables
+with job_log(Path(snakemake.log[0]), f"render_table {snakemake.wildcards.table}"):
+    from lora_core.config.description import StudyDescription
+    from lora_core.reporting import catalogue
+    from lora_core.reporting.inputs import DrawSettings, input_files
+    from lora_core.reporting.rendering import TableFiles, write_table
 
-    records, settings = snakemake.input, snakemake.params.settings
-    draw = {
-        "table1": lambda: tables.parameters(Path(records.counts[0])),
-        "table2": lambda: tables.scores(records.scores),
-        "table3": lambda: tables.latency(records.latency, settings["margin"]),
-        "table4": lambda: tables.memory(records.runs),
-        "table5": lambda: tables.cost(name, records.costs, settings["methods"]),
-        "table6": lambda: tables.cost(name, records.costs, settings["methods"]),
-        "table7": lambda: tables.hyperparameters(settings["hyperparameters"]),
-        "scaling": lambda: more_tables.scaling(Path(records.scaling[0])),
-        "sweep": lambda: more_tables.sweep(Path(records.counts[0]), records.scores, records.costs, settings["swept"]),
-        "convergence": lambda: more_tables.convergence(records.costs, records.runs),
-    }
-    study = rendering.Study(**settings["study"])
-    rendering.write(draw[name](), study, Path(snakemake.output.md).with_suffix(""))
+    draw = catalogue.table(snakemake.wildcards.table).function()
+    inputs = input_files(dict(snakemake.input.items()))
+    table = draw(inputs, DrawSettings.from_params(snakemake.params.settings))
+    files = TableFiles(**{name: Path(file) for name, file in snakemake.output.items()})
+    write_table(table, StudyDescription(**snakemake.params.study), files)

@@ -1,25 +1,26 @@
-"""Time a pass over the validation set with every method, merged and unmerged."""
+"""Time passes over the validation set with every method, merged and unmerged."""
 
 from pathlib import Path
 
 from lora_core.job import job_log
 
 wildcards, params = snakemake.wildcards, snakemake.params
-with job_log(snakemake.log[0], f"time_inference {wildcards.task} seed {wildcards.seed}"):
-    from lora_core.evaluation.latency import Method, Plan, time_inference
+with job_log(Path(snakemake.log[0]), f"time_inference {wildcards.task} seed {wildcards.seed}"):
+    from lora_core.evaluation.latency import LatencyPlan, TimedMethod, TimingInputs, TimingOutputs, time_inference
+    from lora_core.methods.registry import settings_from_params
 
-    merged = dict(zip(params.merging, map(Path, snakemake.input.merged), strict=True))
-    timed = [
-        Method(name, settings, Path(weights), merged.get(name))
+    merged = dict(zip(params.merged_methods, map(Path, snakemake.input.merged), strict=True))
+    methods = [
+        TimedMethod(name, settings_from_params(settings), Path(weights), merged.get(name))
         for (name, settings), weights in zip(params.methods.items(), snakemake.input.weights, strict=True)
     ]
     time_inference(
-        timed,
-        model_dir=Path(snakemake.input.model[0]),
-        data_dir=Path(snakemake.input.data[0]).parent,
-        csv=Path(snakemake.output.csv),
-        seed=int(wildcards.seed),
-        plan=Plan(**params.plan),
-        device_name=params.device,
-        threads=snakemake.threads,
+        methods,
+        TimingInputs(
+            model=Path(snakemake.input.model),
+            data_card=Path(snakemake.input.data_card),
+            validation_data=Path(snakemake.input.validation_data),
+        ),
+        LatencyPlan(**params.plan, seed=int(wildcards.seed), threads=snakemake.threads),
+        TimingOutputs(passes=Path(snakemake.output.passes), record=Path(snakemake.output.record)),
     )

@@ -1,16 +1,19 @@
-"""Tokenise the train and validation split of a task."""
+"""Tokenise the training and validation split of a task."""
 
 from pathlib import Path
 
 from lora_core.job import job_log
 
-task = snakemake.wildcards.task
-with job_log(snakemake.log[0], f"tokenize_dataset {task}"):
-    from lora_core.data.datasets import tokenize_task
+with job_log(Path(snakemake.log[0]), f"tokenize_dataset {snakemake.wildcards.task}"):
+    from lora_core.data.datasets import TokenizedFiles, tokenize_task
+    from lora_core.data.source import DatasetSource
+    from lora_core.data.task import Task
 
+    dataset = snakemake.params.dataset
     tokenize_task(
-        task=task,
-        model=Path(snakemake.input.model[0]),
-        out=Path(snakemake.output.card).parent,
-        **snakemake.params.settings,
+        DatasetSource.from_params(dataset["source"]),
+        Task.from_params(dataset["task"]),
+        Path(snakemake.input.model),
+        dataset["max_length"],
+        TokenizedFiles(**{name: Path(file) for name, file in snakemake.output.items()}),
     )

@@ -4,18 +4,19 @@ from pathlib import Path
 
 from lora_core.job import job_log
 
-spec = snakemake.params.spec
-with job_log(snakemake.log[0], f"train {spec['method']} {spec['task']} seed {spec['seed']}"):
-    from lora_core.training.run import Spec, train
+params, wildcards = snakemake.params, snakemake.wildcards
+with job_log(Path(snakemake.log[0]), f"train {wildcards.method} {wildcards.task} seed {wildcards.seed}"):
+    from lora_core.training.checkpoint import CheckpointSettings
+    from lora_core.training.run import RunInputs, RunOutputs, train
+    from lora_core.training.spec import RunSpec
 
+    files = {name: Path(file) for name, file in snakemake.input.items() if file}
+    outputs = {name: Path(file) for name, file in snakemake.output.items()}
     train(
-        Spec(**spec),
-        model_dir=Path(snakemake.input.model[0]),
-        data_dir=Path(snakemake.input.data[0]).parent,
-        start=Path(snakemake.input.start[0]) if snakemake.input.start else None,
-        out=Path(snakemake.output.run).parent,
-        threads=snakemake.threads,
-        checkpoints=Path(snakemake.params.checkpoints),
-        # Not a parameter of the rule: it changes no result, and no run is made anew for it.
-        checkpoint_seconds=snakemake.config["train"]["checkpoint_seconds"],
+        RunSpec.from_params(params.run),
+        RunInputs(**files),
+        RunOutputs(**outputs, progress=Path(params.progress)),
+        snakemake.threads,
+        # The time is no parameter of the rule: it changes no result, and no run is made again for it.
+        CheckpointSettings(Path(params.checkpoint), snakemake.config["train"]["checkpoint_seconds"], code=params.code),
     )

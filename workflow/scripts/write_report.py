@@ -4,9 +4,12 @@ from pathlib import Path
 
 from lora_core.job import job_log
 
-with job_log(snakemake.log[0], "write_report"):
-    from lora_core.reporting.page.page import write
+with job_log(Path(snakemake.log[0]), "write_report"):
+    from lora_core.evaluation.references import References
+    from lora_core.reporting.page.report import ReportInputs, write_report
 
-    files = {name: [Path(file) for file in found] for name, found in snakemake.input.items()}
-    out = Path(snakemake.output[0])
-    write(out.parent, files["tables"], files["figures"], files["curves"], files["runs"], files["latency"], out)
+    files = {
+        name: Path(files) if isinstance(files, str) else [Path(file) for file in files]
+        for name, files in snakemake.input.items()
+    }
+    write_report(ReportInputs(**files), References(**snakemake.params.references), Path(snakemake.output[0]))

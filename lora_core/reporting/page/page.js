@@ -2,34 +2,33 @@
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const curves = JSON.parse(document.getElementById("curves").textContent);
 const chosen = (name) => new Set(all(`#choice input[name="${name}"]:checked`).map((box) => box.value));
-const leftOut = (name) => new Set(all(`#choice input[name="${name}"]:not(:checked)`).map((box) => box.value));
+const hidden = (name) => new Set(all(`#choice input[name="${name}"]:not(:checked)`).map((box) => box.value));
 const roles = { table: "table", thead: "rowgroup", tbody: "rowgroup", tr: "row", "th[scope=row]": "rowheader", "thead th": "columnheader", td: "cell" };
 // Where a narrow screen shows rows as cards, they stay rows of a table to a screen reader.
 const giveRoles = (root) => Object.entries(roles).forEach(([selector, role]) => all(selector, root).forEach((element) => element.setAttribute("role", role)));
 giveRoles(document);
 
 function show() {
-  const without = leftOut("method"), tasks = chosen("task");
-  const titles = new Set(all('#choice input[name="task"]:checked').map((box) => box.dataset.title));
-  all("tr[data-method]").forEach((row) => (row.hidden = without.has(row.dataset.method)));
-  all("svg g[data-method]").forEach((mark) => (mark.style.display = without.has(mark.dataset.method) ? "none" : ""));
+  const hiddenMethods = hidden("method"), tasks = chosen("task"), hiddenTasks = hidden("task");
+  all("tr[data-method]").forEach((row) => (row.hidden = hiddenMethods.has(row.dataset.method)));
+  all("svg g[data-method]").forEach((mark) => (mark.style.display = hiddenMethods.has(mark.dataset.method) ? "none" : ""));
   all("svg g[data-task]").forEach((panel) => panel.classList.toggle("off", !tasks.has(panel.dataset.task)));
-  all("[data-column]").forEach((cell) => (cell.hidden = !titles.has(cell.dataset.column)));
+  all("[data-column]").forEach((cell) => (cell.hidden = hiddenTasks.has(cell.dataset.column)));
   filter();
   threshold();
 }
 
 function filter() {
   const methods = chosen("method"), tasks = chosen("task");
-  const words = document.getElementById("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const terms = document.getElementById("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
   const rows = all("#runs-table tbody tr");
   for (const row of rows) {
     const [method, task, seed] = [...row.cells].map((cell) => cell.textContent.toLowerCase());
-    const found = words.every((word) => method.startsWith(word) || task.startsWith(word) || seed === word);
-    row.hidden = !(found && methods.has(row.dataset.method) && tasks.has(row.dataset.task));
+    const matches = terms.every((term) => method.startsWith(term) || task.startsWith(term) || seed === term);
+    row.hidden = !(matches && methods.has(row.dataset.method) && tasks.has(row.dataset.task));
   }
-  const left = rows.filter((row) => !row.hidden).length;
-  document.getElementById("filter-count").textContent = `${left} of ${rows.length} runs`;
+  const shown = rows.filter((row) => !row.hidden).length;
+  document.getElementById("filter-count").textContent = `${shown} of ${rows.length} runs`;
 }
 
 function sort(header) {
@@ -42,7 +41,7 @@ function sort(header) {
   };
   const order = (a, b) => {
     const [x, y] = [key(a), key(b)];
-    if (x === null || y === null) return (x === null) - (y === null); // what is n/a comes last either way
+    if (x === null || y === null) return (x === null) - (y === null); // n/a comes last in both directions
     return (typeof x === "number" ? x - y : x.localeCompare(y)) * (descending ? -1 : 1);
   };
   body.append(...[...body.rows].sort(order));
@@ -50,31 +49,31 @@ function sort(header) {
 
 function threshold(event) {
   const task = document.getElementById("threshold-task").value, slider = document.getElementById("threshold-score");
-  const { runs, threshold: studys } = curves[task], scores = runs.flatMap((run) => run.epochs.map(([score]) => 100 * score));
+  const { runs, threshold: studyThreshold } = curves[task], scores = runs.flatMap((run) => run.epochs.map(([score]) => 100 * score));
   if (!event || event.target !== slider) {
-    const kept = slider.dataset.task === task ? slider.value : null;
+    const previous = slider.dataset.task === task ? slider.value : null;
     slider.min = Math.floor(Math.min(...scores));
     slider.max = Math.ceil(Math.max(...scores));
-    slider.value = kept ?? (studys === null ? Math.max(...scores) : 100 * studys);
+    slider.value = previous ?? (studyThreshold === null ? Math.max(...scores) : 100 * studyThreshold);
     slider.dataset.task = task;
   }
   const at = Number(slider.value) / 100, methods = chosen("method");
   document.getElementById("threshold-value").textContent = `${(100 * at).toFixed(1)} %`;
   const mean = (values) => (values.length && values.every((v) => v !== null) ? values.reduce((a, b) => a + b) / values.length : null);
   const shown = runs.filter((run) => methods.has(run.method));
-  const costs = [...new Set(shown.map((run) => run.name))].map((method) => {
-    const own = shown.filter((run) => run.name === method);
-    const cuts = own.map((run) => run.epochs.findIndex(([score]) => score >= at - 1e-9)).map((i, n) => (i < 0 ? null : [i + 1, ...own[n].epochs[i].slice(1)])).filter(Boolean);
-    return { method, got: `${cuts.length} of ${own.length}`, epochs: mean(cuts.map((c) => c[0])), time: mean(cuts.map((c) => c[1])), energy: mean(cuts.map((c) => c[2])) };
+  const rows = [...new Set(shown.map((run) => run.name))].map((method) => {
+    const runsOfMethod = shown.filter((run) => run.name === method);
+    const costs = runsOfMethod.map((run) => run.epochs.findIndex(([score]) => score >= at - 1e-9)).map((i, n) => (i < 0 ? null : [i + 1, ...runsOfMethod[n].epochs[i].slice(1)])).filter(Boolean);
+    return { method, reached: `${costs.length} of ${runsOfMethod.length}`, epochs: mean(costs.map((c) => c[0])), time: mean(costs.map((c) => c[1])), energy: mean(costs.map((c) => c[2])) };
   });
-  const longest = Math.max(...costs.map((c) => c.time ?? 0));
+  const longest = Math.max(...rows.map((c) => c.time ?? 0));
   const body = document.getElementById("threshold-table").tBodies[0];
-  body.replaceChildren(...costs.map((c) => {
+  body.replaceChildren(...rows.map((c) => {
     const row = document.createElement("tr"), head = document.createElement("th");
     head.scope = "row";
     head.textContent = c.method;
     row.append(head);
-    const cells = { "got there": c.got, epochs: c.epochs?.toFixed(1), "time, s": c.time?.toFixed(1), "energy, kJ": c.energy === null ? undefined : (c.energy / 1e3).toPrecision(3) };
+    const cells = { "reached it": c.reached, epochs: c.epochs?.toFixed(1), "time, s": c.time?.toFixed(1), "energy, kJ": c.energy === null ? undefined : (c.energy / 1e3).toPrecision(3) };
     for (const [label, text] of Object.entries(cells)) {
       const cell = document.createElement("td");
       cell.dataset.label = label;

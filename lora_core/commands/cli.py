@@ -1,0 +1,140 @@
+"""The command `lora-core`: its subcommands and their arguments. Each imports what it needs only when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+PROTOCOLS = ("table7", "hu-table9", "ms-scripts")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand and return its exit status; a mistake of the user is one sentence on standard error."""
+    import zipfile
+
+    options = parse_arguments(arguments)
+    run: Callable[[argparse.Namespace], int | None] = options.run
+    try:
+        return run(options) or 0
+    except OSError as error:
+        print(f"{error.filename}: {error.strerror}" if error.filename else error, file=sys.stderr)
+        return 1
+    except (ValueError, zipfile.BadZipFile) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the arguments of the command line, with the function to call as `run`. Exit on a wrong command line."""
+    parser = argparse.ArgumentParser(prog="lora-core", description="Tools around a study of the LoRA workflow.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, run: Callable[[argparse.Namespace], int | None], summary: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        command.set_defaults(run=run)
+        return command
+
+    def add_study(name: str, run: Callable[[argparse.Namespace], int | None], summary: str) -> argparse.ArgumentParser:
+        command = add(name, run, summary)
+        command.add_argument(
+            "--configfile", nargs="+", default=[], metavar="FILE", help="laid over config.yaml, as for snakemake"
+        )
+        return command
+
+    add("doctor", _doctor, "show what this machine has and what it can run")
+    add_study("status", _status, "show which runs are done, running, failed and left")
+    add_study("estimate", _estimate, "estimate the time, disk space and energy of a study by a short trial")
+    compare = add("compare", _compare, "compare the settings and results of two studies")
+    compare.add_argument("a", type=Path, help="results folder of a study")
+    compare.add_argument("b", type=Path, help="results folder of another study")
+    bundle = add_study("bundle", _bundle, "pack a finished study without weights into one archive")
+    bundle.add_argument("archive", type=Path, help="the ZIP file to write")
+    verify = add("verify-bundle", _verify_bundle, "redraw a bundle's tables and figures from its raw records")
+    verify.add_argument("archive", type=Path, help="a bundle")
+    add_study("unlock", _unlock, "remove Snakemake's lock if the process that took it was killed")
+    add_study("results-dir", _results_dir, "print the results folder of a study")
+    add("schema", _schema, "print the JSON schema of the configuration")
+    protocols = add("protocols", _protocols, "print how protocols differ, as a Markdown table")
+    protocols.add_argument("names", nargs="*", default=PROTOCOLS, help="files in lora_core/config/protocols")
+    return parser.parse_args(arguments)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from lora_core.commands import doctor
+
+    return doctor.main()
+
+
+def _status(options: argparse.Namespace) -> None:
+    from lora_core.commands import status
+    from lora_core.commands.studies import read_study
+
+    study = read_study(options.configfile)
+    print(status.format_status(study, status.read_runs(study)))
+
+
+def _estimate(options: argparse.Namespace) -> None:
+    from lora_core.commands import estimate, status
+    from lora_core.commands.studies import read_study
+
+    study = read_study(options.configfile)
+    print("A short trial on this machine ...", flush=True)
+    print(estimate.format_estimate(study, estimate.run_trial(study), status.read_runs(study)))
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from lora_core.commands import compare
+
+    print(compare.compare_studies(options.a, options.b))
+
+
+def _bundle(options: argparse.Namespace) -> None:
+    from lora_core.commands import bundle
+
+    bundle.pack(options.configfile, options.archive)
+    print(f"{options.archive}: {options.archive.stat().st_size / 1e6:.1f} MB")
+
+
+def _verify_bundle(options: argparse.Namespace) -> int:
+    from lora_core.commands import bundle
+
+    differences = bundle.verify(options.archive)
+    for name, difference in differences.items():
+        print(f"{name} {difference}")
+    if not differences:
+        print("Every table and figure came out the same.")
+    return bool(differences)
+
+
+def _unlock(options: argparse.Namespace) -> int:
+    from lora_core.commands import unlock
+
+    return unlock.remove_stale_lock(options.configfile)
+
+
+def _results_dir(options: argparse.Namespace) -> None:
+    from lora_core.commands.studies import read_study
+
+    print(read_study(options.configfile).results_dir)
+
+
+def _schema(options: argparse.Namespace) -> None:
+    from lora_core.config.study import json_schema
+    from lora_core.reporting.catalogue import OPTIONAL_TABLES
+
+    print(json_schema(OPTIONAL_TABLES), end="")
+
+
+def _protocols(options: argparse.Namespace) -> None:
+    from lora_core.config import protocol
+
+    print(protocol.compare(*options.names), end="")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

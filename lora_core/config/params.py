@@ -1,0 +1,141 @@
+"""What rules pass to their jobs: plain values from the study, one function for each.
+
+A job reruns when a value changes that its rule passes, so each function returns what decides the job's result and
+nothing else.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from lora_core.config.preflight import describe
+from lora_core.config.study import Study
+from lora_core.layout import Layout
+from lora_core.records import JsonObject
+from lora_core.training.spec import MeterSettings, RunSpec
+
+
+def model_params(study: Study) -> JsonObject:
+    """Return the `model` section, as `lora_core.models.pretrained.prepare_model` takes it."""
+    return study.model.model_dump(mode="json")
+
+
+def data_params(study: Study, task: str) -> JsonObject:
+    """Return a task's `source` (DatasetSource), `task` (Task) and `max_length`; both have `from_params`."""
+    return {
+        "source": study.source(task).to_params(),
+        "task": study.task(task).to_params(),
+        "max_length": study.max_length(task),
+    }
+
+
+def method_params(study: Study) -> dict[str, JsonObject]:
+    """Return the settings of every method by its name; `settings_from_params` reads each."""
+    return {method: study.settings(method).to_params() for method in study.methods}
+
+
+def run_params(study: Study, method: str, task: str, seed: int) -> JsonObject:
+    """Return one run; `RunSpec.from_params` reads it.
+
+    Threads and checkpoints are left out: they change no result.
+    """
+    train, measure = study.train, study.measure
+    layout = Layout(study.results_dir)
+    return RunSpec(
+        method=method,
+        task=task,
+        seed=seed,
+        settings=study.settings(method),
+        hyperparameters=study.hyperparameters(method, task),
+        precision=train.precision,
+        batching=train.batching,
+        evaluation_batch_size=train.evaluation_batch_size,
+        device=train.device,
+        measure=MeterSettings(
+            meter=measure.meter,
+            simulated=measure.simulated,
+            sample_seconds=measure.sample_seconds,
+            idle_seconds=measure.idle_seconds,
+        ),
+        base_model=study.model.id if study.model.source == "hub" else layout.model.format(model=study.model.name),
+    ).to_params()
+
+
+def latency_params(study: Study) -> JsonObject:
+    """Return the fields of `lora_core.evaluation.latency.LatencyPlan` but for `seed` and `threads`."""
+    names = ("passes", "seconds", "margin", "batch_size", "single_examples")
+    return {name: getattr(study.measure, f"latency_{name}") for name in names} | {
+        "device": study.train.device,
+        "reference": study.references.full,
+    }
+
+
+def reference_params(study: Study) -> dict[str, str | None]:
+    """Return the study's references; `References(**params)` reads them."""
+    return asdict(study.references)
+
+
+def swept_params(study: Study) -> dict[str, JsonObject]:
+    """Return the entry and the values of each method that a sweep made; empty without a sweep."""
+    swept = {method: study.entry(method).swept for method in study.methods}
+    return {method: combination.model_dump(mode="json") for method, combination in swept.items() if combination}
+
+
+def description_params(study: Study, batching: bool = True) -> JsonObject:
+    """Return the description of the study; `StudyDescription(**params)` reads it.
+
+    Without `batching` it does not say how batches are formed, for tables that do not depend on it.
+    """
+    description = describe(study)
+    return (description if batching else replace(description, batching="")).to_params()
+
+
+def draw_params(study: Study, name: str, settings: Collection[str]) -> JsonObject:
+    """Return the settings that a table or figure needs, by the names that its entry in the catalogue lists."""
+    known = {
+        "references": reference_params,
+        "latency_margin": lambda study: study.measure.latency_margin,
+        "methods": lambda study: [m for m in study.methods if study.settings(m).cost_table == name],
+        "hyperparameters": hyperparameter_params,
+        "swept": swept_params,
+    }
+    return {setting: value(study) for setting, value in known.items() if setting in settings}
+
+
+def claims_params(study: Study) -> JsonObject:
+    """Return the description of the `study`, its `references` and the `latency_margin`."""
+    return {
+        "study": description_params(study),
+        "references": reference_params(study),
+        "latency_margin": study.measure.latency_margin,
+    }
+
+
+def hyperparameter_params(study: Study) -> dict[str, dict[str, dict[str, JsonObject]]]:
+    """Return `{method: {task: {name: {value, source}}}}` for table 7, with the settings of the methods."""
+    return {
+        method: {
+            task: {name: {"value": value, "source": source} for name, (value, source) in values.items()}
+            for task in study.tasks
+            for values in [_resolved(study, method, task)]
+        }
+        for method in study.methods
+    }
+
+
+def _resolved(study: Study, method: str, task: str) -> Mapping[str, tuple[Any, str]]:
+    """Return each value that one run trains with, and a text that says where it comes from."""
+    values: dict[str, tuple[Any, str]] = {
+        name: (value, study.hyperparameter_source(method, task, name))
+        for name, value in asdict(study.hyperparameters(method, task)).items()
+    }
+    for name, value in study.settings(method).to_params().items():
+        if name != "kind":
+            source = study.setting_source(method, name)
+            parts = value if isinstance(value, dict) else {name: value}
+            values |= {part: (part_value, source) for part, part_value in parts.items()}
+    return values | {
+        "maximum_length": (study.max_length(task), study.max_length_source),
+        "batching": (study.train.batching, "train"),
+        "precision": (study.train.precision, "train"),
+    }

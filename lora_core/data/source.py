@@ -1,0 +1,50 @@
+"""Where a task's examples come from, and how many of them are used."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from lora_core.records import JsonObject
+
+
+@dataclass(frozen=True)
+class DatasetSource:
+    """The source of a task's examples.
+
+    Attributes:
+        source: "mini" is generated; "hub" is a data set of the Hugging Face hub; "local" is a folder in the layout of
+            the hub's GLUE; "own" is the folder of a user's own task.
+        path: The folder of a local source.
+        id: The name of a data set of the hub.
+        revision: Its commit.
+        seed: The seed of generated data.
+        max_train_examples: At most so many training examples; None takes all.
+        max_validation_examples: At most so many validation examples; None takes all.
+    """
+
+    source: Literal["mini", "hub", "local", "own"]
+    path: str | None = None
+    id: str | None = None
+    revision: str | None = None
+    seed: int | None = None
+    max_train_examples: int | None = None
+    max_validation_examples: int | None = None
+
+    @property
+    def origin(self) -> dict[str, str | int]:
+        """What the card of the data says of its source; a path means nothing on another machine and is left out."""
+        values = {"source": self.source, "id": self.id, "revision": self.revision, "seed": self.seed}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def max_examples(self, split: str) -> int | None:
+        """Return the limit on the examples of "train" or "validation"."""
+        return self.max_validation_examples if split == "validation" else self.max_train_examples
+
+    def to_params(self) -> JsonObject:
+        """Return the source as plain values, without those that are None."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> "DatasetSource":
+        """Return the source that `to_params` described."""
+        return cls(**params)

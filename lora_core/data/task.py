@@ -1,0 +1,53 @@
+"""What a task is: its columns of text, its labels and its metrics."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lora_core.records import JsonObject
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task; GLUE's are in the layout of the hub's `nyu-mll/glue`.
+
+    Attributes:
+        name: Its name in the configuration, in paths and in records.
+        title: What tables and figures call it.
+        columns: The columns of text, one or two.
+        labels: The names of the classes; empty for a regression.
+        metrics: Names in `lora_core.data.metrics.METRICS`; the first is the score, the others are reported next to it.
+        label_column: The column of labels.
+        validation_split: The name that the source has for the split that is scored.
+    """
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    labels: tuple[str, ...]
+    metrics: tuple[str, ...]
+    label_column: str = "label"
+    validation_split: str = "validation"
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The columns that are read as text even if they look like numbers; the names of classes are text too."""
+        return (*self.columns, self.label_column) if self.labels else self.columns
+
+    def split_name(self, split: str) -> str:
+        """Return the name that the source has for "train" or "validation"."""
+        return self.validation_split if split == "validation" else split
+
+    def to_params(self) -> JsonObject:
+        """Return what decides the tokenised data as plain values: everything but the title."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+            if name != "title"
+        }
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> "Task":
+        """Return the task that `to_params` described; its name is its title."""
+        values: JsonObject = {name: tuple(v) if isinstance(v, list) else v for name, v in params.items()}
+        return cls(title=params["name"], **values)

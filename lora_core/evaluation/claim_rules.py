@@ -1,0 +1,79 @@
+"""The rules that turn an interval into a verdict on a claim.
+
+A claim is reproduced if the whole interval is on its side, not reproduced if the whole interval is on the other side,
+and undecided otherwise. Below three seeds there is no interval over seeds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lora_core.stats import MIN_SEEDS, Interval, t_interval
+
+REPRODUCED, REFUTED, UNDECIDED, UNMEASURED = "reproduced", "not reproduced", "undecided", "not measured"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of the paper.
+
+    Attributes:
+        title: The claim in one clause.
+        published: The paper's figure.
+        rule: How this study judges it.
+    """
+
+    title: str
+    published: str
+    rule: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict on a claim, with this study's figure in words.
+
+    Attributes:
+        verdict: One of REPRODUCED, REFUTED, UNDECIDED, UNMEASURED.
+        ours: This study's figure; None if there is none.
+        interval: The figure's interval; None if there is none.
+        detectable: The smallest effect that this study would find; None if that is unknown.
+        reason: Why the claim could not be judged, if the records say why.
+    """
+
+    claim: Claim
+    verdict: str
+    ours: str | None = None
+    interval: str | None = None
+    detectable: str | None = None
+    reason: str | None = None
+
+
+def above(interval: Interval | None, bound: float) -> str:
+    """Judge whether a figure is above a bound."""
+    if interval is None:
+        return UNDECIDED
+    return REPRODUCED if interval.low > bound else REFUTED if interval.high < bound else UNDECIDED
+
+
+def within(interval: Interval | None, low: float, high: float) -> str:
+    """Judge whether a figure is between two bounds."""
+    if interval is None:
+        return UNDECIDED
+    if interval.low >= low and interval.high <= high:
+        return REPRODUCED
+    return REFUTED if interval.high < low or interval.low > high else UNDECIDED
+
+
+def every(verdicts: Mapping[str, str], required: Sequence[str]) -> str:
+    """Judge a claim about every one of the `required` tasks (or seeds) from the verdicts by task.
+
+    One refutation refutes the claim; one that is undecided, or missing in the study, leaves it undecided.
+    """
+    if not verdicts:
+        return UNMEASURED
+    answers = [verdicts.get(name, UNDECIDED) for name in required]
+    return next((answer for answer in (REFUTED, UNDECIDED) if answer in answers), REPRODUCED)
+
+
+def over_seeds(values: Sequence[float]) -> Interval | None:
+    """Return the t-interval of independent seeds; None below three."""
+    return t_interval(values) if len(values) >= MIN_SEEDS else None

@@ -1,0 +1,120 @@
+"""Timing of inference: warm-up, and rounds in which every variant makes one pass."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from lora_core import device as devices
+from lora_core.data import batches as data
+from lora_core.evaluation.latency_summary import Variant, decided, summarize
+from lora_core.records import LatencyRow
+from lora_core.seeds import derive
+from lora_core.training.progress import Progress
+from lora_core.training.steps import compute_logits
+
+if TYPE_CHECKING:
+    from lora_core.evaluation.latency import LatencyPlan
+
+STEADY = 0.1  # warm-up ends when two consecutive passes differ by less than this share
+MAX_WARMUP = 5  # passes
+
+
+@dataclass(frozen=True)
+class LoadedVariant:
+    """A model on the device, and the validation set as the model takes it."""
+
+    model: Any
+    max_tokens: int
+    examples: data.Examples
+    batches: list[data.Batch]
+
+
+LoadedVariants = dict[Variant, LoadedVariant]
+
+
+class TimedRounds:
+    """Times one pass of every variant per round, in an order that is shuffled anew for each round."""
+
+    def __init__(self, variants: LoadedVariants, plan: LatencyPlan, device: torch.device, progress: Progress) -> None:
+        self.variants = variants
+        self.plan = plan
+        self.device = device
+        self.progress = progress
+        self.shuffle = random.Random(derive(plan.seed, "latency"))
+        self.pad = next(iter(variants.values())).model.config.pad_token_id
+
+    def passes(self, after_round: Callable[[], object]) -> list[LatencyRow]:
+        """Time passes over the validation set until the plan is fulfilled, calling `after_round` after each round."""
+        batches = {key: variant.batches for key, variant in self.variants.items()}
+        rows: list[LatencyRow] = []
+        start = time.monotonic()
+        for number in self._numbers(rows, start):
+            rows += self._round(number, "pass", batches, self.plan.batch_size)
+            after_round()
+            spent = time.monotonic() - start
+            self.progress.update(f"round {number}, {spent:.0f} of at most {self.plan.seconds:.0f} s")
+        return rows
+
+    def _numbers(self, rows: list[LatencyRow], start: float) -> Iterator[int]:
+        """Yield round numbers until `rows`, to which the caller adds, fulfil the plan."""
+        plan = self.plan
+        against = None if plan.reference is None else (plan.reference, "plain")
+        number = 0
+        while True:
+            number += 1
+            yield number
+            out_of_time = time.monotonic() - start >= plan.seconds
+            if number >= plan.passes and (out_of_time or decided(summarize(rows, "pass", plan.margin, against))):
+                return
+
+    def singles(self, examples: int) -> list[LatencyRow]:
+        """Time some of the validation examples one by one, each in a round of its own."""
+        rows: list[LatencyRow] = []
+        chosen = self.shuffle.sample(range(examples), min(self.plan.single_examples, examples))
+        for number, index in enumerate(chosen, 1):
+            batches = {
+                key: list(data.batches(variant.examples, [np.array([index])], self.pad))
+                for key, variant in self.variants.items()
+            }
+            rows += self._round(number, "single", batches, batch_size=1)
+        return rows
+
+    def _round(
+        self, number: int, mode: str, batches: Mapping[Variant, list[data.Batch]], batch_size: int
+    ) -> list[LatencyRow]:
+        """Time one pass of every variant; the rows are in the order of the variants."""
+        order = self.shuffle.sample(list(self.variants), len(self.variants))
+        seconds = {key: _seconds(self.variants[key].model, batches[key], self.device) for key in order}
+        examples = sum(len(batch.rows) for batch in batches[order[0]])
+        return [
+            LatencyRow(number, order.index(key) + 1, *key, mode, examples, batch_size, seconds[key])
+            for key in self.variants
+        ]
+
+
+def warm_up(variant: LoadedVariant, device: torch.device) -> int:
+    """Run passes until two consecutive ones take the same time, and return how many there were."""
+    before = _seconds(variant.model, variant.batches, device)
+    for passes in range(2, MAX_WARMUP + 1):
+        now = _seconds(variant.model, variant.batches, device)
+        if abs(now / before - 1) < STEADY:
+            return passes
+        before = now
+    return MAX_WARMUP
+
+
+def _seconds(model: nn.Module, batches: list[data.Batch], device: torch.device) -> float:
+    devices.synchronize(device)
+    start = time.perf_counter()
+    for batch in batches:
+        compute_logits(model, batch, device)
+    devices.synchronize(device)
+    return time.perf_counter() - start

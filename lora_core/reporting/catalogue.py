@@ -1,0 +1,228 @@
+"""Every table and figure of a study, once: its title, its function, and what that function needs.
+
+The rules, the page, the configuration's schema and results/README.md read this list. A new table or figure is its
+function and one entry here. Importing this module is free: a function is imported when it is called for.
+"""
+
+import difflib
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal
+
+# Groups of files that a table or figure may read. The rules know where each of them is.
+RECORDS = (
+    "counts",  # counts.json, one file
+    "scores",  # scores/{task}.csv
+    "differences",  # scores/{task}_differences.csv
+    "latency",  # latency/{task}/seed{seed}.csv
+    "latency_records",  # the .json of each of those, in the same order
+    "runs",  # run.json of every run
+    "costs",  # energy/{task}.csv
+    "curves",  # energy/{task}_curve.csv
+    "traced_runs",  # run.json of the runs whose power is drawn
+    "traced_power",  # power.csv of those, in the same order
+    "loss_runs",  # run.json of the runs whose training loss is compared
+    "loss_predictions",  # predictions.safetensors of those, in the same order
+    "memory_scaling",  # scaling.json, one file
+)
+# What a table or figure may need from the configuration: the fields of `lora_core.reporting.inputs.DrawSettings`, and
+# `batching`: the description of the study says how training batches were formed.
+SETTINGS = ("batching", "references", "latency_margin", "methods", "hyperparameters", "swept")
+
+Requirement = Literal["", "sweep", "same_as_lora"]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page: its tables and figures follow from their entries, in the order of the catalogue.
+
+    `measured_by` names the records whose provenance is printed in the section: the runs, the latency records, or none.
+    """
+
+    title: str
+    measured_by: Literal["runs", "latency", ""] = "runs"
+
+
+# In the order of the page.
+SECTIONS: dict[str, Section] = {
+    "scores": Section("Score"),
+    "parameters": Section("Trainable parameters", ""),
+    "latency": Section("Inference latency", "latency"),
+    "memory": Section("Memory during training"),
+    "time": Section("Time to equal accuracy"),
+    "energy": Section("Energy to equal accuracy"),
+    "convergence": Section("Convergence"),
+    "sweep": Section("Sweep"),
+    "memory_scaling": Section("Memory against model size", ""),
+    "hyperparameters": Section("Hyperparameters", ""),
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One table or figure.
+
+    `draw` is "module:function" below lora_core.reporting; the function takes the files of `records` and the values of
+    `settings`. An optional entry is made only where a study asks for it; `requires` says which studies can.
+    """
+
+    name: str
+    title: str
+    section: str
+    draw: str
+    records: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    optional: bool = False
+    requires: Requirement = ""
+
+    def function(self) -> Callable[..., Any]:
+        """Import and return the function that draws this entry."""
+        module, _, function = self.draw.partition(":")
+        return getattr(import_module(f"lora_core.reporting.{module}"), function)
+
+
+def _by_name(*entries: Entry) -> dict[str, Entry]:
+    return {entry.name: entry for entry in entries}
+
+
+TABLES = _by_name(
+    Entry("table1", "Trainable parameters", "parameters", "tables.parameters:draw", ("counts",)),
+    Entry(
+        "table2", "Score on the validation split", "scores", "tables.scores:draw",
+        ("scores", "differences"), ("references",),
+    ),
+    Entry(
+        "table3", "Inference latency", "latency", "tables.latency:draw",
+        ("latency", "latency_records"), ("batching", "references", "latency_margin"),
+    ),
+    Entry("table4", "Average memory during training", "memory", "tables.memory:draw", ("runs",), ("batching",)),
+    Entry(
+        "table5", "Cost at equal accuracy: full fine-tuning", "time", "tables.cost:draw_full",
+        ("costs",), ("batching", "methods"),
+    ),
+    Entry(
+        "table6", "Cost at equal accuracy: LoRA", "energy", "tables.cost:draw_adapters",
+        ("costs",), ("batching", "methods"),
+    ),
+    Entry(
+        "table7", "Hyperparameters in use", "hyperparameters", "tables.hyperparameters:draw",
+        (), ("batching", "hyperparameters"),
+    ),
+    Entry(
+        "convergence", "Convergence and memory of training, compared", "convergence", "tables.convergence:draw",
+        ("costs", "runs"), ("batching", "references"), optional=True,
+    ),
+    Entry(
+        "scaling", "Training memory against model size", "memory_scaling", "tables.memory_scaling:draw",
+        ("memory_scaling",), optional=True,
+    ),
+    Entry(
+        "sweep", "Sweep", "sweep", "tables.sweep:draw",
+        ("counts", "scores", "costs"), ("batching", "swept"), optional=True, requires="sweep",
+    ),
+)  # fmt: skip
+
+FIGURES = _by_name(
+    Entry(
+        "scores", "Best score by method and task, with the published scores", "scores", "figures.scores:draw",
+        ("scores",), ("references",),
+    ),
+    Entry(
+        "score_over_epochs", "Score after each epoch", "scores", "figures.curves:draw_over_epochs",
+        ("curves", "costs"), ("references",),
+    ),
+    Entry(
+        "score_over_time", "Score against training time", "time", "figures.curves:draw_over_time",
+        ("curves", "costs"), ("references",),
+    ),
+    Entry(
+        "score_over_energy", "Score against training energy", "energy", "figures.curves:draw_over_energy",
+        ("curves", "costs"), ("references",),
+    ),
+    Entry(
+        "time_to_threshold", "Training time to equal accuracy", "time", "figures.cost:draw_time",
+        ("costs",),
+    ),
+    Entry(
+        "energy_to_threshold", "Training energy to equal accuracy", "energy", "figures.cost:draw_energy",
+        ("costs",),
+    ),
+    Entry("memory", "Training memory by its parts", "memory", "figures.memory:draw", ("runs",)),
+    Entry(
+        "latency", "Every timed pass over the validation set", "latency", "figures.latency:draw",
+        ("latency", "latency_records"),
+    ),
+    Entry(
+        "pareto", "Score against trained parameters, memory, time and energy", "parameters", "figures.pareto:draw",
+        ("scores", "counts", "runs", "costs"),
+    ),
+    Entry("power", "Power of single training runs", "energy", "figures.power:draw", ("traced_runs", "traced_power")),
+    Entry(
+        "loss_curves", "Training loss of LoRA and of the methods that compute the same, step by step", "scores",
+        "figures.loss_curves:draw", ("loss_runs", "loss_predictions"), requires="same_as_lora",
+    ),
+    Entry(
+        "scaling", "Training memory that LoRA saves against model size", "memory_scaling",
+        "figures.memory_scaling:draw", ("memory_scaling",), optional=True,
+    ),
+    Entry(
+        "sweep", "Score and time of a sweep against trained parameters", "sweep", "figures.sweep:draw",
+        ("counts", "scores", "costs"), ("references", "swept"), optional=True, requires="sweep",
+    ),
+)  # fmt: skip
+
+OPTIONAL_TABLES = tuple(name for name, entry in TABLES.items() if entry.optional)
+
+
+def table(name: str) -> Entry:
+    """Return a table's entry. Raise ValueError, with the nearest name, if there is none."""
+    return _entry(TABLES, name, "table")
+
+
+def figure(name: str) -> Entry:
+    """Return a figure's entry. Raise ValueError, with the nearest name, if there is none."""
+    return _entry(FIGURES, name, "figure")
+
+
+def _entry(entries: Mapping[str, Entry], name: str, kind: str) -> Entry:
+    if name in entries:
+        return entries[name]
+    raise ValueError(f"There is no {kind} '{name}'{nearest(name, entries)}")
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The end of an error message about an unknown name: the most similar name, or all names if none is similar."""
+    names = list(names)
+    matches = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean '{matches[0]}'?" if matches else f"; choose from {', '.join(names)}."
+
+
+def available_tables(*, sweep: bool) -> list[str]:
+    """The tables that a study can be asked for by name; `sweep`: whether it sweeps a method's settings."""
+    return _available(TABLES, {"sweep"} if sweep else set())
+
+
+def available_figures(*, sweep: bool, same_as_lora: bool) -> list[str]:
+    """The figures that a study can be asked for; `same_as_lora`: a method computes the same as the LoRA under test."""
+    met = {name for name, holds in (("sweep", sweep), ("same_as_lora", same_as_lora)) if holds}
+    return _available(FIGURES, met)
+
+
+def _available(entries: Mapping[str, Entry], met: Collection[str]) -> list[str]:
+    return [name for name, entry in entries.items() if not entry.requires or entry.requires in met]
+
+
+def default_tables(more_tables: Iterable[str] = ()) -> list[str]:
+    """The tables that a study makes: the paper's, and the optional ones that its configuration names."""
+    return [name for name, entry in TABLES.items() if not entry.optional] + [table(name).name for name in more_tables]
+
+
+def default_figures(*, same_as_lora: bool, more_tables: Iterable[str] = ()) -> list[str]:
+    """The figures that a study makes; an optional one where an optional table of its section is made."""
+    sections = {table(name).section for name in more_tables}
+    return [
+        name
+        for name in available_figures(sweep=True, same_as_lora=same_as_lora)
+        if not FIGURES[name].optional or FIGURES[name].section in sections
+    ]

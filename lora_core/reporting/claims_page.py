@@ -1,0 +1,58 @@
+"""The verdicts on the paper's claims as Markdown and CSV."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from lora_core.config.description import StudyDescription
+from lora_core.evaluation.claim_rules import UNMEASURED, Verdict
+from lora_core.records import atomic_file
+from lora_core.reporting.markdown import markdown_text
+from lora_core.reporting.table import NA, write_text
+from lora_core.stats import MIN_SEEDS
+
+# The columns of the CSV file, and their titles in the Markdown table.
+COLUMNS = {
+    "claim": "claim",
+    "published": "published",
+    "ours": "this study",
+    "interval": "95% interval",
+    "detectable": "smallest detectable effect",
+    "verdict": "verdict",
+}
+
+
+def write_claims(verdicts: Sequence[Verdict], study: StudyDescription, md: Path, csv: Path) -> None:
+    """Write the verdicts as Markdown and as CSV."""
+    rows = [_row(verdict, study) for verdict in verdicts]
+    with atomic_file(csv) as temp_path:
+        table = pd.DataFrame(rows, columns=[*COLUMNS, "rule"]).assign(remark=" ".join(study.banner()))
+        table.to_csv(temp_path, index=False)
+    judged = sum(verdict.verdict != UNMEASURED for verdict in verdicts)
+    note = (
+        f"{judged} of {len(verdicts)} claims were judged, each separately. Intervals are 95%: of twenty true "
+        "comparisons, one is expected to miss, and a claim about every task makes five comparisons. Latency has a 90% "
+        f"interval, which matches its equivalence test. With fewer than {MIN_SEEDS} seeds, nothing that varies over "
+        "seeds is decided."
+    )
+    lines = ["# The paper's claims", "", *map(markdown_text, study.banner()), ""]
+    lines += [f"| {' | '.join(COLUMNS.values())} |", "|" + " --- |" * len(COLUMNS)]
+    lines += ["| " + " | ".join(markdown_text(row[name]) for name in COLUMNS) + " |" for row in rows]
+    lines += ["", note, "", "## The rules", ""]
+    lines += [f"- **{markdown_text(v.claim.title)}**: {markdown_text(v.claim.rule)}." for v in verdicts]
+    write_text(md, "\n".join(lines) + "\n")
+
+
+def _row(verdict: Verdict, study: StudyDescription) -> dict[str, str]:
+    """One row of both files; a verdict from another model or other data says so."""
+    unlike = "" if study.comparable or verdict.verdict == UNMEASURED else " (other model or data)"
+    return {
+        "claim": verdict.claim.title,
+        "published": verdict.claim.published,
+        "ours": (verdict.ours or NA) + (f" ({verdict.reason})" if verdict.reason else ""),
+        "interval": verdict.interval or NA,
+        "detectable": verdict.detectable or NA,
+        "verdict": verdict.verdict + unlike,
+        "rule": verdict.claim.rule,
+    }

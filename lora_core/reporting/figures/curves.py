@@ -1,0 +1,98 @@
+"""Score after each epoch against epochs, time or energy, mean over seeds, with the line of equal accuracy."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from lora_core.evaluation.frames import per_device, read_costs, read_curves
+from lora_core.reporting.figures.style import (
+    GREY,
+    Drawing,
+    MethodStyle,
+    add_legend,
+    legend_rows,
+    method_styles,
+    name_missing,
+    seed_count,
+    set_title,
+    show_reason,
+    tag,
+    task_panels,
+)
+from lora_core.reporting.inputs import DrawSettings, Inputs
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What a curve is drawn against: a column of the curves, and the factor to the unit of the label."""
+
+    column: str
+    factor: float
+    label: str
+    whole_numbers: bool = False
+
+
+EPOCHS = Axis("epoch", 1.0, "epoch", whole_numbers=True)
+TIME = Axis("cumulative_train_seconds", 1.0, "seconds of training")
+ENERGY = Axis("cumulative_train_energy_joules", 1e-3, "energy of training, kJ")
+
+
+def draw_over_epochs(inputs: Inputs, settings: DrawSettings) -> Drawing:
+    """Draw score against epochs."""
+    return _draw(inputs, settings, EPOCHS)
+
+
+def draw_over_time(inputs: Inputs, settings: DrawSettings) -> Drawing:
+    """Draw score against training time."""
+    return _draw(inputs, settings, TIME)
+
+
+def draw_over_energy(inputs: Inputs, settings: DrawSettings) -> Drawing:
+    """Draw score against training energy."""
+    return _draw(inputs, settings, ENERGY)
+
+
+def _draw(inputs: Inputs, settings: DrawSettings, axis: Axis) -> Drawing:
+    costs = read_costs(inputs["costs"])
+    frame = read_curves(inputs["curves"]).merge(costs[["method", "task", "seed", "device"]])
+    frame = per_device(frame.assign(entry=frame["method"]))
+    references = {settings.references.full, settings.references.adapter}
+    styles = method_styles(frame["method"])
+    figure, parts = task_panels(frame, height=1.9, legend_rows=legend_rows(frame))
+    for task, group, panel in parts:
+        panel.set_xlabel(axis.label)
+        of_task = costs[costs["task"] == task]
+        if group[axis.column].isna().all():
+            reasons = of_task["meter_reason"].dropna()
+            show_reason(panel, f"{axis.label}: {reasons.iloc[0] if len(reasons) else 'not measured'}")
+            continue
+        known = group.dropna(subset=[axis.column])
+        name_missing(panel, [m for m in group["method"].unique() if m not in set(known["method"])])
+        for method, runs in known.groupby("method", sort=False):
+            width = 2.0 if runs["entry"].iloc[0] in references else 1.0
+            _curve(panel, runs, axis, styles[str(method)], width)
+        threshold = of_task["threshold"].iloc[0]
+        if not pd.isna(threshold):
+            panel.axhline(100 * threshold, color=GREY, linewidth=0.8)
+        if axis.whole_numbers:
+            panel.xaxis.get_major_locator().set_params(integer=True)
+        else:
+            panel.set_xlim(left=0)
+        panel.set_ylabel("score, %")
+    add_legend(figure, [panel for _, _, panel in parts])
+    set_title(
+        figure,
+        f"Score after each epoch, mean of {seed_count(frame)}. Grey line: equal accuracy, min(FFT, LoRA) - 0.5 points.",
+    )
+    return figure, frame.drop(columns="entry")
+
+
+def _curve(panel: Any, runs: pd.DataFrame, axis: Axis, style: MethodStyle, width: float) -> None:
+    """Draw the mean over the seeds of one method."""
+    method = str(runs["method"].iloc[0])
+    mean = runs.groupby("epoch")[[axis.column, "score"]].mean()
+    (line,) = panel.plot(
+        axis.factor * mean[axis.column], 100 * mean["score"], label=method, linewidth=width, **style.line
+    )
+    tag(line, method, f"{method}: {100 * mean['score'].iloc[-1]:.1f} % after the last epoch")

@@ -1,0 +1,69 @@
+"""What a function that draws a table or figure receives: files by the name of their record, and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lora_core.evaluation.references import References
+
+# Files by the name of their record (`lora_core.reporting.catalogue.RECORDS`).
+Inputs = Mapping[str, Sequence[Path]]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A resolved hyperparameter or method setting, and where in the configuration it comes from."""
+
+    value: Any
+    source: str
+
+
+@dataclass(frozen=True)
+class SweptMethod:
+    """One combination of a sweep: the entry that is swept, and the values of this combination by their keys."""
+
+    entry: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class DrawSettings:
+    """What tables and figures need from the configuration; an entry of the catalogue names what it reads.
+
+    `latency_margin` is the margin of the equivalence test (0.03: 3 %). `methods` are the entries that a table shows.
+    `hyperparameters` are by method, task and name; `swept` are by method.
+    """
+
+    references: References = field(default_factory=References)
+    latency_margin: float = 0.0
+    methods: tuple[str, ...] = ()
+    hyperparameters: Mapping[str, Mapping[str, Mapping[str, Setting]]] = field(default_factory=dict)
+    swept: Mapping[str, SweptMethod] = field(default_factory=dict)
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> DrawSettings:
+        """Read the plain values that a rule passes: what an entry does not need may be missing."""
+        return cls(
+            references=References(**params.get("references", {})),
+            latency_margin=params.get("latency_margin", 0.0),
+            methods=tuple(params.get("methods", ())),
+            hyperparameters={
+                method: {
+                    task: {name: Setting(**setting) for name, setting in settings.items()}
+                    for task, settings in tasks.items()
+                }
+                for method, tasks in params.get("hyperparameters", {}).items()
+            },
+            swept={method: SweptMethod(**one) for method, one in params.get("swept", {}).items()},
+        )
+
+
+def input_files(files: Mapping[str, Any]) -> dict[str, list[Path]]:
+    """Files by record as paths, from names as a rule passes them: a single name, or several."""
+    return {
+        record: [Path(names)] if isinstance(names, str | Path) else [Path(name) for name in names]
+        for record, names in files.items()
+    }

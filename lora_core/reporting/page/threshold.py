@@ -1,0 +1,63 @@
+"""The data behind the page's slider: what every run cost after each epoch."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lora_core.evaluation.frames import per_device, read_costs, read_curves
+from lora_core.records import JsonObject
+
+
+@dataclass(frozen=True)
+class RunCurve:
+    """One run: after each epoch its score, and the seconds and joules spent so far (None if not measured).
+
+    `name` is the method, with the device if a method's runs are of several: costs are never averaged over two.
+    """
+
+    method: str
+    name: str
+    epochs: list[tuple[float, float, float | None]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class TaskCurves:
+    """The threshold of a task, None without one, and the curve of every run."""
+
+    threshold: float | None
+    runs: list[RunCurve]
+
+
+def threshold_data(curves: Sequence[Path], costs: Sequence[Path]) -> dict[str, JsonObject]:
+    """Return plain values by task."""
+    all_costs, all_curves = read_costs(costs), read_curves(curves)
+    return {
+        str(task): asdict(_task(rows, all_costs[all_costs["task"] == task]))
+        for task, rows in all_curves.groupby("task", sort=False)
+    }
+
+
+def _task(curves: pd.DataFrame, costs: pd.DataFrame) -> TaskCurves:
+    labelled = per_device(costs.assign(entry=costs["method"]))
+    labels = labelled.rename(columns={"method": "label", "entry": "method"})[["method", "seed", "label"]]
+    rows = curves.merge(labels, on=["method", "seed"])
+    runs = [
+        RunCurve(str(run["method"].iloc[0]), str(run["label"].iloc[0]), _epochs(run))
+        for _, run in rows.groupby(["method", "seed"], sort=False)
+    ]
+    return TaskCurves(_number(costs["threshold"].iloc[0]), runs)
+
+
+def _epochs(run: pd.DataFrame) -> list[tuple[float, float, float | None]]:
+    columns = ["score", "cumulative_train_seconds", "cumulative_train_energy_joules"]
+    return [
+        (float(score), float(seconds), _number(joules))
+        for score, seconds, joules in run[columns].itertuples(index=False)
+    ]
+
+
+def _number(value: Any) -> float | None:
+    return None if pd.isna(value) else float(value)

@@ -1,0 +1,153 @@
+"""A table as data: cells with their place on the page and with what they are, notes, and published figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from lora_core.records import JsonObject, atomic_file, read_json, write_json
+from lora_core.reporting import catalogue
+
+NA = "n/a"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure. It is printed as `text` in `row` and `column`; `value` is None where it is not available.
+
+    `low` and `high` are the bounds of its interval, `sd` the standard deviation over `n` runs. The other fields say
+    what it is, whatever the layout of the table: the method and the task as they are called in the configuration.
+    """
+
+    row: str
+    column: str
+    value: float | str | None = None
+    text: str = NA
+    sd: float | None = None
+    n: int | None = None
+    low: float | None = None
+    high: float | None = None
+    method: str = ""
+    variant: str = ""
+    task: str = ""
+    quantity: str = ""
+    unit: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Published:
+    """Published figures, printed in a block of their own."""
+
+    source: str
+    cells: Sequence[Cell]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a study. `corner` heads the column of row labels, and `notes` are printed below.
+
+    `banner` describes the study; its first line names it, the others say what the table must not be taken for.
+    """
+
+    name: str
+    title: str
+    corner: str
+    cells: Sequence[Cell]
+    notes: Sequence[str] = ()
+    banner: Sequence[str] = ()
+    published: Published | None = None
+
+    @property
+    def heading(self) -> str:
+        """The title, with the number of a table of the paper."""
+        number = self.name.removeprefix("table")
+        return self.title if number == self.name else f"Table {number}: {self.title}"
+
+    def grid(self) -> Grid:
+        """Return header and rows as text."""
+        return grid(self.cells, self.corner)
+
+    def published_grid(self) -> Grid | None:
+        """Return header and rows of the published figures as text."""
+        return grid(self.published.cells, self.corner) if self.published else None
+
+    def with_study(self, banner: Sequence[str], batching: str) -> Table:
+        """Add the description of the study, and how its training batches were formed."""
+        notes = [*self.notes, f"Batches in training: {batching}."] if batching else self.notes
+        return replace(self, banner=list(banner), notes=list(notes))
+
+    def to_json(self) -> JsonObject:
+        """Return the table as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: JsonObject) -> Table:
+        """Read what `to_json` returned."""
+        fields = dict(content)
+        fields["cells"] = [Cell(**cell) for cell in content["cells"]]
+        if published := content["published"]:
+            fields["published"] = Published(published["source"], [Cell(**cell) for cell in published["cells"]])
+        return cls(**fields)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Text in rows and columns: a header, and rows of the same length. A row's first text is its label."""
+
+    head: list[str]
+    rows: list[list[str]] = field(default_factory=list)
+
+    @property
+    def lines(self) -> list[list[str]]:
+        """The header and the rows."""
+        return [self.head, *self.rows]
+
+
+def grid(cells: Sequence[Cell], corner: str) -> Grid:
+    """Arrange cells in the order in which rows and columns first appear; a place without a cell is empty."""
+    columns = list(dict.fromkeys(cell.column for cell in cells))
+    texts = {row: dict.fromkeys(columns, "") for row in dict.fromkeys(cell.row for cell in cells)}
+    for cell in cells:
+        texts[cell.row][cell.column] = cell.text
+    return Grid([corner, *columns], [[row, *line.values()] for row, line in texts.items()])
+
+
+def new_table(name: str, corner: str, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Table:
+    """Return a table of the catalogue, with its title and its published figures."""
+    from lora_core.reporting.published import TABLES
+
+    published = TABLES[name].block() if name in TABLES else None
+    return Table(name, catalogue.table(name).title, corner, list(cells), list(notes), published=published)
+
+
+def read_table(path: Path) -> Table:
+    """Read a table from its JSON file. Raise ValueError, naming the file, if it is damaged."""
+    try:
+        return Table.from_json(read_json(path))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a table of this version ({error}); delete it and run again") from error
+
+
+def write_table_json(table: Table, path: Path) -> None:
+    """Write a table's JSON file."""
+    write_json(path, table.to_json())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file that appears complete or not at all."""
+    with atomic_file(path) as temp_path:
+        temp_path.write_text(text, encoding="utf-8")
+
+
+def number_text(value: Any) -> str:
+    """A setting as a person would write it."""
+    if value is None:
+        return "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(number_text, value))
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)

@@ -1,0 +1,160 @@
+"""Epochs, time and energy to the threshold, and memory kept for backward, relative to the reference entries."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from lora_core.data.tasks import task_title
+from lora_core.evaluation.frames import read_costs, read_memory
+from lora_core.reporting.inputs import DrawSettings, Inputs
+from lora_core.reporting.table import Cell, Table, new_table
+from lora_core.reporting.tables.cells import median_cell, shared_device_note
+from lora_core.stats import MIN_SEEDS, t_interval
+
+# What is compared, and its column; the first three depend on a threshold.
+QUANTITIES = {
+    "epochs to the threshold": "epochs_to_seed_threshold",
+    "time to the threshold": "seconds_to_seed_threshold",
+    "energy to the threshold": "energy_to_seed_threshold_joules",
+    "time per epoch": "seconds_per_epoch",
+    "saved for backward": "saved_for_backward_mb",
+}
+TO_THRESHOLD = ("_to_seed_threshold", "_to_seed_threshold_joules")
+# Below 1 or above 1 with the whole interval; None: undecided, or not available.
+Verdict = Literal["less", "more", None]
+SIDES = {"less": "Lower", "more": "Higher"}
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A quantity of one method relative to a reference entry, on one task."""
+
+    method: str
+    reference: str
+    label: str  # of the quantity
+    cell: Cell
+    verdict: Verdict
+
+
+def draw(inputs: Inputs, settings: DrawSettings) -> Table:
+    """Draw the table from each task's costs and the record of every run."""
+    memory = read_memory(inputs["runs"])[["method", "task", "seed", "saved_for_backward_mb"]]
+    costs = read_costs(inputs["costs"]).merge(memory, on=["method", "task", "seed"])
+    references = [name for name in (settings.references.adapter, settings.references.full) if name]
+    ratios = [*_ratios(costs, references)]
+    notes = _notes(costs, ratios)
+    if missing := settings.references.missing("full", "adapter"):
+        notes.append(f"Fewer comparisons than usual: {missing}.")
+    cells = [*_epochs(costs), *(ratio.cell for ratio in ratios)]
+    return new_table("convergence", "quantity", cells, notes + shared_device_note(costs))
+
+
+def _epochs(costs: pd.DataFrame) -> Iterator[Cell]:
+    """Epochs to the task's threshold of every method."""
+    for method in _unique(costs, "method"):
+        for task in _unique(costs, "task"):
+            epochs = costs.loc[(costs["method"] == method) & (costs["task"] == task), "epochs_to_threshold"]
+            cell = Cell(f"{method}: epochs", task_title(task), method=method, task=task, unit="epochs",
+                        quantity="epochs to the threshold")  # fmt: skip
+            yield median_cell(cell, epochs, epochs.notna(), "{:.3g}".format)
+
+
+def _ratios(costs: pd.DataFrame, references: Sequence[str]) -> Iterator[Ratio]:
+    """Every method relative to every reference, in each quantity and on each task."""
+    for reference in references:
+        for label, column in QUANTITIES.items():
+            for method in _unique(costs, "method"):
+                for task in _unique(costs, "task"):
+                    if method == reference:
+                        continue
+                    cell = Cell(f"{method} / {reference}: {label}", task_title(task), method=method, task=task,
+                                quantity=f"{label}, relative to {reference}", unit="ratio")  # fmt: skip
+                    filled, verdict = ratio_cell(cell, costs[costs["task"] == task], column, reference)
+                    yield Ratio(method, reference, label, filled, verdict)
+
+
+def ratio_cell(cell: Cell, costs: pd.DataFrame, column: str, reference: str) -> tuple[Cell, Verdict]:
+    """Fill a cell with the ratio of the cell's method to a reference entry on one task, paired by seed.
+
+    It is not available if it was not measured on both sides, or on two devices, and for costs up to a threshold that is
+    not meaningful.
+    """
+    method = cell.method
+    if column.endswith(TO_THRESHOLD) and not _meaningful(costs):
+        return cell, None
+    pairs, devices = (
+        costs.pivot(index="seed", columns="method", values=name).reindex(columns=[method, reference])
+        for name in (column, "device")
+    )
+    one_device = (devices[method] == devices[reference]).all()
+    if pairs.isna().any(axis=None) or not one_device:
+        return replace(cell, n=len(pairs.dropna())), None
+    logs = np.log(pairs[method].astype(float) / pairs[reference].astype(float))
+    ratio = math.exp(logs.mean())
+    interval = t_interval(list(logs)) if len(logs) >= MIN_SEEDS else None
+    if interval is None:
+        return replace(cell, value=ratio, text=f"{ratio:.2f}", n=len(logs)), None
+    low, high = math.exp(interval.low), math.exp(interval.high)
+    verdict = _verdict(low, high, known_spread=column != "epochs_to_seed_threshold" or low < high)
+    text = " ".join([f"{ratio:.2f} [{low:.2f}, {high:.2f}]", *([verdict] if verdict else [])])
+    return replace(cell, value=ratio, text=text, n=len(logs), low=low, high=high), verdict
+
+
+def _verdict(low: float, high: float, *, known_spread: bool) -> Verdict:
+    """Which side of 1 the whole interval is on; none if all seeds agree on a whole number: that has no spread."""
+    if not known_spread:
+        return None
+    return "less" if high < 1 else "more" if low > 1 else None
+
+
+def _notes(costs: pd.DataFrame, ratios: Sequence[Ratio]) -> list[str]:
+    planned = sorted({f"{epochs:g}" for epochs in costs["planned_epochs"]})
+    compared = sum(ratio.cell.low is not None for ratio in ratios)
+    vague = [task_title(str(task)) for task, group in costs.groupby("task", sort=False) if not _meaningful(group)]
+    notes = [
+        "Epochs: to the task's threshold, median over seeds. Ratios: paired by seed, each to that seed's own "
+        "threshold, min(FFT, LoRA) minus 0.5 points, which those two always reach; geometric mean with the 95% "
+        f"t-interval, {compared} of them, one in twenty of which misses by chance. There is no ratio with fewer than "
+        f"{MIN_SEEDS} seeds, or if a run on either side never reached the threshold. less, more: the interval lies on "
+        "one side of 1; these cases are named below, with the tasks in brackets unless it is all of them.",
+        f"Planned epochs: {', '.join(planned)}. A threshold is reached at the end of an epoch, so epochs are whole "
+        "numbers. Where all seeds agree on that number, its spread is unknown and decides nothing.",
+        "Times compare implementations as well: PEFT's layers are not those of this project's LoRA. A method of PEFT "
+        "is best compared with LoRA implemented by PEFT, if that is in the study.",
+        *_verdict_notes(ratios, len(_unique(costs, "task"))),
+    ]
+    if vague:
+        notes.append(
+            "There is no threshold, or it is within 2 points of the majority-class baseline, so costs to it are not "
+            f"compared: {', '.join(vague)}."
+        )
+    return notes
+
+
+def _verdict_notes(ratios: Sequence[Ratio], tasks: int) -> Iterator[str]:
+    """One note for each side, reference and quantity: the methods, with their tasks unless it is all of them."""
+    verdicts: dict[str, dict[str, list[str]]] = {}
+    for ratio in ratios:
+        if ratio.verdict:
+            side = f"{SIDES[ratio.verdict]} than {ratio.reference} in {ratio.label}"
+            verdicts.setdefault(side, {}).setdefault(ratio.method, []).append(ratio.cell.column)
+    for side, methods in verdicts.items():
+        yield f"{side}: {', '.join(with_tasks(method, titles, tasks) for method, titles in methods.items())}."
+
+
+def with_tasks(method: str, titles: Sequence[str], tasks: int) -> str:
+    """Name a method, with the tasks in brackets unless it is all of them."""
+    return method if len(titles) == tasks else f"{method} ({', '.join(titles)})"
+
+
+def _meaningful(costs: pd.DataFrame) -> bool:
+    """Whether a task has a threshold that is clearly above the baseline."""
+    return bool((costs["threshold_meaningful"].astype(str) == "True").all())
+
+
+def _unique(costs: pd.DataFrame, column: str) -> list[str]:
+    return list(dict.fromkeys(costs[column]))

@@ -1,0 +1,151 @@
+"""Tables 5 and 6: power, time, epochs and energy up to the task's threshold."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from lora_core.data.tasks import task_title
+from lora_core.evaluation.frames import read_costs
+from lora_core.reporting.inputs import DrawSettings, Inputs
+from lora_core.reporting.table import Cell, Table, new_table
+from lora_core.reporting.tables.cells import (
+    Group,
+    Show,
+    devices_note,
+    groups,
+    median_cell,
+    percent,
+    same_cell,
+    shared_device_note,
+)
+from lora_core.stats import MIN_SEEDS
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: its label, the column of the records, and what the value is.
+
+    `reached` is the column that is empty for a run that did not reach the threshold; None for what every run has.
+    """
+
+    label: str
+    column: str
+    show: Show
+    quantity: str
+    unit: str
+    reached: str | None = "epochs_to_threshold"
+
+
+ROWS = (
+    Row("power (W)", "power", "{:.1f}".format, "power", "W"),
+    Row("training time (s)", "seconds_to_threshold", "{:.1f}".format, "training time", "s"),
+    Row("epochs", "epochs_to_threshold", "{:.3g}".format, "epochs", "epochs"),
+    Row("energy (kJ)", "energy", "{:.3g}".format, "energy", "kJ"),
+    Row("energy minus idle (kJ)", "net_energy", "{:.3g}".format, "energy minus idle", "kJ"),
+    Row(
+        "epochs to the seed's own threshold", "epochs_to_seed_threshold", "{:.3g}".format,
+        "epochs to the seed's own threshold", "epochs", "epochs_to_seed_threshold",
+    ),
+    Row("seconds per epoch", "seconds_per_epoch", "{:.2f}".format, "time per epoch", "s", None),
+)  # fmt: skip
+SOURCES = {"counter": "the device's energy counter", "trapezoid": "power samples alone (no energy counter here)"}
+
+
+def draw_full(inputs: Inputs, settings: DrawSettings) -> Table:
+    """Draw table 5, of full fine-tuning."""
+    return _draw("table5", inputs, settings)
+
+
+def draw_adapters(inputs: Inputs, settings: DrawSettings) -> Table:
+    """Draw table 6, of LoRA and the other adapter methods."""
+    return _draw("table6", inputs, settings)
+
+
+def _draw(name: str, inputs: Inputs, settings: DrawSettings) -> Table:
+    costs = read_costs(inputs["costs"])
+    costs = costs[costs["method"].isin(settings.methods)]
+    parts = groups(costs)
+    several = len({group.label for group in parts}) > 1
+    cells = [cell for group in parts for cell in _cells(group, f"{group.label}: " if several else "")]
+    return new_table(name, "quantity", cells, [*_notes(costs)])
+
+
+def _cells(group: Group, prefix: str) -> Iterator[Cell]:
+    """The rows of one method on one task."""
+    runs = group.runs
+    no_threshold = runs["threshold"].isna().all()
+    for row in ROWS:
+        cell = _cell(group, f"{prefix}{row.label}", row.quantity, row.unit)
+        if row.reached and no_threshold:
+            yield cell
+            continue
+        reached = runs[row.reached].notna() if row.reached else runs["seed"].notna()
+        yield median_cell(cell, runs[row.column], reached, row.show)
+    yield _reached_cell(
+        _cell(group, f"{prefix}seeds that reached the threshold", "reached the threshold", "fraction"), runs
+    )
+    yield same_cell(_cell(group, f"{prefix}threshold", "threshold", "fraction"), runs["threshold"], percent)
+    yield same_cell(
+        _cell(group, f"{prefix}planned epochs", "planned epochs", "epochs"), runs["planned_epochs"], "{:g}".format
+    )
+
+
+def _cell(group: Group, row: str, quantity: str, unit: str) -> Cell:
+    return replace(group.cell("", quantity, unit), row=row)
+
+
+def _reached_cell(cell: Cell, runs: pd.DataFrame) -> Cell:
+    known = runs["reached"].dropna().astype(bool)
+    if known.empty:
+        return cell
+    return replace(cell, value=float(known.mean()), text=f"{known.sum()} of {len(known)}", n=len(known))
+
+
+def _notes(costs: pd.DataFrame) -> Iterator[str]:
+    yield (
+        "Cost up to the first epoch whose score reaches the task's threshold, which is min(mean FFT, mean LoRA) of the "
+        f"best scores minus 0.5 points. Medians over seeds; with at least {MIN_SEEDS} seeds, the 95% t-interval of the "
+        "mean if all of them reached the threshold. Training only, without evaluation, loading and saving."
+    )
+    yield "The learning rate decays over the planned epochs, so their number also affects the epochs to a threshold."
+    if costs.empty:
+        yield "The study has no method of this kind."
+        return
+    started = costs.dropna(subset="start_from").drop_duplicates(["method", "task"])
+    if len(started):
+        names = [
+            f"{r['method']} {task_title(r['task'])} ({task_title(r['start_from'])})" for _, r in started.iterrows()
+        ]
+        yield f"Started from another task's run, whose cost is not included: {', '.join(names)}."
+    yield from _threshold_notes(costs)
+    yield from _energy_notes(costs)
+    yield devices_note(costs)
+    yield from shared_device_note(costs)
+
+
+def _threshold_notes(costs: pd.DataFrame) -> Iterator[str]:
+    """What can be said of the threshold, and of the runs that did not reach it."""
+    if costs["threshold"].isna().all():
+        yield f"No threshold: {'; '.join(sorted(set(costs['threshold_reason'].dropna())))}."
+        return
+    if not costs["reached"].astype(bool).all():
+        yield (
+            "A run that never reaches the threshold is censored: it counts as more expensive than all that do. If the "
+            "median falls on such a run, only a lower bound is known (≥), or nothing (not reached)."
+        )
+    vague = [task_title(str(t)) for t, g in costs.groupby("task", sort=False) if not g["threshold_meaningful"].all()]
+    if vague:
+        yield f"Threshold not meaningful (within 2 points of the majority-class baseline): {', '.join(vague)}."
+
+
+def _energy_notes(costs: pd.DataFrame) -> Iterator[str]:
+    """Where the energy comes from, or why there is none."""
+    if sources := sorted(set(costs["energy_source"].dropna())):
+        boundary = "; ".join(sorted(set(costs["energy_boundary"].dropna())))
+        yield f"Energy from {' and '.join(SOURCES[source] for source in sources)}; it covers {boundary}."
+    measured = costs["energy_source"].notna() & costs["epochs_to_threshold"].notna()
+    if (measured & costs["energy"].isna() & costs["meter_reason"].isna()).any():
+        yield "Energy of less than 2 s of training is n/a: no meter resolves that."
+    if reasons := sorted(set(costs["meter_reason"].dropna())):
+        yield f"No power and energy (n/a): {'; '.join(reasons)}."

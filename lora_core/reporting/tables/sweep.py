@@ -1,0 +1,43 @@
+"""Score, parameters and time of every combination of a sweep."""
+
+import pandas as pd
+
+from lora_core.data.tasks import task_title
+from lora_core.evaluation.frames import read_costs, read_scores
+from lora_core.records import read_json
+from lora_core.reporting.inputs import DrawSettings, Inputs
+from lora_core.reporting.labels import sweep_labels
+from lora_core.reporting.table import Cell, Table, new_table
+from lora_core.reporting.tables.cells import median_cell, score_cell
+
+
+def draw(inputs: Inputs, settings: DrawSettings) -> Table:
+    """Draw the table from counts.json, and each task's scores and costs."""
+    counts = read_json(inputs["counts"][0])["methods"]
+    costs, scores = read_costs(inputs["costs"]), read_scores(inputs["scores"])
+    cells: list[Cell] = []
+    for method, row in sweep_labels(settings.swept).items():
+        trainable = counts[method]["trainable"]
+        cells.append(
+            Cell(row, "trainable parameters", trainable, f"{trainable:,}", method=method,
+                 quantity="trainable parameters", unit="parameters")
+        )  # fmt: skip
+        for task, runs in _by_task(scores, method):
+            cell = Cell(row, f"{task_title(task)}: best score", method=method, task=task, variant="best epoch",
+                        quantity="score", unit="fraction")  # fmt: skip
+            cells.append(score_cell(cell, list(runs["best"])))
+        for task, runs in _by_task(costs, method):
+            seconds = runs["seconds_per_epoch"]
+            cell = Cell(row, f"{task_title(task)}: seconds per epoch", method=method, task=task,
+                        quantity="time per epoch", unit="s")  # fmt: skip
+            cells.append(median_cell(cell, seconds, seconds.notna(), lambda value: f"{value:.2f}"))
+    notes = [
+        "Scores in percent, best epoch, mean ± standard deviation over seeds; seconds of training, median over seeds.",
+        "LoRA's scale is alpha / rank: with a fixed alpha, a higher rank is scaled down.",
+    ]
+    return new_table("sweep", "method", cells, notes)
+
+
+def _by_task(frame: pd.DataFrame, method: str) -> list[tuple[str, pd.DataFrame]]:
+    runs = frame[frame["method"] == method]
+    return [(str(task), group) for task, group in runs.groupby("task", sort=False)]

@@ -1,0 +1,79 @@
+"""`lora-core compare`: the settings in which two studies differ, and their results with intervals."""
+
+import pytest
+from scipy import stats
+
+from lora_core.commands.compare import compare_studies, welch_interval
+from lora_core.records import write_json
+
+
+def study(folder, scores, times, *, rank=8, device="a CPU", energy=None, task="cola"):
+    """A results folder with one run of lora a seed."""
+    write_json(folder / "study.json", {"model": {"source": "wheel"}, "data": {"source": "mini"}})
+    for seed, (score, seconds) in enumerate(zip(scores, times, strict=True), 1):
+        record = {
+            "format": 2,
+            "run": {
+                "method": "lora", "task": task, "seed": seed, "settings": {"rank": rank}, "precision": "fp32",
+                "hyperparameters": {"learning_rate": 0.001}, "batching": "length_grouped",
+            },
+            "measurement": {
+                "score": {"best": score, "last": score}, "train_seconds": seconds, "energy": {"train_joules": energy},
+                "memory": {"saved_for_backward_mb": 100.0 * rank},
+            },
+            "provenance": {"commit": "abc", "device_model": device, "threads": 2, "device": "cpu"},
+        }  # fmt: skip
+        write_json(folder / "runs" / "lora" / task / f"seed{seed}" / "run.json", record)
+    return folder
+
+
+def rows(text):
+    cells = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")
+    ]
+    return {row[2]: row[3:] for row in cells if len(row) == 6}
+
+
+def test_welchs_interval_is_scipys():
+    a, b = [0.8, 0.82, 0.81], [0.85, 0.9, 0.8, 0.88]
+    expected = stats.ttest_ind(b, a, equal_var=False).confidence_interval(0.95)
+    assert welch_interval(a, b) == pytest.approx((expected.low, expected.high))
+    assert welch_interval(a[:2], b) is None
+
+
+def test_what_differs_comes_first_and_scores_have_an_interval(tmp_path):
+    a = study(tmp_path / "a", [0.80, 0.82, 0.81], [10.0, 11.0, 12.0])
+    b = study(tmp_path / "b", [0.85, 0.90, 0.88], [20.0, 22.0, 24.0], rank=4)
+    text = compare_studies(a, b)
+    assert text.index("| lora on CoLA: settings: rank | 8 | 4 |") < text.index("## Results")
+    assert "learning_rate" not in text
+    cells = rows(text)
+    low, high = welch_interval([0.80, 0.82, 0.81], [0.85, 0.90, 0.88])
+    assert cells["best score"] == ["81.0", "87.7", f"+6.7 [{100 * low:+.1f}, {100 * high:+.1f}]"]
+    assert cells["training time"][2].startswith("2.00× [")
+    assert cells["saved for backward"] == ["800", "400", "0.50× [0.50, 0.50]"]
+    assert cells["energy of training"] == ["n/a", "n/a", "n/a"]
+
+
+def test_two_devices_are_not_compared_in_time_and_two_seeds_have_no_interval(tmp_path):
+    a = study(tmp_path / "a", [0.8, 0.8], [10.0, 10.0], energy=5.0)
+    b = study(tmp_path / "b", [0.8, 0.9], [5.0, 5.0], energy=5.0, device="another")
+    cells = rows(compare_studies(a, b))
+    assert cells["training time"] == ["10", "5", "n/a"]
+    assert cells["energy of training"][2] == "n/a"
+    assert cells["best score"] == ["80.0", "85.0", "+5.0"]
+    assert "| device | a CPU, 2 threads | another, 2 threads |" in compare_studies(a, b)
+
+
+def test_the_same_twice_differs_in_nothing_and_strangers_share_nothing(tmp_path):
+    a, b = study(tmp_path / "a", [0.8], [1.0]), study(tmp_path / "b", [0.8], [1.0])
+    assert "None." in compare_studies(a, b)
+    other = compare_studies(a, study(tmp_path / "c", [0.8], [1.0], task="rte"))
+    assert "The studies share no method and task." in other
+    assert "| runs of | lora on CoLA | lora on RTE |" in other
+    assert "hyperparameters" not in other
+
+
+def test_a_folder_without_runs_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"has no run\.json under runs/"):
+        compare_studies(tmp_path, tmp_path)

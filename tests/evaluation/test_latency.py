@@ -1,0 +1,93 @@
+"""Timing of inference: every pass is recorded, rounds are interleaved, and merging is proved to be exact."""
+
+import csv
+import dataclasses
+
+import pytest
+from builders import FULL, LORA
+from safetensors.numpy import load_file, save_file
+
+from lora_core.evaluation.frames import read_latency, read_latency_runs, wildcards
+from lora_core.evaluation.latency import LatencyPlan, TimedMethod, TimingInputs, TimingOutputs, time_inference
+from lora_core.layout import Layout
+from lora_core.methods.merging import merge_adapter
+from lora_core.methods.registry import settings_from_params
+from lora_core.records import read_json
+
+PLAN = LatencyPlan(
+    passes=3, seconds=0.0, margin=0.03, batch_size=16, single_examples=5, seed=1, device="cpu", threads=1,
+    reference="fft",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def merged(bert, lora_run, tmp_path_factory):
+    out = tmp_path_factory.mktemp("merged") / "lora"
+    merge_adapter(bert, lora_run / "weights", lora_run / "run.json", out)
+    return out
+
+
+@pytest.fixture
+def timing(bert, cola, lora_run, full_run, tmp_path):
+    """A function that times full fine-tuning and LoRA with a merged model, and returns the two files."""
+
+    def time(merged, plan=PLAN):
+        methods = [
+            TimedMethod("fft", settings_from_params(FULL), full_run / "weights"),
+            TimedMethod("lora", settings_from_params(LORA), lora_run / "weights", merged),
+        ]
+        inputs = TimingInputs(bert, cola / "card.json", cola / "validation.safetensors")
+        outputs = TimingOutputs(tmp_path / "cola" / "seed1.csv", tmp_path / "records" / "cola" / "seed1.json")
+        time_inference(methods, inputs, plan, outputs)
+        return outputs
+
+    return time
+
+
+def test_every_raw_pass_is_recorded_and_rounds_are_interleaved(timing, merged):
+    outputs = timing(merged)
+    rows = list(csv.DictReader(outputs.passes.open()))
+    variants = {("fft", "plain"), ("lora", "merged"), ("lora", "unmerged")}
+    for mode, numbers, examples, size in (("pass", "123", "40", "16"), ("single", "12345", "1", "1")):
+        of_mode = [r for r in rows if r["mode"] == mode]
+        assert {r["round"] for r in of_mode} == set(numbers)
+        for number in numbers:
+            assert {(r["method"], r["variant"]) for r in of_mode if r["round"] == number} == variants
+            assert {r["order"] for r in of_mode if r["round"] == number} == set("123")
+        assert all(float(r["seconds"]) > 0 for r in of_mode)
+        assert {(r["examples"], r["batch_size"]) for r in of_mode} == {(examples, size)}
+    record = read_json(outputs.record)
+    assert list(record) == ["merge", "input_tokens", "warm_up_passes", "provenance"]
+    assert record["merge"]["lora"]["merged_minus_unmerged"] < 1e-6 < record["merge"]["lora"]["merged_minus_base"]
+    assert record["input_tokens"]["lora"] == {"longest": 130, "truncated": 0}
+    frame = read_latency([outputs.passes], [outputs.record])
+    assert len(frame) == len(rows)
+    assert set(frame["task"]) == {"cola"}
+    assert set(frame["seed"]) == {1}
+
+
+def test_without_a_reference_there_are_exactly_the_planned_rounds(timing, merged):
+    outputs = timing(merged, dataclasses.replace(PLAN, reference=None, seconds=600.0, passes=2))
+    assert {row["round"] for row in csv.DictReader(outputs.passes.open()) if row["mode"] == "pass"} == {"1", "2"}
+
+
+def test_a_merge_that_changes_logits_is_refused(timing, bert, lora_run, tmp_path):
+    merge_adapter(bert, lora_run / "weights", lora_run / "run.json", tmp_path / "merged")
+    weights = load_file(tmp_path / "merged" / "model.safetensors")
+    weights["bert.encoder.layer.0.attention.self.value.weight"] *= 2
+    save_file(weights, tmp_path / "merged" / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match="merging 'lora' changed a logit"):
+        timing(tmp_path / "merged")
+    assert not (tmp_path / "cola" / "seed1.csv").exists()
+
+
+def test_a_file_and_its_record_belong_together():
+    with pytest.raises(ValueError, match=r"rte/seed1\.json is not the record of .*cola/seed1\.csv"):
+        read_latency_runs(["results/latency/cola/seed1.csv"], ["results/latency/rte/seed1.json"])
+
+
+def test_a_task_is_read_from_a_file_by_the_pattern_of_its_path():
+    assert wildcards(Layout.differences, "anywhere/my_task_differences.csv") == {"task": "my_task"}
+    assert wildcards(Layout.latency, "latency/cola/seed12.csv") == {"task": "cola", "seed": "12"}
+    with pytest.raises(ValueError, match=r"cola\.csv is not named like scores/\{task\}_differences\.csv"):
+        wildcards(Layout.differences, "scores/cola.csv")

@@ -1,0 +1,153 @@
+"""Scores of epochs: best, last, cross-fitted; collapsed seeds are shown; differences are paired by seed."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from builders import REFERENCES, ROOT, run_record
+
+from lora_core.data.metrics import METRICS
+from lora_core.evaluation import scores
+from lora_core.evaluation.references import References
+from lora_core.layout import RunFiles
+from lora_core.records import read_json, sha256, write_json
+from lora_core.stats import t_interval
+
+
+def run(method, seed, logits, labels, metric="accuracy"):
+    values = [METRICS[metric].function(labels, epoch) for epoch in logits]
+    best = int(np.argmax(values))
+    record = run_record(
+        method, seed, metric=metric, best_score=values[best], best_epoch=best + 1, last_score=values[-1]
+    )
+    return scores.RunPredictions(record, np.stack(logits), labels)
+
+
+def guesses(labels, right, seed=0):
+    """Logits that are right on a share of the examples."""
+    wrong = np.random.default_rng(seed).random(len(labels)) > right
+    return np.eye(2, dtype=np.float32)[np.where(wrong, 1 - labels, labels)]
+
+
+LABELS = np.random.default_rng(9).integers(0, 2, 400)
+
+
+def test_the_cross_fitted_score_is_free_of_the_luck_of_choosing():
+    """Forty epochs that are all equally good: the best is lucky, the cross-fitted one is not."""
+    lucky, fitted = [], []
+    for seed in range(20):
+        epochs = np.stack([guesses(LABELS, 0.7, seed=100 * seed + e) for e in range(40)])
+        lucky.append(max(METRICS["accuracy"].function(LABELS, epoch) for epoch in epochs))
+        fitted.append(scores.cross_fitted("accuracy", epochs, LABELS))
+    assert np.mean(lucky) > 0.74
+    assert np.mean(fitted) == pytest.approx(0.7, abs=0.015)
+
+
+def test_the_cross_fitted_score_finds_an_epoch_that_is_really_better():
+    epochs = np.stack([guesses(LABELS, 0.6), guesses(LABELS, 0.9, 1), guesses(LABELS, 0.6, 2)])
+    assert scores.cross_fitted("accuracy", epochs, LABELS) == pytest.approx(
+        METRICS["accuracy"].function(LABELS, epochs[1])
+    )
+    assert scores.cross_fitted("accuracy", epochs[:, :3], LABELS[:3]) is None
+
+
+def test_the_same_answer_to_everything_is_a_collapse():
+    assert scores.collapsed(np.array([[0.1, 0.9], [0.2, 0.8]]))
+    assert not scores.collapsed(np.array([[0.1, 0.9], [0.8, 0.2]]))
+    assert scores.collapsed(np.full((5, 1), 2.5))
+    assert not scores.collapsed(np.array([[2.5], [2.6]]))
+
+
+def study(seeds, gap=0.1):
+    runs = []
+    for seed in range(seeds):
+        runs.append(run("fft", seed, [guesses(LABELS, 0.8, seed), guesses(LABELS, 0.5, seed)], LABELS))
+        runs.append(run("lora", seed, [guesses(LABELS, 0.8 - gap, seed)], LABELS))
+    return runs
+
+
+def difference_frame(runs, references=REFERENCES):
+    return pd.DataFrame(scores.difference_rows(runs, references), columns=scores.DIFFERENCE_COLUMNS)
+
+
+def test_differences_are_paired_by_seed_and_need_three_for_an_interval():
+    best = difference_frame(study(4)).query("quantity == 'best'").iloc[0]
+    assert (best["method"], best["against"], best["seeds"]) == ("lora", "fft", 4)
+    rows = pd.DataFrame(scores.score_rows(study(4))).pivot(index="seed", columns="method", values="best")
+    pairs = list(rows["lora"] - rows["fft"])
+    assert best["difference"] == pytest.approx(np.mean(pairs))
+    assert best["low"] == pytest.approx(t_interval(pairs).low)
+    assert best["examples_low"] < best["difference"] < best["examples_high"]
+    two = difference_frame(study(2))
+    assert two["low"].isna().all()
+    assert two["difference"].notna().all()
+    assert two["examples_low"].notna().sum() == 1  # of the best epoch
+
+
+def test_a_seed_that_one_method_lacks_is_no_pair():
+    rows = scores.difference_rows(study(3)[:-1], REFERENCES)
+    assert {row.seeds for row in rows} == {2}
+
+
+def test_methods_are_compared_with_full_fine_tuning_in_whatever_order_a_study_lists_them():
+    backwards = sorted(study(3), key=lambda run: run.record.method, reverse=True)
+    rows = scores.difference_rows(backwards, REFERENCES)
+    assert {(row.method, row.against) for row in rows} == {("lora", "fft")}
+    swapped = scores.difference_rows(backwards, References(full="lora", adapter="fft"))
+    assert {(row.method, row.against) for row in swapped} == {("fft", "lora")}
+
+
+def test_without_references_methods_are_compared_in_the_order_of_the_study():
+    rows = scores.difference_rows(sorted(study(3), key=lambda run: run.record.method, reverse=True), References())
+    assert {(row.method, row.against) for row in rows} == {("fft", "lora")}
+
+
+def test_renamed_entries_have_the_same_differences():
+    names = {"fft": "z", "lora": "fft"}
+    renamed = [
+        dataclasses.replace(run, record=dataclasses.replace(run.record, method=names[run.record.method]))
+        for run in study(3)
+    ]
+    expected = [
+        dataclasses.replace(row, method=names[row.method], against=names[row.against])
+        for row in scores.difference_rows(study(3), REFERENCES)
+    ]
+    actual = scores.difference_rows(renamed, References(full="z", adapter="fft"))
+    pd.testing.assert_frame_equal(pd.DataFrame(actual), pd.DataFrame(expected))
+
+
+def test_one_method_alone_has_no_difference():
+    assert scores.difference_rows(study(2)[::2], REFERENCES) == []
+
+
+def written_run(folder, method, seed, labels=LABELS):
+    """The files of a run with two epochs of predictions, under names of their own."""
+    from safetensors.numpy import save_file
+
+    folder.mkdir()
+    files = RunFiles(folder / "r.json", folder / "none.csv", folder / "none.csv", folder / f"{method}.safetensors")
+    logits = np.stack([guesses(labels, 0.7, seed), guesses(labels, 0.8, seed + 1)])
+    save_file({"logits": logits, "labels": labels}, files.predictions)
+    record = read_json(ROOT / "tests" / "fixtures" / "run_format1.json")
+    record["run"] |= {"method": method, "seed": seed}
+    record["measurement"]["score"] |= {"metric": "accuracy", "best_epoch": 2}
+    write_json(files.record, record | {"files": {"predictions.safetensors": sha256(files.predictions)}})
+    return files
+
+
+def test_files_are_written_from_the_records_and_predictions_of_runs(tmp_path):
+    runs = [written_run(tmp_path / method, method, 1) for method in ("lora", "fft")]
+    scores.compare_scores(runs, REFERENCES, tmp_path / "cola.csv", tmp_path / "other.csv")
+    rows = pd.read_csv(tmp_path / "cola.csv")
+    assert list(rows["method"]) == ["lora", "fft"]
+    assert rows["best"].notna().all()
+    differences = pd.read_csv(tmp_path / "other.csv")
+    assert list(differences["against"]) == ["fft"] * 3
+
+
+def test_predictions_that_are_not_those_of_the_record_are_refused(tmp_path):
+    run = written_run(tmp_path / "run", "lora", 1)
+    run.predictions.write_bytes(run.predictions.read_bytes()[:-1] + b"!")
+    with pytest.raises(ValueError, match=r"lora\.safetensors is damaged"):
+        scores.read_predictions(run)

@@ -1,0 +1,214 @@
+"""Figures: drawn from records, identical when drawn twice, with their data as CSV and a reason for what is missing."""
+
+import re
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+from builders import LORALIB, METHODS, NO_METER, SEEDS, TASKS, Made, draw_figure, score_inputs, scored, trained
+from safetensors.numpy import load_file
+
+from lora_core.evaluation.frames import PARTS
+from lora_core.reporting import catalogue
+from lora_core.reporting.figures.loss_curves import POINTS, thinned
+from lora_core.reporting.inputs import DrawSettings
+
+
+def svg_text(svg):
+    return " ".join(" ".join(ElementTree.parse(svg).getroot().itertext()).split())
+
+
+def front_of(made):
+    """The grey line of the first panel of the figure of score against cost."""
+    figure, _ = catalogue.figure("pareto").function()(made.inputs, DrawSettings())
+    return figure.axes[0].lines[0]
+
+
+def loss_inputs(*folders):
+    return {
+        "loss_runs": [folder / "run.json" for folder in folders],
+        "loss_predictions": [folder / "predictions.safetensors" for folder in folders],
+    }
+
+
+# A unit that each figure names.
+UNITS = {
+    "scores": "%",
+    "score_over_epochs": "epoch",
+    "score_over_time": "seconds",
+    "score_over_energy": "kJ",
+    "time_to_threshold": "seconds",
+    "energy_to_threshold": "kJ",
+    "memory": "MB",
+    "latency": "milliseconds",
+    "pareto": "trained parameters",
+}
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """The SVG files of a study with energies, by name."""
+    folder = tmp_path_factory.mktemp("made")
+    inputs = Made(folder, energy=5000.0).inputs
+    return {name: draw_figure(name, inputs, folder) for name in UNITS}
+
+
+def test_every_figure_names_its_tasks_its_units_and_n(drawn):
+    for name, svg in drawn.items():
+        text = svg_text(svg)
+        assert UNITS[name] in text, name
+        assert ("n = 5 rounds" if name == "latency" else "n = 3 seeds") in text, name
+        assert name == "pareto" or {"CoLA", "RTE"} <= set(text.split()), name
+        assert "nan" not in text.lower()
+
+
+def test_the_csv_of_a_figure_holds_what_it_shows(drawn):
+    assert set(pd.read_csv(drawn["scores"].with_suffix(".csv"))["best"].round(9)) == {0.81, 0.82, 0.83}
+    assert set(pd.read_csv(drawn["energy_to_threshold"].with_suffix(".csv"))["energy"]) == {5.0}
+    assert {*PARTS} <= set(pd.read_csv(drawn["memory"].with_suffix(".csv")))
+    for svg in drawn.values():
+        assert len(pd.read_csv(svg.with_suffix(".csv")))
+
+
+def test_a_mean_and_its_interval_are_in_the_tooltip(drawn):
+    # 81, 82, 83: a standard error of 1 / sqrt 3, and Student's 4.3027 of two degrees.
+    reach = 4.302653 / 3**0.5
+    assert f"lora: 82.0 [{82 - reach:.1f}, {82 + reach:.1f}], n = 3" in svg_text(drawn["scores"])
+    assert "published, LoRA: 62.6" in svg_text(drawn["scores"])
+
+
+def test_marks_carry_their_method_and_task_and_text_takes_the_colour_of_the_page(drawn):
+    for name, svg in drawn.items():
+        text = svg.read_text()
+        assert 'data-method="lora"' in text
+        assert name == "pareto" or 'data-task="rte"' in text
+        assert 'class="background"' in text
+        assert "currentColor" in text
+        assert "#1a1a1a" not in text
+        identifiers = re.findall(r'\bid="([^"]+)"', text)
+        assert all(f"#{name}" in text for name in identifiers)  # every identifier is referred to
+
+
+def test_a_figure_without_measurements_shows_the_reason_and_no_empty_axes(tmp_path):
+    made = Made(tmp_path)
+    for name in UNITS:
+        draw_figure(name, made.inputs, tmp_path)
+    for name in ("score_over_energy", "energy_to_threshold"):
+        text = svg_text(tmp_path / f"{name}.svg")
+        assert NO_METER in text
+        assert "equal accuracy" in text  # the title stays
+        assert not re.search(r"\d\.\d", re.sub(r"Matplotlib v[\d.]+|0\.5 points", "", text))  # no ticks
+    assert "n/a: joules of training were not measured" in svg_text(tmp_path / "pareto.svg")
+    assert "seconds" in svg_text(tmp_path / "time_to_threshold.svg")
+
+
+def test_runs_that_did_not_reach_the_threshold_count_as_more_expensive_than_all_others(tmp_path):
+    made = Made(tmp_path, never=("vera",))
+    frame = pd.read_csv(made.costs[0])
+    frame.loc[(frame["method"] == "lora") & (frame["seed"] == 1), ["epochs_to_threshold", "seconds_to_threshold"]] = (
+        None
+    )
+    frame.to_csv(made.costs[0], index=False)
+    text = svg_text(draw_figure("time_to_threshold", made.inputs, tmp_path))
+    assert text.count("3 of 3 did not reach it") == len(TASKS)
+    assert "1 of 3 did not reach it" in text
+    # 22, 23 and one above both: the median is 23, and there is no interval.
+    assert "lora: 23.0, n = 2" in text
+    assert "fft: 22.0 [" in text
+
+
+def test_a_method_without_a_value_is_named(tmp_path):
+    made = Made(tmp_path, energy=5000.0)
+    for file, columns in (
+        (made.costs[0], ["energy_to_threshold_joules"]),
+        (made.curves[0], ["cumulative_train_energy_joules"]),
+    ):
+        frame = pd.read_csv(file)
+        frame.loc[frame["method"] == "vera", columns] = None
+        frame.to_csv(file, index=False)
+    assert svg_text(draw_figure("energy_to_threshold", made.inputs, tmp_path)).split().count("n/a") == 1
+    assert "n/a: vera" in svg_text(draw_figure("score_over_energy", made.inputs, tmp_path))
+
+
+def test_two_devices_are_never_averaged(tmp_path):
+    made = Made(tmp_path)
+    for file in made.costs:
+        frame = pd.read_csv(file)
+        frame.loc[frame["seed"] == 3, "device"] = "another"
+        frame.to_csv(file, index=False)
+    for name in ("pareto", "score_over_time", "time_to_threshold"):
+        figure, frame = catalogue.figure(name).function()(made.inputs, DrawSettings())
+        assert set(frame["method"]) == {f"{m} on {d}" for m in METHODS for d in ("a CPU", "another")}
+        assert figure
+
+
+def test_a_long_curve_is_thinned_for_the_page():
+    assert len(thinned(pd.Series(range(252_600)))) <= POINTS
+    assert list(thinned(pd.Series([1, 2, 3]))) == [1, 2, 3]
+
+
+def test_the_front_joins_the_methods_that_no_other_beats_in_score_and_cost(tmp_path):
+    made = Made(tmp_path)
+    best = {"fft": 0.9, "lora": 0.8, "vera": 0.7}  # vera trains as few as 10 parameters, fft all 1,000
+    for file, task in zip(made.scores, TASKS, strict=True):
+        scored(file.parent, *((m, s, best[m], 0.7, 0.7, False) for m in METHODS for s in SEEDS), task=task)
+    front = front_of(made)
+    assert list(front.get_xdata()) == [10, 100, 1000]
+    assert list(front.get_ydata()) == pytest.approx([70, 80, 90])
+    for file, task in zip(made.scores, TASKS, strict=True):  # now lora is beaten by vera, which is cheaper
+        scored(
+            file.parent,
+            *((m, s, 0.75 if m == "lora" else 0.9, 0.7, 0.7, False) for m in METHODS for s in SEEDS),
+            task=task,
+        )
+    front = front_of(made)
+    assert 100 not in list(front.get_xdata())
+
+
+def test_a_name_from_the_configuration_cannot_leave_its_attribute(tmp_path):
+    odd = 'a"><script>&1'
+    files = scored(tmp_path, (odd, 1, 0.8, 0.7, 0.7, False))
+    svg = draw_figure("scores", score_inputs(files), tmp_path)
+    groups = ElementTree.parse(svg).getroot().iter("{http://www.w3.org/2000/svg}g")
+    assert odd in {g.get("data-method") for g in groups}
+    assert "<script" not in svg.read_text()
+
+
+@pytest.fixture(scope="module")
+def runs(lora_run, bert, cola, tmp_path_factory):
+    reference = trained(LORALIB, bert, cola, tmp_path_factory.mktemp("runs") / "ref", method="lora_ref")
+    return [lora_run, reference]
+
+
+def test_power_without_a_meter_shows_the_reason(runs, tmp_path):
+    inputs = {
+        "traced_runs": [folder / "run.json" for folder in runs],
+        "traced_power": [folder / "power.csv" for folder in runs],
+    }
+    assert svg_text(draw_figure("power", inputs, tmp_path)).count("n/a:") == 2
+
+
+def test_loss_curves_show_every_method_and_their_csv_has_every_step(runs, tmp_path):
+    svg = draw_figure("loss_curves", loss_inputs(*runs), tmp_path)
+    assert {"lora", "lora_ref", "CoLA"} <= set(svg_text(svg).split())
+    frame = pd.read_csv(svg.with_suffix(".csv"))
+    for method, folder in zip(("lora", "lora_ref"), runs, strict=True):
+        shown = frame[frame["method"] == method]["loss"].to_numpy("float32")
+        assert shown.tolist() == load_file(folder / "predictions.safetensors")["step_losses"].tolist()
+
+
+def test_loss_differences_are_counted_and_equality_is_stated(runs, bert, cola, tmp_path):
+    same = trained(LORALIB, bert, cola, tmp_path / "twin", method="twin")
+    svg = draw_figure("loss_curves", loss_inputs(runs[1], same), tmp_path)
+    assert "twin is the same at each of 16 steps, bit for bit" in svg_text(svg)
+    other = trained(LORALIB, bert, cola, tmp_path / "other", method="other", hyperparameters={"learning_rate": 2e-3})
+    svg = draw_figure("loss_curves", loss_inputs(runs[1], other), tmp_path)
+    assert re.search(r"other: 1\d of 16 steps differ", svg_text(svg))
+
+
+def test_a_figure_is_the_same_when_drawn_twice(runs, tmp_path):
+    folders = [tmp_path / name for name in ("a", "b")]
+    for folder in folders:
+        folder.mkdir()
+    first, second = (draw_figure("loss_curves", loss_inputs(*runs), folder) for folder in folders)
+    assert first.read_bytes() == second.read_bytes()

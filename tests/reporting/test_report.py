@@ -1,0 +1,275 @@
+"""The page: complete, and in a real browser quiet and usable by keyboard, screen reader and phone."""
+
+import re
+import shutil
+
+import pytest
+from builders import (
+    FFT,
+    MERGED,
+    METHODS,
+    REFERENCES,
+    SEEDS,
+    TASKS,
+    Made,
+    draw_figure,
+    draw_table,
+    latency_inputs,
+    timed,
+)
+
+from lora_core.config.description import StudyDescription
+from lora_core.evaluation.claim_rules import Claim, Verdict
+from lora_core.evaluation.collect_runs import COLUMNS
+from lora_core.evaluation.references import References
+from lora_core.records import read_json, write_json
+from lora_core.reporting import catalogue
+from lora_core.reporting.claims_page import write_claims
+from lora_core.reporting.page.report import VERDICTS, ReportInputs, write_report
+from lora_core.reporting.page.runs_table import read_runs
+from lora_core.reporting.page.summary import summary
+from lora_core.reporting.page.tables import GridView
+from lora_core.reporting.rendering import TableFiles, write_table
+from lora_core.reporting.table import Cell, Table, read_table
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+ODD = "</script><img src=x onerror=alert(1)>"
+STUDY = StudyDescription("a model", f"data {ODD}", "a protocol", list(SEEDS), "length-grouped", False, False)
+ORIGIN = {
+    "commit": "0123456789abcdef", "dirty": False, "device_model": "a CPU", "threads": 2, "python": "3.11",
+    "packages": {"torch": "2"}, "device": "cpu",
+}  # fmt: skip
+MADE_TABLES = {"table5": {"methods": ("fft",)}, "table6": {"methods": ("lora",)}, "table3": {"latency_margin": 0.03}}
+MADE_FIGURES = (
+    "scores", "score_over_epochs", "score_over_time", "score_over_energy", "time_to_threshold", "energy_to_threshold",
+    "memory", "latency", "pareto",
+)  # fmt: skip
+
+
+def write_runs(file):
+    """runs.csv of a study in which the energy of one method was not measured."""
+    rows = [",".join(COLUMNS)]
+    for m in METHODS:
+        for t in TASKS:
+            for s in SEEDS:
+                rows += [f"{m},{t},{s},score.best,0.8{s}", f"{m},{t},{s},train_seconds,{10 + s}"]
+                if m != "vera":
+                    rows.append(f"{m},{t},{s},energy.train_joules,{1000 * (2 if m == 'lora' else 4)}")
+    file.write_text("\n".join(rows) + "\n")
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """The files of a study that was never run."""
+    folder = tmp_path_factory.mktemp("results")
+    study = Made(folder, energy=5000.0)
+    passes = [timed(folder / "timed", {FFT: [0.5, 0.6], MERGED: [0.5, 0.7]}, task) for task in TASKS]
+    counts = {m: {"trainable": 10, "head": 2, "total": 100} for m in METHODS}
+    write_json(folder / "counts.json", {"full": 100, "methods": counts})
+    (folder / "tables").mkdir()
+    for name in ("table1", "table2", "table3", "table4", "table5", "table6"):
+        files = study.inputs | latency_inputs(*passes)
+        table = draw_table(name, files, **MADE_TABLES.get(name, {}))
+        write_table(table, STUDY, TableFiles.at(folder / "tables" / name))
+    (folder / "figures").mkdir()
+    figures = [draw_figure(name, study.inputs, folder / "figures") for name in MADE_FIGURES]
+    claim = Claim(f"claim {ODD}", "38%", "a rule")
+    verdicts = [Verdict(claim, verdict, "40%", "[39, 41]", "1%") for verdict in VERDICTS]
+    claims = folder / "claims.csv"
+    write_claims(verdicts, StudyDescription(**vars(STUDY) | {"comparable": True}), folder / "claims.md", claims)
+    write_runs(folder / "runs.csv")
+    records = [folder / "record.json"]
+    energy = {"meter": "none", "simulated": False}
+    write_json(records[0], {"format": 2, "run": {}, "measurement": {"energy": energy}, "provenance": ORIGIN})
+    return ReportInputs(
+        tables=sorted((folder / "tables").glob("*.json")), figures=figures, claims=claims,
+        collected=folder / "runs.csv", counts=folder / "counts.json", curves=study.curves, costs=study.costs,
+        runs=records, latency_records=records,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(inputs):
+    """A study's folder with its report."""
+    folder = inputs.claims.parent
+    write_report(inputs, REFERENCES, folder / "report.html")
+    return folder
+
+
+def test_the_page_shows_every_cell_and_note_of_its_tables_in_the_order_of_the_catalogue(made, inputs):
+    import html
+
+    text = html.unescape((made / "report.html").read_text())
+    for file in inputs.tables:
+        table = read_table(file)
+        start = text.index(f"{table.heading} (")
+        for cell in [*table.cells, *table.published.cells]:
+            assert f">{cell.text}</td>" in text[start:]
+        for note in table.notes:
+            assert f"<li>{note}</li>" in text[start:]
+    sections = re.findall(r'<section id="(\w+)"', text)
+    assert [name for name in sections if name in catalogue.SECTIONS] == [
+        "scores", "parameters", "latency", "memory", "time", "energy"
+    ]  # fmt: skip
+    figures = re.findall(r'<figure id="figure-(\w+)"', text)
+    order = [f.name for section in catalogue.SECTIONS for f in catalogue.FIGURES.values() if f.section == section]
+    assert figures == [name for name in order if name in MADE_FIGURES]
+
+
+def test_links_lead_to_the_files_of_the_study(made):
+    text = (made / "report.html").read_text()
+    addresses = set(re.findall(r'href="([^#"][^"]*)"', text))
+    assert {"claims.csv", "claims.md", "runs.csv", "tables/table2.json", "tables/table2.tex", "figures/scores.svg",
+            "runs/lora/rte/seed2/run.json"} <= addresses  # fmt: skip
+    assert all((made / address).is_file() for address in addresses if not address.startswith("runs/"))
+
+
+def test_a_table_that_the_catalogue_lacks_is_refused_with_the_nearest_name(inputs, tmp_path):
+    content = read_json(inputs.tables[0]) | {"name": "tabel9"}
+    write_json(tmp_path / "tabel9.json", content)
+    unlisted = ReportInputs(**vars(inputs) | {"tables": [tmp_path / "tabel9.json"]})
+    with pytest.raises(ValueError, match="no table 'tabel9'; did you mean 'table"):
+        write_report(unlisted, REFERENCES, tmp_path / "report.html")
+
+
+def test_the_summary_is_worked_out_from_the_runs(made):
+    runs, counts = read_runs(made / "runs.csv"), {"full": 100, "methods": {"lora": {"trainable": 10}}}
+    assert summary(runs, counts, {"a CPU", "another"}, REFERENCES)[-1] == (
+        "Measured on 2 devices, so time and energy have no mean."
+    )
+    assert summary(runs, counts, {"a CPU"}, REFERENCES) == [
+        "LoRA trains 10 parameters and the head, 10 % of the model's 100.",
+        "Best score, mean over tasks and seeds: full fine-tuning 82.0 %, LoRA 82.0 %.",
+        "Training one run takes 12 s with full fine-tuning and 12 s with LoRA, each for all the epochs that its "
+        "protocol plans: 1.00 times as much.",
+        "It takes 4 kJ with full fine-tuning and 2 kJ with LoRA, each for all the epochs that its protocol plans: 0.50 "
+        "times as much.",
+    ]
+    (sentence,) = summary(runs, counts, {"a CPU"}, References(adapter="lora"))
+    assert "references.full" in sentence
+
+
+def test_a_row_carries_its_method_and_a_column_its_task_if_all_cells_agree():
+    cells = [
+        Cell("lora, best", "CoLA", method="lora", task="cola"), Cell("lora, best", "all", method="lora"),
+        Cell("both", "CoLA", method="lora", task="cola"), Cell("both", "all", method="fft"),
+        Cell("unknown", "CoLA", method="LoRA", task="cola"),
+    ]  # fmt: skip
+    view = GridView.of(cells, "method", ["lora", "fft"])
+    assert view.row_methods == ["lora", "", ""]
+    assert view.column_tasks == ["", "cola", ""]
+    assert Table("t", "T", "method", cells).grid() == view.grid
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here (apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(params=[(380, "light"), (820, "dark"), (1300, "light")], ids=["phone", "tablet, dark", "desk"])
+def opened(request, browser, made):
+    """The page at a width and in a theme; it must stay quiet to the end of the test."""
+    width, theme = request.param
+    tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
+    events = []
+    tab.on("console", lambda message: events.append(message.text))
+    tab.on("pageerror", lambda error: events.append(str(error)))
+    tab.on("dialog", lambda dialog: (events.append("a dialog"), dialog.dismiss()))
+    tab.on("request", lambda request: events.append(request.url))
+    url = (made / "report.html").as_uri()
+    tab.goto(url)
+    yield tab
+    tab.close()
+    assert events == [url]  # the page itself: no other request, and no message
+
+
+def test_nothing_is_wider_than_the_screen_and_every_figure_is_drawn(opened):
+    for details in opened.locator("details").all():
+        details.evaluate("element => element.open = true")
+    wide = "[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 0.5)"
+    assert opened.evaluate(f"{wide}.map(e => e.outerHTML.slice(0, 80))") == []
+    assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    figures = opened.locator("figure svg")
+    assert figures.count() == 9
+    for figure in figures.all():
+        box = figure.bounding_box()
+        assert box["width"] > 200
+        assert box["height"] > 60
+        assert figure.locator("path").count() > 3
+        marks = figure.locator("g[data-method]")
+        assert marks.count() >= len(METHODS) - 1  # latency was timed of two
+        assert all(style != "none" for style in marks.evaluate_all("all => all.map(g => getComputedStyle(g).display)"))
+
+
+def test_axe_finds_nothing_serious(opened):
+    from axe_playwright_python.sync_playwright import Axe
+
+    opened.evaluate("document.querySelectorAll('details').forEach(element => element.open = true)")
+    violations = [v for v in Axe().run(opened).response["violations"] if v["impact"] in ("serious", "critical")]
+    assert [(v["id"], v["nodes"][0]["html"][:100]) for v in violations] == []
+
+
+def shown_runs(tab):
+    return tab.locator("#runs-table tbody tr:visible").count()
+
+
+def test_runs_are_filtered_and_sorted(opened):
+    everything = len(METHODS) * len(TASKS) * len(SEEDS)
+    assert shown_runs(opened) == everything
+    opened.locator("#filter").fill("lora cola 2")
+    assert shown_runs(opened) == 1
+    opened.locator("#filter").fill("lora cola")
+    assert shown_runs(opened) == len(SEEDS)
+    assert opened.locator("#filter-count").text_content() == f"{len(SEEDS)} of {everything} runs"
+    opened.locator("#filter").fill("")
+    opened.locator("#runs-table button", has_text="train, s").dispatch_event("click")
+    opened.locator("#runs-table button", has_text="energy, kJ").dispatch_event("click")
+    first = opened.locator("#runs-table tbody tr").first
+    last = opened.locator("#runs-table tbody tr").last
+    assert first.locator("th").text_content() == "lora"  # the least energy, and of that the least time
+    assert first.locator("td").nth(1).text_content() == "1"
+    assert last.locator("th").text_content() == "vera"  # not measured
+    opened.locator("#runs-table button", has_text="energy, kJ").dispatch_event("click")
+    assert opened.locator("#runs-table tbody tr").first.locator("th").text_content() == "fft"
+    assert opened.locator("#runs-table tbody tr").last.locator("th").text_content() == "vera"
+
+
+def test_a_threshold_moves_what_it_costs(opened):
+    def cost(percent):
+        opened.locator("#threshold-score").evaluate(
+            "(slider, at) => { slider.value = at; slider.dispatchEvent(new Event('input', {bubbles: true})) }", percent
+        )
+        row = opened.locator("#threshold-table tbody tr", has_text="lora").locator("td")
+        return [cell.text_content() for cell in row.all()]
+
+    assert opened.locator("#threshold-value").text_content() == "75.0 %"  # the study's threshold
+    # Scores of 25, 50 and 75 % after 10 s and 5 kJ an epoch.
+    assert cost(50) == ["3 of 3", "2.0", "20.0", "10.0"]
+    assert cost(75) == ["3 of 3", "3.0", "30.0", "15.0"]
+    assert cost(25) == ["3 of 3", "1.0", "10.0", "5.00"]
+
+
+def test_methods_and_tasks_can_be_left_out_by_keyboard(opened):
+    box = opened.locator('#choice input[value="vera"]')
+    box.focus()
+    opened.keyboard.press("Space")
+    assert not box.is_checked()
+    assert opened.locator('[data-method="vera"]:visible').count() == 0
+    assert opened.locator('[data-method="lora"]:visible').count() > 0
+    assert opened.locator("#threshold-table tbody tr").count() == len(METHODS) - 1
+    opened.locator('#choice input[value="rte"]').focus()
+    opened.keyboard.press("Space")
+    assert opened.locator('td[data-column="rte"]:visible').count() == 0
+    assert shown_runs(opened) == (len(METHODS) - 1) * len(SEEDS)
+
+
+def test_what_a_name_says_stays_text(opened):
+    assert opened.locator("header p").first.text_content().count(ODD) == 1
+    assert opened.locator("img").count() == 0

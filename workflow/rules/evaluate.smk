@@ -1,0 +1,80 @@
+rule time_inference:
+    input:
+        model=rules.prepare_model.output[0],
+        data_card=rules.tokenize_dataset.output.card,
+        validation_data=rules.tokenize_dataset.output.validation,
+        weights=of_task_and_seed(LAYOUT.weights, study.methods),
+        merged=of_task_and_seed(LAYOUT.merged, MERGED_METHODS),
+    output:
+        passes=LAYOUT.latency,
+        record=LAYOUT.latency_record,
+    log:
+        f"{LAYOUT.logs}/time_inference/{{task}}/seed{{seed}}.log",
+    conda:
+        ENVIRONMENT
+    threads: threads_of_measured_jobs
+    resources:
+        **resources_of("measured"),
+        device=1,
+    params:
+        methods=params.method_params(study),
+        merged_methods=MERGED_METHODS,
+        plan=params.latency_params(study),
+        code=code_of_methods("time_inference.py", study.methods),
+    script:
+        "../scripts/time_inference.py"
+
+
+rule compare_scores:
+    input:
+        unpack(run_files_of_task),
+    output:
+        scores=LAYOUT.scores,
+        differences=LAYOUT.differences,
+    log:
+        f"{LAYOUT.logs}/compare_scores/{{task}}.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        **resources_of("other"),
+    params:
+        references=params.reference_params(study),
+        code=code("compare_scores.py"),
+    script:
+        "../scripts/compare_scores.py"
+
+
+rule aggregate_energy:
+    input:
+        unpack(run_files_of_task),
+    output:
+        costs=LAYOUT.costs,
+        curve=LAYOUT.curve,
+    log:
+        f"{LAYOUT.logs}/aggregate_energy/{{task}}.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        **resources_of("other"),
+    params:
+        references=params.reference_params(study),
+        code=code("aggregate_energy.py"),
+    script:
+        "../scripts/aggregate_energy.py"
+
+
+rule collect_runs:
+    input:
+        RECORDS["runs"],
+    output:
+        report(LAYOUT.runs, caption="../report/runs.rst", category="Runs"),
+    log:
+        f"{LAYOUT.logs}/collect_runs.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        **resources_of("other"),
+    params:
+        code=code("collect_runs.py"),
+    script:
+        "../scripts/collect_runs.py"

@@ -1,0 +1,104 @@
+"""The files of a study, the names that wildcards may have, and which rules never go to a cluster."""
+
+import re
+
+MODEL = LAYOUT.model.format(model=study.model.name)
+MERGED_METHODS = [method for method in study.methods if study.merges(method)]
+TIMED_SEEDS = study.seeds[: study.measure.latency_seeds]
+SWEPT = bool(params.swept_params(study))
+TABLE_NAMES = catalogue.available_tables(sweep=SWEPT)
+FIGURE_NAMES = catalogue.available_figures(
+    sweep=SWEPT, same_as_lora=bool(study.same_as_lora)
+)
+
+
+def of_every_run(pattern, methods=study.methods, tasks=study.tasks):
+    """The files of this pattern for every run of the study, or of some of its methods and tasks."""
+    return expand(pattern, method=methods, task=tasks, seed=study.seeds)
+
+
+def of_runs(pattern, methods, tasks):
+    """The files of this pattern for runs with the first seed."""
+    return expand(pattern, method=methods, task=tasks, seed=study.seeds[:1])
+
+
+# The power of one task is drawn, of the references or, without any, of the first method.
+TRACED = [m for m in (study.references.full, study.references.adapter) if m]
+TRACED = (TRACED or list(study.methods[:1]), study.tasks[:1])
+SAME_AS_LORA = (study.same_as_lora, study.tasks)
+# What tables, figures and claims are made from, by the names that the catalogue uses.
+RECORDS = {
+    "counts": [LAYOUT.counts],
+    "scores": expand(LAYOUT.scores, task=study.tasks),
+    "differences": expand(LAYOUT.differences, task=study.tasks),
+    "latency": expand(LAYOUT.latency, task=study.tasks, seed=TIMED_SEEDS),
+    "latency_records": expand(
+        LAYOUT.latency_record, task=study.tasks, seed=TIMED_SEEDS
+    ),
+    "runs": of_every_run(LAYOUT.run_record),
+    "costs": expand(LAYOUT.costs, task=study.tasks),
+    "curves": expand(LAYOUT.curve, task=study.tasks),
+    "traced_runs": of_runs(LAYOUT.run_record, *TRACED),
+    "traced_power": of_runs(LAYOUT.power, *TRACED),
+    "loss_runs": of_runs(LAYOUT.run_record, *SAME_AS_LORA),
+    "loss_predictions": of_runs(LAYOUT.predictions, *SAME_AS_LORA),
+    "memory_scaling": [LAYOUT.memory_scaling],
+}
+
+# Runs of other tasks, whose weights runs of this study start from.
+START_TASKS = {
+    method: dict.fromkeys(s for task in study.tasks for s in study.starts(method, task))
+    for method in study.methods
+}
+START_RUNS = [
+    run
+    for method, tasks in START_TASKS.items()
+    for run in of_every_run(
+        LAYOUT.run_record, [method], [t for t in tasks if t not in study.tasks]
+    )
+]
+WEIGHTS = of_every_run(LAYOUT.weights) + of_every_run(LAYOUT.merged, MERGED_METHODS)
+MODEL_CARDS = of_every_run(LAYOUT.model_card)
+TABLES = expand(
+    f"{LAYOUT.table}.{{suffix}}",
+    table=catalogue.default_tables(study.more_tables),
+    suffix=["md", "csv", "tex", "json"],
+)
+FIGURES = expand(
+    f"{LAYOUT.figure}.{{suffix}}",
+    figure=catalogue.default_figures(
+        same_as_lora=bool(study.same_as_lora), more_tables=study.more_tables
+    ),
+    suffix=["svg", "csv"],
+)
+WILDCARDS = {
+    "method": study.methods,
+    "task": study.trained_tasks,
+    "seed": study.seeds,
+    "table": TABLE_NAMES,
+    "figure": FIGURE_NAMES,
+}
+
+
+wildcard_constraints:
+    **{
+        wildcard: "|".join(re.escape(str(value)) for value in values)
+        for wildcard, values in WILDCARDS.items()
+    },
+
+
+# Short jobs, some of which need a network: with a cluster profile they run where snakemake runs.
+localrules:
+    all,
+    prepare_model,
+    tokenize_dataset,
+    count_parameters,
+    merge_adapter,
+    write_model_card,
+    compare_scores,
+    aggregate_energy,
+    collect_runs,
+    render_table,
+    draw_figure,
+    judge_claims,
+    write_report,
