@@ -182,7 +182,7 @@ def read_adapter(folder: Path, framework: Framework) -> Adapter:
 def layout(folder: Path) -> Literal["low_rank", "peft", "parameters"]:
     """Return how the tensors of a folder are to be read.
 
-    "low_rank" if `read_adapter` reads all of them; "peft" if they have PEFT's names, but only PEFT knows what they mean;
+    "low_rank" if `read_adapter` reads all of them; "peft" if they have PEFT's names, but only PEFT understands them;
     "parameters" if `write_trained_parameters` named them.
     """
     names = load_tensors(folder, "numpy").keys()

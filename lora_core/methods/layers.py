@@ -152,7 +152,8 @@ class LoRALinear(nn.Module):
         (base,) = self._base
         # Not always the objects that `base` has: moving a module to another device may replace its parameters.
         base.weight, base.bias = self.weight, self.bias  # type: ignore[assignment]
-        return base.train(self.training)
+        base.train(self.training)
+        return base
 
     def _add_update(self) -> None:
         delta = self.delta()

@@ -12,7 +12,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from lora_core.methods import adapter_files
-from lora_core.records import atomic_folder, read_checked, write_json
+from lora_core.records import atomic_folder, check_digests, read_run_record, write_json
 
 Tensors = dict[str, np.ndarray]
 # What a weights folder holds that a merged folder has no use for.
@@ -27,7 +27,8 @@ def merge_adapter(base: Path, weights: Path, record: Path | None, out: Path) -> 
     model, or a file is not what the record says.
     """
     if record is not None:
-        read_checked(record, *(f"{weights.name}/{name}" for name in (adapter_files.CONFIG, adapter_files.WEIGHTS)))
+        files = {f"{weights.name}/{name}": weights / name for name in (adapter_files.CONFIG, adapter_files.WEIGHTS)}
+        check_digests(read_run_record(record), record, files)
     trained_on = adapter_files.read_config(weights).get("base_model_name_or_path")
     if isinstance(trained_on, str) and base.name not in (Path(trained_on).name, trained_on.replace("/", "--")):
         raise ValueError(f"the adapter in {weights} was made for the base model {trained_on!r}, not for {base.name!r}")

@@ -1,4 +1,4 @@
-"""Dropout that is fast on a CPU. Drawing the mask of torch's own takes a quarter of a LoRA step there."""
+"""Dropout that is fast on a CPU. There, drawing the masks of torch's dropout takes a quarter of a LoRA step."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What every kind of method keeps to: trained, saved, loaded, merged and started from, it stays the same model."""
+"""Rules that hold for every kind of method: trained, saved, loaded, merged and continued, it is the same model."""
 
 import numpy as np
 import pytest
@@ -9,11 +9,12 @@ from safetensors.numpy import load_file
 from lora_core.data import batches as data
 from lora_core.evaluation.parameter_counts import count_parameters
 from lora_core.methods import registry as methods
-from lora_core.methods.merging import merge
-from lora_core.methods.settings import KINDS
+from lora_core.methods.merging import merge_adapter
+from lora_core.methods.registry import kinds, settings_from_params
 from lora_core.models import model as models
 from lora_core.records import read_json
 from lora_core.training.run import build
+from lora_core.training.spec import Hyperparameters
 from lora_core.training.steps import evaluate, optimizer
 
 
@@ -48,12 +49,12 @@ MERGED = {
 }  # fmt: skip
 KEPT = {"full": FULL, "houlsby": HOULSBY, "prefix": peft("PREFIX_TUNING", num_virtual_tokens=5)}
 ALL = MERGED | KEPT
-# Beside the head these start from nothing of the seed: the base model's own values, its singular vectors,
-# constants, and VeRA's projections, which come from a key of their own.
+# These draw only the head from the seed. They start from the base model's values, from its singular vectors or from
+# constants; VeRA's projections come from a key of PEFT's configuration.
 DRAWS_NOTHING = {"full", "bitfit", "ia3", "vera", "ln", "pissa", "pissa, rslora", "pissa, dora", "olora"}
 
 
-# One configuration of every type of PEFT that can take part.
+# One configuration of every type of PEFT that is not refused.
 ON = {"target_modules": ["query", "value"]}
 TYPES = {
     "ADAMSS": {"r": 8},
@@ -94,7 +95,7 @@ TYPES = {
     "VERA": {"r": 8},
     "WAVEFT": {"n_frequency": 20},
 }
-# Shapes of encoders whose head or modules are called otherwise than BERT's, with their targets.
+# Small encoders whose heads or modules have other names than BERT's, and their targets.
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 ENCODERS = {
     "distilbert": ({"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64}, ["q_lin", "v_lin"]),
@@ -129,29 +130,28 @@ def last(run):
     return load_file(run / "predictions.safetensors")["logits"][-1]
 
 
-def test_every_row_of_the_table_is_tried_here():
-    assert {settings["kind"] for settings in ALL.values()} == KINDS.keys()
+def test_every_kind_is_tried_here_and_says_whether_it_merges():
+    assert {settings["kind"] for settings in ALL.values()} == kinds().keys()
     for name, settings in ALL.items():
-        row = KINDS[settings["kind"]]
-        assert row.merges(row.settings.model_validate(settings)) is (name in MERGED)
+        assert settings_from_params(settings).can_merge() is (name in MERGED)
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_saved_run_loads_and_gives_the_logits_it_had(name, runs, bert, cola):
     run, base = runs(name), models.load(bert, LABELS)
     before = logits(base, cola)
-    model = methods.load(base, ALL[name], run / "weights")
-    found = logits(model, cola)
-    np.testing.assert_allclose(found, last(run), atol=1e-6)
-    assert np.abs(found - before).max() > 1e-3
+    model = methods.load(base, settings_from_params(ALL[name]), run / "weights")
+    computed = logits(model, cola)
+    np.testing.assert_allclose(computed, last(run), atol=1e-6)
+    assert np.abs(computed - before).max() > 1e-3
 
 
 @pytest.mark.parametrize("name", MERGED)
 def test_a_merged_run_is_a_plain_model_with_the_same_logits(name, runs, bert, cola, tmp_path):
     run = runs(name)
-    merge(bert, run / "weights", tmp_path / "merged")
-    found = logits(models.load(tmp_path / "merged", LABELS), cola)
-    np.testing.assert_allclose(found, last(run), atol=2e-6)
+    merge_adapter(bert, run / "weights", run / "run.json", tmp_path / "merged")
+    computed = logits(models.load(tmp_path / "merged", LABELS), cola)
+    np.testing.assert_allclose(computed, last(run), atol=2e-6)
     changed = read_json(tmp_path / "merged" / "merge.json")["changed"]
     base, weights = load_file(bert / "model.safetensors"), load_file(tmp_path / "merged" / "model.safetensors")
     assert changed.keys() == {name for name in base if not np.array_equal(base[name], weights[name])} != set()
@@ -173,30 +173,29 @@ def roberta_cola(roberta, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory):
-    """A RoBERTa whose attention tells words apart, so that every adapter of it shows in the logits."""
+    """A RoBERTa with large weights, in whose logits every adapter of the attention shows."""
     return prepared(tmp_path_factory.mktemp("models") / "wide", ROBERTA | {"initializer_range": 0.1})
 
 
 def check_round_trip(settings, base, examples, folder):
-    """Counted, trained, loaded, and merged where it merges: one model throughout. Gives how far training moved it."""
-    row = KINDS[settings["kind"]]
-    given = row.settings.model_validate(settings)
-    row.check(given)
+    """Count, train, load and, if possible, merge a method: one model. Return how far training moved its logits."""
+    method = settings_from_params(settings)
+    method.check(hyperparameters())
     run = trained(settings, base, examples, folder / "run", hyperparameters={"learning_rate": 3e-2})
-    counts = count_parameters(base, {"it": settings}, outputs=2)["methods"]["it"]
+    counts = count_parameters(base, {"it": method}, outputs=2)["methods"]["it"]
     parameters = read_json(run / "run.json")["measurement"]["parameters"]
     assert parameters["trained_with_head"] == counts["trainable"] + counts["head"]
-    model = methods.load(models.load(base, LABELS), settings, run / "weights")
-    found = logits(model, examples)
-    np.testing.assert_allclose(found, last(run), atol=2e-6)
+    model = methods.load(models.load(base, LABELS), method, run / "weights")
+    computed = logits(model, examples)
+    np.testing.assert_allclose(computed, last(run), atol=2e-6)
     plain = models.load(base, LABELS)
     with torch.no_grad():
         for (_, p), (_, q) in zip(models.head_parameters(plain), models.head_parameters(model), strict=True):
             p.copy_(q)
-    if row.merges(given):
-        merge(base, run / "weights", folder / "merged")
-        np.testing.assert_allclose(logits(models.load(folder / "merged", LABELS), examples), found, atol=2e-6)
-    return np.abs(logits(plain, examples) - found).max()
+    if method.can_merge():
+        merge_adapter(base, run / "weights", run / "run.json", folder / "merged")
+        np.testing.assert_allclose(logits(models.load(folder / "merged", LABELS), examples), computed, atol=2e-6)
+    return np.abs(logits(plain, examples) - computed).max()
 
 
 @pytest.mark.parametrize("peft_type", TYPES)
@@ -224,7 +223,7 @@ def test_a_prompt_that_would_lose_a_part_of_the_head_is_refused(tmp_path):
         tmp_path / "it", shape | {"model_type": "deberta-v2", "vocab_size": 300, "max_position_embeddings": 130}
     )
     with pytest.raises(ValueError, match=r"does not save 'pooler\.dense\.weight', a part of this model's head"):
-        count_parameters(base, {"prompt": peft("PROMPT_TUNING", num_virtual_tokens=5)}, outputs=2)
+        count_parameters(base, {"prompt": settings_from_params(peft("PROMPT_TUNING", num_virtual_tokens=5))}, outputs=2)
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if ALL[name]["kind"] in ("lora", "loralib", "peft")])
@@ -247,23 +246,18 @@ def test_an_adapter_that_counts_on_changed_base_weights_is_merged_onto_those(ber
                 parameter.mul_(1.1)
     model.save_pretrained(tmp_path / "adapter")  # as PEFT saves it, unconverted
     model.get_base_model().config.save_pretrained(tmp_path / "adapter")
-    merge(bert, tmp_path / "adapter", tmp_path / "merged")
+    merge_adapter(bert, tmp_path / "adapter", None, tmp_path / "merged")
     np.testing.assert_allclose(logits(models.load(tmp_path / "merged", LABELS), cola), logits(model, cola), atol=2e-6)
 
 
-def goes_on(settings):
-    row = KINDS[settings["kind"]]
-    return row.goes_on(row.settings.model_validate(settings))
-
-
-@pytest.mark.parametrize("name", [name for name in ALL if goes_on(ALL[name])])
+@pytest.mark.parametrize("name", [name for name in ALL if settings_from_params(ALL[name]).can_start_another_task()])
 def test_another_task_starts_from_a_run_with_a_head_of_its_own(name, runs, bert, cola):
-    run = spec(ALL[name])
+    settings = settings_from_params(ALL[name])
     fresh = models.load(bert, ["a", "b", "c"], torch.Generator())
-    model = methods.load(fresh, run.settings, runs(name) / "weights", head=False)
-    there = methods.load(models.load(bert, LABELS), run.settings, runs(name) / "weights")
-    heads = {id(p) for each in (model, there) for _, p in models.head_parameters(each)}
-    ours, theirs = (dict(each.named_parameters()) for each in (model, there))
+    model = methods.load(fresh, settings, runs(name) / "weights", with_head=False)
+    start = methods.load(models.load(bert, LABELS), settings, runs(name) / "weights")
+    heads = {id(p) for each in (model, start) for _, p in models.head_parameters(each)}
+    ours, theirs = (dict(each.named_parameters()) for each in (model, start))
     assert all(
         torch.equal(p, theirs[name]) for name, p in ours.items() if id(p) not in heads and "original" not in name
     )
@@ -273,14 +267,14 @@ def test_another_task_starts_from_a_run_with_a_head_of_its_own(name, runs, bert,
 def test_another_task_starts_from_every_bias_with_a_head_of_two_layers(roberta, roberta_cola, tmp_path):
     run = trained(ALL["every bias"], roberta, roberta_cola, tmp_path / "run")
     fresh = models.load(roberta, ["a", "b", "c"])
-    model = methods.load(fresh, ALL["every bias"], run / "weights", head=False)
+    model = methods.load(fresh, settings_from_params(ALL["every bias"]), run / "weights", with_head=False)
     assert {p.shape[0] for _, p in models.head_parameters(model)} == {32, 3}
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_what_is_counted_on_shapes_is_what_is_trained(name, bert):
     model = build(spec(ALL[name]), bert, LABELS, TARGETS)
-    counts = count_parameters(bert, {name: ALL[name]}, outputs=2)["methods"][name]
+    counts = count_parameters(bert, {name: settings_from_params(ALL[name])}, outputs=2)["methods"][name]
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert trained == counts["trainable"] + (0 if name == "full" else counts["head"])
     assert counts["head"] == 66
@@ -310,14 +304,15 @@ def test_houlsby_adapters_of_roberta_base_have_the_published_size(bottleneck, co
     from transformers import RobertaConfig
 
     RobertaConfig(vocab_size=50265, max_position_embeddings=514, type_vocab_size=1).save_pretrained(tmp_path)
-    counts = count_parameters(tmp_path, {"houlsby": HOULSBY | {"bottleneck": bottleneck}}, outputs=2)
+    settings = settings_from_params(HOULSBY | {"bottleneck": bottleneck})
+    counts = count_parameters(tmp_path, {"houlsby": settings}, outputs=2)
     assert counts["methods"]["houlsby"]["trainable"] == count
 
 
 def test_bitfit_trains_every_bias_and_nothing_else(bert):
     model = build(spec({"kind": "bitfit"}), bert, LABELS, TARGETS)
-    found = {name for name, p in model.named_parameters() if p.requires_grad}
-    assert found == {name for name, _ in model.named_parameters() if name.endswith("bias")} | {"classifier.weight"}
+    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trainable == {name for name, _ in model.named_parameters() if name.endswith("bias")} | {"classifier.weight"}
 
 
 def test_frozen_a_stays_and_b_learns_as_with_a_trained_at_the_first_step(bert, cola):
@@ -343,10 +338,10 @@ def test_lora_plus_lets_b_alone_learn_faster_as_peft_has_it(name, bert):
     ours, _ = optimizer(model, hyper, 10)
     theirs = create_loraplus_optimizer(model, torch.optim.AdamW, lr=hyper["learning_rate"], loraplus_lr_ratio=16.0)
 
-    def rates(found):
+    def rates(adamw):
         names = {id(p): n for n, p in model.named_parameters()}
         # What PEFT does beyond the paper: biases learn as fast as B.
-        return {n: g["initial_lr" if "initial_lr" in g else "lr"] for g in found.param_groups for p in g["params"]
+        return {n: g["initial_lr" if "initial_lr" in g else "lr"] for g in adamw.param_groups for p in g["params"]
                 if not (n := names[id(p)]).endswith("bias")}  # fmt: skip
 
     assert rates(ours) == rates(theirs)
@@ -364,15 +359,15 @@ def test_every_trained_parameter_is_in_one_group_of_the_optimiser(name, bert):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"peft_type": "LORA", "init_lora_weights": "lora_ga"}, "init_lora_weights: 'lora_ga' needs a preparation"),
-        ({"peft_type": "LORA", "init_lora_weights": "pisa"}, "without it: true, false, gaussian"),
-        ({"peft_type": "ADALORA", "total_step": 9}, "ADALORA cannot take part: its budget shrinks by a call at every"),
-        ({"peft_type": "LORA", "layer_replication": [[0, 2]]}, "layer_replication cannot take part: it makes another"),
-        ({"peft_type": "LORA", "init_lora_weights": "eva"}, "eva_config: say {rho: 1.0}"),
-        ({"peft_type": "LORA", "init_lora_weights": "EVA"}, "init_lora_weights: 'EVA' needs a preparation"),
-        ({"peft_type": "LORA", "task_type": "CAUSAL_LM"}, "task_type is 'CAUSAL_LM'; every task here is SEQ_CLS"),
-        ({"peft_type": "LORA", "modules_to_save": "pooler"}, "modules_to_save is 'pooler'; a list of names"),
-        ({"peft_type": "PVERA", "sample_at_inference": True}, "sample_at_inference cannot take part: its scores"),
+        ({"peft_type": "LORA", "init_lora_weights": "lora_ga"}, "init_lora_weights: 'lora_ga' is unknown"),
+        ({"peft_type": "LORA", "init_lora_weights": "pisa"}, "use true, false, gaussian"),
+        ({"peft_type": "ADALORA", "total_step": 9}, "ADALORA cannot take part: it must be called at every step"),
+        ({"peft_type": "LORA", "layer_replication": [[0, 2]]}, "layer_replication cannot take part: it changes"),
+        ({"peft_type": "LORA", "init_lora_weights": "eva"}, "eva_config: set {rho: 1.0}"),
+        ({"peft_type": "LORA", "init_lora_weights": "EVA"}, "init_lora_weights: 'EVA' is unknown"),
+        ({"peft_type": "LORA", "task_type": "CAUSAL_LM"}, "task_type is 'CAUSAL_LM', but every task here is SEQ_CLS"),
+        ({"peft_type": "LORA", "modules_to_save": "pooler"}, "modules_to_save is 'pooler'; expected a list of names"),
+        ({"peft_type": "PVERA", "sample_at_inference": True}, "sample_at_inference cannot take part: its scores would"),
         ({"peft_type": "PROMPT_TUNING"}, "num_virtual_tokens is missing"),
     ],
 )
@@ -392,18 +387,18 @@ def test_what_would_not_be_what_it_is_called_is_refused(config, message):
 )
 def test_what_does_not_fit_the_model_is_refused_when_it_is_counted(config, message, roberta):
     with pytest.raises(ValueError, match=message):
-        count_parameters(roberta, {"it": peft("LORA", **ON | config)}, outputs=2)
+        count_parameters(roberta, {"it": settings_from_params(peft("LORA", **ON | config))}, outputs=2)
 
 
 def test_an_encoder_without_biases_is_not_for_bitfit(tmp_path):
     shape, _ = ENCODERS["modernbert"]
     base = prepared(tmp_path / "it", shape | {"model_type": "modernbert", "vocab_size": 300})
     with pytest.raises(ValueError, match="no bias to train"):
-        count_parameters(base, {"bitfit": {"kind": "bitfit"}}, outputs=2)
+        count_parameters(base, {"bitfit": settings_from_params({"kind": "bitfit"})}, outputs=2)
 
 
 def test_shapes_of_a_prompt_hold_no_weights(bert):
-    assert methods.shapes(bert, 2, ALL["prefix"]).device.type == "meta"
+    assert methods.shapes(bert, 2, settings_from_params(ALL["prefix"])).device.type == "meta"
 
 
 def test_lora_plus_reaches_the_matrix_b_of_an_embedding(bert):
@@ -420,13 +415,14 @@ def test_lora_plus_reaches_the_matrix_b_of_an_embedding(bert):
 
 
 def test_a_configuration_copied_from_a_saved_adapter_is_trained(bert):
-    copied = lora_by_peft(inference_mode=True)
-    assert count_parameters(bert, {"it": copied}, 2) == count_parameters(bert, {"it": lora_by_peft()}, 2)
+    ours, copied = (settings_from_params(lora_by_peft(**more)) for more in ({}, {"inference_mode": True}))
+    assert count_parameters(bert, {"it": copied}, 2) == count_parameters(bert, {"it": ours}, 2)
 
 
 def test_a_number_that_yaml_reads_as_a_text_is_a_number():
-    told = lora_by_peft(lora_dropout="1e-1", target="1e", scale="1.5e1", inner={"rank": "1e1"})
-    config = KINDS["peft"].settings.model_validate(told).config
+    config = settings_from_params(
+        lora_by_peft(lora_dropout="1e-1", target="1e", scale="1.5e1", inner={"rank": "1e1"})
+    ).config
     assert [config[name] for name in ("lora_dropout", "target", "scale", "inner")] == [0.1, "1e", 15, {"rank": 10}]
     assert isinstance(config["inner"]["rank"], int)
 
@@ -436,18 +432,24 @@ def test_a_ratio_where_there_is_no_b_is_refused(name, bert):
     hyper = spec(LORA, hyperparameters={"loraplus_lr_ratio": 2.0}).hyperparameters
     with pytest.raises(ValueError, match="this method trains no LoRA matrix B"):
         optimizer(build(spec(ALL[name]), bert, LABELS, TARGETS), hyper, 10)
-    check_refuses(name, "loraplus_lr_ratio", 2.0, "trains no LoRA matrix B; leave it out")
+    check_refuses(name, "loraplus_lr_ratio", 2.0, "this method trains no LoRA matrix B; leave it out")
+
+
+def hyperparameters(**changes):
+    """Resolved hyperparameters, as a run has them."""
+    values = {
+        "optimizer": "adamw", "schedule": "linear", "batch_size": 8, "epochs": 2, "learning_rate": 1e-3,
+        "weight_decay": 0.01, "warmup_ratio": 0.1, "adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8,
+        "max_grad_norm": 1.0, "dropout": None, "head_bias": "zero", "loraplus_lr_ratio": 1.0,
+        "gradient_checkpointing": False,
+    }  # fmt: skip
+    return Hyperparameters(**values | changes)
 
 
 def check_refuses(name, hyperparameter, value, message):
-    """Before a job starts, whether it is told for all tasks or for one."""
-    row = KINDS[ALL[name]["kind"]]
-    for told in (
-        {"hyperparameters": {hyperparameter: value}},
-        {"task_hyperparameters": {"rte": {hyperparameter: value}}},
-    ):
-        with pytest.raises(ValueError, match=message):
-            row.check(row.settings.model_validate(ALL[name] | told))
+    """The settings refuse a hyperparameter before a job starts, by its key in the configuration."""
+    with pytest.raises(ValueError, match=f"^hyperparameters.{hyperparameter}: {message}"):
+        settings_from_params(ALL[name]).check(hyperparameters(**{hyperparameter: value}))
 
 
 def test_gradient_checkpointing_changes_no_loss_and_keeps_less(bert, cola, tmp_path):
@@ -474,7 +476,7 @@ def test_under_gradient_checkpointing_the_inputs_of_the_layers_are_counted(bert)
 
 
 def test_prefix_tuning_refuses_gradient_checkpointing(bert):
-    check_refuses("prefix", "gradient_checkpointing", True, "PREFIX_TUNING does not go with it")
+    check_refuses("prefix", "gradient_checkpointing", True, "PREFIX_TUNING does not work with it")
     with pytest.raises(ValueError, match="does not work with gradient checkpointing"):
         build(spec(ALL["prefix"], hyperparameters={"gradient_checkpointing": True}), bert, LABELS, TARGETS)
 
@@ -484,7 +486,7 @@ def test_prefix_tuning_refuses_gradient_checkpointing(bert):
 def test_the_longest_input_fits_and_one_token_more_does_not(name, folder, request):
     folder = request.getfixturevalue(folder)
     model = build(spec(ALL[name]), folder, LABELS, TARGETS).eval()
-    longest = models.longest_input(model)
+    longest = models.max_input_length(model)
     assert longest == {"bert": 130, "roberta": 128}[folder.name] - (5 if name == "prefix" else 0)
     model(input_ids=torch.full((1, longest), 7), attention_mask=torch.ones(1, longest, dtype=torch.int64))
     longer = {"input_ids": torch.full((1, longest + 1), 7), "attention_mask": torch.ones(1, longest + 1).long()}
@@ -496,13 +498,13 @@ def test_examples_too_long_beside_a_prompt_are_cut_and_counted(bert, tmp_path):
     examples = tokenized(bert, tmp_path / "rte", "rte")
     longest = data.load(examples / "train.safetensors").lengths.max()
     prompt = peft("PREFIX_TUNING", num_virtual_tokens=int(130 - longest + 10))
-    found = {}
+    tokens = {}
     for name, settings in (("lora", LORA), ("prefix", prompt)):
         run = trained(settings, bert, examples, tmp_path / name, task="rte")
-        found[name] = read_json(run / "run.json")["measurement"]["input_tokens"]
-    assert found["lora"] == {"longest": 130, "truncated_train": 0, "truncated_validation": 0}
-    assert found["prefix"]["longest"] == longest - 10
-    assert 0 < found["prefix"]["truncated_train"] < 64
+        tokens[name] = read_json(run / "run.json")["measurement"]["input_tokens"]
+    assert tokens["lora"] == {"longest": 130, "truncated_train": 0, "truncated_validation": 0}
+    assert tokens["prefix"]["longest"] == longest - 10
+    assert 0 < tokens["prefix"]["truncated_train"] < 64
 
 
 def test_with_a_frozen_the_input_of_the_layer_is_not_kept():
@@ -511,12 +513,12 @@ def test_with_a_frozen_the_input_of_the_layer_is_not_kept():
     from lora_core.measuring.memory import saved_for_backward
     from lora_core.methods.layers import LoRALinear
 
-    kept = {}
+    saved_bytes = {}
     for freeze in (False, True):
         layer = LoRALinear(nn.Linear(24, 16), 4, 8)
         layer.lora_A.requires_grad_(not freeze)
         x = torch.randn(100, 24, requires_grad=True) * 1.0  # not a leaf, as within a model
         with saved_for_backward(layer) as saved:
             layer(x)
-        kept[freeze] = saved.bytes
-    assert kept == {True: 100 * 4 * 4, False: 100 * (4 + 24) * 4}
+        saved_bytes[freeze] = saved.bytes
+    assert saved_bytes == {True: 100 * 4 * 4, False: 100 * (4 + 24) * 4}

@@ -1,4 +1,4 @@
-"""LoRALinear is Algorithm 1: held against loralib and PEFT from the same initial values."""
+"""LoRALinear is Algorithm 1: compared with loralib and PEFT from the same initial values."""
 
 import loralib
 import pytest
@@ -12,7 +12,7 @@ RANK, ALPHA = 4, 6.0
 EXACT = {torch.float64: 1e-10, torch.float32: 1e-6}
 
 
-def own(dtype: torch.dtype) -> tuple[nn.Linear, LoRALinear]:
+def base_and_layer(dtype: torch.dtype) -> tuple[nn.Linear, LoRALinear]:
     torch.manual_seed(0)
     base = nn.Linear(24, 16, dtype=dtype)
     layer = LoRALinear(base, RANK, ALPHA, torch.Generator().manual_seed(1))
@@ -40,7 +40,7 @@ def by_peft(base: nn.Linear, layer: LoRALinear) -> tuple[nn.Module, nn.Parameter
 @pytest.mark.parametrize("dtype", EXACT)
 @pytest.mark.parametrize("reference", [by_loralib, by_peft])
 def test_outputs_and_gradients_equal_those_of_the_reference(dtype, reference):
-    base, layer = own(dtype)
+    base, layer = base_and_layer(dtype)
     other, a, b = reference(base, layer)
     with torch.no_grad():
         a.copy_(layer.lora_A)
@@ -79,7 +79,7 @@ def test_only_a_and_b_are_trained():
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_merged_equals_unmerged_and_differs_from_the_base(dtype):
-    base, layer = own(dtype)
+    base, layer = base_and_layer(dtype)
     weight = base.weight.detach().clone()
     layer.toggle_merge(True)
     bound = torch.finfo(dtype).eps * max(weight.abs().max(), layer.delta().abs().max())
@@ -88,7 +88,7 @@ def test_merged_equals_unmerged_and_differs_from_the_base(dtype):
 
 
 def test_merging_does_not_change_the_output():
-    base, layer = own(torch.float64)
+    base, layer = base_and_layer(torch.float64)
     x = torch.randn(3, 24, dtype=torch.float64)
     plain = nn.functional.linear(x, base.weight, base.bias).detach().clone()
     unmerged = layer(x).detach()
@@ -98,7 +98,7 @@ def test_merging_does_not_change_the_output():
 
 
 def test_toggling_twice_changes_nothing_and_unmerging_is_exact():
-    _, layer = own(torch.float32)
+    _, layer = base_and_layer(torch.float32)
     before = layer.weight.detach().clone()
     layer.toggle_merge(True)
     once = layer.weight.detach().clone()
@@ -110,11 +110,91 @@ def test_toggling_twice_changes_nothing_and_unmerging_is_exact():
 
 
 def test_evaluation_mode_does_not_merge():
-    _, layer = own(torch.float32)
+    _, layer = base_and_layer(torch.float32)
     before = layer.weight.detach().clone()
     layer.eval()
     assert torch.equal(layer.weight, before)
     assert not layer.merged
+
+
+def test_a_layer_prints_its_sizes_rank_alpha_and_whether_it_is_merged():
+    _, layer = base_and_layer(torch.float32)
+    assert repr(layer) == "LoRALinear(in_features=24, out_features=16, rank=4, alpha=6.0, merged=False)"
+    layer.toggle_merge(True)
+    assert "merged=True" in repr(layer)
+
+
+def test_the_layer_holds_the_parameters_of_the_base_layer_itself():
+    base, layer = base_and_layer(torch.float32)
+    assert layer.weight is base.weight
+    assert layer.bias is base.bias
+    layer.to(torch.float64)
+    before = layer(torch.ones(1, 24, dtype=torch.float64))
+    unwrapped = layer.unwrap()
+    assert unwrapped is base
+    assert base.weight.dtype == torch.float64
+    torch.testing.assert_close(base(torch.ones(1, 24, dtype=torch.float64)), before)
+
+
+def test_a_layer_made_on_the_meta_device_is_unwrapped_with_the_parameters_it_got_later():
+    layer = LoRALinear(nn.Linear(24, 16, device="meta"), RANK, ALPHA)
+    layer.to_empty(device="cpu")
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.fill_(0.5)
+    base = layer.unwrap()
+    assert torch.equal(base.weight, torch.full((16, 24), 0.5 + RANK * 0.25 * ALPHA / RANK))
+    assert base.bias.device.type == "cpu"
+
+
+def test_without_dropout_the_layer_has_no_module_inside():
+    _, layer = base_and_layer(torch.float32)
+    assert list(layer.children()) == []
+    assert layer.state_dict().keys() == {"weight", "bias", "lora_A", "lora_B"}
+
+
+@pytest.mark.parametrize("reference", ["loralib", "peft"])
+def test_dropout_acts_on_the_input_of_the_low_rank_path_as_in_the_references(reference):
+    torch.manual_seed(0)
+    base = nn.Linear(24, 16)
+    layer = LoRALinear(base, RANK, ALPHA, dropout=0.4).train()
+    with torch.no_grad():
+        layer.lora_B.normal_()
+    if reference == "loralib":
+        other = loralib.Linear(24, 16, r=RANK, lora_alpha=ALPHA, lora_dropout=0.4, merge_weights=False)
+        other.weight, other.bias, a, b = base.weight, base.bias, other.lora_A, other.lora_B
+    else:
+        from peft import LoraConfig, inject_adapter_in_model
+
+        holder = nn.Sequential()
+        holder.add_module("linear", base)
+        config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=["linear"], lora_dropout=0.4)
+        other = inject_adapter_in_model(config, holder).linear
+        a, b = other.lora_A["default"].weight, other.lora_B["default"].weight
+    with torch.no_grad():
+        a.copy_(layer.lora_A)
+        b.copy_(layer.lora_B)
+    results = []
+    for module, matrices in ((layer, (layer.lora_A, layer.lora_B)), (other, (a, b))):
+        torch.manual_seed(5)
+        x = torch.randn(3, 24, generator=torch.Generator().manual_seed(2))
+        module.train()  # loralib's returns nothing
+        out = module(x)
+        out.square().sum().backward()
+        results.append((out.detach(), *(matrix.grad for matrix in matrices)))
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(results[0][0], layer.eval()(x))
+
+
+def test_evaluation_and_merging_know_no_dropout():
+    plain, dropping = (base_and_layer(torch.float32)[1] for _ in range(2))
+    dropping.dropout = nn.Dropout(0.5)
+    x = torch.randn(3, 24)
+    assert torch.equal(dropping.eval()(x), plain(x))
+    dropping.train().toggle_merge(True)
+    plain.toggle_merge(True)
+    assert torch.equal(dropping(x), plain(x))
 
 
 class Plain(LoRALinear):
@@ -178,16 +258,16 @@ def with_tensors(layer, a, b):
     return layer
 
 
-def test_it_keeps_no_more_for_backward_than_loralib_and_peft():
-    base, layer = own(torch.float32)
-    kept = []
+def test_it_saves_no_more_for_backward_than_loralib_and_peft():
+    base, layer = base_and_layer(torch.float32)
+    saved_bytes = []
     for module in (layer, by_loralib(base, layer)[0], by_peft(base, layer)[0]):
         with saved_for_backward(module) as saved:
             module(torch.randn(3, 5, 24, requires_grad=True))
-        kept.append(saved.bytes)
+        saved_bytes.append(saved.bytes)
     rows = 3 * 5
-    assert kept[0] == rows * (24 + RANK) * 4  # x and x Aᵀ
-    assert kept[0] <= min(kept[1:])
+    assert saved_bytes[0] == rows * (24 + RANK) * 4  # x and x Aᵀ
+    assert saved_bytes[0] <= min(saved_bytes[1:])
 
 
 def test_a_frozen_input_gets_no_gradient():

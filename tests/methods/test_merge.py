@@ -1,6 +1,7 @@
 """Merging and latency: plain weights that give the adapter's logits, and timing that proves it."""
 
 import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -9,14 +10,14 @@ from builders import FULL, LORA, ROBERTA, prepared, tokenized, trained, validati
 from safetensors.numpy import load_file, save_file
 
 from lora_core.evaluation.latency import Method, Plan, time_inference
-from lora_core.methods.merging import merge
+from lora_core.methods.merging import merge_adapter
 from lora_core.records import read_json
 
 
 @pytest.fixture(scope="module")
 def merged(bert, lora_run, tmp_path_factory):
     out = tmp_path_factory.mktemp("merged") / "lora"
-    merge(bert, lora_run / "weights", out)
+    merge_adapter(bert, lora_run / "weights", lora_run / "run.json", out)
     return out
 
 
@@ -49,7 +50,7 @@ def test_merging_a_roberta_gives_the_same_logits(tmp_path):
     model = prepared(tmp_path / "model", ROBERTA)
     data = tokenized(model, tmp_path / "cola", "cola")
     run = trained(LORA, model, data, tmp_path / "run")
-    merge(model, run / "weights", tmp_path / "merged")
+    merge_adapter(model, run / "weights", run / "run.json", tmp_path / "merged")
     logits = load_file(run / "predictions.safetensors")["logits"][-1]
     other = AutoModelForSequenceClassification.from_pretrained(tmp_path / "merged")
     other.config.pad_token_id = 1
@@ -72,8 +73,28 @@ def test_an_adapter_of_another_model_is_refused_and_nothing_is_written(bert, lor
     tensors[name] = np.zeros((4, 7), np.float32)
     save_file(tensors, tmp_path / "adapter_model.safetensors")
     with pytest.raises(ValueError, match="does not fit the base model"):
-        merge(bert, tmp_path, tmp_path / "merged")
+        merge_adapter(bert, tmp_path, None, tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
+
+
+def test_an_adapter_that_is_not_what_the_run_wrote_is_refused(bert, lora_run, tmp_path):
+    run = shutil.copytree(lora_run, tmp_path / "run")
+    tensors = load_file(run / "weights" / "adapter_model.safetensors")
+    tensors = {name: tensor * 2 for name, tensor in tensors.items()}
+    save_file(tensors, run / "weights" / "adapter_model.safetensors")
+    with pytest.raises(ValueError, match=r"adapter_model\.safetensors is damaged \(not what run\.json says\)"):
+        merge_adapter(bert, run / "weights", run / "run.json", tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
+    merge_adapter(bert, run / "weights", None, tmp_path / "merged")  # as an adapter from elsewhere it is a good one
+
+
+def test_a_card_of_the_adapter_is_not_copied_into_the_merged_folder(bert, lora_run, tmp_path):
+    weights = shutil.copytree(lora_run / "weights", tmp_path / "adapter")
+    (weights / "README.md").write_text("a card of the adapter")
+    merge_adapter(bert, weights, None, tmp_path / "merged")
+    names = {file.name for file in (tmp_path / "merged").iterdir()}
+    assert {"config.json", "model.safetensors", "merge.json", "tokenizer.json"} <= names
+    assert not names & {"README.md", "adapter_config.json", "adapter_model.safetensors"}
 
 
 def timed(bert, cola, lora_run, full_run, merged, csv_file):
@@ -87,19 +108,19 @@ def test_latency_keeps_every_raw_pass_interleaved(bert, cola, lora_run, full_run
     rows = list(csv.DictReader((tmp_path / "seed1.csv").open()))
     variants = {("fft", "plain"), ("lora", "merged"), ("lora", "unmerged")}
     for mode, numbers, examples, size in (("pass", "123", "40", "16"), ("single", "12345", "1", "1")):
-        found = [r for r in rows if r["mode"] == mode]
-        assert {r["round"] for r in found} == set(numbers)
+        timed_rows = [r for r in rows if r["mode"] == mode]
+        assert {r["round"] for r in timed_rows} == set(numbers)
         for number in numbers:
-            assert {(r["method"], r["variant"]) for r in found if r["round"] == number} == variants
-            assert {r["order"] for r in found if r["round"] == number} == set("123")
-        assert all(float(r["seconds"]) > 0 for r in found)
-        assert {(r["examples"], r["batch_size"]) for r in found} == {(examples, size)}
+            assert {(r["method"], r["variant"]) for r in timed_rows if r["round"] == number} == variants
+            assert {r["order"] for r in timed_rows if r["round"] == number} == set("123")
+        assert all(float(r["seconds"]) > 0 for r in timed_rows)
+        assert {(r["examples"], r["batch_size"]) for r in timed_rows} == {(examples, size)}
     proof = read_json(tmp_path / "seed1.json")["merge"]["lora"]
     assert proof["merged_minus_unmerged"] < 1e-6 < proof["merged_minus_base"]
 
 
 def test_a_merge_that_changes_logits_is_refused(bert, cola, lora_run, full_run, tmp_path):
-    merge(bert, lora_run / "weights", tmp_path / "merged")
+    merge_adapter(bert, lora_run / "weights", lora_run / "run.json", tmp_path / "merged")
     weights = load_file(tmp_path / "merged" / "model.safetensors")
     weights["bert.encoder.layer.0.attention.self.value.weight"] *= 2
     save_file(weights, tmp_path / "merged" / "model.safetensors", {"format": "pt"})

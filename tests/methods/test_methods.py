@@ -8,6 +8,7 @@ from builders import FULL, LABELS, LORA, LORALIB, TARGETS, spec
 from lora_core.data import batches as data
 from lora_core.evaluation.parameter_counts import count_parameters
 from lora_core.methods import registry as methods
+from lora_core.methods.registry import settings_from_params
 from lora_core.models import model as models
 from lora_core.training.run import build
 from lora_core.training.steps import logits_of, loss_function, optimizer
@@ -113,18 +114,19 @@ def test_a_target_that_no_module_has_is_refused_with_the_names_there_are(bert):
 def test_a_foreign_adapter_is_refused(bert, lora_run):
     model = models.load(bert, LABELS)
     with pytest.raises(ValueError, match="made for another model or other settings"):
-        methods.load(model, LORA | {"rank": 2}, lora_run / "weights")
+        methods.load(model, settings_from_params(LORA | {"rank": 2}), lora_run / "weights")
 
 
 def test_roberta_base_counts_are_those_of_the_paper(tmp_path):
     from transformers import RobertaConfig
 
     RobertaConfig(vocab_size=50265, max_position_embeddings=514, type_vocab_size=1).save_pretrained(tmp_path)
-    settings = {"fft": FULL, "lora": LORA | {"rank": 8}, "lora_ref": LORALIB | {"rank": 8}}
+    params = {"fft": FULL, "lora": LORA | {"rank": 8}, "lora_ref": LORALIB | {"rank": 8}}
+    settings = {name: settings_from_params(values) for name, values in params.items()}
     counts = count_parameters(tmp_path, settings, outputs=2)
     assert counts["full"] == counts["methods"]["fft"]["trainable"] == 124_647_170
     for method in ("lora", "lora_ref"):
         assert counts["methods"][method]["trainable"] == 294_912
         assert counts["methods"][method]["head"] == 592_130
         assert counts["methods"][method]["total"] == 124_647_170 + 294_912
-    assert count_parameters(tmp_path, {"lora": LORA}, outputs=1)["methods"]["lora"]["head"] == 591_361
+    assert count_parameters(tmp_path, {"lora": settings["lora"]}, outputs=1)["methods"]["lora"]["head"] == 591_361

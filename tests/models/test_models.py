@@ -8,7 +8,7 @@ import yaml
 from builders import BERT, LORA, ROBERTA, ROOT, SHAPE, prepared, trained
 
 from lora_core.data import hub
-from lora_core.models import pretrained as prepare
+from lora_core.models import pretrained
 from lora_core.records import read_json
 
 
@@ -38,34 +38,34 @@ def test_a_model_without_position_embeddings_trains_within_its_configurations_le
 def test_random_weights_come_from_their_seed(tmp_path):
     one, two = (prepared(tmp_path / name, BERT) for name in "ab")
     assert (one / "model.safetensors").read_bytes() == (two / "model.safetensors").read_bytes()
-    prepare.prepare({"source": "random", "config": BERT, "seed": 8}, tmp_path / "c")
+    pretrained.prepare_model({"source": "random", "config": BERT, "seed": 8}, tmp_path / "c")
     assert (tmp_path / "c" / "model.safetensors").read_bytes() != (one / "model.safetensors").read_bytes()
 
 
 def test_a_local_folder_is_prepared_with_the_same_weights(bert, tmp_path):
-    prepare.prepare({"source": "local", "path": str(bert)}, tmp_path / "copy")
+    pretrained.prepare_model({"source": "local", "path": str(bert)}, tmp_path / "copy")
     assert (tmp_path / "copy" / "model.safetensors").read_bytes() == (bert / "model.safetensors").read_bytes()
 
 
 def test_the_wheel_of_the_embedded_study_is_what_its_sha256_says():
     source = yaml.safe_load((ROOT / "config.yaml").read_text())["model"]
-    folder = prepare.check_wheel(source["package"], source["path"], source["sha256"])
+    folder = pretrained.check_wheel(source["package"], source["path"], source["sha256"])
     assert hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest() == source["sha256"]
     with pytest.raises(ValueError, match=r"model.sha256: the weights in .* have sha256 53aa.*, expected 0000"):
-        prepare.check_wheel(source["package"], source["path"], "0" * 64)
+        pretrained.check_wheel(source["package"], source["path"], "0" * 64)
 
 
 def test_missing_sources_are_named(bert, tmp_path):
     with pytest.raises(ValueError, match="is not installed"):
-        prepare.wheel_folder("no-such-package", "x")
+        pretrained.wheel_folder("no-such-package", "x")
     with pytest.raises(ValueError, match="has no folder"):
-        prepare.wheel_folder("pytest", "no/such/folder")
+        pretrained.wheel_folder("pytest", "no/such/folder")
     with pytest.raises(ValueError, match="there is no folder"):
-        prepare.check_local(str(tmp_path / "none"))
+        pretrained.check_local(str(tmp_path / "none"))
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "pytorch_model.bin").write_text("a pickle")
     with pytest.raises(ValueError, match=r"has no model.safetensors; only safetensors weights are read"):
-        prepare.check_local(str(tmp_path))
+        pretrained.check_local(str(tmp_path))
 
 
 def test_a_hub_that_cannot_be_reached_is_said_soon_and_with_the_way_out(monkeypatch):
