@@ -1,1 +1,1 @@
-"""This project against what its users would otherwise pick: `python -m bench`, or `make bench`."""
+"""Benchmarks against what users would otherwise use: `python -m bench`, or `make bench`."""

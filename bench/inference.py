@@ -1,67 +1,65 @@
-"""Inference: merged LoRA against full fine-tuning, and an evaluation pass against `Trainer.evaluate`."""
+"""Inference: merged LoRA compared with full fine-tuning, and an evaluation pass compared with `Trainer.evaluate`."""
 
 import time
 
 import torch
+from torch import nn
 
-from bench import peers
-from bench.paired import Row, interleaved, ratio
-from bench.place import Place
-from bench.training import adapted
-from lora_core.data import batches as data
-from lora_core.methods.layers import LoRALinear
-from lora_core.training import steps
+from bench.baselines import LORA, adapted, hf_trainer, load_model
+from bench.context import BenchContext
+from bench.paired import Goal, Row, interleaved, ratio
+from lora_core.data import batches
+from lora_core.methods.layers import LoRALinear, merge
+from lora_core.training.steps import predict_logits
 
 CPU = torch.device("cpu")
+BATCH_SIZE = 32
+DEFAULT_BATCH_SIZE = 8  # of transformers' `per_device_eval_batch_size`
 
 
-def merged(place: Place) -> list[Row]:
-    """A pass over a validation set: LoRA folded into plain layers, as `merge_adapter` writes it, against plain."""
-    plain = peers.plain(place.model(), [])
-    folded = adapted(place.model(), peers.SETTINGS)
-    for name, module in list(folded.named_modules()):
+def merged(context: BenchContext) -> list[Row]:
+    """Compare a pass over a validation set by a model with merged LoRA with one by the unchanged model."""
+    unchanged = load_model(context.model())
+    lora = adapted(context.model(), LORA)
+    for module in lora.modules():
         if isinstance(module, LoRALinear):
-            torch.nn.init.normal_(module.lora_B, std=0.02)
-            module.toggle_merge(True)
-            linear = torch.nn.Linear(module.weight.shape[1], module.weight.shape[0])
-            linear.weight, linear.bias = module.weight, module.bias
-            parent, _, child = name.rpartition(".")
-            setattr(folded.get_submodule(parent), child, linear)
-    examples = data.load(place.data("stsb") / "validation.safetensors")
-    ways = {
-        "merged": lambda: steps.evaluate(folded, examples, CPU, "fp32", 32),
-        "fft": lambda: steps.evaluate(plain, examples, CPU, "fp32", 32),
+            nn.init.normal_(module.lora_B, std=0.02)
+    merge(lora)
+    examples = batches.load(context.data("stsb").validation)
+    variants = {
+        "merged": lambda: predict_logits(lora, examples, CPU, "fp32", BATCH_SIZE),
+        "full": lambda: predict_logits(unchanged, examples, CPU, "fp32", BATCH_SIZE),
     }
-    seconds = interleaved(ways, rounds=2 if place.quick else 20)
-    return [ratio("merged LoRA, a pass over STS-B's validation set", "FFT", seconds["merged"], seconds["fft"],
-                  ("+-", 0.02))]  # fmt: skip
+    seconds = interleaved(variants, context.rounds(20))
+    what = "merged LoRA, a pass over STS-B's validation set"
+    return [ratio(what, "FFT", seconds["merged"], seconds["full"], Goal("+-", 0.02))]
 
 
-def evaluation(place: Place) -> list[Row]:
-    """An evaluation pass of the same LoRA model's kind: `Trainer.evaluate` at its default batch of 8 and at ours."""
-    folder = place.data("stsb")
-    examples = data.load(folder / "validation.safetensors")
-    spec = place.spec("stsb")
-    own = adapted(place.model(), peers.SETTINGS)
-    peer = peers.trainer(
-        place.model(), folder, spec.hyperparameters, place.folder / "evaluate", sampling="random", precision="fp32"
-    )
+def evaluation(context: BenchContext) -> list[Row]:
+    """Compare an evaluation pass of a LoRA model with `Trainer.evaluate`, at its default batch size and at ours."""
+    data, spec = context.data("stsb"), context.spec("stsb")
+    examples, size = batches.load(data.validation), spec.evaluation_batch_size
+    model = adapted(context.model(), LORA)
+    out = context.folder / "evaluate"
+    trainer = hf_trainer(context.model(), data, spec.hyperparameters, out, sampling="random", precision="fp32")
 
-    def theirs(size: int) -> float:
-        peer.args.per_device_eval_batch_size = size
-        begun = time.perf_counter()
-        peer.evaluate()
-        return time.perf_counter() - begun
+    def evaluate_seconds(batch_size: int) -> float:
+        trainer.args.per_device_eval_batch_size = batch_size
+        started = time.perf_counter()
+        trainer.evaluate()
+        return time.perf_counter() - started
 
-    size = spec.evaluation_batch_size
-    ways = {
-        "ours": lambda: steps.evaluate(own, examples, CPU, "fp32", size),
-        "default": lambda: theirs(8),
-        "same": lambda: theirs(size),
+    variants = {
+        "project": lambda: predict_logits(model, examples, CPU, "fp32", size),
+        "default": lambda: evaluate_seconds(DEFAULT_BATCH_SIZE),
+        "same size": lambda: evaluate_seconds(size),
     }
-    seconds = interleaved(ways, rounds=2 if place.quick else 5)
-    what = "evaluation pass, STS-B"
+    seconds = interleaved(variants, context.rounds(5))
+    baselines = {
+        "default": f"HF Trainer.evaluate, its default batch of {DEFAULT_BATCH_SIZE}",
+        "same size": f"HF Trainer.evaluate, also with batches of {size}",
+    }
     return [
-        ratio(what, "HF Trainer.evaluate, its default batch of 8", seconds["default"], seconds["ours"], (">=", 2.0)),
-        ratio(what, f"HF Trainer.evaluate, batches of {size} too", seconds["same"], seconds["ours"], (">=", 2.0)),
+        ratio("evaluation pass, STS-B", baseline, seconds[name], seconds["project"], Goal(">=", 2.0))
+        for name, baseline in baselines.items()
     ]

@@ -1,4 +1,4 @@
-"""Times measured side by side, and what a benchmark says: a ratio with its interval against a goal."""
+"""Interleaved timings, and the rows of the table: a ratio with its interval, compared with a goal."""
 
 import math
 import random
@@ -6,79 +6,116 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any, Literal
 
 from lora_core.stats import t_interval
 
 
 @dataclass(frozen=True)
+class Goal:
+    """What a ratio should be: at most or at least `bound`, or within `bound` of 1 ("+-")."""
+
+    sign: Literal["<=", ">=", "+-"]
+    bound: float
+
+    def is_met(self, value: float) -> bool:
+        """Return whether a ratio meets the goal."""
+        return {
+            "<=": value <= self.bound,
+            ">=": value >= self.bound,
+            "+-": abs(value - 1) <= self.bound,
+        }[self.sign]
+
+    def __str__(self) -> str:
+        return {"<=": "≤ ", ">=": "≥ ", "+-": "1.00 ± "}[self.sign] + f"{self.bound:.3g}"
+
+
+@dataclass(frozen=True)
 class Row:
-    """One line of the table. `goal` None: told, not judged. `value` None: not measured, and `note` says why."""
+    """One line of the table.
+
+    Attributes:
+        what: What was measured.
+        compared_with: What the ratio refers to.
+        value: The ratio; None if it was not measured, and `details` gives the reason.
+        goal: None if the ratio is reported without being judged.
+        low: The lower end of the 95% interval; None without an interval.
+        high: Its upper end.
+        details: The figures that the ratio comes from.
+    """
 
     what: str
-    against: str
+    compared_with: str
     value: float | None
-    goal: tuple[str, float] | None = None  # ("<=" or ">=", bound); ("+-", share) around 1
+    goal: Goal | None = None
     low: float | None = None
     high: float | None = None
-    note: str = ""
+    details: str = ""
 
     @property
-    def verdict(self) -> str:
-        """met, missed, or nothing where there is no goal."""
-        if self.goal is None or self.value is None:
-            return "" if self.value is not None else "n/a"
-        sign, bound = self.goal
-        good = {
-            "<=": self.value <= bound,
-            ">=": self.value >= bound,
-            "+-": abs(self.value - 1) <= bound,
-        }[sign]
-        return "met" if good else "missed"
+    def result(self) -> str:
+        """Whether the goal is met; empty without a goal."""
+        if self.value is None:
+            return "n/a"
+        if self.goal is None:
+            return ""
+        return "met" if self.goal.is_met(self.value) else "missed"
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Row":
+        """Return the row that bench.json holds as its fields and `result`."""
+        fields = {name: value for name, value in content.items() if name != "result"}
+        return cls(**fields | {"goal": Goal(**fields["goal"]) if fields["goal"] else None})
 
 
-def interleaved(ways: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1) -> dict[str, list[float]]:
-    """Seconds of each way in each round; every round runs all, in an order of its own, and the first are not kept.
+def interleaved(variants: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1) -> dict[str, list[float]]:
+    """Return the seconds of each variant in each round.
 
-    A way that returns a number has timed itself.
+    Every round runs all variants, in a random order. The rounds of the warm-up are not counted. A variant that returns
+    a float has measured its own time.
     """
     shuffle = random.Random(0)
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
     for number in range(warm_up + rounds):
-        for name in shuffle.sample(list(ways), len(ways)):
-            begun = time.perf_counter()
-            own = ways[name]()
-            spent = time.perf_counter() - begun
+        for name in shuffle.sample(list(variants), len(variants)):
+            started = time.perf_counter()
+            result = variants[name]()
+            elapsed = time.perf_counter() - started
             if number >= warm_up:
-                seconds[name].append(own if isinstance(own, float) else spent)
+                seconds[name].append(result if isinstance(result, float) else elapsed)
     return seconds
 
 
 def ratio(
     what: str,
-    against: str,
-    over: Sequence[float],
-    under: Sequence[float],
-    goal: tuple[str, float] | None = None,
-    note: str = "",
+    compared_with: str,
+    numerator: Sequence[float],
+    denominator: Sequence[float],
+    goal: Goal | None = None,
+    details: str = "",
 ) -> Row:
-    """The geometric mean of over / under, paired by round, with its 95% interval."""
-    logs = [math.log(a / b) for a, b in zip(over, under, strict=True)]
+    """Return the geometric mean of numerator / denominator, paired by round, with its 95% interval."""
+    logs = [math.log(a / b) for a, b in zip(numerator, denominator, strict=True)]
     interval = t_interval(logs)
-    note = note or f"{1e3 * median(over):.3g} / {1e3 * median(under):.3g} ms"
+    details = details or f"{1e3 * median(numerator):.3g} / {1e3 * median(denominator):.3g} ms"
     if interval is None:
-        return Row(what, against, math.exp(logs[0]), goal, note=note)
+        return Row(what, compared_with, math.exp(logs[0]), goal, details=details)
     value, low, high = (math.exp(v) for v in (interval.estimate, interval.low, interval.high))
-    return Row(what, against, value, goal, low, high, note)
+    return Row(what, compared_with, value, goal, low, high, details)
+
+
+def fastest(seconds: Mapping[str, Sequence[float]], *names: str) -> str:
+    """Return the name with the lowest median."""
+    return min(names, key=lambda name: median(seconds[name]))
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table."""
-    lines = ["| what | against | ratio | goal | | |", "| --- | --- | ---: | ---: | --- | --- |"]
-    signs = {"<=": "≤ ", ">=": "≥ ", "+-": "1.00 ± "}
+    """Return the rows as a Markdown table."""
+    lines = ["| what | compared with | ratio | goal | result | details |", "| --- | --- | ---: | ---: | --- | --- |"]
     for row in rows:
         value = "n/a" if row.value is None else f"{row.value:.3g}"
         if row.low is not None and row.high is not None:
             value += f" [{row.low:.3g}, {row.high:.3g}]"
-        goal = "" if row.goal is None else f"{signs[row.goal[0]]}{row.goal[1]:.3g}"
-        lines.append(f"| {row.what} | {row.against} | {value} | {goal} | {row.verdict} | {row.note} |")
+        goal = "" if row.goal is None else str(row.goal)
+        lines.append(f"| {row.what} | {row.compared_with} | {value} | {goal} | {row.result} | {row.details} |")
     return "\n".join(lines) + "\n"

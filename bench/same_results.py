@@ -18,25 +18,25 @@ from typing import Any
 
 from lora_core.records import MEASURED
 
-WHOLE = ("counts.json", "models/*/*", "data/*/*.safetensors", "scores/*.csv", "merged/*/*/*/model.safetensors",
+IDENTICAL = ("counts.json", "models/*/*", "data/*/*.safetensors", "scores/*.csv", "merged/*/*/*/model.safetensors",
          "runs/*/*/*/predictions.safetensors", "runs/*/*/*/weights/*.safetensors")  # fmt: skip
-PARTS = ("runs/*/*/*/history.csv", "energy/*.csv")
+CSV_FILES = ("runs/*/*/*/history.csv", "energy/*.csv")
 TABLES = ("table1", "table2", "table7")
 
 
 def without_measured(record: dict[str, Any]) -> dict[str, Any]:
-    """A row without the fields that differ from one execution to the next."""
+    """Return a row without the fields that differ from one execution to the next."""
     return {name: value for name, value in record.items() if name not in MEASURED}
 
 
 def csv_rows(path: Path) -> list[dict[str, str]]:
-    """The unmeasured columns of a CSV file; what only one version has is compared by the other's absence."""
+    """Return the unmeasured columns of a CSV file; `differences` leaves out those that only one version has."""
     with path.open(newline="", encoding="utf-8") as stream:
         return [without_measured(row) for row in csv.DictReader(stream)]
 
 
 def table_numbers(folder: Path, name: str) -> dict[tuple[str, str], float | str]:
-    """The values of a table by row and column, numbers rounded to 12 digits."""
+    """Return the values of a table by row and column, numbers rounded to 12 digits."""
     file = folder / "tables" / f"{name}.json"
     if file.exists():
         cells = [(c["row"], c["column"], c["value"]) for c in json.loads(file.read_text())["cells"]]
@@ -55,26 +55,15 @@ def _number(value: Any) -> float | str:
 
 
 def differences(old: Path, new: Path, counts: Counter[str]) -> Iterator[str]:
-    """Every difference between two results folders, in words; `counts` says how many files were compared."""
-    for pattern in WHOLE:
+    """Yield a sentence for every difference between two results folders, and count the compared files in `counts`."""
+    for pattern in IDENTICAL:
         for file in sorted(old.glob(pattern)):
-            other = new / file.relative_to(old)
             counts[pattern] += 1
-            if not other.exists():
-                yield f"{file.relative_to(old)} is missing"
-            elif file.read_bytes() != other.read_bytes():
-                yield f"{file.relative_to(old)} differs"
-    for pattern in PARTS:
+            yield from file_differences(file, new / file.relative_to(old), str(file.relative_to(old)))
+    for pattern in CSV_FILES:
         for file in sorted(old.glob(pattern)):
-            name = file.relative_to(old)
             counts[pattern] += 1
-            if not (new / name).exists():
-                yield f"{name} is missing"
-                continue
-            rows, others = csv_rows(file), csv_rows(new / name)
-            shared = set(rows[0]) & set(others[0])
-            if [{k: row[k] for k in shared} for row in rows] != [{k: row[k] for k in shared} for row in others]:
-                yield f"{name} differs"
+            yield from csv_differences(file, new / file.relative_to(old), str(file.relative_to(old)))
     for name in TABLES:
         counts[f"tables/{name}"] += 1
         left, right = table_numbers(old, name), table_numbers(new, name)
@@ -83,14 +72,33 @@ def differences(old: Path, new: Path, counts: Counter[str]) -> Iterator[str]:
                 yield f"tables/{name}: {', '.join(key)}: {left.get(key, 'missing')} became {right.get(key, 'missing')}"
 
 
-def main(words: list[str]) -> int:
-    """Print what was compared and what differs; 1 if anything does."""
-    old, new = map(Path, words)
+def file_differences(old: Path, new: Path, name: str) -> Iterator[str]:
+    """Yield a sentence if the new file is missing or has other bytes."""
+    if not new.exists():
+        yield f"{name} is missing"
+    elif old.read_bytes() != new.read_bytes():
+        yield f"{name} differs"
+
+
+def csv_differences(old: Path, new: Path, name: str) -> Iterator[str]:
+    """Yield a sentence if the new file is missing, or differs in an unmeasured column that both have."""
+    if not new.exists():
+        yield f"{name} is missing"
+        return
+    old_rows, new_rows = csv_rows(old), csv_rows(new)
+    shared = set(old_rows[0]) & set(new_rows[0])
+    if [{k: row[k] for k in shared} for row in old_rows] != [{k: row[k] for k in shared} for row in new_rows]:
+        yield f"{name} differs"
+
+
+def main(arguments: list[str]) -> int:
+    """Print what was compared and what differs; return 1 if anything does."""
+    old, new = map(Path, arguments)
     counts: Counter[str] = Counter()
-    found = list(differences(old, new, counts))
+    messages = list(differences(old, new, counts))
     print("\n".join(f"{count:4} compared: {name}" for name, count in counts.items()))
-    print("\n".join(found) or "No difference.")
-    return bool(found)
+    print("\n".join(messages) or "No difference.")
+    return bool(messages)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT))
 from lora_core.code_digest import read_source  # noqa: E402
 
 PACKAGE = ROOT / "lora_core"
-# Each folder imports only from itself and from those before it (tests/test_layering.py); all may import top-level modules.
+# Each folder imports only from itself and from those before it (tests/test_layering.py).
 FOLDERS = {
     "": "What everything else stands on",
     "data": "Tasks, metrics, and the tokenised examples",
@@ -37,26 +37,26 @@ every path below the results folder stands in `lora_core/layout.py`.
 
 Every arrow is a file that is read. Each job carries a digest of the code it uses, found by following the imports of its
 script: a changed statement reruns the stages that use it; a comment, a docstring, the wording of an error, a touched
-file or a fresh checkout rerun nothing.
+file and a fresh checkout rerun nothing.
 
 ```mermaid
 {rules}
 ```
 
 `all`, which asks for every table, figure and the report, is left out; so is `predict_memory`, which only the table of
-memory against model size needs. Training and timing are measured: each has the device to itself (on a CPU, the machine).
+memory against model size needs. Training and timing are measured: each has the device to itself, on a CPU the machine.
 
 ## To add something
 
 | to add | touch |
 | --- | --- |
-| a method | one file in `lora_core/methods/` and one entry of `method_settings` ([adding-a-method.md](adding-a-method.md)) |
+| a method | a file in `lora_core/methods/` and an entry of `method_settings` ([how](adding-a-method.md)) |
 | a table | its function in `lora_core/reporting/tables/` and one entry in `lora_core/reporting/catalogue.py` |
 | a figure | its function in `lora_core/reporting/figures/` and one entry in `lora_core/reporting/catalogue.py` |
 | a metric | `lora_core/data/metrics.py` |
 | a meter | `lora_core/measuring/meters.py` |
 | a hyperparameter | `lora_core/training/spec.py`, the code that uses it, and the protocols that set it |
-| a task of your own | `task_settings` in the configuration ([configuring.md](configuring.md)) |
+| a task of your own | `task_settings` in the configuration ([how](adding-a-task.md)) |
 
 ## The folders
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PACKAGE = "lora_core"
 ROOT = Path(__file__).resolve().parent.parent
 VERSION = f"python {sys.version_info.major}.{sys.version_info.minor}"
-# Read by the module of the same name, such as the template and the style of the report's page.
+# Files that modules in the same folder read, such as the template and the style of the report's page.
 RESOURCE_SUFFIXES = (".html", ".css", ".js")
 CACHE = Path(".snakemake", "lora_core_digests.json")
 
@@ -37,38 +37,53 @@ class Source:
 
 
 class CodeDigests:
-    """Digests of stages, computed from the package below `root`; parsed files are kept in the file `cache`, if given."""
+    """Digests of stages, computed from the package below `root`; the file `cache` keeps parsed files."""
 
     def __init__(self, root: Path = ROOT, cache: Path | None = None) -> None:
         self._root = root
         self._cache = cache
         self._cached = _read_cache(cache)
         self._used: dict[str, Source] = {}
-        self._files: dict[Path, Source] = {}
+        self._sources: dict[Path, Source] = {}
+        self._modules: dict[str, tuple[Path, ...]] = {}
+        self._lines: dict[Path, bytes] = {}
 
     def digest(self, script: Path, *modules: str) -> str:
         """The digest of a script, of `modules`, and of everything that they import from the package."""
         digest = hashlib.sha256(self._source(script).code.encode())
-        for file in sorted(self.closure(script, *modules)):
-            content = self._source(file).code.encode() if file.suffix == ".py" else file.read_bytes()
-            digest.update(b"\0".join((file.relative_to(self._root).as_posix().encode(), content, b"")))
+        for line in sorted(map(self._line, self.closure(script, *modules))):
+            digest.update(line)
         return digest.hexdigest()[:16]
 
     def closure(self, script: Path, *modules: str) -> set[Path]:
         """The files of the package that a script and `modules` use, directly or not, without the script itself."""
-        files: set[Path] = set()
-        waiting = [*self._source(script).imports, *_with_parents(modules)]
+        names: set[str] = set()
+        waiting = {*self._source(script).imports, *_with_parents(modules)}
         while waiting:
-            file = self.module_file(waiting.pop())
-            if file is not None and file not in files:
-                files |= {file, *(p for s in RESOURCE_SUFFIXES if (p := file.with_suffix(s)).is_file())}
-                waiting += self._source(file).imports
-        return files
+            names |= waiting
+            sources = [self._source(file) for name in waiting for file in self._files(name)[:1]]
+            waiting = {name for source in sources for name in source.imports} - names
+        return {file for name in names for file in self._files(name)}
 
-    def module_file(self, module: str) -> Path | None:
-        """The file of a module or of a package's `__init__`; None where there is none."""
-        path = self._root.joinpath(*module.split("."))
-        return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+    def _files(self, module: str) -> tuple[Path, ...]:
+        """The file of a module, or a package's `__init__` and the resources of its folder; none if it is neither."""
+        if module not in self._modules:
+            path = self._root.joinpath(*module.split("."))
+            if path.with_suffix(".py").is_file():
+                self._modules[module] = (path.with_suffix(".py"),)
+            elif (path / "__init__.py").is_file():
+                resources = (file for file in sorted(path.iterdir()) if file.suffix in RESOURCE_SUFFIXES)
+                self._modules[module] = (path / "__init__.py", *resources)
+            else:
+                self._modules[module] = ()
+        return self._modules[module]
+
+    def _line(self, file: Path) -> bytes:
+        """What counts of a file of the package, after its name."""
+        if file not in self._lines:
+            code = self._source(file).code if file.suffix == ".py" else hashlib.sha256(file.read_bytes()).hexdigest()
+            self._lines[file] = f"{file.relative_to(self._root).as_posix()} {code}\n".encode()
+        return self._lines[file]
 
     def save(self) -> None:
         """Write the cache where a file was parsed that was not in it; a folder that cannot be written has none."""
@@ -82,15 +97,15 @@ class CodeDigests:
             temp_path.replace(self._cache)
 
     def _source(self, file: Path) -> Source:
-        if file not in self._files:
+        if file not in self._sources:
             content = file.read_bytes()
             key = hashlib.sha256(content).hexdigest()
-            self._files[file] = self._used[key] = self._cached.get(key) or read_source(content)
-        return self._files[file]
+            self._sources[file] = self._used[key] = self._cached.get(key) or read_source(content)
+        return self._sources[file]
 
 
 def code_digest(script: Path, *modules: str) -> str:
-    """Return the digest of a script or module file, with the cache that snakemake has written in the working directory."""
+    """Return the digest of a script or module, with the cache that snakemake writes in the working directory."""
     return CodeDigests(cache=CACHE).digest(script, *modules)
 
 
@@ -129,16 +144,20 @@ def _describe(value: object, in_raise: bool = False) -> Iterator[str]:
             if isinstance(part, ast.FormattedValue):
                 yield from _describe(part.value, in_raise)
     else:
-        in_raise = in_raise or isinstance(value, ast.Raise)
         yield f"{type(value).__name__}("
-        for field in value._fields:
-            child = getattr(value, field, None)
-            if isinstance(child, list):
-                child = [item for item in child if not _is_text_statement(item)]
-            if _runs(value, field) and child not in (None, []):  # other Pythons have other empty fields
-                yield f"{field}="
-                yield from _describe(child, in_raise)
+        for field, child in _fields(value):
+            yield f"{field}="
+            yield from _describe(child, in_raise or isinstance(value, ast.Raise))
         yield ")"
+
+
+def _fields(node: ast.AST) -> Iterator[tuple[str, object]]:
+    """The fields of a node that count, without empty ones, of which each version of Python has others."""
+    for field, child in ast.iter_fields(node):
+        if isinstance(child, list):
+            child = [item for item in child if not _is_text_statement(item)]
+        if _runs(node, field) and child not in (None, []):
+            yield field, child
 
 
 def _is_text_statement(node: object) -> bool:
@@ -147,7 +166,7 @@ def _is_text_statement(node: object) -> bool:
 
 
 def _runs(node: ast.AST, field: str) -> bool:
-    """Whether a field of a node counts: the body of `if TYPE_CHECKING:` never runs, and `u` before a string is nothing."""
+    """Whether a field counts: the body of `if TYPE_CHECKING:` never runs, and `u` before a string means nothing."""
     if isinstance(node, ast.If) and field == "body":
         return not ast.unparse(node.test).endswith("TYPE_CHECKING")
     return not (isinstance(node, ast.Constant) and field == "kind")

@@ -68,29 +68,74 @@ def tokenized(model: Path, out: Path, name: str, train: int = 64, validation: in
     return out
 
 
-def spec(settings: dict, **changes):
-    """A run of two epochs, by default of own LoRA."""
-    from lora_core.training.run import Spec
+def spec(settings, **changes):
+    """A run of two epochs on CoLA by a method's settings (an object, or params as in LORA).
 
-    hyper = {
+    `hyperparameters` are merged into the default ones, `meter`, `simulated`, `sample_seconds` and `idle_seconds` into
+    the settings of the meter.
+    """
+    from lora_core.methods.registry import settings_from_params
+    from lora_core.training.spec import Hyperparameters, MeterSettings, RunSpec
+
+    if isinstance(settings, dict):
+        settings = settings_from_params(settings)
+    hyperparameters = {
         "optimizer": "adamw", "schedule": "linear", "batch_size": 8, "epochs": 2, "learning_rate": 1e-3,
         "weight_decay": 0.01, "warmup_ratio": 0.1, "adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8,
         "max_grad_norm": 1.0, "dropout": None, "head_bias": "zero", "loraplus_lr_ratio": 1.0,
         "gradient_checkpointing": False,
-    }  # fmt: skip
-    hyper |= changes.pop("hyperparameters", {})
+    } | changes.pop("hyperparameters", {})  # fmt: skip
+    measure = {"meter": "none", "simulated": False, "sample_seconds": 0.5, "idle_seconds": 0.0}
+    measure |= {name: changes.pop(name) for name in measure if name in changes}
     values = {
-        "method": settings["kind"], "task": "cola", "seed": 1, "settings": settings, "hyperparameters": hyper,
-        "precision": "fp32", "batching": "bucketed", "evaluation_batch_size": 16, "device": "cpu", "meter": "none",
-        "simulated": False, "sample_seconds": 0.5, "idle_seconds": 0.0, "base_model": "base",
+        "method": settings.kind, "task": "cola", "seed": 1, "settings": settings, "precision": "fp32",
+        "batching": "length_grouped", "evaluation_batch_size": 16, "device": "cpu", "base_model": "base",
+        "hyperparameters": Hyperparameters(**hyperparameters), "measure": MeterSettings(**measure),
     }  # fmt: skip
-    return Spec(**(values | changes))
+    return RunSpec(**(values | changes))
 
 
-def trained(settings: dict, model: Path, data: Path, out: Path, **changes) -> Path:
+def run_inputs(model: Path, data: Path, start: Path | None = None):
+    """The inputs of a run: a prepared model, a folder of tokenised data, the folder of a run to start from."""
+    from lora_core.training.run import RunInputs
+
+    return RunInputs(
+        model=model,
+        train_data=data / "train.safetensors",
+        validation_data=data / "validation.safetensors",
+        data_card=data / "card.json",
+        start_weights=start and start / "weights",
+        start_record=start and start / "run.json",
+    )
+
+
+def run_outputs(folder: Path):
+    """The outputs of a run in one folder, named as the workflow names them."""
+    from lora_core.training.run import RunOutputs
+
+    return RunOutputs(
+        record=folder / "run.json",
+        history=folder / "history.csv",
+        power=folder / "power.csv",
+        predictions=folder / "predictions.safetensors",
+        weights=folder / "weights",
+        progress=folder / "progress.json",
+    )
+
+
+def run_files(folder: Path):
+    """The records of a finished run in one folder."""
+    from lora_core.layout import RunFiles
+
+    outputs = run_outputs(folder)
+    return RunFiles(outputs.record, outputs.history, outputs.power, outputs.predictions)
+
+
+def trained(settings, model: Path, data: Path, out: Path, start: Path | None = None, **changes) -> Path:
+    """The folder of a finished run."""
     from lora_core.training.run import train
 
-    train(spec(settings, base_model=model.name, **changes), model, data, out, threads=1)
+    train(spec(settings, base_model=model.name, **changes), run_inputs(model, data, start), run_outputs(out))
     return out
 
 
@@ -127,14 +172,14 @@ def validation_score(model, folder):
     import torch
 
     from lora_core.data.metrics import METRICS
-    from lora_core.training.steps import logits_of
+    from lora_core.training.steps import compute_logits
 
     examples, batches = validation_batches(folder)
     logits = np.empty((len(examples), 2), np.float32)
     with torch.inference_mode():
         for batch in batches:
-            logits[batch.rows] = logits_of(model.eval(), batch, torch.device("cpu")).numpy()
-    return METRICS["matthews"](examples.labels, logits), logits
+            logits[batch.rows] = compute_logits(model.eval(), batch, torch.device("cpu")).numpy()
+    return METRICS["matthews"].function(examples.labels, logits), logits
 
 
 # Variants of a method as inference is timed.

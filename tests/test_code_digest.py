@@ -9,18 +9,30 @@ from pathlib import Path
 import pytest
 
 from lora_core.code_digest import ROOT, VERSION, CodeDigests, read_source
+from lora_core.methods.registry import kinds
+from lora_core.reporting import catalogue
 
 SCRIPTS = ROOT / "workflow" / "scripts"
 MODULES = sorted((ROOT / "lora_core").rglob("*.py"))
-INFRASTRUCTURE = {"adapter_files", "layers", "low_rank", "merging", "peft_config", "registry", "settings", "__init__"}
-KINDS = [file.stem for file in sorted((ROOT / "lora_core" / "methods").glob("*.py")) if file.stem not in INFRASTRUCTURE]
-# Each kind of run, and every other script with the kinds of all methods where its rule adds them.
-STAGES = {f"train {kind}": ("train.py", f"lora_core.methods.{kind}") for kind in KINDS} | {
-    script.stem: (script.name, *(f"lora_core.methods.{kind}" for kind in KINDS))
-    if script.stem in ("count_parameters", "time_inference")
-    else (script.name,)
+KINDS = [f"lora_core.methods.{kind}" for kind in kinds()]
+DRAWINGS = {
+    (script, name): f"lora_core.reporting.{entry.draw.partition(':')[0]}"
+    for script, entries in (("render_table.py", catalogue.TABLES), ("draw_figure.py", catalogue.FIGURES))
+    for name, entry in entries.items()
+}
+# Each stage's script, and the modules that its rule adds because the job imports them by name.
+STAGES = {
+    **{f"train {kind}": ("train.py", kind) for kind in KINDS},
+    **{f"write_model_card {kind}": ("write_model_card.py", kind) for kind in KINDS},
+    **{f"{script} {name}": (script, module) for (script, name), module in DRAWINGS.items()},
+    "count_parameters": ("count_parameters.py", *KINDS),
+    "time_inference": ("time_inference.py", *KINDS),
+    "predict_memory": ("predict_memory.py", "lora_core.methods.full", "lora_core.methods.lora"),
+}
+STAGES |= {
+    script.stem: (script.name,)
     for script in sorted(SCRIPTS.glob("*.py"))
-    if script.stem != "train"
+    if script.name not in {name for name, *_ in STAGES.values()}
 }
 NO_TRAINING = ("lora_core/reporting/", "lora_core/commands/", "lora_core/evaluation/", "lora_core/models/model_card.py")
 
@@ -73,25 +85,25 @@ def imported(file):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    names = {name for name in names if name.startswith("lora_core")}
-    names |= {".".join(name.split(".")[:n]) for name in names for n in range(1, name.count(".") + 1)}
-    files = {ROOT.joinpath(*name.split(".")) for name in names}
-    return {f for path in files for f in (path.with_suffix(".py"), path / "__init__.py") if f.exists()}
+    return {f for name in names if name.startswith("lora_core") for f in files_of(name)}
+
+
+def files_of(name):
+    """The files that run when a module is imported: its own, and the `__init__` of the packages above it."""
+    paths = [ROOT.joinpath(*name.split(".")[:n]) for n in range(1, name.count(".") + 2)]
+    return {f for path in paths for f in (path.with_suffix(".py"), path / "__init__.py") if f.exists()}
 
 
 def stages_of(module):
     """The stages that run a module of the package."""
     users = set()
-    for stage, (script, *kinds) in STAGES.items():
-        kind_files = [ROOT.joinpath(*kind.split(".")).with_suffix(".py") for kind in kinds]
-        seen, waiting = set(), [SCRIPTS / script, *kind_files]
+    for stage, (script, *added) in STAGES.items():
+        seen, waiting = set(), [SCRIPTS / script, *(file for name in added for file in files_of(name))]
         while waiting:
             file = waiting.pop()
             if file not in seen:
                 seen.add(file)
                 waiting += imported(file)
-        if kind_files:
-            seen |= {kind_files[0].with_name("__init__.py"), ROOT / "lora_core" / "__init__.py"}
         if module in seen:
             users.add(stage)
     return users
@@ -152,8 +164,10 @@ def test_a_changed_script_changes_its_own_stage_alone(project, before):
         assert changed == {stage for stage, (name, *_) in STAGES.items() if name == script.name}
 
 
-def test_the_style_of_the_page_belongs_to_the_report_alone(project, before):
-    for file in sorted((ROOT / "lora_core" / "reporting" / "page").glob("page.[!p]*")):
+def test_the_template_and_the_style_of_the_page_belong_to_the_report_alone(project, before):
+    files = [f for f in (ROOT / "lora_core").rglob("*.*") if f.suffix in (".html", ".css", ".js")]
+    assert len(files) == 3
+    for file in files:
         name = str(file.relative_to(ROOT))
         assert changed_stages(project, before, name, file.read_text() + "\n") == {"write_report"}
 
@@ -212,8 +226,8 @@ def test_a_cache_that_cannot_be_written_is_no_error(project, tmp_path):
     computer.save()
 
 
-def test_only_the_registry_of_methods_imports_by_name():
-    # The other one is for those who use the package as a library.
+def test_methods_and_drawings_alone_are_imported_by_name():
+    # Their rules add the modules to the digest. The third is for those who use the package as a library.
     users = set()
     for file in (*MODULES, *SCRIPTS.glob("*.py")):
         for node in ast.walk(ast.parse(file.read_text())):
@@ -223,7 +237,9 @@ def test_only_the_registry_of_methods_imports_by_name():
                 name == "eval" and isinstance(called, ast.Attribute)  # model.eval()
             ):
                 users.add(str(file.relative_to(ROOT)))
-    assert users == {"lora_core/methods/registry.py", "lora_core/__init__.py"}
+    assert users == {
+        "lora_core/methods/registry.py", "lora_core/reporting/catalogue.py", "lora_core/__init__.py",
+    }  # fmt: skip
 
 
 def test_scripts_are_short_and_define_no_function():

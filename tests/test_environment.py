@@ -1,6 +1,8 @@
 """What is installed: pinned by hash, from no named index, the same for pip and conda."""
 
 import re
+import subprocess
+import sys
 import tomllib
 
 import yaml
@@ -8,7 +10,10 @@ from builders import ROOT
 
 LOCK = (ROOT / "requirements.lock").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-NEEDED = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["workflow"]]
+REQUIRED = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["workflow"]]
+
+# Packages of the workflow that using the library must not import.
+OTHERS = {"annotated_types", "pandas", "peft", "pydantic", "snakemake", "transformers", "yaml"}
 
 
 def locked():
@@ -28,15 +33,15 @@ def test_every_locked_package_has_a_hash_and_no_index_is_named():
 
 
 def test_every_dependency_is_in_the_lock():
-    wanted = [*NEEDED, *PROJECT["optional-dependencies"]["dev"]]
-    names = {re.split(r"[=<>\[]", entry)[0].lower() for entry in wanted}
+    entries = [*REQUIRED, *PROJECT["optional-dependencies"]["dev"]]
+    names = {re.split(r"[=<>\[]", entry)[0].lower() for entry in entries}
     assert names <= set(locked())
 
 
 def test_conda_names_the_versions_of_the_lock():
     environment = yaml.safe_load((ROOT / "envs" / "lora.yaml").read_text())
     pinned = dict(entry.split("==") for entry in environment["dependencies"][-1]["pip"])
-    assert set(pinned) == {re.split(r"[=<>]", entry)[0] for entry in NEEDED}
+    assert set(pinned) == {re.split(r"[=<>]", entry)[0] for entry in REQUIRED}
     for name, version in pinned.items():
         assert version in locked()[name], name
 
@@ -44,3 +49,17 @@ def test_conda_names_the_versions_of_the_lock():
 def test_the_deprecated_wrapper_of_nvml_is_not_installed():
     assert "pynvml" not in locked()
     assert "nvidia-ml-py" in locked()
+
+
+def test_the_library_needs_torch_and_safetensors_alone():
+    assert {re.split(r"[=<>\[]", entry)[0] for entry in PROJECT["dependencies"]} == {"torch", "safetensors"}
+    code = (
+        "import sys\nfrom lora_core import LoRALinear, inject, load_adapter, merge, save_adapter\n"
+        f"others = {sorted(OTHERS)!r}\nprint([name for name in others if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_the_lock_has_what_make_setup_builds_the_project_with():
+    assert "setuptools" in locked()

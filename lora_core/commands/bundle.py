@@ -166,7 +166,7 @@ def _local_sections(config: JsonObject) -> list[JsonObject]:
 
 
 def _create_placeholders(folder: Path, config: JsonObject) -> None:
-    """Create empty files in place of local data and models: the workflow checks that they exist, and reads none here."""
+    """Create empty files in place of local data and models: the workflow checks that they exist and reads none."""
     tasks = [card.parent.name for card in (folder / RESULTS).glob(Layout.data_card.format(task="*"))]
     names = [f"{task}/{split}-0.parquet" for task in tasks for split in ("train", "validation", "validation_matched")]
     for section in _local_sections(config):

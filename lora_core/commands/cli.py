@@ -17,16 +17,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand and return its exit status; a mistake of the user is one sentence on standard error."""
     import zipfile
 
-    options = _parser().parse_args(arguments)
+    options = parse_arguments(arguments)
     run: Callable[[argparse.Namespace], int | None] = options.run
     try:
         return run(options) or 0
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+    except OSError as error:
+        print(f"{error.filename}: {error.strerror}" if error.filename else error, file=sys.stderr)
+        return 1
+    except (ValueError, zipfile.BadZipFile) as error:
         print(error, file=sys.stderr)
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the arguments of the command line, with the function to call as `run`. Exit on a wrong command line."""
     parser = argparse.ArgumentParser(prog="lora-core", description="Tools around a study of the LoRA workflow.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -57,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     add("schema", _schema, "print the JSON schema of the configuration")
     protocols = add("protocols", _protocols, "print how protocols differ, as a Markdown table")
     protocols.add_argument("names", nargs="*", default=PROTOCOLS, help="files in lora_core/config/protocols")
-    return parser
+    return parser.parse_args(arguments)
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -121,8 +125,9 @@ def _results_dir(options: argparse.Namespace) -> None:
 
 def _schema(options: argparse.Namespace) -> None:
     from lora_core.config.study import json_schema
+    from lora_core.reporting.catalogue import OPTIONAL_TABLES
 
-    print(json_schema(), end="")
+    print(json_schema(OPTIONAL_TABLES), end="")
 
 
 def _protocols(options: argparse.Namespace) -> None:

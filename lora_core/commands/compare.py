@@ -13,7 +13,8 @@ from lora_core.data.tasks import task_title
 from lora_core.evaluation.run_record import device_of
 from lora_core.layout import Layout
 from lora_core.records import JsonObject, read_json, read_run_record
-from lora_core.reporting.rendering import NA, markdown_text
+from lora_core.reporting.markdown import markdown_text
+from lora_core.reporting.table import NA
 from lora_core.stats import MIN_SEEDS
 
 RunKey = tuple[str, str]  # method and task
@@ -140,7 +141,7 @@ def _format_value(value: float, quantity: Quantity) -> str:
 
 
 def _all_settings(folder: Path, runs: Runs, shared: Sequence[RunKey]) -> dict[str, str]:
-    """Return every setting of a study by its name in the table; of shared methods and tasks, those of the first seed."""
+    """Return every setting of a study by its name in the table; of shared runs, those of the first seed."""
     settings = _flatten({"study": read_json(folder / Layout.study)})
     settings["runs of"] = ", ".join(f"{method} on {task_title(task)}" for method, task in runs)
     for method, task in shared:

@@ -94,10 +94,11 @@ def check_meter() -> Check:
     if not check_environment().ok:
         return Check("meter", None, "known after make setup", note)
     from lora_core import device as devices
-    from lora_core.measuring import meters
+    from lora_core.measuring.meters import open_meter
+    from lora_core.training.spec import MeterSettings
 
     device = devices.resolve("auto")
-    meter = meters.open_meter("auto", device.type, lambda: devices.uuid(device))
+    meter = open_meter(MeterSettings("auto", simulated=False, sample_seconds=0.5, idle_seconds=0.0), device)
     try:
         if meter.reason is None:
             return Check("meter", True, meter.name, note)

@@ -1,8 +1,8 @@
 """`lora-core estimate` (`make paper`): the time, disk space and energy of a study, before it starts.
 
 A short trial on this machine takes training steps on random tokens in the shapes of the study's model, in two lengths,
-with each method. The time of a step is a line through the two: a constant part, and a part for each token. The time of a
-run follows from its examples, tokens and epochs.
+with each method. The time of a step is a line through the two: a constant part, and a part for each token. The time of
+a run follows from its examples, tokens and epochs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from lora_core.methods import registry
 from lora_core.models import model as models
 from lora_core.models.pretrained import wheel_folder
 from lora_core.training import steps
-from lora_core.training.spec import Hyperparameters
+from lora_core.training.spec import Hyperparameters, MeterSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,7 +113,7 @@ def build_model(study: Study) -> Any:
         case "random":
             config = AutoConfig.for_model(**source.config)
         case _ if source.id.rpartition("/")[2] == "roberta-base":
-            config = memory_scaling.roberta_config(memory_scaling.ROBERTA_BASE)
+            return memory_scaling.build(memory_scaling.COUNTED[1], memory_scaling.METHODS["full"])
         case _:
             raise ConfigError(f"model.id: {source.id!r} is not on this machine yet; first run: snakemake {prepared}")
     config.num_labels = 2
@@ -123,7 +123,9 @@ def build_model(study: Study) -> Any:
 def run_trial(study: Study) -> Trial:
     """Time training steps of every method of the study, and read the meter in the meantime."""
     device = devices.resolve(study.train.device)
-    meter = open_meter(study.measure, device)
+    measure = study.measure
+    settings = MeterSettings(measure.meter, measure.simulated, measure.sample_seconds, measure.idle_seconds)
+    meter = open_meter(settings, device)
     power: list[float] = []
     step_times: dict[str, StepTime] = {}
     parameters = 0

@@ -94,7 +94,7 @@ def _read_run(layout: Layout, method: str, task: str, seed: int) -> RunStatus:
 
 
 def _is_running(job: JobRecord, record: Path, progress_file: Path) -> bool:
-    """Whether the process of an unfinished job is alive, or, where that cannot be seen, has written something lately."""
+    """Whether the process of an unfinished job is alive or, if that cannot be seen, has written something lately."""
     if has_ended(job.process):
         return False
     if _is_visible(job.process) or job.state == "waiting":

@@ -31,7 +31,8 @@ def read_study(overlays: Sequence[str] = ()) -> Study:
     """
     from snakemake.utils import update_config
 
-    config, overlay = _read_yaml("config.yaml"), {}
+    config = _read_yaml("config.yaml")
+    overlay: dict[str, Any] = {}
     for file in overlays:
         update_config(overlay, _read_yaml(file))
     update_config(config, overlay)

@@ -1,7 +1,7 @@
 """Snakemake's lock on the working directory, left by a process that was killed: removed only if that is certain.
 
-Every snakemake leaves a note in `.snakemake/owners` while it works. `lora-core unlock`, a part of `make tables`, removes
-the lock if all processes that left one have ended; otherwise the lock stays, and Snakemake says what it means.
+Every snakemake leaves a note in `.snakemake/owners` while it works. `lora-core unlock`, which is part of `make tables`,
+removes the lock if all processes that left a note have ended; otherwise the lock stays, and Snakemake explains it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def remove_note() -> None:
 
 
 def remove_stale_lock(overlays: Sequence[str] = ()) -> int:
-    """Run `snakemake --unlock` if every owner of the lock has ended. Return the exit status, 0 if there was nothing to do.
+    """Run `snakemake --unlock` if every owner of the lock has ended. Return its exit status; 0 if it did not run.
 
     `overlays` are the study's `--configfile`s.
     """
@@ -52,7 +52,9 @@ def remove_stale_lock(overlays: Sequence[str] = ()) -> int:
         # A lock newer than every note belongs to a snakemake that has not left its note yet.
         if max(lock.stat().st_mtime for lock in locks) > max(note.stat().st_mtime for note in notes):
             return 0
-        print("unlocking: the snakemake that locked this folder was killed; unfinished files are made again", flush=True)
+        print(
+            "unlocking: the snakemake that locked this folder was killed; unfinished files are made again", flush=True
+        )
         configfiles = ["--configfile", *overlays] if overlays else []
         command = [sys.executable, "-m", "snakemake", "--unlock", *configfiles]
         result = subprocess.run(command, capture_output=True)

@@ -22,7 +22,8 @@ from lora_core.methods import registry
 from lora_core.models import model as models
 from lora_core.records import LatencyRow, write_json, write_rows
 from lora_core.training.progress import Progress
-from lora_core.training.steps import logits_of
+from lora_core.training.spec import MeterSettings
+from lora_core.training.steps import compute_logits
 
 if TYPE_CHECKING:
     from lora_core.methods.settings import MethodSettings
@@ -99,7 +100,8 @@ def time_inference(
     card = read_data_card(inputs.data_card, validation=inputs.validation_data)
     examples = data.load(inputs.validation_data)
     # The meter serves one purpose here: it notices whether another process uses the device.
-    meter = meters.open_meter("auto" if device.type == "cuda" else "none", device.type, lambda: devices.uuid(device))
+    choice = "auto" if device.type == "cuda" else "none"
+    meter = meters.open_meter(MeterSettings(choice, simulated=False, sample_seconds=0.5, idle_seconds=0.0), device)
     started = provenance.collect(device, plan.threads)
     with devices.exclusive_device(device), torch.inference_mode():
         meter.begin()
@@ -164,7 +166,7 @@ def _load_variants(
 
 
 def _logits(model: nn.Module, batches: list[data.Batch], device: torch.device) -> np.ndarray:
-    return np.concatenate([logits_of(model, batch, device).float().cpu().numpy() for batch in batches])
+    return np.concatenate([compute_logits(model, batch, device).float().cpu().numpy() for batch in batches])
 
 
 def _prove_merge(

@@ -18,7 +18,7 @@ from lora_core.evaluation.latency_summary import Variant, decided, summarize
 from lora_core.records import LatencyRow
 from lora_core.seeds import derive
 from lora_core.training.progress import Progress
-from lora_core.training.steps import logits_of
+from lora_core.training.steps import compute_logits
 
 if TYPE_CHECKING:
     from lora_core.evaluation.latency import LatencyPlan
@@ -115,6 +115,6 @@ def _seconds(model: nn.Module, batches: list[data.Batch], device: torch.device) 
     devices.synchronize(device)
     start = time.perf_counter()
     for batch in batches:
-        logits_of(model, batch, device)
+        compute_logits(model, batch, device)
     devices.synchronize(device)
     return time.perf_counter() - start

@@ -1,7 +1,7 @@
-"""Where training's memory goes: weights, gradients, optimiser state, and what is kept for the backward pass.
+"""Where training's memory goes: weights, gradients, optimizer state, and what autograd saves for the backward pass.
 
 The first three follow from the parameters. The last is counted on a real step, and predicted from shapes alone by the
-same count, on the meta device where the method allows it.
+same count, on the meta device if the method's layers work there.
 """
 
 from collections.abc import Iterator
@@ -10,35 +10,37 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-ADAM_MOMENTS = 2  # tensors of optimiser state for each trained parameter
+# Tensors of optimizer state for each trained parameter: AdamW's two moments, SGD's momentum.
+OPTIMIZER_TENSORS = {"adamw": 2, "sgd": 1}
 
 
-class Saved:
-    """Bytes kept for backward."""
+class SavedForBackward:
+    """A count of the bytes that autograd saves for the backward pass."""
 
     def __init__(self) -> None:
         self.bytes = 0
 
     @property
     def mb(self) -> float:
+        """The count in MB (10^6 bytes)."""
         return self.bytes / 1e6
 
 
 @contextmanager
-def saved_for_backward(model: nn.Module) -> Iterator[Saved]:
-    """Count what autograd keeps for the backward pass of a forward pass in the block.
+def saved_for_backward(model: nn.Module) -> Iterator[SavedForBackward]:
+    """Count what autograd saves for the backward pass of the forward pass in the block.
 
-    Each storage once, however many tensors view it; parameters and buffers, which are there anyway, left out. Of a
-    layer under gradient checkpointing its input is kept, by checkpointing itself and not by autograd.
+    Each storage counts once, however many tensors view it; the model's parameters and buffers do not count, since they
+    are in memory anyway. With gradient checkpointing a layer's input counts too, which checkpointing itself saves.
     """
     from transformers.modeling_layers import GradientCheckpointingLayer
 
-    saved = Saved()
-    seen = {_storage(part) for tensor in (*model.parameters(), *model.buffers()) for part in _parts(tensor)}
+    saved = SavedForBackward()
+    seen = {_storage_id(part) for tensor in (*model.parameters(), *model.buffers()) for part in _dense_parts(tensor)}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
-        for part in _parts(tensor):
-            if (storage := _storage(part)) not in seen:
+        for part in _dense_parts(tensor):
+            if (storage := _storage_id(part)) not in seen:
                 seen.add(storage)
                 saved.bytes += part.untyped_storage().nbytes()
         return tensor
@@ -56,34 +58,36 @@ def saved_for_backward(model: nn.Module) -> Iterator[Saved]:
             hook.remove()
 
 
-def _parts(tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """The tensors that a sparse one is made of; a dense one itself."""
+def _dense_parts(tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The indices and values of a sparse tensor; a dense tensor itself."""
     return (tensor._indices(), tensor._values()) if tensor.is_sparse else (tensor,)
 
 
-def _storage(tensor: torch.Tensor) -> int:
-    """What tells a storage from another while both live; on the meta device addresses do not."""
+def _storage_id(tensor: torch.Tensor) -> int:
+    """A number that identifies a living storage, also on the meta device, where all addresses are 0."""
     return tensor.untyped_storage()._cdata
 
 
-def fixed_mb(model: nn.Module) -> dict[str, float]:
-    """Weights, gradients and AdamW's state of a model ready to train."""
+def fixed_mb(model: nn.Module, optimizer: str = "adamw") -> dict[str, float]:
+    """Return the MB of the weights, gradients and optimizer state of a model ready to train."""
     trained = sum(p.nbytes for p in model.parameters() if p.requires_grad)
     return {
         "weights_mb": sum(p.nbytes for p in model.parameters()) / 1e6,
         "gradients_mb": trained / 1e6,
-        "optimizer_mb": ADAM_MOMENTS * trained / 1e6,
+        "optimizer_mb": OPTIMIZER_TENSORS[optimizer] * trained / 1e6,
     }
 
 
-def predict(model: nn.Module, rows: int, tokens: int, precision: str) -> dict[str, float] | None:
-    """`fixed_mb` and `saved_for_backward_mb` of a model on the meta device, for a batch (rows, tokens).
+def predict_mb(
+    model: nn.Module, rows: int, tokens: int, precision: str, optimizer: str = "adamw"
+) -> dict[str, float] | None:
+    """Return `fixed_mb` and `saved_for_backward_mb` of a model on the meta device, for a batch (rows, tokens).
 
-    Attention is that of the meta device, which keeps the whole of its probabilities; a fused kernel keeps less.
-    None for a model that does not run on shapes alone.
+    On the meta device attention saves all of its probabilities, of which a fused kernel saves less. The result is None
+    for a model that does not run on shapes alone.
     """
     ids = torch.zeros((rows, tokens), dtype=torch.int64, device="meta")
-    fixed = fixed_mb(model)
+    fixed = fixed_mb(model, optimizer)
     if precision == "bf16":  # there is no autocast on the meta device
         model = model.to(torch.bfloat16)
     model.train()

@@ -1,7 +1,7 @@
-"""Going on after a kill: a run's state after an epoch, and its samples as they come, outside its declared outputs.
+"""Resuming after a kill: a run's state after an epoch, and its samples as they come, outside of its declared outputs.
 
-The state is one safetensors file whose header holds the plain values as JSON; nothing is ever unpickled. A key tells
-settings, code, data and machine: what was left under another key is refused and removed, never resumed.
+The state is one safetensors file, whose header holds the plain values as JSON; nothing is ever unpickled. A key
+identifies settings, code, data and machine: a checkpoint with another key is discarded, never resumed.
 """
 
 import csv
@@ -9,137 +9,209 @@ import hashlib
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
-from lora_core.measuring import power_trace as trace
-from lora_core.records import PowerRow, atomic_file, read_rows
+from lora_core.records import JsonObject, PowerRow, atomic_file, read_rows
 
 if TYPE_CHECKING:
     import torch
 
 
 @dataclass(frozen=True)
-class State:
-    """A run after an epoch: `values` as JSON has them, and `tensors` by name."""
+class CheckpointSettings:
+    """Where and when a run saves its state.
 
-    values: dict[str, Any]
+    Attributes:
+        folder: A folder for this run alone.
+        seconds: A run that is planned to take longer saves its state after each epoch; None: no run does.
+        code: The digest of the code that trains. The state of other code is discarded.
+    """
+
+    folder: Path
+    seconds: float | None
+    code: str
+
+
+@dataclass(frozen=True)
+class State:
+    """A run after an epoch: plain values as JSON has them, and tensors by name."""
+
+    values: JsonObject
     tensors: "dict[str, torch.Tensor]"
 
 
+class Checkpointing(Protocol):
+    """What a run does to be resumed.
+
+    Attributes:
+        state: The state that this part of the run resumes from; None if it starts from the beginning.
+        rows: The samples of the earlier parts, in the phase "lost" if no state holds the work that they measured.
+        part: The number of this part, from 0.
+    """
+
+    state: State | None
+    rows: Sequence[PowerRow]
+    part: int
+
+    def keep_sample(self, row: PowerRow) -> None:
+        """Save a sample of this part as it comes."""
+        ...
+
+    def applies_to(self, planned_seconds: float) -> bool:
+        """Whether a run that is planned to take this long saves its state."""
+        ...
+
+    def save(self, state: State, samples: int) -> None:
+        """Save the state after an epoch, up to which there are so many samples, in place of the previous one."""
+        ...
+
+    def remove(self) -> None:
+        """Delete everything: the run is finished."""
+        ...
+
+
+def open_checkpoint(settings: CheckpointSettings | None, dependencies: JsonObject) -> Checkpointing:
+    """Return the checkpoint of a run whose result is decided by `dependencies`, with what earlier parts left in it."""
+    if settings is None:
+        return NoCheckpoint()
+    if settings.seconds is None:
+        shutil.rmtree(settings.folder, ignore_errors=True)
+        return NoCheckpoint()
+    content = json.dumps(dependencies | {"code": settings.code}, sort_keys=True)
+    return Checkpoint(settings.folder, hashlib.sha256(content.encode()).hexdigest(), settings.seconds)
+
+
 class NoCheckpoint:
-    """Nothing is kept, and nothing gone on from."""
+    """Saves nothing; the run starts from the beginning."""
 
     def __init__(self) -> None:
         self.state: State | None = None
-        self.rows: list[PowerRow] = []
+        self.rows: Sequence[PowerRow] = []
         self.part = 0
 
-    def sample(self, row: PowerRow) -> None:
-        pass
+    def keep_sample(self, row: PowerRow) -> None:
+        """Do nothing."""
 
-    def wanted(self, planned_seconds: float) -> bool:
+    def applies_to(self, planned_seconds: float) -> bool:
+        """Return False."""
         return False
 
-    def save(self, state: State, rows: int) -> None:
-        pass
+    def save(self, state: State, samples: int) -> None:
+        """Do nothing."""
 
     def remove(self) -> None:
-        pass
+        """Do nothing."""
 
 
-class Checkpoint(NoCheckpoint):
-    """What a run leaves for its next part, in `folder`.
+class Checkpoint:
+    """Saves the state of runs that are planned to take longer than `seconds`, in `folder`.
 
-    `seconds` says which runs write states: those planned to take longer. `state` is what this part goes on from, None
-    where it begins at the beginning; `part` counts from 0; `rows` are the samples of the parts before, under the phase
-    "lost" where no state held what they measured. Raises OSError for a folder that cannot be used; nothing is removed
-    then.
+    What is in the folder under another `key`, or damaged, is discarded with a note in the log. Raise OSError if the
+    folder cannot be used; nothing is deleted then.
     """
 
     def __init__(self, folder: Path, key: str, seconds: float) -> None:
-        super().__init__()
-        self._folder, self._seconds, self._full = folder, seconds, False
-        self._states, self._samples, marker = (folder / name for name in ("state.safetensors", "power.csv", "key"))
-        self._stream: TextIO | None = None
-        self._lost: list[list[int]] = []  # first row and the one after the last, of power.csv
+        self.state: State | None = None
+        self.rows: Sequence[PowerRow] = []
+        self._folder = folder
+        self._seconds = seconds
+        self._state_file = folder / "state.safetensors"
+        self._sample_file = folder / "power.csv"
+        self._key_file = folder / "key"
+        self._sample_stream: TextIO | None = None
+        self._lost: list[list[int]] = []  # [first, end) of the samples of work that no state holds
+        self._is_disabled = False
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            if any(file.exists() for file in (self._states, self._samples)):
-                if not marker.exists() or marker.read_text(encoding="utf-8") != key:
-                    raise ValueError("it is of other settings, code, data or machine")
-                self._resume()
-        except (ValueError, KeyError, TypeError) as error:
-            print(f"{folder} is not resumed: {error}; the run begins anew", file=sys.stderr, flush=True)
-            self.state, self.rows, self._lost = None, [], []
-            self._states.unlink(missing_ok=True)
-            self._samples.unlink(missing_ok=True)
+        self._read_earlier_parts(key)
         self.part = 1 + max((row.part for row in self.rows), default=-1)
-        with atomic_file(marker) as temp_path:
+        with atomic_file(self._key_file) as temp_path:
             temp_path.write_text(key, encoding="utf-8")
 
-    def _resume(self) -> None:
-        """Read what the parts before left. Raises ValueError, KeyError or TypeError where it is damaged."""
-        held = 0
-        content = self._samples.read_bytes() if self._samples.exists() else b""
-        if self._states.exists():
-            self.state = _read(self._states)
-            told = self.state.values.pop("samples")
-            held, self._lost = told["rows"], told["lost"]
-            if hashlib.sha256(content[: told["bytes"]]).hexdigest() != told["digest"]:
-                raise ValueError(f"{self._samples.name} is damaged")
-        if content:
-            if not content.endswith(b"\n"):  # a kill cut off the last line
-                with atomic_file(self._samples) as temp_path:
-                    temp_path.write_bytes(content[: content.rfind(b"\n") + 1])
-            rows = read_rows(self._samples, PowerRow)
-            if held < len(rows):
-                self._lost = [*self._lost, [held, len(rows)]]
-            gone = {i for first, end in self._lost for i in range(first, end)}
-            self.rows = [
-                replace(row, phase="lost") if i in gone and row.phase != "idle" else row for i, row in enumerate(rows)
-            ]
+    def _read_earlier_parts(self, key: str) -> None:
+        """Read what earlier parts saved; discard it if it is damaged or has another key."""
+        try:
+            if any(file.exists() for file in (self._state_file, self._sample_file)):
+                if not self._key_file.exists() or self._key_file.read_text(encoding="utf-8") != key:
+                    raise ValueError("it has other settings, code, data or another machine")
+                self._resume()
+        except (ValueError, KeyError, TypeError) as error:
+            message = f"{self._folder} is not resumed: {error}; the run starts from the beginning"
+            print(message, file=sys.stderr, flush=True)
+            self.state, self.rows, self._lost = None, [], []
+            self._state_file.unlink(missing_ok=True)
+            self._sample_file.unlink(missing_ok=True)
 
-    def sample(self, row: PowerRow) -> None:
-        """Keep a sample of this part as it comes."""
-        if self._full:
+    def _resume(self) -> None:
+        """Read state and samples. Raise ValueError, KeyError or TypeError if they are damaged."""
+        content = self._sample_file.read_bytes() if self._sample_file.exists() else b""
+        saved_samples = 0
+        if self._state_file.exists():
+            self.state = _read(self._state_file)
+            samples = self.state.values.pop("samples")
+            saved_samples, self._lost = samples["rows"], samples["lost"]
+            if hashlib.sha256(content[: samples["bytes"]]).hexdigest() != samples["digest"]:
+                raise ValueError(f"{self._sample_file.name} is damaged")
+        if content:
+            if not content.endswith(b"\n"):  # a kill cut the last line off
+                with atomic_file(self._sample_file) as temp_path:
+                    temp_path.write_bytes(content[: content.rfind(b"\n") + 1])
+            self._take_samples(saved_samples)
+
+    def _take_samples(self, saved_samples: int) -> None:
+        """Read the samples; those after the state's are of lost work."""
+        rows = read_rows(self._sample_file, PowerRow)
+        if saved_samples < len(rows):
+            self._lost = [*self._lost, [saved_samples, len(rows)]]
+        lost = {i for first, end in self._lost for i in range(first, end)}
+        self.rows = [
+            replace(row, phase="lost") if i in lost and row.phase != "idle" else row for i, row in enumerate(rows)
+        ]
+
+    def keep_sample(self, row: PowerRow) -> None:
+        """Save a sample of this part as it comes."""
+        if self._is_disabled:
             return
         try:
-            if self._stream is None:
-                self._stream = self._samples.open("a", newline="", encoding="utf-8")
-            writer = csv.DictWriter(self._stream, [field.name for field in fields(PowerRow)], lineterminator="\n")
-            if self._stream.tell() == 0:
+            if self._sample_stream is None:
+                self._sample_stream = self._sample_file.open("a", newline="", encoding="utf-8")
+            names = [field.name for field in fields(PowerRow)]
+            writer = csv.DictWriter(self._sample_stream, names, lineterminator="\n")
+            if self._sample_stream.tell() == 0:
                 writer.writeheader()
             writer.writerow(vars(row))
-            self._stream.flush()
+            self._sample_stream.flush()
         except OSError as error:
-            self._give_up(error)
+            self._disable(error)
 
-    def wanted(self, planned_seconds: float) -> bool:
-        """Whether a run planned to train so long is to save its state."""
-        return not self._full and planned_seconds > self._seconds
+    def applies_to(self, planned_seconds: float) -> bool:
+        """Whether a run that is planned to take this long saves its state."""
+        return not self._is_disabled and planned_seconds > self._seconds
 
-    def save(self, state: State, rows: int) -> None:
-        """Put the state after an epoch, and after so many `rows` of samples, in place of the last one."""
+    def save(self, state: State, samples: int) -> None:
+        """Save the state after an epoch, up to which there are so many samples, in place of the previous one."""
         from safetensors import SafetensorError
 
-        content = self._samples.read_bytes()
-        samples = {"rows": rows, "bytes": len(content), "digest": hashlib.sha256(content).hexdigest()}
+        content = self._sample_file.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        described = {"rows": samples, "bytes": len(content), "digest": digest, "lost": self._lost}
         try:
-            _write(self._states, State(state.values | {"samples": samples | {"lost": self._lost}}, state.tensors))
+            _write(self._state_file, State(state.values | {"samples": described}, state.tensors))
         except (OSError, SafetensorError) as error:
-            self._give_up(error)
+            self._disable(error)
 
-    def _give_up(self, error: Exception) -> None:
-        """A disk that takes no more costs the checkpoint, not the run."""
-        print(f"no more checkpoints in {self._folder}: {error}; the run goes on", file=sys.stderr, flush=True)
-        self._full = True
+    def _disable(self, error: Exception) -> None:
+        """Stop saving: a full disk costs the checkpoint, not the run."""
+        message = f"no more checkpoints in {self._folder}: {error}; the run continues without"
+        print(message, file=sys.stderr, flush=True)
+        self._is_disabled = True
 
     def remove(self) -> None:
-        """The run is done."""
-        if self._stream is not None:
-            self._stream.close()
+        """Delete the folder: the run is finished."""
+        if self._sample_stream is not None:
+            self._sample_stream.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -153,18 +225,18 @@ def _write(path: Path, state: State) -> None:
 
 
 def _read(path: Path) -> State:
-    """Raises ValueError for a file that is not whole."""
+    """The state in a file. Raise ValueError if the file is damaged."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, "pt") as file:
-            told = file.metadata()
+            header = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{path.name} is damaged ({error})") from error
-    if told["digest"] != _digest(told["values"], tensors):
-        raise ValueError(f"{path.name} is damaged (its content does not fit its digest)")
-    return State(json.loads(told["values"]), tensors)
+    if header["digest"] != _digest(header["values"], tensors):
+        raise ValueError(f"{path.name} is damaged (its digest does not match its content)")
+    return State(json.loads(header["values"]), tensors)
 
 
 def _digest(values: str, tensors: "dict[str, torch.Tensor]") -> str:
@@ -172,17 +244,3 @@ def _digest(values: str, tensors: "dict[str, torch.Tensor]") -> str:
     for name in sorted(tensors):
         digest.update(name.encode() + tensors[name].numpy().tobytes())
     return digest.hexdigest()
-
-
-def key(values: dict[str, Any]) -> str:
-    """A digest of all that a state depends on."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def lost(rows: list[PowerRow]) -> dict[str, float | None]:
-    """Seconds and joules that were spent on what killed parts had not kept; the energy None where none was measured."""
-    found = trace.windows(rows, "lost")
-    return {
-        "seconds": sum(map(trace.seconds, found)),
-        "energy_joules": trace.energy_joules(found, trace.source(rows)),
-    }

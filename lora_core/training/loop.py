@@ -1,204 +1,187 @@
-"""What a run is told, and its epochs: train, measure, evaluate, keep the state."""
+"""The epochs of one run: train, measure, evaluate, save the state."""
 
 import math
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from lora_core import device
-from lora_core.data import batches as data
+from lora_core import device as devices
+from lora_core.data import batches
+from lora_core.data.batches import Batch
 from lora_core.data.metrics import METRICS
-from lora_core.job import Progress
-from lora_core.measuring import memory, meters
+from lora_core.measuring import memory
 from lora_core.measuring import power_trace as trace
+from lora_core.measuring.sampler import Sampler
 from lora_core.records import HistoryRow
 from lora_core.seeds import derive
-from lora_core.training.checkpoint import NoCheckpoint, State
-from lora_core.training.steps import evaluate, logits_of, loss_function, optimizer, update
+from lora_core.training.checkpoint import Checkpointing, State
+from lora_core.training.inputs import TrainingData
+from lora_core.training.progress import Progress, RunProgress
+from lora_core.training.spec import RunSpec
+from lora_core.training.steps import compute_logits, compute_loss, create_optimizer, optimizer_step, predict_logits
 
-# Losses are read back in groups, so that a GPU need not wait for the host at every step.
+# Losses are copied to the host in groups, so that a GPU need not wait for the host at every step.
 LOSS_GROUP = 50
 
 
 @dataclass(frozen=True)
-class Spec:
-    """What one run is: recorded whole in run.json, so plain values only."""
+class EpochOrder:
+    """The batches of one epoch, as rows of the training split.
 
-    method: str
-    task: str
-    seed: int
-    settings: dict[str, Any]  # the method's: kind, rank, ...
-    hyperparameters: dict[str, Any]
-    precision: str  # fp32 | bf16 (autocast over float32 weights)
-    batching: str  # random | bucketed
-    evaluation_batch_size: int
-    device: str
-    meter: str
-    simulated: bool
-    sample_seconds: float
-    idle_seconds: float
-    base_model: str
+    Attributes:
+        rows: One array per batch.
+        largest: The number of the batch with the most tokens, padding included.
+        largest_shape: The rows and tokens of that batch.
+    """
+
+    rows: list[np.ndarray]
+    largest: int
+    largest_shape: tuple[int, int]
 
 
-class Epochs:
-    """The state of one run while it trains."""
+@dataclass
+class Speed:
+    """The work of this part of a run, for an estimate of the time that is left.
+
+    Attributes:
+        started: When the part started.
+        first_step: Steps that earlier parts did.
+        steps: Steps that are done, those of earlier parts included.
+        tokens: Tokens trained in this part, without padding.
+        train_seconds: Time that this part spent training.
+    """
+
+    started: float
+    first_step: int
+    steps: int
+    tokens: int = 0
+    train_seconds: float = 0.0
+
+
+class TrainingLoop:
+    """One run while it trains, from the first epoch or from a checkpoint's state.
+
+    After `run`, `history` has a row for each epoch, `predictions` its validation logits (examples, outputs), `losses`
+    the loss of every step, and `largest_batch` the rows and tokens of the largest batch.
+    """
 
     def __init__(
         self,
-        spec: Spec,
-        card: dict[str, Any],
-        splits: dict[str, data.Examples],
+        spec: RunSpec,
+        data: TrainingData,
         model: nn.Module,
-        where: torch.device,
-        sampler: meters.Sampler,
-        kept: NoCheckpoint,
+        sampler: Sampler,
+        checkpoint: Checkpointing,
+        progress: Progress,
     ) -> None:
-        self.spec, self.splits, self.model, self.where, self.sampler = spec, splits, model, where, sampler
-        self.kept = kept
-        self.metrics: list[str] = card["metrics"]
-        self.pad: int = model.config.pad_token_id  # type: ignore[union-attr, assignment]
+        self.spec = spec
+        self.data = data
+        self.model = model
+        self.sampler = sampler
+        self.checkpoint = checkpoint
         self.history: list[HistoryRow] = []
         self.predictions: list[np.ndarray] = []
         self.losses: list[float] = []
-        self.largest = (0, 0)  # rows and tokens of the largest batch of all epochs
-        self.progress = Progress(f"{spec.method} {spec.task} seed {spec.seed}")
+        self.largest_batch = (0, 0)
+        self.trained = [p for p in model.parameters() if p.requires_grad]
+        self.steps_per_epoch = math.ceil(len(data.train) / spec.hyperparameters.batch_size)
+        self.steps = self.steps_per_epoch * spec.hyperparameters.epochs
+        self._progress = progress
+        self._device = next(model.parameters()).device
+        self._pad: int = model.config.pad_token_id  # type: ignore[union-attr, assignment]
+        self._optimizer, self._schedule = create_optimizer(model, spec.hyperparameters, self.steps)
+        if checkpoint.state is not None:
+            self._restore(checkpoint.state)
+        self._speed = Speed(time.monotonic(), first_step=len(self.losses), steps=len(self.losses))
 
     def run(self) -> None:
-        """Train and evaluate every planned epoch."""
-        hyper, training = self.spec.hyperparameters, self.splits["train"]
-        self.steps_per_epoch = math.ceil(len(training) / hyper["batch_size"])
-        self.steps = self.steps_per_epoch * hyper["epochs"]
-        self.optimizer, self.schedule = optimizer(self.model, hyper, self.steps)
-        self.trained = [p for p in self.model.parameters() if p.requires_grad]
-        if self.kept.state is not None:
-            self._resume(self.kept.state)
-        self.begun, self.first, self.done = time.monotonic(), len(self.losses), len(self.losses)
-        self.tokens, self.training = 0, 0.0  # trained in this part, and the seconds it took
-        for epoch in range(len(self.history) + 1, hyper["epochs"] + 1):
-            self._epoch(epoch)
-            spent = self.history[-1].train_seconds + self.history[-1].eval_seconds
-            if self.kept.wanted(hyper["epochs"] * spent):
-                self.kept.save(self._state(), len(self.sampler.rows))
+        """Train and evaluate every epoch that is not done yet. Raise ValueError if a loss is not finite."""
+        epochs = self.spec.hyperparameters.epochs
+        for epoch in range(len(self.history) + 1, epochs + 1):
+            self._run_epoch(epoch)
+            seconds = self.history[-1].train_seconds + self.history[-1].eval_seconds
+            if self.checkpoint.applies_to(epochs * seconds):
+                self.checkpoint.save(self._state(), len(self.sampler.rows))
 
-    def _epoch(self, epoch: int) -> None:
-        training, hyper = self.splits["train"], self.spec.hyperparameters
-        seed = derive(self.spec.seed, f"order-{epoch}")
-        order = data.order(training.lengths, hyper["batch_size"], self.spec.batching, seed)
-        shapes = [(len(rows), int(training.lengths[rows].max())) for rows in order]
-        largest = max(range(len(order)), key=lambda i: math.prod(shapes[i]))
-        self.largest = max(self.largest, shapes[largest], key=math.prod)
-        tokens_real = tokens_computed = 0
-        waiting: list[torch.Tensor] = []
+    def _run_epoch(self, epoch: int) -> None:
+        order = self._order(epoch)
+        self.largest_batch = max(self.largest_batch, order.largest_shape, key=math.prod)
         first = len(self.losses)
         self.model.train()
-        begun = time.monotonic() - self.training
-        device.reset_peak(self.where)
-        device.synchronize(self.where)
-        with self.sampler.window("train") as trained:
-            for i, batch in enumerate(data.batches(training, order, self.pad)):
-                if i == largest:
-                    with memory.saved_for_backward(self.model) as saved:
-                        waiting.append(self._step(batch))
-                else:
-                    waiting.append(self._step(batch))
-                tokens_real += batch.tokens_real
-                tokens_computed += batch.tokens_computed
-                self.done += 1
-                self.tokens += batch.tokens_real
-                self.training = time.monotonic() - begun
-                if len(waiting) == LOSS_GROUP:
-                    self._take_losses(waiting)
-                if self.progress.due():
-                    self.progress.step(self._line(epoch))
-            self._take_losses(waiting)
-            device.synchronize(self.where)
-        allocated, reserved = device.peak_mb(self.where)
-        with self.sampler.window("eval") as evaluated:
-            logits = evaluate(
-                self.model, self.splits["validation"], self.where, self.spec.precision, self.spec.evaluation_batch_size
-            )
-        self.predictions.append(logits)
-        labels = self.splits["validation"].labels
-        scores = {name: METRICS[name](labels, logits) for name in self.metrics}
+        started = time.monotonic() - self._speed.train_seconds
+        devices.reset_peak_memory(self._device)
+        devices.synchronize(self._device)
+        with self.sampler.window("train") as train_window:
+            saved, tokens_real, tokens_computed = self._train_epoch(epoch, order, started)
+            devices.synchronize(self._device)
+        allocated, reserved = devices.peak_memory_mb(self._device)
+        with self.sampler.window("eval") as eval_window:
+            scores = self._evaluate()
         self.history.append(
             HistoryRow(
                 epoch=epoch,
-                part=self.kept.part,
+                part=self.checkpoint.part,
                 steps=len(self.losses) - first,
                 tokens_real=tokens_real,
                 tokens_computed=tokens_computed,
                 train_loss=float(np.mean(self.losses[first:])),
-                score=scores[self.metrics[0]],
+                score=scores[self.data.card.metrics[0]],
                 metrics=scores,
-                train_seconds=trace.seconds(trained),
-                eval_seconds=trace.seconds(evaluated),
-                train_energy_joules=trace.energy_joules([trained], trace.source(trained)),
-                eval_energy_joules=trace.energy_joules([evaluated], trace.source(evaluated)),
+                train_seconds=trace.seconds(train_window),
+                eval_seconds=trace.seconds(eval_window),
+                train_energy_joules=trace.energy_joules([train_window], trace.source(train_window)),
+                eval_energy_joules=trace.energy_joules([eval_window], trace.source(eval_window)),
                 saved_for_backward_mb=saved.mb,
                 peak_allocated_mb=allocated,
                 peak_reserved_mb=reserved,
             )
         )
-        self.progress.say(self._line(epoch))
+        self._progress.report(self._status(epoch))
 
-    def _state(self) -> State:
-        """All that the epochs to come depend on, and what the records say of those done."""
-        adamw = self.optimizer.state_dict()
-        tensors = {f"model.{name}": p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
-        for number, entry in adamw["state"].items():
-            tensors |= {f"optimizer.{number}.{name}": value for name, value in entry.items()}
-        tensors |= {
-            "random.cpu": torch.get_rng_state(),
-            "losses": torch.tensor(self.losses, dtype=torch.float64),
-            "predictions": torch.from_numpy(np.stack(self.predictions)),
-        }
-        if self.where.type == "cuda":
-            tensors["random.cuda"] = torch.cuda.get_rng_state(self.where)
-        values = {
-            "history": [vars(row) for row in self.history],
-            "largest": self.largest,
-            "groups": adamw["param_groups"],
-            "schedule": self.schedule.state_dict(),
-        }
-        return State(values, {name: tensor.cpu() for name, tensor in tensors.items()})
+    def _order(self, epoch: int) -> EpochOrder:
+        lengths, spec = self.data.train.lengths, self.spec
+        seed = derive(spec.seed, f"order-{epoch}")
+        rows = batches.order(lengths, spec.hyperparameters.batch_size, spec.batching, seed)
+        shapes = [(len(batch), int(lengths[batch].max())) for batch in rows]
+        largest = max(range(len(rows)), key=lambda i: math.prod(shapes[i]))
+        return EpochOrder(rows, largest, shapes[largest])
 
-    @torch.no_grad()
-    def _resume(self, state: State) -> None:
-        """The run as `_state` found it."""
-        values, tensors = state.values, state.tensors
-        for name, p in self.model.named_parameters():
-            if p.requires_grad:
-                p.copy_(tensors[f"model.{name}"])
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith("optimizer."):
-                _, number, field = name.split(".")
-                moments.setdefault(int(number), {})[field] = tensor
-        self.optimizer.load_state_dict({"state": moments, "param_groups": values["groups"]})
-        self.schedule.load_state_dict(values["schedule"])
-        self.history = [HistoryRow(**row) for row in values["history"]]
-        self.predictions = list(tensors["predictions"].numpy())
-        self.losses = tensors["losses"].tolist()
-        self.largest = tuple(values["largest"])
-        torch.set_rng_state(tensors["random.cpu"])
-        if self.where.type == "cuda":
-            torch.cuda.set_rng_state(tensors["random.cuda"], self.where)
-        self.progress.say(f"goes on after epoch {len(self.history)} (part {self.kept.part + 1})")
+    def _train_epoch(self, epoch: int, order: EpochOrder, started: float) -> tuple[memory.SavedForBackward, int, int]:
+        """Train on all batches; return what the largest saved for backward, and the tokens without and with padding."""
+        saved = memory.SavedForBackward()
+        tokens_real = tokens_computed = 0
+        waiting: list[torch.Tensor] = []  # losses that are still on the device
+        for i, batch in enumerate(batches.batches(self.data.train, order.rows, self._pad)):
+            if i == order.largest:
+                with memory.saved_for_backward(self.model) as saved:
+                    waiting.append(self._step(batch))
+            else:
+                waiting.append(self._step(batch))
+            tokens_real += batch.tokens_real
+            tokens_computed += batch.tokens_computed
+            self._speed.steps += 1
+            self._speed.tokens += batch.tokens_real
+            self._speed.train_seconds = time.monotonic() - started
+            if len(waiting) == LOSS_GROUP:
+                self._read_losses(waiting)
+            if self._progress.due():
+                self._progress.update(self._status(epoch))
+        self._read_losses(waiting)
+        return saved, tokens_real, tokens_computed
 
-    def _step(self, batch: data.Batch) -> torch.Tensor:
-        """One step; the loss, still on the device."""
-        logits = logits_of(self.model, batch, self.where, self.spec.precision)
-        loss = loss_function(logits, device.put(batch.labels, self.where))
+    def _step(self, batch: Batch) -> torch.Tensor:
+        """Train on one batch; return the loss, still on the device."""
+        logits = compute_logits(self.model, batch, self._device, self.spec.precision)
+        loss = compute_loss(logits, devices.to_device(batch.labels, self._device))
         loss.backward()
-        update(self.trained, self.optimizer, self.schedule, self.spec.hyperparameters["max_grad_norm"])
+        optimizer_step(self.trained, self._optimizer, self._schedule, self.spec.hyperparameters.max_grad_norm)
         return loss.detach()
 
-    def _take_losses(self, waiting: list[torch.Tensor]) -> None:
-        """Move losses to the host. Raises ValueError naming the first step whose loss is not finite."""
+    def _read_losses(self, waiting: list[torch.Tensor]) -> None:
+        """Copy losses to the host. Raise ValueError that names the first step whose loss is not finite."""
         if not waiting:
             return
         values = torch.stack(waiting).tolist()
@@ -208,17 +191,75 @@ class Epochs:
                 spec, epoch = self.spec, (step - 1) // self.steps_per_epoch + 1
                 raise ValueError(
                     f"the loss is {value} at step {step} of {self.steps} (epoch {epoch}, learning rate "
-                    f"{spec.hyperparameters['learning_rate']}); lower the learning rate of {spec.method!r} for "
+                    f"{spec.hyperparameters.learning_rate}); lower the learning rate of {spec.method!r} for "
                     f"{spec.task!r}"
                 )
         self.losses += values
 
-    def _line(self, epoch: int) -> str:
-        """Where the run stands; the time left is that of training and evaluation."""
-        spent = time.monotonic() - self.begun
-        left = (self.steps - self.done) * spent / (self.done - self.first)
-        score = f", {self.metrics[0]} {self.history[-1].score:.3f}" if self.history else ""
-        return (
-            f"epoch {epoch}/{self.spec.hyperparameters['epochs']}, step {self.done}/{self.steps}{score}, "
-            f"{self.tokens / self.training:,.0f} tokens/s, {int(left) // 60}:{int(left) % 60:02d} left"
+    def _evaluate(self) -> dict[str, float]:
+        """Keep the validation logits and return their scores by metric."""
+        validation, spec = self.data.validation, self.spec
+        logits = predict_logits(self.model, validation, self._device, spec.precision, spec.evaluation_batch_size)
+        self.predictions.append(logits)
+        return {name: METRICS[name].function(validation.labels, logits) for name in self.data.card.metrics}
+
+    def _status(self, epoch: int) -> RunProgress:
+        spec, speed = self.spec, self._speed
+        seconds_per_step = (time.monotonic() - speed.started) / (speed.steps - speed.first_step)
+        return RunProgress(
+            method=spec.method,
+            task=spec.task,
+            seed=spec.seed,
+            epoch=epoch,
+            epochs=spec.hyperparameters.epochs,
+            step=speed.steps,
+            steps=self.steps,
+            metric=self.data.card.metrics[0],
+            score=self.history[-1].score if self.history else None,
+            tokens_per_second=speed.tokens / speed.train_seconds,
+            seconds_left=(self.steps - speed.steps) * seconds_per_step,
         )
+
+    def _state(self) -> State:
+        """Everything that later epochs depend on, and the records of those that are done."""
+        optimizer = self._optimizer.state_dict()
+        tensors = {f"model.{name}": p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
+        for number, entry in optimizer["state"].items():
+            tensors |= {f"optimizer.{number}.{name}": value for name, value in entry.items()}
+        tensors |= {
+            "random.cpu": torch.get_rng_state(),
+            "losses": torch.tensor(self.losses, dtype=torch.float64),
+            "predictions": torch.from_numpy(np.stack(self.predictions)),
+        }
+        if self._device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state(self._device)
+        values = {
+            "history": [vars(row) for row in self.history],
+            "largest_batch": self.largest_batch,
+            "groups": optimizer["param_groups"],
+            "schedule": self._schedule.state_dict(),
+        }
+        return State(values, {name: tensor.cpu() for name, tensor in tensors.items()})
+
+    @torch.no_grad()
+    def _restore(self, state: State) -> None:
+        """Continue from what `_state` returned."""
+        values, tensors = state.values, state.tensors
+        for name, p in self.model.named_parameters():
+            if p.requires_grad:
+                p.copy_(tensors[f"model.{name}"])
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith("optimizer."):
+                _, number, field = name.split(".")
+                moments.setdefault(int(number), {})[field] = tensor
+        self._optimizer.load_state_dict({"state": moments, "param_groups": values["groups"]})
+        self._schedule.load_state_dict(values["schedule"])
+        self.history = [HistoryRow(**row) for row in values["history"]]
+        self.predictions = list(tensors["predictions"].numpy())
+        self.losses = tensors["losses"].tolist()
+        self.largest_batch = tuple(values["largest_batch"])
+        torch.set_rng_state(tensors["random.cpu"])
+        if self._device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["random.cuda"], self._device)
+        self._progress.report(f"resumes after epoch {len(self.history)} (part {self.checkpoint.part + 1})")

@@ -1,7 +1,8 @@
-"""What a step computes: logits, loss, update; and an evaluation pass."""
+"""What a training step computes: logits, loss, parameter update; and an evaluation pass."""
 
 import math
 import re
+from collections.abc import Iterable
 from itertools import product
 from typing import Any
 
@@ -9,74 +10,105 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
 
-from lora_core import device
-from lora_core.data import batches as data
+from lora_core.data import batches
+from lora_core.device import to_device
+from lora_core.training.spec import Hyperparameters
+
+SGD_MOMENTUM = 0.9
 
 
-def logits_of(model: nn.Module, batch: data.Batch, where: torch.device, precision: str = "fp32") -> torch.Tensor:
-    """Logits (rows, outputs) of a padded batch, under autocast for "bf16"."""
-    tensors = inputs_of(batch, where)
-    with torch.autocast(where.type, torch.bfloat16, enabled=precision == "bf16"):
+def compute_logits(
+    model: nn.Module, batch: batches.Batch, device: torch.device, precision: str = "fp32"
+) -> torch.Tensor:
+    """Return the logits (rows, outputs) of a padded batch, computed under autocast if `precision` is "bf16"."""
+    tensors = model_inputs(batch, device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         return model(**tensors).logits
 
 
-def inputs_of(batch: data.Batch, where: torch.device) -> dict[str, torch.Tensor]:
-    """What the model is given of a padded batch, (rows, tokens) each."""
+def model_inputs(batch: batches.Batch, device: torch.device) -> dict[str, torch.Tensor]:
+    """Return the keyword arguments of the model for a padded batch, each (rows, tokens)."""
     inputs = {"input_ids": batch.ids, "attention_mask": batch.mask, "token_type_ids": batch.types}
-    return {name: device.put(array, where) for name, array in inputs.items() if array is not None}
+    return {name: to_device(array, device) for name, array in inputs.items() if array is not None}
 
 
-def loss_function(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy for classes, mean squared error for a regression head; logits (rows, outputs)."""
+def compute_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the cross-entropy for classes, the mean squared error for numbers; logits (rows, outputs)."""
     if labels.is_floating_point():
         return F.mse_loss(logits[:, 0].float(), labels)
     return F.cross_entropy(logits.float(), labels)
 
 
-def optimizer(model: nn.Module, hyper: dict[str, Any], steps: int) -> tuple[torch.optim.Optimizer, Any]:
-    """AdamW and a linear schedule with warm-up, stepped once a batch; biases and norms are not decayed.
+def create_optimizer(
+    model: nn.Module, hyperparameters: Hyperparameters, steps: int
+) -> tuple[torch.optim.Optimizer, LambdaLR]:
+    """Return the optimizer and its learning rate schedule, which is stepped once a batch.
 
-    LoRA's B learns `loraplus_lr_ratio` times as fast as the rest. Raises ValueError for a ratio where there is no B.
+    Biases and norms have no weight decay. LoRA's B has the learning rate times `loraplus_lr_ratio`. Raise ValueError
+    if that ratio is not 1 and there is no B.
     """
-    plain = {
+    groups = parameter_groups(model, hyperparameters)
+    optimizer: torch.optim.Optimizer
+    if hyperparameters.optimizer == "sgd":
+        optimizer = torch.optim.SGD(groups, lr=hyperparameters.learning_rate, momentum=SGD_MOMENTUM, fused=True)
+    else:
+        optimizer = torch.optim.AdamW(
+            groups,
+            lr=hyperparameters.learning_rate,
+            betas=(hyperparameters.adam_beta1, hyperparameters.adam_beta2),
+            eps=hyperparameters.adam_epsilon,
+            fused=True,
+        )
+    warmup = math.ceil(hyperparameters.warmup_ratio * steps)
+    return optimizer, LambdaLR(optimizer, lambda step: schedule_factor(hyperparameters.schedule, step, warmup, steps))
+
+
+def parameter_groups(model: nn.Module, hyperparameters: Hyperparameters) -> list[dict[str, Any]]:
+    """Return the trained parameters by weight decay and learning rate, without empty groups."""
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    undecayed = {
         id(p)
         for module in model.modules()
         for name, p in module.named_parameters(recurse=False)
         if name == "bias" or isinstance(module, nn.LayerNorm)
     }
-    rate, decay = hyper["learning_rate"], hyper["weight_decay"]
-    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    rising = {id(p) for name, p in trained if re.search(r"\.lora_(embedding_)?B\b", name)}
-    if hyper["loraplus_lr_ratio"] != 1 and not rising:
+    matrices_b = {id(p) for name, p in trained if re.search(r"\.lora_(embedding_)?B\b", name)}
+    if hyperparameters.loraplus_lr_ratio != 1 and not matrices_b:
         raise ValueError("loraplus_lr_ratio: this method trains no LoRA matrix B; leave the ratio out, or set it to 1")
     groups: list[dict[str, Any]] = [
         {
-            "params": [p for _, p in trained if (id(p) in plain, id(p) in rising) == (undecayed, is_b)],
-            "weight_decay": 0.0 if undecayed else decay,
-            "lr": rate * (hyper["loraplus_lr_ratio"] if is_b else 1),
+            "params": [p for _, p in trained if (id(p) in undecayed, id(p) in matrices_b) == (is_undecayed, is_b)],
+            "weight_decay": 0.0 if is_undecayed else hyperparameters.weight_decay,
+            "lr": hyperparameters.learning_rate * (hyperparameters.loraplus_lr_ratio if is_b else 1),
         }
-        for undecayed, is_b in product((False, True), repeat=2)
+        for is_undecayed, is_b in product((False, True), repeat=2)
     ]
-    adamw = torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=hyper["learning_rate"],
-        betas=(hyper["adam_beta1"], hyper["adam_beta2"]),
-        eps=hyper["adam_epsilon"],
-        fused=True,
-    )
-    warmup = math.ceil(hyper["warmup_ratio"] * steps)
-
-    def factor(step: int) -> float:
-        return step / warmup if step < warmup else max(0.0, (steps - step) / max(1, steps - warmup))
-
-    return adamw, torch.optim.lr_scheduler.LambdaLR(adamw, factor)
+    return [group for group in groups if group["params"]]
 
 
-def update(
-    trained: list[nn.Parameter], optimizer: torch.optim.Optimizer, schedule: Any, max_norm: float | None
+def schedule_factor(schedule: str, step: int, warmup: int, steps: int) -> float:
+    """Return what the learning rate is multiplied by at a step, counted from 0.
+
+    It rises linearly over the warm-up; after that it stays 1 ("constant"), or falls to 0 at the last step in a line
+    ("linear") or along half a cosine ("cosine").
+    """
+    if step < warmup:
+        return step / warmup
+    if schedule == "constant":
+        return 1.0
+    remaining = max(0.0, (steps - step) / max(1, steps - warmup))
+    return remaining if schedule == "linear" else (1 - math.cos(math.pi * remaining)) / 2
+
+
+def optimizer_step(
+    trained: Iterable[nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    schedule: LambdaLR,
+    max_norm: float | None,
 ) -> None:
-    """What follows a backward pass: clip the gradients (None: not), step, and let them go."""
+    """Clip the gradients to `max_norm` (None clips nothing), update the parameters, and free the gradients."""
     if max_norm is not None:
         nn.utils.clip_grad_norm_(trained, max_norm)
     optimizer.step()
@@ -84,12 +116,14 @@ def update(
     optimizer.zero_grad(set_to_none=True)
 
 
-def evaluate(model: Any, examples: data.Examples, where: torch.device, precision: str, batch_size: int) -> np.ndarray:
-    """Logits (examples, outputs) in the split's order; computed in batches of similar length."""
+def predict_logits(
+    model: Any, examples: batches.Examples, device: torch.device, precision: str, batch_size: int
+) -> np.ndarray:
+    """Return the logits (examples, outputs) in the split's order, computed in batches of similar length."""
     model.eval()
     logits = np.empty((len(examples), model.config.num_labels), np.float32)
-    order = data.evaluation_order(examples.lengths, batch_size)
+    order = batches.evaluation_order(examples.lengths, batch_size)
     with torch.inference_mode():
-        for batch in data.batches(examples, order, model.config.pad_token_id):
-            logits[batch.rows] = logits_of(model, batch, where, precision).float().cpu().numpy()
+        for batch in batches.batches(examples, order, model.config.pad_token_id):
+            logits[batch.rows] = compute_logits(model, batch, device, precision).float().cpu().numpy()
     return logits

@@ -8,41 +8,47 @@ import sys
 import pytest
 from builders import ROOT
 
-from bench.__main__ import BENCHMARKS
-from bench.paired import Row, interleaved, ratio, table
+from bench.__main__ import BENCHMARKS, read_results
+from bench.paired import Goal, Row, interleaved, ratio, table
 
 
 def test_every_benchmark_runs_at_its_smallest_size(tmp_path):
-    words = [sys.executable, "-m", "bench", "--quick", "--threads", "1", "--out", str(tmp_path)]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    command = [sys.executable, "-m", "bench", "--quick", "--threads", "1", "--out", str(tmp_path)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
     record = json.loads((tmp_path / "bench.json").read_text())
     assert list(record["benchmarks"]) == list(BENCHMARKS)
     assert all(part["quick"] and part["data"] == "mini-GLUE" for part in record["benchmarks"].values())
     rows = [row for part in record["benchmarks"].values() for row in part["rows"]]
     unmeasured = [row["what"] for row in rows if row["value"] is None]
-    assert unmeasured == ["score of quick training"]
-    assert done.stdout == (tmp_path / "bench.md").read_text()
+    assert unmeasured == ["score of optimised training"]
+    assert result.stdout == (tmp_path / "bench.md").read_text()
 
 
 def test_the_gpu_benchmark_runs_on_a_cpu_and_says_what_it_skips():
-    words = [sys.executable, "-m", "bench.gpu"]
+    command = [sys.executable, "-m", "bench.gpu"]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     smoke = subprocess.run(
-        [*words, "--smoke"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        [*command, "--smoke"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     ).stdout
     record = json.loads(smoke[smoke.index("{\n") :])
     assert record["fused_gradient_error"] < 1e-5
     assert record["lora_peak_mb"] is None
-    skipped = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    skipped = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert skipped.returncode == 1
-    assert "skipped: torch sees no CUDA device" in skipped.stderr
+    assert "skipped: torch finds no CUDA device" in skipped.stderr
 
 
-def test_rounds_interleave_and_a_way_may_time_itself():
+def test_the_table_has_the_header_of_the_page_on_speed():
+    header = table([]).splitlines()
+    page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8").splitlines()
+    assert header == [line for line in page if line.startswith(("| what |", "| --- |"))]
+
+
+def test_rounds_interleave_and_a_variant_may_measure_its_own_time():
     calls = []
-    ways = {"a": lambda: calls.append("a"), "b": lambda: calls.append("b") or 2.0}
-    seconds = interleaved(ways, rounds=8, warm_up=1)
+    variants = {"a": lambda: calls.append("a"), "b": lambda: calls.append("b") or 2.0}
+    seconds = interleaved(variants, rounds=8, warm_up=1)
     rounds = ["".join(calls[i : i + 2]) for i in range(0, 18, 2)]
     assert set(rounds) == {"ab", "ba"}
     assert seconds["b"] == [2.0] * 8
@@ -50,16 +56,30 @@ def test_rounds_interleave_and_a_way_may_time_itself():
 
 
 @pytest.mark.parametrize(
-    ("goal", "verdict"),
-    [(("<=", 2.0), "met"), (("<=", 1.9), "missed"), ((">=", 2.1), "missed"), (("+-", 0.5), "missed"), (None, "")],
+    ("goal", "result"),
+    [
+        (Goal("<=", 2.0), "met"),
+        (Goal("<=", 1.9), "missed"),
+        (Goal(">=", 2.1), "missed"),
+        (Goal("+-", 0.5), "missed"),
+        (None, ""),
+    ],
 )
-def test_a_ratio_is_judged_by_its_goal(goal, verdict):
+def test_a_ratio_is_judged_by_its_goal(goal, result):
     row = ratio("this", "that", [2.0, 4.0, 8.0], [1.0, 2.0, 4.0], goal)
     assert (row.value, row.low, row.high) == pytest.approx((2.0, 2.0, 2.0))
-    assert row.verdict == verdict
+    assert row.result == result
 
 
-def test_what_was_not_measured_is_not_a_number():
-    row = Row("this", "that", None, (">=", 1.0), note="no GPU")
-    assert row.verdict == "n/a"
+def test_a_row_without_a_measurement_shows_no_number():
+    row = Row("this", "that", None, Goal(">=", 1.0), details="no GPU")
+    assert row.result == "n/a"
     assert "| this | that | n/a | ≥ 1 | n/a | no GPU |" in table([row])
+
+
+def test_results_of_another_version_are_not_mixed_with_new_ones(tmp_path):
+    file = tmp_path / "bench.json"
+    assert read_results(file) == {}
+    file.write_text('{"benchmarks": {"padding": {"rows": [{"what": "x", "against": "y"}]}}}')
+    with pytest.raises(SystemExit, match="written by another version"):
+        read_results(file)

@@ -12,7 +12,9 @@ from lora_core.commands import doctor
 
 def test_it_runs_on_a_plain_python_without_packages():
     # No site-packages at all: what a clone has before `make setup`.
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from lora_core.commands.doctor import main; sys.exit(main())"
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); from lora_core.commands.doctor import main; sys.exit(main())"
+    )
     result = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code],
         capture_output=True, text=True, cwd=ROOT, env={"HF_HUB_OFFLINE": "1", "PATH": ""},

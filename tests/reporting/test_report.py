@@ -1,47 +1,53 @@
-"""The report in a real browser: whole, quiet, usable by keyboard, screen reader and phone."""
+"""The page: complete, and in a real browser quiet and usable by keyboard, screen reader and phone."""
 
+import re
 import shutil
 
 import pytest
-from builders import FFT, MERGED, METHODS, SEEDS, TASKS, Made, draw_figures, timed
+from builders import (
+    FFT,
+    MERGED,
+    METHODS,
+    REFERENCES,
+    SEEDS,
+    TASKS,
+    Made,
+    draw_figure,
+    draw_table,
+    latency_inputs,
+    timed,
+)
 
-from lora_core.evaluation.claims import Verdict, write
+from lora_core.config.description import StudyDescription
+from lora_core.evaluation.claim_rules import Claim, Verdict
 from lora_core.evaluation.collect_runs import COLUMNS
-from lora_core.records import write_json
-from lora_core.reporting import rendering, tables
-from lora_core.reporting.figures.style import save
-from lora_core.reporting.page import page
+from lora_core.evaluation.references import References
+from lora_core.records import read_json, write_json
+from lora_core.reporting import catalogue
+from lora_core.reporting.claims_page import write_claims
+from lora_core.reporting.page.report import VERDICTS, ReportInputs, write_report
+from lora_core.reporting.page.runs_table import read_runs
+from lora_core.reporting.page.summary import summary
+from lora_core.reporting.page.tables import GridView
+from lora_core.reporting.rendering import TableFiles, write_table
+from lora_core.reporting.table import Cell, Table, read_table
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ODD = "</script><img src=x onerror=alert(1)>"
-STUDY = rendering.Study("a model", f"data {ODD}", "a protocol", list(SEEDS), "bucketed", False, False)
-PLACE = {
+STUDY = StudyDescription("a model", f"data {ODD}", "a protocol", list(SEEDS), "length-grouped", False, False)
+ORIGIN = {
     "commit": "0123456789abcdef", "dirty": False, "device_model": "a CPU", "threads": 2, "python": "3.11",
     "packages": {"torch": "2"}, "device": "cpu",
 }  # fmt: skip
+MADE_TABLES = {"table5": {"methods": ("fft",)}, "table6": {"methods": ("lora",)}, "table3": {"latency_margin": 0.03}}
+MADE_FIGURES = (
+    "scores", "score_over_epochs", "score_over_time", "score_over_energy", "time_to_threshold", "energy_to_threshold",
+    "memory", "latency", "pareto",
+)  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A study's folder with its report."""
-    folder = tmp_path_factory.mktemp("results")
-    study = Made(folder, energy=5000.0)
-    passes = [timed(folder / "timed", {FFT: [0.5, 0.6], MERGED: [0.5, 0.7]}, task) for task in TASKS]
-    counts = {m: {"trainable": 10, "head": 2, "total": 100} for m in METHODS}
-    write_json(folder / "counts.json", {"full": 100, "methods": counts})
-    costs = {
-        "table5": tables.cost("table5", study.costs, ["fft"]),
-        "table6": tables.cost("table6", study.costs, ["lora"]),
-    }
-    shown = costs | {"table1": tables.parameters(folder / "counts.json"), "table2": tables.scores(study.scores),
-             "table3": tables.latency(passes, 0.03), "table4": tables.memory(study.runs)}  # fmt: skip
-    for name, table in shown.items():
-        rendering.write(table, STUDY, folder / "tables" / name)
-    (folder / "figures").mkdir()
-    for name, (figure, frame) in draw_figures(study).items():
-        save(figure, frame, folder / "figures" / f"{name}.svg")
-    verdicts = [Verdict(f"claim {ODD}", "38%", "40%", "[39, 41]", "1%", v, "a rule") for v in page.VERDICTS]
-    write(verdicts, rendering.Study(**vars(STUDY) | {"comparable": True}), folder / "claims")
+def write_runs(file):
+    """runs.csv of a study in which the energy of one method was not measured."""
     rows = [",".join(COLUMNS)]
     for m in METHODS:
         for t in TASKS:
@@ -49,46 +55,110 @@ def made(tmp_path_factory):
                 rows += [f"{m},{t},{s},score.best,0.8{s}", f"{m},{t},{s},train_seconds,{10 + s}"]
                 if m != "vera":
                     rows.append(f"{m},{t},{s},energy.train_joules,{1000 * (2 if m == 'lora' else 4)}")
-    (folder / "runs.csv").write_text("\n".join(rows) + "\n")
+    file.write_text("\n".join(rows) + "\n")
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """The files of a study that was never run."""
+    folder = tmp_path_factory.mktemp("results")
+    study = Made(folder, energy=5000.0)
+    passes = [timed(folder / "timed", {FFT: [0.5, 0.6], MERGED: [0.5, 0.7]}, task) for task in TASKS]
+    counts = {m: {"trainable": 10, "head": 2, "total": 100} for m in METHODS}
+    write_json(folder / "counts.json", {"full": 100, "methods": counts})
+    (folder / "tables").mkdir()
+    for name in ("table1", "table2", "table3", "table4", "table5", "table6"):
+        files = study.inputs | latency_inputs(*passes)
+        table = draw_table(name, files, **MADE_TABLES.get(name, {}))
+        write_table(table, STUDY, TableFiles.at(folder / "tables" / name))
+    (folder / "figures").mkdir()
+    figures = [draw_figure(name, study.inputs, folder / "figures") for name in MADE_FIGURES]
+    claim = Claim(f"claim {ODD}", "38%", "a rule")
+    verdicts = [Verdict(claim, verdict, "40%", "[39, 41]", "1%") for verdict in VERDICTS]
+    claims = folder / "claims.csv"
+    write_claims(verdicts, StudyDescription(**vars(STUDY) | {"comparable": True}), folder / "claims.md", claims)
+    write_runs(folder / "runs.csv")
     records = [folder / "record.json"]
-    write_json(records[0], {"provenance": PLACE})
-    page.write(
-        folder, sorted((folder / "tables").glob("*.md")), sorted((folder / "figures").glob("*.svg")), study.curves,
-        records, records, folder / "report.html",
+    energy = {"meter": "none", "simulated": False}
+    write_json(records[0], {"format": 2, "run": {}, "measurement": {"energy": energy}, "provenance": ORIGIN})
+    return ReportInputs(
+        tables=sorted((folder / "tables").glob("*.json")), figures=figures, claims=claims,
+        collected=folder / "runs.csv", counts=folder / "counts.json", curves=study.curves, costs=study.costs,
+        runs=records, latency_records=records,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(inputs):
+    """A study's folder with its report."""
+    folder = inputs.claims.parent
+    write_report(inputs, REFERENCES, folder / "report.html")
     return folder
 
 
-def test_a_table_is_read_back_as_it_was_written(made):
-    found = page.read_markdown(made / "tables" / "table2.md")
-    assert found.heading == "Table 2: Score on the validation split"
-    assert ODD in found.lines[0]
-    assert found.own.head == ["method", "CoLA", "RTE"]
-    assert ["lora, best epoch", "82.0 ± 1.0 (82.0)", "82.0 ± 1.0 (82.0)"] in found.own.rows
-    assert found.published.head == ["method", "SST-2", "MRPC", "CoLA", "RTE", "STS-B"]
-    assert found.published.rows[0] == ["FFT", "94.4", "90.2", "62.1", "75.5", "90.7"]
-    assert any(note.startswith("In percent") for note in found.notes)
+def test_the_page_shows_every_cell_and_note_of_its_tables_in_the_order_of_the_catalogue(made, inputs):
+    import html
+
+    text = html.unescape((made / "report.html").read_text())
+    for file in inputs.tables:
+        table = read_table(file)
+        start = text.index(f"{table.heading} (")
+        for cell in [*table.cells, *table.published.cells]:
+            assert f">{cell.text}</td>" in text[start:]
+        for note in table.notes:
+            assert f"<li>{note}</li>" in text[start:]
+    sections = re.findall(r'<section id="(\w+)"', text)
+    assert [name for name in sections if name in catalogue.SECTIONS] == [
+        "scores", "parameters", "latency", "memory", "time", "energy"
+    ]  # fmt: skip
+    figures = re.findall(r'<figure id="figure-(\w+)"', text)
+    order = [f.name for section in catalogue.SECTIONS for f in catalogue.FIGURES.values() if f.section == section]
+    assert figures == [name for name in order if name in MADE_FIGURES]
 
 
-def test_the_answer_is_worked_out_from_the_runs(made):
-    rows, counts = page.read_runs(made / "runs.csv"), {"full": 100, "methods": {"lora": {"trainable": 10}}}
-    assert page.answer(rows, counts, {"a CPU", "another"})[-1] == (
+def test_links_lead_to_the_files_of_the_study(made):
+    text = (made / "report.html").read_text()
+    addresses = set(re.findall(r'href="([^#"][^"]*)"', text))
+    assert {"claims.csv", "claims.md", "runs.csv", "tables/table2.json", "tables/table2.tex", "figures/scores.svg",
+            "runs/lora/rte/seed2/run.json"} <= addresses  # fmt: skip
+    assert all((made / address).is_file() for address in addresses if not address.startswith("runs/"))
+
+
+def test_a_table_that_the_catalogue_lacks_is_refused_with_the_nearest_name(inputs, tmp_path):
+    content = read_json(inputs.tables[0]) | {"name": "tabel9"}
+    write_json(tmp_path / "tabel9.json", content)
+    unlisted = ReportInputs(**vars(inputs) | {"tables": [tmp_path / "tabel9.json"]})
+    with pytest.raises(ValueError, match="no table 'tabel9'; did you mean 'table"):
+        write_report(unlisted, REFERENCES, tmp_path / "report.html")
+
+
+def test_the_summary_is_worked_out_from_the_runs(made):
+    runs, counts = read_runs(made / "runs.csv"), {"full": 100, "methods": {"lora": {"trainable": 10}}}
+    assert summary(runs, counts, {"a CPU", "another"}, REFERENCES)[-1] == (
         "Measured on 2 devices, so time and energy have no mean."
     )
-    assert page.answer(rows, counts, {"a CPU"}) == [
+    assert summary(runs, counts, {"a CPU"}, REFERENCES) == [
         "LoRA trains 10 parameters and the head, 10 % of the model's 100.",
         "Best score, mean over tasks and seeds: full fine-tuning 82.0 %, LoRA 82.0 %.",
-        "Training a run takes 12 s by full fine-tuning and 12 s by LoRA, each for all the epochs that its protocol "
-        "plans: 1.00 times as much.",
-        "It takes 4 kJ by full fine-tuning and 2 kJ by LoRA, each for all the epochs that its protocol plans: 0.50 "
+        "Training one run takes 12 s with full fine-tuning and 12 s with LoRA, each for all the epochs that its "
+        "protocol plans: 1.00 times as much.",
+        "It takes 4 kJ with full fine-tuning and 2 kJ with LoRA, each for all the epochs that its protocol plans: 0.50 "
         "times as much.",
     ]
+    (sentence,) = summary(runs, counts, {"a CPU"}, References(adapter="lora"))
+    assert "references.full" in sentence
 
 
-def test_a_row_belongs_to_the_longest_method_it_begins_with():
-    names = ["lora", "lora_ref", "fft"]
-    rows = ("lora, best epoch", "lora_ref: weights", "lora - fft, 95% over seeds", "lora_new", "constant guess")
-    assert [page.method_of(row, names) for row in rows] == ["lora", "lora_ref", "lora", None, None]
+def test_a_row_carries_its_method_and_a_column_its_task_if_all_cells_agree():
+    cells = [
+        Cell("lora, best", "CoLA", method="lora", task="cola"), Cell("lora, best", "all", method="lora"),
+        Cell("both", "CoLA", method="lora", task="cola"), Cell("both", "all", method="fft"),
+        Cell("unknown", "CoLA", method="LoRA", task="cola"),
+    ]  # fmt: skip
+    view = GridView.of(cells, "method", ["lora", "fft"])
+    assert view.row_methods == ["lora", "", ""]
+    assert view.column_tasks == ["", "cola", ""]
+    assert Table("t", "T", "method", cells).grid() == view.grid
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +168,9 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(params=[(380, "light"), (820, "dark"), (1300, "light")], ids=["phone", "tablet, dark", "desk"])
@@ -108,16 +178,16 @@ def opened(request, browser, made):
     """The page at a width and in a theme; it must stay quiet to the end of the test."""
     width, theme = request.param
     tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
-    said = []
-    tab.on("console", lambda message: said.append(message.text))
-    tab.on("pageerror", lambda error: said.append(str(error)))
-    tab.on("dialog", lambda dialog: (said.append("a dialog"), dialog.dismiss()))
-    tab.on("request", lambda asked: said.append(asked.url))
+    events = []
+    tab.on("console", lambda message: events.append(message.text))
+    tab.on("pageerror", lambda error: events.append(str(error)))
+    tab.on("dialog", lambda dialog: (events.append("a dialog"), dialog.dismiss()))
+    tab.on("request", lambda request: events.append(request.url))
     url = (made / "report.html").as_uri()
     tab.goto(url)
     yield tab
     tab.close()
-    assert said == [url]  # the page itself, and nothing else asked for or complained about
+    assert events == [url]  # the page itself: no other request, and no message
 
 
 def test_nothing_is_wider_than_the_screen_and_every_figure_is_drawn(opened):
@@ -142,8 +212,8 @@ def test_axe_finds_nothing_serious(opened):
     from axe_playwright_python.sync_playwright import Axe
 
     opened.evaluate("document.querySelectorAll('details').forEach(element => element.open = true)")
-    found = [v for v in Axe().run(opened).response["violations"] if v["impact"] in ("serious", "critical")]
-    assert [(v["id"], v["nodes"][0]["html"][:100]) for v in found] == []
+    violations = [v for v in Axe().run(opened).response["violations"] if v["impact"] in ("serious", "critical")]
+    assert [(v["id"], v["nodes"][0]["html"][:100]) for v in violations] == []
 
 
 def shown_runs(tab):
@@ -179,7 +249,7 @@ def test_a_threshold_moves_what_it_costs(opened):
         row = opened.locator("#threshold-table tbody tr", has_text="lora").locator("td")
         return [cell.text_content() for cell in row.all()]
 
-    assert opened.locator("#threshold-value").text_content() == "75.0 %"  # the study's own
+    assert opened.locator("#threshold-value").text_content() == "75.0 %"  # the study's threshold
     # Scores of 25, 50 and 75 % after 10 s and 5 kJ an epoch.
     assert cost(50) == ["3 of 3", "2.0", "20.0", "10.0"]
     assert cost(75) == ["3 of 3", "3.0", "30.0", "15.0"]
@@ -196,7 +266,7 @@ def test_methods_and_tasks_can_be_left_out_by_keyboard(opened):
     assert opened.locator("#threshold-table tbody tr").count() == len(METHODS) - 1
     opened.locator('#choice input[value="rte"]').focus()
     opened.keyboard.press("Space")
-    assert opened.locator('td[data-column="RTE"]:visible').count() == 0
+    assert opened.locator('td[data-column="rte"]:visible').count() == 0
     assert shown_runs(opened) == (len(METHODS) - 1) * len(SEEDS)
 
 

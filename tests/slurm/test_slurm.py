@@ -1,4 +1,4 @@
-"""The same DAG through a real Slurm (`make test-slurm` starts one): who ran where, and the same results."""
+"""The same DAG through a real Slurm (`make test-slurm`): which jobs run where, and the same results."""
 
 import re
 import shutil
@@ -14,29 +14,29 @@ from project import Project, unmeasured
 from lora_core.records import read_json
 
 pytestmark = pytest.mark.slurm
-# One GPU asked for: a stand-in, the runs train on the CPU.
+# One GPU is requested, which stands in for a real one: the runs train on the CPU.
 RESOURCES = {"measured": {"mem_mb": 2000, "runtime": 10, "gpu": 1}, "other": {"mem_mb": 1000, "runtime": 10}}
 STUDY = {"seeds": [1], "train": {"device": "cpu", "checkpoint_seconds": 0}, "resources": RESOURCES}
 
 
-def slurm(*words: str) -> str:
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+def slurm(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Path:
     """The running Slurm's file of finished jobs."""
     if shutil.which("scontrol") is None:
-        pytest.fail("no Slurm here; make test-slurm starts one as root where it finds start-slurm.sh (SLURM=FOLDER)")
-    found = re.search(r"^JobCompLoc\s*=\s*(\S+)", slurm("scontrol", "show", "config"), re.MULTILINE)
-    if found is None or not Path(found[1]).is_file():
+        pytest.fail("no Slurm is running; as root, make test-slurm SLURM=FOLDER starts one by FOLDER/start-slurm.sh")
+    setting = re.search(r"^JobCompLoc\s*=\s*(\S+)", slurm("scontrol", "show", "config"), re.MULTILINE)
+    if setting is None or not Path(setting[1]).is_file():
         pytest.fail("this Slurm keeps no file of finished jobs (JobCompLoc) to check against")
-    return Path(found[1])
+    return Path(setting[1])
 
 
 @pytest.fixture
 def jobs(cluster):
-    """The jobs that finished since, by Slurm's own record."""
+    """A function that returns the jobs that have finished in this test, by Slurm's own record."""
     before = cluster.read_text().count("\n")
 
     def finished() -> list[dict[str, str]]:
@@ -46,9 +46,9 @@ def jobs(cluster):
     return finished
 
 
-def start(project: Project, *words: str):
+def start(project: Project, *arguments: str):
     profile = ["--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5"]
-    return project.start(*profile, *words, cores=False)
+    return project.start(*profile, *arguments, cores=False)
 
 
 def seconds(stamp: str) -> float:
@@ -78,12 +78,12 @@ def test_a_study_runs_through_slurm_and_ends_as_a_local_one_does(tmp_path, jobs)
     assert all("cpu=1," in job["Tres"] for job in ran)
 
 
-def test_a_job_killed_for_memory_is_tried_again_with_more_and_then_fails_in_words(tmp_path, jobs):
+def test_a_job_killed_for_memory_is_retried_with_more_and_then_fails_with_a_sentence(tmp_path, jobs):
     FAULTS["tried"] += 1
     project = Project(tmp_path / "project")
     project.configure(**STUDY)
-    # As the kernel does it: a kill -9 that the job's shell reports as 137.
-    work = "    from lora_core.training.run import"
+    # As the kernel does it: SIGKILL, which the job's shell reports as 137.
+    work = "    from lora_core.training.checkpoint import"
     project.edit("workflow/scripts/train.py", work, f"    import os\n\n    os.kill(os.getpid(), 9)\n{work}")
     process = start(project, "results/runs/lora/cola/seed1/run.json")
     output, _ = process.communicate(timeout=300)
@@ -91,11 +91,11 @@ def test_a_job_killed_for_memory_is_tried_again_with_more_and_then_fails_in_word
     asked = re.findall(r"rule train:.*?mem_mb=(\d+)", output, re.DOTALL)
     assert [int(mb) for mb in asked] == [2000, 4000], output
     assert [job["JobState"] for job in jobs()] == ["FAILED", "FAILED"]
-    assert "train/lora/cola/seed1: killed from outside: by kill -9, or by the system for want of memory" in output
+    assert "train/lora/cola/seed1: killed (SIGKILL; possibly out of memory" in output
     assert not (project.folder / "results/runs/lora/cola/seed1/run.json").exists()
 
 
-def test_a_cancelled_job_goes_on_from_its_last_epoch(tmp_path, jobs):
+def test_a_cancelled_job_resumes_from_its_last_epoch(tmp_path, jobs):
     FAULTS["tried"] += 1
     whole, project = Project(tmp_path / "whole"), Project(tmp_path / "project")
     target = "results/runs/lora/cola/seed1/run.json"

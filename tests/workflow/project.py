@@ -57,34 +57,42 @@ class Project:
         (self.folder / "tiny.yaml").write_text(yaml.safe_dump(config))
 
     def start(
-        self, *words: str, overlay: str = "tiny.yaml", env: dict | None = None, cores: bool = True, **popen: Any
+        self, *arguments: str, overlay: str = "tiny.yaml", env: dict | None = None, cores: bool = True, **popen: Any
     ) -> subprocess.Popen:
         return subprocess.Popen(
-            [SNAKEMAKE, *(("--cores", "1") if cores else ()), *words, "--configfile", overlay],
+            [SNAKEMAKE, *(("--cores", "1") if cores else ()), *arguments, "--configfile", overlay],
             cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             env=(env or os.environ) | {"HF_HUB_OFFLINE": "1"}, start_new_session=True, **popen,
         )  # fmt: skip
 
-    def run(self, *words: str, overlay: str = "tiny.yaml", env: dict | None = None) -> tuple[int, str]:
+    def run(self, *arguments: str, overlay: str = "tiny.yaml", env: dict | None = None) -> tuple[int, str]:
         """Exit status and everything printed."""
-        process = self.start(*words, overlay=overlay, env=env)
+        process = self.start(*arguments, overlay=overlay, env=env)
         output, _ = process.communicate(timeout=300)
         return process.returncode, output
 
     def status(self, overlay: str = "tiny.yaml") -> str:
         """What `make status` prints."""
-        words = [sys.executable, "-m", "lora_core.commands.status", overlay]
-        return subprocess.run(words, cwd=self.folder, capture_output=True, text=True, check=True).stdout
+        return self.lora_core("status", "--configfile", overlay).stdout
 
-    def plan(self, *words: str, overlay: str = "tiny.yaml") -> set[str]:
+    def lora_core(self, *arguments: str) -> subprocess.CompletedProcess:
+        """What the command `lora-core` does with this copy of the package."""
+        command = [sys.executable, "-m", "lora_core.commands.cli", *arguments]
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
+
+    def table(self, name: str) -> list[dict[str, Any]]:
+        """The cells of a table of the study."""
+        return read_json(self.folder / f"results/tables/{name}.json")["cells"]
+
+    def plan(self, *arguments: str, overlay: str = "tiny.yaml") -> set[str]:
         """What a dry run would do: "rule" or "rule method=..., seed=...", without the target `all`."""
-        status, output = self.run("-n", *words, overlay=overlay)
+        status, output = self.run("-n", *arguments, overlay=overlay)
         assert status == 0, output
         jobs = set()
         for block in output.split("\n\n"):
-            for found in re.finditer(r"^(?:local)?rule (\w+):\n((?:    .*\n?)*)", block, re.MULTILINE):
-                wildcards = re.search(r"wildcards: (.*)", found[2])
-                jobs.add(f"{found[1]} {wildcards[1]}" if wildcards else found[1])
+            for job in re.finditer(r"^(?:local)?rule (\w+):\n((?:    .*\n?)*)", block, re.MULTILINE):
+                wildcards = re.search(r"wildcards: (.*)", job[2])
+                jobs.add(f"{job[1]} {wildcards[1]}" if wildcards else job[1])
         return {job for job in jobs if job != "all"}
 
     def wait(self, true: Callable[[], bool], seconds: float = 120) -> None:
@@ -128,24 +136,24 @@ def unmeasured(results: Path) -> dict[str, Any]:
     """What a study's files say that must not differ from one execution to the next, by file and field.
 
     Weights, predictions, scores and counts byte for byte; of records and rows all that is not in `MEASURED`. Model
-    cards tell times.
+    cards contain times, and exit records and logs contain the process.
     """
-    found: dict[str, Any] = {}
+    content: dict[str, Any] = {}
     for file in sorted(p for p in results.rglob("*") if p.is_file() and not p.name.startswith(".")):
-        if file.name == "README.md":
+        if file.name == "README.md" or "logs" in file.relative_to(results).parts:
             continue
         name = str(file.relative_to(results))
-        whole = ("scores/", "counts", "data/", "models/", "merged/", "tables/table7", "study")
-        if file.suffix == ".safetensors" or "weights" in file.parts or name.startswith(whole):
-            found[name] = file.read_bytes()
+        byte_for_byte = ("scores/", "counts", "data/", "models/", "merged/", "tables/table7", "study")
+        if file.suffix == ".safetensors" or "weights" in file.parts or name.startswith(byte_for_byte):
+            content[name] = file.read_bytes()
         elif file.name == "run.json":
             record = read_json(file)
-            found[name] = record["run"], without_measured(record["measurement"])
+            content[name] = record["run"], without_measured(record["measurement"])
         elif file.name == "runs.csv":
             rows = csv.DictReader(file.open(encoding="utf-8"))
-            found[name] = [row for row in rows if row["quantity"].split(".")[0] not in MEASURED]
+            content[name] = [row for row in rows if row["quantity"].split(".")[0] not in MEASURED]
         elif file.name == "history.csv" or name.startswith("energy/"):
-            found[name] = unmeasured_rows(file)
-        elif file.name in ("table1.md", "table2.md"):
-            found[name] = file.read_bytes()
-    return found
+            content[name] = unmeasured_rows(file)
+        elif file.name in ("table1.md", "table2.md", "table1.json", "table2.json"):
+            content[name] = file.read_bytes()
+    return content

@@ -1,16 +1,14 @@
 """The real snakemake on what goes beyond the paper: other methods, MNLI first, sweeps, one's own task and model."""
 
-import csv
-import subprocess
 
 import pandas as pd
 import pytest
 import yaml
 from builders import ROBERTA, ROOT, SHAPE
-from project import SNAKEMAKE, TINY, Project, rules
-from snakemake.utils import update_config
+from project import Project, rules
 
 from lora_core.records import read_json
+from lora_core.reporting.table import read_table
 
 EXTENDED = yaml.safe_load((ROOT / "config" / "extended.yaml").read_text())
 METHODS = ["fft", "lora", "lora_peft", "rslora", "pissa", "dora", "ia3", "vera", "prefix", "bitfit", "houlsby"]
@@ -39,9 +37,8 @@ def extended(tmp_path_factory) -> Project:
 
 
 def table(project, name):
-    with (project.folder / f"results/tables/{name}.csv").open(newline="") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["block"] == "this study"]
-    return {row["row"]: row for row in rows}
+    """The cells of a table by row."""
+    return {cell.row: cell for cell in read_table(project.folder / f"results/tables/{name}.json").cells}
 
 
 def test_every_method_takes_part_in_every_table(extended):
@@ -62,9 +59,9 @@ def test_what_does_not_merge_is_timed_against_merged_lora_and_a_prompt_takes_inp
     rows = table(extended, "table3")
     for method in ("prefix", "houlsby"):
         for row in (f"{method} / lora, merged", f"{method} / lora, merged: one example"):
-            assert float(rows[row]["value"]) > 0
+            assert rows[row].value > 0
         assert f"{method}, merged" not in rows
-    longest = {method: int(rows[f"{method}: longest input, tokens"]["value"]) for method in METHODS}
+    longest = {method: rows[f"{method}: longest input, tokens"].value for method in METHODS}
     assert longest == dict.fromkeys(METHODS, 128) | {"prefix": 108}
 
 
@@ -97,9 +94,9 @@ def test_other_settings_of_the_first_task_rerun_it_and_what_starts_from_it(exten
 
 
 def test_a_sweep_has_a_table_and_a_figure(extended):
-    found = pd.read_csv(extended.folder / "results/tables/sweep.csv")
-    parameters = found[found["column"] == "trainable parameters"].set_index("row")["value"].astype(int)
-    assert parameters.to_dict() == {f"rank {rank}, targets query": rank * 2 * 64 for rank in (1, 2)}
+    cells = read_table(extended.folder / "results/tables/sweep.json").cells
+    parameters = {cell.row: cell.value for cell in cells if cell.column == "trainable parameters"}
+    assert parameters == {f"rank {rank}, targets query": rank * 2 * 64 for rank in (1, 2)}
     figure = extended.folder / "results/figures/sweep.svg"
     assert "trainable parameters" in figure.read_text()
     assert set(pd.read_csv(figure.with_suffix(".csv"))["method"]) == {"fft", "ranks-rank1-query", "ranks-rank2-query"}
@@ -159,27 +156,3 @@ def test_one_s_own_task_and_model_are_configuration_alone(tmp_path):
     # What is changed in the file is read anew.
     (folder / "train.csv").write_text((folder / "train.csv").read_text().replace("glad", "merry"))
     assert "tokenize_dataset" in rules(project.plan("results/tables/table2.md"))
-
-
-def test_another_snakefile_uses_the_workflow_as_a_module(tmp_path):
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    update_config(config, TINY | {"seeds": [1], "methods": ["lora"]})
-    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config | {key: TINY[key] for key in ("model", "data")}))
-    (tmp_path / "Snakefile").write_text(
-        f"""
-configfile: "mine.yaml"
-module lora:
-    snakefile: "{ROOT / "Snakefile"}"
-    config: config
-use rule * from lora as lora_*
-rule mine:
-    default_target: True
-    input: "results/tables/table2.md"
-    output: "results/tables/mine.md"
-    shell: "cp {{input}} {{output}}"
-"""
-    )
-    command = [SNAKEMAKE, "--cores", "1", "results/tables/mine.md"]  # lies where the workflow's own tables do
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert "lora, best epoch" in (tmp_path / "results/tables/mine.md").read_text()

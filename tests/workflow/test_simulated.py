@@ -9,6 +9,8 @@ import yaml
 from builders import ROOT
 from project import Project
 
+from lora_core.reporting.table import read_table
+
 METHODS = ("fft", "lora")
 RUN = "results/runs/{}/mrpc/seed1/{}"
 
@@ -31,9 +33,9 @@ def simulated(fake_driver, tmp_path_factory):
 
 
 def shown(project, number):
-    frame = pd.read_csv(project.folder / f"results/tables/table{number}.csv")
-    ours = frame[frame["block"] == "this study"]
-    return dict(zip(ours["row"], ours["value"].astype(float), strict=True))
+    """The values of a table of one task, by row."""
+    table = read_table(project.folder / f"results/tables/table{number}.json")
+    return {cell.row: cell.value for cell in table.cells}
 
 
 def trace(project, method):
@@ -73,12 +75,12 @@ def test_the_traces_alone_give_every_cost_of_tables_five_and_six(simulated):
         found = shown(simulated, number)
         assert found["threshold"] == pytest.approx(threshold)
         assert found["epochs"] == epochs
-        assert found["train time (s)"] == pytest.approx(seconds) == history["train_seconds"][:epochs].sum()
+        assert found["training time (s)"] == pytest.approx(seconds) == history["train_seconds"][:epochs].sum()
         assert found["energy (kJ)"] == pytest.approx(energy / 1e3)
         assert found["power (W)"] == pytest.approx(energy / seconds)
-        assert found["energy less idle (kJ)"] == pytest.approx((energy - idle_watts * seconds) / 1e3, abs=1e-6)
+        assert found["energy minus idle (kJ)"] == pytest.approx((energy - idle_watts * seconds) / 1e3, abs=1e-6)
         own = min(traces[m][0]["score"].max() for m in METHODS) - 0.005  # one seed: its own threshold is the shared one
-        assert found["epochs to its own seed's threshold"] == int(np.argmax(history["score"] >= own)) + 1
+        assert found["epochs to the seed's own threshold"] == int(np.argmax(history["score"] >= own)) + 1
         assert found["seeds that got there"] == 1
         assert found["seconds an epoch"] == pytest.approx(history["train_seconds"].mean())
         assert found["epochs planned"] == len(history) == 2
@@ -92,8 +94,8 @@ def test_the_traces_alone_give_the_memory_of_table_four(simulated):
         train = power[power["phase"] == "train"]["memory_used_mb"]
         baseline = power[power["phase"] == "idle"]["memory_used_mb"].mean()
         assert found[method] == pytest.approx(train.mean())
-        assert found[f"{method}, less the baseline"] == pytest.approx(train.mean() - baseline)
-        assert found[f"{method}, peak less the baseline"] == pytest.approx(train.max() - baseline)
+        assert found[f"{method}, minus baseline"] == pytest.approx(train.mean() - baseline)
+        assert found[f"{method}, peak minus baseline"] == pytest.approx(train.max() - baseline)
         assert found[f"{method}: saved for backward"] == pytest.approx(history["saved_for_backward_mb"].max())
 
 

@@ -18,5 +18,5 @@ with job_log(Path(snakemake.log[0]), f"train {wildcards.method} {wildcards.task}
         RunOutputs(**outputs, progress=Path(params.progress)),
         snakemake.threads,
         # The time is no parameter of the rule: it changes no result, and no run is made again for it.
-        CheckpointSettings(Path(params.checkpoint), snakemake.config["train"]["checkpoint_seconds"]),
+        CheckpointSettings(Path(params.checkpoint), snakemake.config["train"]["checkpoint_seconds"], code=params.code),
     )

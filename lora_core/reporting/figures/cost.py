@@ -66,7 +66,7 @@ def _draw(inputs: Inputs, quantity: Quantity) -> Drawing:
     set_title(
         figure,
         f"{quantity.title} to equal accuracy, min(FFT, LoRA) - 0.5 points: median of {seed_count(frame)}, each seed a "
-        "stroke. A run that never reached the threshold counts as more expensive than all that did.",
+        "stroke. A run that never reached it counts as the most expensive.",
     )
     return figure, frame[["method", "task", "seed", "threshold", "epochs_to_threshold", quantity.column]]
 

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from lora_core.evaluation.frames import per_device, read_costs, read_curves
+from lora_core.records import JsonObject
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class TaskCurves:
     runs: list[RunCurve]
 
 
-def threshold_data(curves: Sequence[Path], costs: Sequence[Path]) -> dict[str, Any]:
+def threshold_data(curves: Sequence[Path], costs: Sequence[Path]) -> dict[str, JsonObject]:
     """Return plain values by task."""
     all_costs, all_curves = read_costs(costs), read_curves(curves)
     return {

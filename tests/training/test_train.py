@@ -1,7 +1,8 @@
-"""One run: the same twice, its weights usable elsewhere, its failures clean."""
+"""One training run: reproducible, its weights usable elsewhere, and no result after a failure."""
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -10,13 +11,29 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from builders import FULL, LORA, LORALIB, ROOT, spec, tokenized, trained, unmeasured_rows, validation_score
+import transformers
+from builders import (
+    FULL,
+    LORA,
+    LORALIB,
+    ROOT,
+    run_inputs,
+    run_outputs,
+    spec,
+    tokenized,
+    trained,
+    unmeasured_rows,
+    validation_score,
+)
 from safetensors.numpy import load_file
 
 from lora_core.data.metrics import METRICS
 from lora_core.models import model as models
 from lora_core.records import MEASURED, read_json
-from lora_core.training.steps import optimizer
+from lora_core.training.progress import Progress, RunProgress, read_progress
+from lora_core.training.run import train
+from lora_core.training.spec import RunSpec
+from lora_core.training.steps import create_optimizer
 
 
 def unmeasured(record):
@@ -57,7 +74,7 @@ def test_predictions_hold_every_epoch_and_give_the_history_its_scores(lora_run, 
     assert stored["logits"].shape == (2, 40, 2)
     assert len(stored["step_losses"]) == 2 * 8
     for logits, row in zip(stored["logits"], history, strict=True):
-        assert METRICS["matthews"](stored["labels"], logits) == float(row["score"])
+        assert METRICS["matthews"].function(stored["labels"], logits) == float(row["score"])
 
 
 def test_the_saved_adapter_loads_with_peft_and_gives_the_same_score(bert, cola, lora_run):
@@ -86,7 +103,8 @@ def test_fully_tuned_weights_load_with_transformers_alone(cola, full_run):
 def test_a_diverging_run_fails_at_a_named_step_and_leaves_no_result(bert, cola, tmp_path):
     with pytest.raises(ValueError, match=r"the loss is (nan|inf) at step \d+ of 16 .*lower the learning rate"):
         trained(FULL, bert, cola, tmp_path / "run", hyperparameters={"learning_rate": 1e30})
-    assert [file.name for file in tmp_path.rglob("*.*")] == [".lock"]
+    left = {file.name for file in tmp_path.rglob("*.*")}
+    assert left <= {".lock", "progress.json"}  # the latter if a second had passed
 
 
 def test_regression_trains_one_output(bert, tmp_path):
@@ -103,7 +121,7 @@ def test_biases_and_norms_are_not_decayed(bert):
     from transformers import AutoModelForSequenceClassification
 
     model = AutoModelForSequenceClassification.from_pretrained(bert)
-    adamw, _ = optimizer(model, spec(FULL).hyperparameters, 10)
+    adamw, _ = create_optimizer(model, spec(FULL).hyperparameters, 10)
     names = {id(p): name for name, p in model.named_parameters()}
     plain = {names[id(p)] for p in adamw.param_groups[1]["params"]}
     assert adamw.param_groups[1]["weight_decay"] == 0
@@ -111,21 +129,50 @@ def test_biases_and_norms_are_not_decayed(bert):
     assert {n for n in names.values() if n.endswith("bias") or "LayerNorm" in n} == plain
 
 
-@pytest.mark.parametrize(("ratio", "steps"), [(0.06, 100), (0.1, 16), (0.0, 7)])
-def test_the_schedule_is_that_of_transformers(bert, ratio, steps):
-    from transformers import get_linear_schedule_with_warmup
+REFERENCES = {
+    "linear": transformers.get_linear_schedule_with_warmup,
+    "cosine": transformers.get_cosine_schedule_with_warmup,
+    "constant": lambda optimizer, warmup, steps: transformers.get_constant_schedule_with_warmup(optimizer, warmup),
+}
 
+
+@pytest.mark.parametrize(("ratio", "steps"), [(0.06, 100), (0.1, 16), (0.0, 7)])
+@pytest.mark.parametrize("name", REFERENCES)
+def test_the_schedule_is_that_of_transformers(name, ratio, steps):
     weight = torch.nn.Linear(2, 2)
-    adamw, schedule = optimizer(weight, spec(FULL, hyperparameters={"warmup_ratio": ratio}).hyperparameters, steps)
+    hyperparameters = spec(FULL, hyperparameters={"warmup_ratio": ratio, "schedule": name}).hyperparameters
+    optimizer, schedule = create_optimizer(weight, hyperparameters, steps)
     theirs = torch.optim.SGD(weight.parameters(), lr=1e-3)
     warmup = -(-ratio * steps // 1)  # rounded up, as TrainingArguments does
-    reference = get_linear_schedule_with_warmup(theirs, int(warmup), steps)
+    reference = REFERENCES[name](theirs, int(warmup), steps)
     for _ in range(steps):
-        assert adamw.param_groups[0]["lr"] == pytest.approx(theirs.param_groups[0]["lr"])
-        adamw.step()
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(theirs.param_groups[0]["lr"], abs=1e-12)
+        optimizer.step()
         theirs.step()
         schedule.step()
         reference.step()
+
+
+def test_sgd_updates_by_momentum_as_written_out_here():
+    model = torch.nn.Module()
+    model.weight = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    changes = {"optimizer": "sgd", "schedule": "constant", "warmup_ratio": 0.0, "weight_decay": 0.1}
+    optimizer, _ = create_optimizer(model, spec(FULL, hyperparameters=changes).hyperparameters, 3)
+    expected, velocity = model.weight.detach().clone(), torch.zeros(2)
+    for gradient in (torch.tensor([1.0, 0.5]), torch.tensor([-2.0, 0.25]), torch.tensor([0.0, 4.0])):
+        model.weight.grad = gradient
+        optimizer.step()
+        velocity = 0.9 * velocity + gradient + 0.1 * expected
+        expected = expected - 1e-3 * velocity
+        torch.testing.assert_close(model.weight.detach(), expected)
+
+
+@pytest.mark.parametrize("changes", [{"optimizer": "sgd"}, {"schedule": "cosine"}, {"schedule": "constant"}])
+def test_optimizer_and_schedule_change_what_is_learned(changes, bert, cola, lora_run, tmp_path):
+    out = trained(LORA, bert, cola, tmp_path / "run", hyperparameters=changes)
+    losses = [load_file(folder / "predictions.safetensors")["step_losses"] for folder in (out, lora_run)]
+    assert losses[0][0] == losses[1][0]  # the first step starts from the same model
+    assert not np.array_equal(*losses)
 
 
 def test_what_was_not_measured_is_null(lora_run):
@@ -147,7 +194,7 @@ def test_counting_what_is_kept_for_backward_changes_no_weight(bert, cola, lora_r
         yield SimpleNamespace(mb=0.0)
 
     monkeypatch.setattr("lora_core.measuring.memory.saved_for_backward", uncounted)
-    monkeypatch.setattr("lora_core.measuring.memory.predict", lambda *_: None)
+    monkeypatch.setattr("lora_core.measuring.memory.predict_mb", lambda *_: None)
     plain = trained(LORA, bert, cola, tmp_path / "plain")
     name = "weights/adapter_model.safetensors"
     assert (plain / name).read_bytes() == (lora_run / name).read_bytes()
@@ -180,11 +227,58 @@ def test_casting_frozen_matrices_once_changes_no_loss(settings, bert, cola, tmp_
 
 
 def test_a_train_job_loads_no_library_that_it_does_not_use(bert, cola, tmp_path):
-    run = spec(LORA, hyperparameters={"epochs": 1})  # scikit-learn scores it, and brings pandas
+    params = spec(LORA, hyperparameters={"epochs": 1}).to_params()  # scikit-learn scores it, and imports pandas
     code = (
-        "import sys; from pathlib import Path; from lora_core.training.run import Spec, train\n"
-        f"train(Spec(**{vars(run)!r}), Path({str(bert)!r}), Path({str(cola)!r}), Path({str(tmp_path)!r}), 1)\n"
+        "import sys; from pathlib import Path, PosixPath, WindowsPath\n"
+        "from lora_core.training.run import RunInputs, RunOutputs, train\n"
+        "from lora_core.training.spec import RunSpec\n"
+        f"train(RunSpec.from_params({params!r}), {run_inputs(bert, cola)!r}, {run_outputs(tmp_path)!r})\n"
         "print([m for m in ('datasets', 'matplotlib', 'pydantic', 'snakemake', 'peft') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_record_says_its_format_and_its_run_can_be_read_back(lora_run):
+    record = read_json(lora_run / "run.json")
+    assert record["format"] == 2
+    params = {name: value for name, value in record["run"].items() if name not in ("data", "model", "start")}
+    assert RunSpec.from_params(params) == spec(LORA, base_model="bert")
+    assert record["measurement"]["energy"]["simulated"] is False
+
+
+def test_a_finished_run_has_no_progress_file_and_no_model_card_among_its_weights(lora_run):
+    assert not (lora_run / "progress.json").exists()
+    assert not list((lora_run / "weights").glob("*.md"))
+
+
+def test_progress_is_written_while_a_run_trains(bert, cola, tmp_path, monkeypatch):
+    seen = []
+    report = Progress.report
+
+    def spy(progress, status):
+        report(progress, status)
+        seen.append(read_progress(tmp_path / "progress.json"))
+
+    monkeypatch.setattr(Progress, "report", spy)
+    train(spec(LORA), run_inputs(bert, cola), run_outputs(tmp_path))
+    first, last = (record.progress for record in seen)
+    assert (first.method, first.task, first.seed, first.metric) == ("lora", "cola", 1, "matthews")
+    assert (first.epoch, first.epochs, first.step, first.steps) == (1, 2, 8, 16)
+    assert (last.epoch, last.step, last.seconds_left) == (2, 16, 0)
+    assert first.tokens_per_second > 0
+    assert first.seconds_left > 0
+    assert last.score == read_json(tmp_path / "run.json")["measurement"]["score"]["last"]
+    assert seen[0].process.pid == os.getpid()
+
+
+def test_progress_of_a_run_reads_as_one_line():
+    values = {"method": "lora", "task": "cola", "seed": 1, "epoch": 2, "epochs": 3, "step": 60, "steps": 90}
+    progress = RunProgress(**values, metric="matthews", score=0.4123, tokens_per_second=3210.4, seconds_left=65.9)
+    assert progress.line() == "epoch 2/3, step 60/90, matthews 0.412, 3,210 tokens/s, 1:05 left"
+
+
+def test_a_damaged_progress_file_is_named(tmp_path):
+    (tmp_path / "progress.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"progress\.json is damaged"):
+        read_progress(tmp_path / "progress.json")

@@ -6,17 +6,27 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from builders import LORA, ROOT, trained
 
 from lora_core.measuring import meters
 from lora_core.measuring import power_trace as trace
+from lora_core.measuring.nvml import NvmlMeter
+from lora_core.measuring.sampler import Sampler
 from lora_core.records import PowerRow, read_json, read_rows
+from lora_core.training.spec import MeterSettings
 
 INTERVAL = 0.5
+
+
+def opened(meter, device="cpu", simulated=False):
+    """The meter that a configuration with this `measure.meter` opens."""
+    return meters.open_meter(MeterSettings(meter, simulated, 0.5, 0.0), torch.device(device))
 
 
 def powercap(tmp_path, packages=2, top=1_000_000):
@@ -48,7 +58,28 @@ def test_rapl_adds_packages_and_survives_a_wrap_around(tmp_path):
 def test_a_meter_that_is_not_there_says_why(tmp_path):
     with pytest.raises(meters.MeterError, match="no intel-rapl package"):
         meters.RaplMeter(tmp_path)
-    assert meters.open_meter("none", "cpu", lambda: None).reason == "measure.meter is none"
+    assert opened("none").reason == "measure.meter is none"
+
+
+def test_a_new_meter_needs_its_entry_alone(monkeypatch):
+    class Constant(meters.NoMeter):
+        name = "constant"
+
+    kind = meters.MeterKind(lambda device, simulated: Constant("a test"), automatic_for=("cpu",))
+    monkeypatch.setattr(meters, "METERS", {"constant": kind} | meters.METERS)
+    assert opened("constant").name == opened("auto").name == "constant"
+
+
+def test_auto_takes_the_meter_of_the_device_that_trains(monkeypatch):
+    asked = []
+    for name, kind in list(meters.METERS.items()):
+        monkeypatch.setitem(
+            meters.METERS, name, replace(kind, open=lambda device, simulated, name=name: asked.append(name))
+        )
+    for device in ("cpu", "cuda"):
+        opened("auto", device)
+    assert asked == ["rapl", "nvml"]
+    assert "no meter for a device of type mps" in opened("auto", "mps").reason
 
 
 def test_a_counter_file_that_vanishes_ends_the_energy_and_not_the_run(tmp_path):
@@ -68,12 +99,12 @@ def test_a_counter_for_root_alone_is_said(tmp_path, monkeypatch):
 
     powercap(tmp_path)
     monkeypatch.setattr(Path, "read_text", refuse)
-    with pytest.raises(meters.MeterError, match="root alone"):
+    with pytest.raises(meters.MeterError, match="only root may read"):
         meters.RaplMeter(tmp_path)
 
 
 def test_a_window_has_both_edges_and_samples_between():
-    with meters.Sampler(meters.NoMeter("none"), "cpu", 0.05) as sampler:
+    with Sampler(meters.NoMeter("none"), "cpu", 0.05) as sampler:
         time.sleep(0.1)
         with sampler.window("train") as window:
             time.sleep(0.3)
@@ -89,9 +120,9 @@ def test_a_window_has_both_edges_and_samples_between():
 
 
 def test_without_a_meter_nobody_waits_for_an_idle_baseline():
-    with meters.Sampler(meters.NoMeter("none"), "cpu", 0.05) as sampler:
+    with Sampler(meters.NoMeter("none"), "cpu", 0.05) as sampler:
         begun = time.monotonic()
-        sampler.idle(5.0)
+        sampler.measure_idle(5.0)
         assert time.monotonic() - begun < 1
     assert trace.memory(sampler.rows)["baseline_mb"] > 0
 
@@ -100,11 +131,11 @@ def test_without_a_meter_nobody_waits_for_an_idle_baseline():
 
 
 def fake_meter(uuid="GPU-fake-0"):
-    return meters.NvmlMeter(lambda: uuid)
+    return NvmlMeter(lambda: uuid)
 
 
 def window(meter, seconds, interval=0.05):
-    with meters.Sampler(meter, "gpu", interval) as sampler, sampler.window("train") as rows:
+    with Sampler(meter, "gpu", interval) as sampler, sampler.window("train") as rows:
         time.sleep(seconds)
     return rows
 
@@ -131,8 +162,6 @@ def test_the_device_is_found_by_its_uuid_whatever_cuda_calls_it(fake_nvml, monke
 
 
 def test_torch_is_asked_for_the_uuid_of_the_device_that_trains(monkeypatch):
-    import torch
-
     from lora_core import device
 
     monkeypatch.setattr(
@@ -146,16 +175,17 @@ def test_torch_is_asked_for_the_uuid_of_the_device_that_trains(monkeypatch):
     ("uuid", "message"),
     [("MIG-1234", "MIG slice: NVML measures no energy"), ("GPU-other", "NVML: Not Found"), (None, "trained on a CPU")],
 )
-def test_a_device_that_cannot_be_measured_is_refused_in_words(fake_nvml, uuid, message):
-    meter = meters.open_meter("nvml", "cuda", lambda: uuid)
+def test_a_device_that_cannot_be_measured_is_refused_in_words(fake_nvml, monkeypatch, uuid, message):
+    monkeypatch.setattr(meters, "uuid", lambda device: uuid)
+    meter = opened("nvml", "cuda")
     assert meter.name == "none"
     assert message in meter.reason
     assert meter.read().power_watts is None
 
 
 def test_a_simulated_driver_is_read_without_a_gpu(fake_nvml):
-    meter = meters.open_meter("nvml", "cpu", lambda: None, simulated=True)
-    assert (meter.name, meter.read().power_watts) == ("nvml", 200)
+    meter = opened("nvml", simulated=True)
+    assert (meter.name, meter.simulated, meter.read().power_watts) == ("nvml", True, 200)
     meter.close()
 
 
@@ -255,7 +285,7 @@ def test_an_error_of_a_side_reading_costs_no_energy(fake_nvml, monkeypatch):
 
 
 def test_a_gpu_without_its_meter_shows_no_host_memory():
-    meter = meters.open_meter("none", "cuda", lambda: None)
+    meter = opened("none", "cuda")
     assert (meter.memory_kind, meter.read().memory_used_mb) == ("device", None)
 
 
@@ -281,8 +311,9 @@ def played(fake_driver):
     """Each curve sampled for ten seconds by a process of its own, the driver found through the loader's path."""
     program = (
         "import json, sys, time\n"
-        "from lora_core import meters\n"
-        f"with meters.Sampler(meters.NvmlMeter(lambda: 'GPU-fake-0'), 'gpu', {INTERVAL}) as sampler:\n"
+        "from lora_core.measuring.nvml import NvmlMeter\n"
+        "from lora_core.measuring.sampler import Sampler\n"
+        f"with Sampler(NvmlMeter(lambda: 'GPU-fake-0'), 'gpu', {INTERVAL}) as sampler:\n"
         f"    with sampler.window('train') as rows: time.sleep({WINDOW})\n"
         "print(json.dumps([vars(row) for row in rows]))\n"
     )
@@ -317,9 +348,11 @@ def test_zeus_agrees_over_the_same_driver(fake_driver):
     pytest.importorskip("zeus", reason="the package zeus is not installed (an extra of its own)")
     program = (
         "import json, time, zeus.monitor as z\n"
-        "from lora_core import meters, trace\n"
+        "from lora_core.measuring import power_trace as trace\n"
+        "from lora_core.measuring.nvml import NvmlMeter\n"
+        "from lora_core.measuring.sampler import Sampler\n"
         "monitor = z.ZeusMonitor(gpu_indices=[0])\n"
-        "with meters.Sampler(meters.NvmlMeter(lambda: 'GPU-fake-0'), 'gpu', 0.5) as sampler:\n"
+        "with Sampler(NvmlMeter(lambda: 'GPU-fake-0'), 'gpu', 0.5) as sampler:\n"
         "    monitor.begin_window('w', sync_execution=False)\n"
         "    with sampler.window('train') as rows: time.sleep(6)\n"
         "    theirs = monitor.end_window('w', sync_execution=False).total_energy\n"
@@ -354,6 +387,7 @@ def test_a_run_records_energy_by_both_methods_and_net_of_idle(fake_nvml, bert, c
     assert energy["idle_watts"] == pytest.approx(150, rel=0.01)
     assert energy["train_net_joules"] == pytest.approx(0, abs=0.02 * energy["train_joules"])
     assert energy["boundary"] == "the GPU alone, without the host"
+    assert energy["simulated"] is True
     assert record["measurement"]["memory"]["kind"] == "device"
     assert record["measurement"]["conditions"]["throttle_reasons"] == 4
     assert (record["provenance"]["driver"], record["provenance"]["shared"]) == ("0.0-fake", None)

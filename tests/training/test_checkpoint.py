@@ -1,4 +1,4 @@
-"""Going on after a kill -9: the same weights, scores and predictions, bit for bit."""
+"""Resuming after a kill -9: the same weights, scores and predictions, bit for bit."""
 
 import csv
 import os
@@ -9,11 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from builders import FULL, LORA, ROOT, spec, unmeasured_rows, without_measured
+from builders import FULL, LORA, ROOT, run_inputs, run_outputs, spec, unmeasured_rows, without_measured
 
 from lora_core.measuring import power_trace as trace
 from lora_core.records import PowerRow, read_json, read_rows
-from lora_core.training.run import train
+from lora_core.training.checkpoint import CheckpointSettings, open_checkpoint
+from lora_core.training.inputs import digest_inputs
+from lora_core.training.run import _dependencies, train
 
 EPOCHS = 3
 STEPS = 8  # an epoch: 64 examples in batches of 8
@@ -22,7 +24,8 @@ import os, signal, sys
 from pathlib import Path
 import torch
 sys.path.insert(0, {tests!r})
-from builders import spec
+from builders import run_inputs, run_outputs, spec
+from lora_core.training.checkpoint import CheckpointSettings
 from lora_core.training.run import train
 steps, plain = 0, torch.optim.AdamW.step
 def step(self, *rest):
@@ -32,7 +35,8 @@ def step(self, *rest):
         {what}
     return plain(self, *rest)
 torch.optim.AdamW.step = step
-train(spec({settings!r}, **{changes!r}), Path({model!r}), Path({data!r}), Path({out!r}), 1, Path({folder!r}), 0)
+train(spec({settings!r}, **{changes!r}), run_inputs(Path({model!r}), Path({data!r})), run_outputs(Path({out!r})),
+      checkpoints=CheckpointSettings(Path({folder!r}), 0, "code"))
 """
 CHANGES = {"hyperparameters": {"epochs": EPOCHS, "dropout": 0.1}, "sample_seconds": 0.05}
 
@@ -56,9 +60,12 @@ class Study:
         assert done.returncode == -signal.SIGKILL, done.stderr
         assert not (self.out / "run.json").exists()
 
+    def train(self, run, seconds, code="code"):
+        checkpoints = CheckpointSettings(self.folder, seconds, code)
+        train(run, run_inputs(self.model, self.data), run_outputs(self.out), checkpoints=checkpoints)
+
     def finish(self, **changes) -> Path:
-        told = CHANGES | changes
-        train(spec(self.settings, **told), self.model, self.data, self.out, 1, self.folder, 0)
+        self.train(spec(self.settings, **CHANGES | changes), 0)
         assert not self.folder.exists()
         return self.out
 
@@ -89,8 +96,7 @@ def same(one: Path, two: Path) -> None:
     """All that is not measured is the same, byte for byte."""
     weights = {p.name for p in (one / "weights").iterdir()}
     assert weights == {p.name for p in (two / "weights").iterdir()}
-    same = weights - {"README.md"}  # which tells how long it took
-    for file in (*(f"weights/{name}" for name in same), "predictions.safetensors"):
+    for file in (*(f"weights/{name}" for name in weights), "predictions.safetensors"):
         assert (one / file).read_bytes() == (two / file).read_bytes(), file
     assert unmeasured_rows(one / "history.csv") == unmeasured_rows(two / "history.csv")
     records = [read_json(out / "run.json") for out in (one, two)]
@@ -115,7 +121,7 @@ def test_a_run_killed_in_an_epoch_ends_as_if_it_had_not_been(undisturbed, tmp_pa
     assert measured["lost"] == {"seconds": sum(map(trace.seconds, lost)), "energy_joules": None}
 
 
-def test_a_run_killed_before_its_first_checkpoint_begins_anew_and_says_what_was_lost(undisturbed, tmp_path):
+def test_a_run_killed_before_its_first_checkpoint_starts_again_and_says_what_was_lost(undisturbed, tmp_path):
     study = Study(undisturbed.settings, undisturbed.model, undisturbed.data, tmp_path)
     study.kill(3)
     same(study.finish(), undisturbed.out)
@@ -131,21 +137,22 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew_and_says_what_was_
     ],
     ids=["seed", "learning rate", "data"],
 )
-def test_what_is_of_other_settings_or_data_is_refused(study, capfd, tmp_path, changes, files):
+def test_a_checkpoint_with_other_settings_or_data_is_discarded(study, capfd, tmp_path, changes, files):
     if files:
         study.data = Path(shutil.copytree(study.data, tmp_path / "other"))
         with (study.data / "card.json").open("a") as stream:
             stream.write("\n")
     study.finish(**changes)
     assert (
-        "is not resumed: it is of other settings, code, data or machine; the run begins anew" in capfd.readouterr().err
+        "is not resumed: it has other settings, code, data or another machine; the run starts from the beginning"
+        in capfd.readouterr().err
     )
     assert read_json(study.out / "run.json")["measurement"]["parts"] == 1
 
 
 @pytest.mark.parametrize("file", ["state.safetensors", "power.csv"])
 @pytest.mark.parametrize("harm", ["truncated", "empty", "bit-flipped"])
-def test_a_damaged_checkpoint_is_refused(study, capfd, file, harm):
+def test_a_damaged_checkpoint_is_discarded(study, capfd, file, harm):
     path = study.folder / file
     content = path.read_bytes()
     middle = len(content) // 4 if file == "power.csv" else len(content) // 2
@@ -162,35 +169,39 @@ def test_only_a_run_planned_to_be_long_keeps_its_state(bert, cola, tmp_path, mon
     written = []
     monkeypatch.setattr(checkpoint, "_write", lambda path, state: written.append(path))
     for seconds in (0, 3600, None):
-        train(spec(LORA), bert, cola, tmp_path / "run", 1, tmp_path / "checkpoints", seconds)
+        checkpoints = CheckpointSettings(tmp_path / "checkpoints", seconds, "code")
+        train(spec(LORA), run_inputs(bert, cola), run_outputs(tmp_path / "run"), checkpoints=checkpoints)
         assert len(written) == (2 if seconds == 0 else 0), seconds
         written.clear()
         assert not (tmp_path / "checkpoints").exists()
 
 
-def test_other_code_threads_or_packages_are_another_key(study, monkeypatch):
-    from lora_core import provenance
-    from lora_core.training.run import _checkpoint
-
-    started = {"device_model": "a CPU", "threads": 1, "packages": {"torch": "2"}}
-    told = (spec(LORA), {"data": {}, "model": {}, "start": None}, study.folder, 0)
-    keys = set()
-    for changed in ({}, {"threads": 2}, {"packages": {"torch": "3"}}, {"device_model": "another CPU"}):
-        _checkpoint(*told, started | changed)
-        keys.add((study.folder / "key").read_text())
-    monkeypatch.setattr(provenance, "code_digest", lambda *_: "other code")
-    _checkpoint(*told, started)
-    keys.add((study.folder / "key").read_text())
-    assert len(keys) == 5
+def test_other_code_is_another_key(study, capfd):
+    study.train(spec(LORA, **CHANGES), 0, code="other code")
+    assert "is not resumed: it has other settings, code" in capfd.readouterr().err
 
 
-def test_a_state_without_its_key_is_refused(study, capfd):
+def test_other_threads_packages_or_processors_are_another_key(bert, cola, tmp_path):
+    run, digests = spec(LORA), digest_inputs(run_inputs(bert, cola))
+    started = {"device_model": "a CPU", "threads": 1, "packages": {"torch": "2"}, "commit": "1234"}
+    changes = [{}, {"threads": 2}, {"packages": {"torch": "3"}}, {"device_model": "another CPU"}, {"commit": "5678"}]
+    keys = []
+    for changed in changes:
+        open_checkpoint(
+            CheckpointSettings(tmp_path / "checkpoints", 0, "code"), _dependencies(run, digests, started | changed)
+        )
+        keys.append((tmp_path / "checkpoints" / "key").read_text())
+    assert len(set(keys)) == 4
+    assert keys[-1] == keys[0]  # a commit decides nothing that the code's digest does not
+
+
+def test_a_checkpoint_without_its_key_is_discarded(study, capfd):
     (study.folder / "key").unlink()
     study.finish()
     assert "is not resumed" in capfd.readouterr().err
 
 
-def test_a_disk_that_takes_no_more_while_resuming_costs_no_state(study, monkeypatch):
+def test_a_full_disk_while_resuming_costs_no_state(study, monkeypatch):
     with (study.folder / "power.csv").open("a") as stream:
         stream.write("torn")
 
@@ -203,8 +214,8 @@ def test_a_disk_that_takes_no_more_while_resuming_costs_no_state(study, monkeypa
     assert (study.folder / "state.safetensors").exists()
 
 
-def test_without_checkpoints_what_is_left_of_one_goes_as_well(study):
-    train(spec(LORA, **CHANGES), study.model, study.data, study.out, 1, study.folder, None)
+def test_a_run_without_checkpoints_deletes_an_earlier_one(study):
+    study.train(spec(LORA, **CHANGES), None)
     assert not study.folder.exists()
     assert read_json(study.out / "run.json")["measurement"]["parts"] == 1
 

