@@ -13,9 +13,9 @@ from lora_core.methods.merging import merge_adapter
 from lora_core.methods.registry import kinds, settings_from_params
 from lora_core.models import model as models
 from lora_core.records import read_json
-from lora_core.training.run import build
+from lora_core.training.run import build_model
 from lora_core.training.spec import Hyperparameters
-from lora_core.training.steps import evaluate, optimizer
+from lora_core.training.steps import create_optimizer, predict_logits
 
 
 def peft(peft_type, **config):
@@ -123,7 +123,7 @@ def runs(bert, cola, tmp_path_factory):
 
 def logits(model, cola):
     examples = data.load(cola / "validation.safetensors")
-    return evaluate(model, examples, torch.device("cpu"), "fp32", 16)
+    return predict_logits(model, examples, torch.device("cpu"), "fp32", 16)
 
 
 def last(run):
@@ -273,7 +273,7 @@ def test_another_task_starts_from_every_bias_with_a_head_of_two_layers(roberta, 
 
 @pytest.mark.parametrize("name", ALL)
 def test_what_is_counted_on_shapes_is_what_is_trained(name, bert):
-    model = build(spec(ALL[name]), bert, LABELS, TARGETS)
+    model = build_model(spec(ALL[name]), bert, LABELS, TARGETS)
     counts = count_parameters(bert, {name: settings_from_params(ALL[name])}, outputs=2)["methods"][name]
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert trained == counts["trainable"] + (0 if name == "full" else counts["head"])
@@ -283,7 +283,7 @@ def test_what_is_counted_on_shapes_is_what_is_trained(name, bert):
 @pytest.mark.parametrize("name", ALL)
 def test_a_seed_draws_the_same_method_again_and_another_seed_another(name, bert):
     def drawn(seed):
-        return dict(build(spec(ALL[name], seed=seed), bert, LABELS, TARGETS).named_parameters())
+        return dict(build_model(spec(ALL[name], seed=seed), bert, LABELS, TARGETS).named_parameters())
 
     one, again, other = drawn(1), drawn(1), drawn(2)
     assert all(torch.equal(one[n], again[n]) for n in one)
@@ -293,7 +293,9 @@ def test_a_seed_draws_the_same_method_again_and_another_seed_another(name, bert)
 
 
 def test_lora_by_peft_starts_as_own_lora(bert):
-    ours, theirs = (dict(build(spec(ALL[n]), bert, LABELS, TARGETS).named_parameters()) for n in ("lora", "peft lora"))
+    ours, theirs = (
+        dict(build_model(spec(ALL[n]), bert, LABELS, TARGETS).named_parameters()) for n in ("lora", "peft lora")
+    )
     drawn = [name for name in ours if name.endswith("lora_A")]
     assert len(drawn) == 4
     assert all(torch.equal(ours[name], theirs[f"base_model.model.{name}.default.weight"]) for name in drawn)
@@ -310,13 +312,13 @@ def test_houlsby_adapters_of_roberta_base_have_the_published_size(bottleneck, co
 
 
 def test_bitfit_trains_every_bias_and_nothing_else(bert):
-    model = build(spec({"kind": "bitfit"}), bert, LABELS, TARGETS)
+    model = build_model(spec({"kind": "bitfit"}), bert, LABELS, TARGETS)
     trainable = {name for name, p in model.named_parameters() if p.requires_grad}
     assert trainable == {name for name, _ in model.named_parameters() if name.endswith("bias")} | {"classifier.weight"}
 
 
 def test_frozen_a_stays_and_b_learns_as_with_a_trained_at_the_first_step(bert, cola):
-    models_ = [build(spec(ALL[name]), bert, LABELS, TARGETS).eval() for name in ("lora", "lora_fa")]
+    models_ = [build_model(spec(ALL[name]), bert, LABELS, TARGETS).eval() for name in ("lora", "lora_fa")]
     ids = torch.tensor([[5, 6, 7, 8]])
     for model in models_:
         model(input_ids=ids).logits.sum().backward()
@@ -333,10 +335,10 @@ def test_frozen_a_stays_and_b_learns_as_with_a_trained_at_the_first_step(bert, c
 def test_lora_plus_lets_b_alone_learn_faster_as_peft_has_it(name, bert):
     from peft.optimizers import create_loraplus_optimizer
 
-    model = build(spec(ALL[name]), bert, LABELS, TARGETS)
+    model = build_model(spec(ALL[name]), bert, LABELS, TARGETS)
     hyper = spec(LORA, hyperparameters={"loraplus_lr_ratio": 16.0}).hyperparameters
-    ours, _ = optimizer(model, hyper, 10)
-    theirs = create_loraplus_optimizer(model, torch.optim.AdamW, lr=hyper["learning_rate"], loraplus_lr_ratio=16.0)
+    ours, _ = create_optimizer(model, hyper, 10)
+    theirs = create_loraplus_optimizer(model, torch.optim.AdamW, lr=hyper.learning_rate, loraplus_lr_ratio=16.0)
 
     def rates(adamw):
         names = {id(p): n for n, p in model.named_parameters()}
@@ -350,8 +352,8 @@ def test_lora_plus_lets_b_alone_learn_faster_as_peft_has_it(name, bert):
 
 @pytest.mark.parametrize("name", ALL)
 def test_every_trained_parameter_is_in_one_group_of_the_optimiser(name, bert):
-    model = build(spec(ALL[name]), bert, LABELS, TARGETS)
-    adamw, _ = optimizer(model, spec(LORA).hyperparameters, 10)
+    model = build_model(spec(ALL[name]), bert, LABELS, TARGETS)
+    adamw, _ = create_optimizer(model, spec(LORA).hyperparameters, 10)
     held = [id(p) for group in adamw.param_groups for p in group["params"]]
     assert sorted(held) == sorted(id(p) for p in model.parameters() if p.requires_grad)
 
@@ -404,10 +406,10 @@ def test_shapes_of_a_prompt_hold_no_weights(bert):
 def test_lora_plus_reaches_the_matrix_b_of_an_embedding(bert):
     settings = peft("LORA", r=4, target_modules=["query", "word_embeddings"])
     hyper = spec(LORA, hyperparameters={"loraplus_lr_ratio": 2.0}).hyperparameters
-    model = build(spec(settings), bert, LABELS, TARGETS)
+    model = build_model(spec(settings), bert, LABELS, TARGETS)
     fast = {
         id(p)
-        for group in optimizer(model, hyper, 10)[0].param_groups
+        for group in create_optimizer(model, hyper, 10)[0].param_groups
         for p in group["params"]
         if group["initial_lr"] == 2e-3
     }
@@ -431,7 +433,7 @@ def test_a_number_that_yaml_reads_as_a_text_is_a_number():
 def test_a_ratio_where_there_is_no_b_is_refused(name, bert):
     hyper = spec(LORA, hyperparameters={"loraplus_lr_ratio": 2.0}).hyperparameters
     with pytest.raises(ValueError, match="this method trains no LoRA matrix B"):
-        optimizer(build(spec(ALL[name]), bert, LABELS, TARGETS), hyper, 10)
+        create_optimizer(build_model(spec(ALL[name]), bert, LABELS, TARGETS), hyper, 10)
     check_refuses(name, "loraplus_lr_ratio", 2.0, "this method trains no LoRA matrix B; leave it out")
 
 
@@ -469,7 +471,7 @@ def test_gradient_checkpointing_changes_no_loss_and_keeps_less(bert, cola, tmp_p
 def test_under_gradient_checkpointing_the_inputs_of_the_layers_are_counted(bert):
     from lora_core.measuring.memory import saved_for_backward
 
-    model = build(spec(LORA, hyperparameters={"gradient_checkpointing": True}), bert, LABELS, TARGETS).train()
+    model = build_model(spec(LORA, hyperparameters={"gradient_checkpointing": True}), bert, LABELS, TARGETS).train()
     with saved_for_backward(model) as saved:
         model(input_ids=torch.full((8, 100), 5)).logits.sum()
     assert saved.bytes > 2 * 8 * 100 * 32 * 4  # two layers' inputs of float32, and more outside the layers
@@ -478,14 +480,14 @@ def test_under_gradient_checkpointing_the_inputs_of_the_layers_are_counted(bert)
 def test_prefix_tuning_refuses_gradient_checkpointing(bert):
     check_refuses("prefix", "gradient_checkpointing", True, "PREFIX_TUNING does not work with it")
     with pytest.raises(ValueError, match="does not work with gradient checkpointing"):
-        build(spec(ALL["prefix"], hyperparameters={"gradient_checkpointing": True}), bert, LABELS, TARGETS)
+        build_model(spec(ALL["prefix"], hyperparameters={"gradient_checkpointing": True}), bert, LABELS, TARGETS)
 
 
 @pytest.mark.parametrize("folder", ["bert", "roberta"])
 @pytest.mark.parametrize("name", ["lora", "prefix"])
 def test_the_longest_input_fits_and_one_token_more_does_not(name, folder, request):
     folder = request.getfixturevalue(folder)
-    model = build(spec(ALL[name]), folder, LABELS, TARGETS).eval()
+    model = build_model(spec(ALL[name]), folder, LABELS, TARGETS).eval()
     longest = models.max_input_length(model)
     assert longest == {"bert": 130, "roberta": 128}[folder.name] - (5 if name == "prefix" else 0)
     model(input_ids=torch.full((1, longest), 7), attention_mask=torch.ones(1, longest, dtype=torch.int64))

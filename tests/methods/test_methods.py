@@ -10,8 +10,8 @@ from lora_core.evaluation.parameter_counts import count_parameters
 from lora_core.methods import registry as methods
 from lora_core.methods.registry import settings_from_params
 from lora_core.models import model as models
-from lora_core.training.run import build
-from lora_core.training.steps import logits_of, loss_function, optimizer
+from lora_core.training.run import build_model
+from lora_core.training.steps import compute_logits, compute_loss, create_optimizer
 
 STEPS = 20
 
@@ -20,12 +20,12 @@ def losses(model, folder, lr=1e-3):
     """The loss of each of 20 steps, without dropout, on fixed batches."""
     examples = data.load(folder / "train.safetensors")
     batches = list(data.batches(examples, data.order(examples.lengths, 8, "random", 3), 0))
-    adamw, schedule = optimizer(model, spec(LORA, hyperparameters={"learning_rate": lr}).hyperparameters, STEPS)
+    adamw, schedule = create_optimizer(model, spec(LORA, hyperparameters={"learning_rate": lr}).hyperparameters, STEPS)
     model.train()
     curve = []
     for step in range(STEPS):
         batch = batches[step % len(batches)]
-        loss = loss_function(logits_of(model, batch, torch.device("cpu")), torch.from_numpy(batch.labels))
+        loss = compute_loss(compute_logits(model, batch, torch.device("cpu")), torch.from_numpy(batch.labels))
         loss.backward()
         adamw.step()
         schedule.step()
@@ -35,7 +35,7 @@ def losses(model, folder, lr=1e-3):
 
 
 def built(settings, bert):
-    return build(spec(settings, hyperparameters={"dropout": 0.0}), bert, LABELS, TARGETS)
+    return build_model(spec(settings, hyperparameters={"dropout": 0.0}), bert, LABELS, TARGETS)
 
 
 def by_peft(bert):
@@ -80,14 +80,14 @@ def test_own_lora_and_loralib_share_head_and_a_at_one_seed(bert):
 
 def test_another_seed_draws_another_head_and_a(bert):
     one = dict(built(LORA, bert).named_parameters())
-    two = dict(build(spec(LORA, seed=2), bert, LABELS, TARGETS).named_parameters())
+    two = dict(build_model(spec(LORA, seed=2), bert, LABELS, TARGETS).named_parameters())
     differ = {name.split(".")[-1] for name in one if not torch.equal(one[name], two[name])}
     assert {"lora_A"} < differ
 
 
 @pytest.mark.parametrize("folder", ["bert", "roberta"])
 def test_both_architectures_are_adapted_by_module_name(folder, request):
-    model = build(spec(LORA), request.getfixturevalue(folder), LABELS, TARGETS)
+    model = build_model(spec(LORA), request.getfixturevalue(folder), LABELS, TARGETS)
     trained = {name for name, p in model.named_parameters() if p.requires_grad and "lora" in name}
     assert len(trained) == 2 * 2 * 2  # layers, targets, A and B
     logits = model(input_ids=torch.tensor([[5, 6, 7]])).logits
@@ -98,11 +98,11 @@ def test_both_architectures_are_adapted_by_module_name(folder, request):
 @pytest.mark.parametrize(("choice", "bias"), [("zero", 0.0), ("label_mean", 2.5)])
 def test_a_regression_head_starts_at_zero_or_at_the_mean_label(folder, choice, bias, request):
     hyper = {"head_bias": choice}
-    model = build(spec(LORA, hyperparameters=hyper), request.getfixturevalue(folder), [], np.array([1.0, 4.0]))
+    model = build_model(spec(LORA, hyperparameters=hyper), request.getfixturevalue(folder), [], np.array([1.0, 4.0]))
     *_, (name, parameter) = models.head_parameters(model)
     assert name.endswith("bias")
     assert parameter.tolist() == [bias]
-    classes = build(spec(LORA, hyperparameters=hyper), request.getfixturevalue(folder), LABELS, TARGETS)
+    classes = build_model(spec(LORA, hyperparameters=hyper), request.getfixturevalue(folder), LABELS, TARGETS)
     assert not list(models.head_parameters(classes))[-1][1].any()
 
 

@@ -14,7 +14,7 @@ LABELS = ["no", "yes"]
 
 
 def built(model, **changes):
-    return train.build(spec(LORA, **changes), model, LABELS, torch.zeros(1).numpy())
+    return train.build_model(spec(LORA, **changes), model, LABELS, torch.zeros(1).numpy())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
