@@ -77,6 +77,15 @@ def installed(tmp_path_factory) -> Path:
     return target
 
 
+def test_an_installed_package_has_every_file_of_the_sources(installed):
+    def files(folder):
+        names = (file.relative_to(folder) for file in (folder / "lora_core").rglob("*") if file.is_file())
+        return {str(name) for name in names if "__pycache__" not in name.parts}
+
+    assert files(installed) == files(ROOT)
+    assert (installed / "bin" / "lora-core").exists()
+
+
 def is_installed_in_the_environment() -> bool:
     code = "import importlib.util, sys; sys.exit(importlib.util.find_spec('lora_core') is None)"
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
