@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,15 @@ def run_job(folder, code, log="logs/a.log", **popen):
         [sys.executable, "-c", program], cwd=folder, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, **popen,
     )  # fmt: skip
+
+
+def wait_until(condition, process, seconds=60):
+    """Wait for a condition while a process runs."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "the process has ended"
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.01)
 
 
 def finished(folder, code):
@@ -93,8 +103,11 @@ def test_a_job_that_waits_for_a_lock_says_so(tmp_path):
     code = "from lora_core.device import file_lock\n    with file_lock(Path('lock'), 'this run'): print('there')"
     with FileLock(tmp_path / "lock"):
         process = run_job(tmp_path, code)
-        while not record.exists() or read_job_record(record).state != "waiting":
-            assert process.poll() is None
+        try:
+            wait_until(lambda: record.exists() and read_job_record(record).state == "waiting", process)
+        except AssertionError:
+            process.kill()
+            raise
     process.communicate(timeout=60)
     log = (tmp_path / "logs" / "a.log").read_text()
     assert "waiting: another measured job holds this run" in log
@@ -110,13 +123,15 @@ def test_a_job_ends_with_the_snakemake_that_started_it(tmp_path):
     snakemake = subprocess.Popen(
         [sys.executable, script], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL
     )
-    while not (tmp_path / "a.log").exists() or "ready" not in (tmp_path / "a.log").read_text():
-        assert snakemake.poll() is None
+    log = tmp_path / "a.log"
+    wait_until(lambda: log.exists() and "ready" in log.read_text(), snakemake)
     snakemake.kill()
     snakemake.wait()
     process = read_job_record(tmp_path / "a.json").process
+    deadline = time.monotonic() + 60
     while not has_ended(process):
-        pass
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     assert read_job_record(tmp_path / "a.json").error.type == "SnakemakeEnded"
 
 
