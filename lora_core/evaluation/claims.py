@@ -58,7 +58,7 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
     ),
     (
         Claim(
-            "LoRA within 1.1 points of loralib on every task",
+            "this project's LoRA within 1.1 points of loralib on every task",
             "at most 1.1 points",
             f"on each of five tasks the interval of the difference over seeds is inside ±{WITHIN_LIBRARY_POINTS:g} "
             "points (refuted if one is outside)",
@@ -148,7 +148,7 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
     ),
     (
         Claim(
-            "the gap to the LoRA paper on RTE comes from its MNLI start",
+            "the gap to the LoRA paper on RTE comes from starting at MNLI",
             "10.1 points",
             "runs on RTE from a model that was adapted to MNLI reach the LoRA paper's score within its two standard "
             "deviations; nothing here judges that: compare table 2 of a study under the protocol hu-table9",
