@@ -18,6 +18,7 @@ from pydantic import (
 
 from lora_core.data.metrics import METRICS, default_metrics
 from lora_core.data.task import Task
+from lora_core.measuring.meters import METER_CHOICES
 
 # Names that become folders: no separator, no leading dot or dash, no character that a shell interprets.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -29,8 +30,10 @@ Folder = Annotated[
 HubId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")]
 if TYPE_CHECKING:
     MetricName = str
+    MeterName = str
 else:
     MetricName = Literal[tuple(METRICS)]
+    MeterName = Literal[METER_CHOICES]
 
 
 class Frozen(BaseModel):
@@ -216,7 +219,7 @@ class Resources(Frozen):
 class Measure(Frozen):
     """How runs are measured."""
 
-    meter: Literal["auto", "nvml", "rapl", "none"] = "auto"
+    meter: MeterName = "auto"
     simulated: bool = Field(default=False, description="the meter's driver is a stand-in; every table says so")
     sample_seconds: PositiveFloat = 0.5
     idle_seconds: Annotated[float, Field(ge=0)] = Field(
