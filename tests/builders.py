@@ -238,8 +238,13 @@ def energy_run(method, seed, scores, seconds=10.0, joules=100.0, baseline=0.5):
     return RunHistory(run, history, power_samples(len(scores), seconds, joules))
 
 
-def record(folder, method, seed, memory=500.0, task="cola", device="a CPU", threads=2, shared=None, **more):
-    """A run's record with what memory and devices need of it; its file."""
+def record(folder, method, seed, memory=500.0, task="cola", **changes):
+    """The file of a run's record with its memory and its device.
+
+    `device` (the model), `threads` and `shared` change its provenance, all other changes its memory.
+    """
+    provenance = {"device": "cpu", "device_model": changes.pop("device", "a CPU"), "threads": 2, "shared": None}
+    provenance |= {name: changes.pop(name) for name in ("threads", "shared") if name in changes}
     file = folder / f"{method}-{task}-{seed}.json"
     parts = ("weights_mb", "gradients_mb", "optimizer_mb", "saved_for_backward_mb")
     used = dict(zip(parts, (90.0, 20.0, 40.0, 50.0), strict=True))
@@ -252,10 +257,10 @@ def record(folder, method, seed, memory=500.0, task="cola", device="a CPU", thre
                 "memory": {
                     "kind": "resident", "baseline_mb": 200.0, "mean_mb": memory, "peak_mb": 600.0,
                     "peak_allocated_mb": None, "peak_reserved_mb": None, **used, "largest_batch": [8, 20],
-                    "predicted": used | {"saved_for_backward_mb": 60.0}, **more,
+                    "predicted": used | {"saved_for_backward_mb": 60.0}, **changes,
                 },
             },
-            "provenance": {"device": "cpu", "device_model": device, "threads": threads, "shared": shared},
+            "provenance": provenance,
         },
     )  # fmt: skip
     return file

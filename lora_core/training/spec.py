@@ -87,7 +87,7 @@ class RunSpec:
     base_model: str
 
     def to_params(self) -> dict[str, Any]:
-        """The run as plain values: nested dictionaries, lists, strings, numbers."""
+        """Return the run as plain values: nested dictionaries, lists, strings, numbers."""
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
         return plain | {
             "settings": self.settings.to_params(),
@@ -97,7 +97,7 @@ class RunSpec:
 
     @classmethod
     def from_params(cls, params: dict[str, Any]) -> RunSpec:
-        """The run that `to_params` described."""
+        """Return the run that `to_params` described."""
         return cls(
             **params
             | {

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import product
 from typing import Any
 
@@ -17,6 +17,12 @@ from lora_core.device import to_device
 from lora_core.training.spec import Hyperparameters
 
 SGD_MOMENTUM = 0.9
+# The factor of the learning rate after the warm-up, from the share of the remaining steps, which falls from 1 to 0.
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "linear": lambda remaining: remaining,
+    "cosine": lambda remaining: (1 - math.cos(math.pi * remaining)) / 2,
+    "constant": lambda remaining: 1.0,
+}
 
 
 def compute_logits(
@@ -41,6 +47,24 @@ def compute_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return F.cross_entropy(logits.float(), labels)
 
 
+def _adamw(groups: list[dict[str, Any]], hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(
+        groups,
+        lr=hyperparameters.learning_rate,
+        betas=(hyperparameters.adam_beta1, hyperparameters.adam_beta2),
+        eps=hyperparameters.adam_epsilon,
+        fused=True,
+    )
+
+
+def _sgd(groups: list[dict[str, Any]], hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
+    return torch.optim.SGD(groups, lr=hyperparameters.learning_rate, momentum=SGD_MOMENTUM, fused=True)
+
+
+# How much state each keeps is in `lora_core.measuring.memory.OPTIMIZER_TENSORS`.
+OPTIMIZERS = {"adamw": _adamw, "sgd": _sgd}
+
+
 def create_optimizer(
     model: nn.Module, hyperparameters: Hyperparameters, steps: int
 ) -> tuple[torch.optim.Optimizer, LambdaLR]:
@@ -49,18 +73,7 @@ def create_optimizer(
     Biases and norms have no weight decay. LoRA's B has the learning rate times `loraplus_lr_ratio`. Raise ValueError
     if that ratio is not 1 and there is no B.
     """
-    groups = parameter_groups(model, hyperparameters)
-    optimizer: torch.optim.Optimizer
-    if hyperparameters.optimizer == "sgd":
-        optimizer = torch.optim.SGD(groups, lr=hyperparameters.learning_rate, momentum=SGD_MOMENTUM, fused=True)
-    else:
-        optimizer = torch.optim.AdamW(
-            groups,
-            lr=hyperparameters.learning_rate,
-            betas=(hyperparameters.adam_beta1, hyperparameters.adam_beta2),
-            eps=hyperparameters.adam_epsilon,
-            fused=True,
-        )
+    optimizer = OPTIMIZERS[hyperparameters.optimizer](parameter_groups(model, hyperparameters), hyperparameters)
     warmup = math.ceil(hyperparameters.warmup_ratio * steps)
     return optimizer, LambdaLR(optimizer, lambda step: schedule_factor(hyperparameters.schedule, step, warmup, steps))
 
@@ -96,10 +109,7 @@ def schedule_factor(schedule: str, step: int, warmup: int, steps: int) -> float:
     """
     if step < warmup:
         return step / warmup
-    if schedule == "constant":
-        return 1.0
-    remaining = max(0.0, (steps - step) / max(1, steps - warmup))
-    return remaining if schedule == "linear" else (1 - math.cos(math.pi * remaining)) / 2
+    return SCHEDULES[schedule](max(0.0, (steps - step) / max(1, steps - warmup)))
 
 
 def optimizer_step(

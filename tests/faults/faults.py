@@ -1,4 +1,4 @@
-"""A project that faults can be brought into."""
+"""A project that faults can be injected into."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ STEPS = 4  # an epoch
 
 
 class Faulty(Project):
-    """A project that a fault can be brought into."""
+    """A project that faults can be injected into."""
 
     def __init__(self, folder: Path, ready: Path | None = None) -> None:
         if ready is None:
@@ -35,20 +35,24 @@ class Faulty(Project):
         self.whole: dict[Path, bytes] = {}
 
     def take(self, finished: Path) -> None:
-        """Have what a finished project has."""
+        """Replace the files by those of a finished project."""
         shutil.rmtree(self.folder)
         shutil.copytree(finished, self.folder)
 
-    def begin(self, fault: str, *words: str, seconds: float = 600, before: Any = None) -> subprocess.Popen:
+    def begin(self, fault: str, *targets: str, seconds: float = 600, before: Any = None) -> subprocess.Popen:
         """Start snakemake with a fault in its train jobs (sitecustomize.py)."""
-        # One for each start: the first job that gets there makes it, and the others go on.
+        # A new one for each start: the first job that reaches the fault creates it, and later jobs do not stop.
         self.marker = self.marker.with_name(f"reached {uuid.uuid4()}")
-        told = {"FAULT": fault, "FAULT_FILE": str(self.marker), "FAULT_SECONDS": str(seconds)}
-        told["PYTHONPATH"] = str(Path(__file__).parent / "hooks")
-        return self.start(*(words or (TABLE,)), env=os.environ | told, preexec_fn=before)
+        environment = os.environ | {
+            "FAULT": fault,
+            "FAULT_FILE": str(self.marker),
+            "FAULT_SECONDS": str(seconds),
+            "PYTHONPATH": str(Path(__file__).parent / "hooks"),
+        }
+        return self.start(*(targets or (TABLE,)), env=environment, preexec_fn=before)
 
     def reached(self) -> int:
-        """Wait until the job is where the fault wants it; its process id. What is finished by then is noted."""
+        """Wait until a job has reached the fault; its process id. The runs that are finished by then are noted."""
         self.wait_for(self.marker)
         self.note()
         self.wait(lambda: self.marker.read_text() != "")
@@ -63,16 +67,16 @@ class Faulty(Project):
         return self.folder / "results"
 
     def unlock(self) -> str:
-        """As `make tables` does before it runs."""
-        command = [sys.executable, "-m", "lora_core.commands.unlock", "--configfile", "tiny.yaml"]
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=True, timeout=60)
-        return done.stdout + done.stderr
+        """Remove a stale lock, as `make tables` does before it runs; what that prints."""
+        result = self.lora_core("unlock", "--configfile", "tiny.yaml")
+        assert result.returncode == 0, result.stderr
+        return result.stdout + result.stderr
 
     def make_tables(self) -> str:
-        """The command of the README, with the environment that runs this test."""
+        """Run the command of the README, with the environment that runs this test."""
         shutil.copy(ROOT / "Makefile", self.folder)
         (self.folder / ".venv").symlink_to(sys.prefix)
         command = ["make", "--old-file", ".venv/installed", "tables", "CONFIG=tiny.yaml"]
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        result = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=300, check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout + result.stderr

@@ -1,5 +1,4 @@
-"""Faults, each done for real to the real workflow. After every one the same command ends the work: nothing lost,
-nothing wrong (`finish`)."""
+"""Faults injected into the real workflow. After each, the same command finishes the work: nothing lost or wrong."""
 
 import os
 import re
@@ -16,13 +15,14 @@ from builders import FAULTS, ROOT
 from faults import STEPS, TABLE, Faulty
 from project import glue, unmeasured
 
-from lora_core.commands.unlock import born
+from lora_core.processes import start_time
 from lora_core.records import read_json
 
 RUN = "results/runs/{}/cola/seed1"
-UNLOCKING = "unlocking: the snakemake that worked here was killed"
-BEGINNING = ("before the first checkpoint", "in the middle of an epoch")  # where no part before left a state
-# In an order in which one study can meet them all, one after the other.
+UNLOCKING = "unlocking: the snakemake that locked this folder was killed"
+RERUN = "run the same command again: it continues with what is left"
+WITHOUT_STATE = ("before the first checkpoint", "in the middle of an epoch")  # no earlier part has saved a state
+# In an order in which one study can be stopped at all of them, one after the other.
 POINTS = {
     "before the first checkpoint": "step 2",
     "in the middle of an epoch": f"step {STEPS + 2}",
@@ -46,7 +46,7 @@ def ready(tmp_path_factory) -> Path:
 def project(ready, tmp_path):
     made = Faulty(tmp_path / "Projekt ü 好", ready)
     yield made
-    if made.marker.exists() and (text := made.marker.read_text()) and born(int(text)):
+    if made.marker.exists() and (text := made.marker.read_text()) and start_time(int(text)):
         os.kill(int(text), signal.SIGKILL)
 
 
@@ -61,30 +61,30 @@ def finished(ready, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def undisturbed(finished) -> dict[str, Any]:
-    """What of it is not measured."""
+    """The results of the finished study that are not measured."""
     return unmeasured(finished / "results")
 
 
 @pytest.fixture
 def finish(project, undisturbed):
-    """Give the same command again, as `make tables` does: it must end the work, lose nothing, and get nothing wrong."""
+    """Run the same command again, as `make tables` does: it must finish the work, with nothing lost or wrong."""
 
     def again(*targets: str) -> str:
-        told = project.unlock()
+        unlocked = project.unlock()
         status, output = project.run(TABLE, *targets)
-        assert status == 0, told + output
+        assert status == 0, unlocked + output
         lost = [path for path, content in project.whole.items() if path.read_bytes() != content]
-        found = unmeasured(project.results)
+        results = unmeasured(project.results)
         needed = {name for name in undisturbed if name.startswith(("data/", "runs/", "scores/", "tables/table2.md"))}
-        lost += sorted(needed - set(found))
-        wrong = [name for name in found if found[name] != undisturbed.get(name)]
+        lost += sorted(needed - set(results))
+        wrong = [name for name in results if results[name] != undisturbed.get(name)]
         FAULTS["tried"] += 1
         FAULTS["lost"] += len(lost)
         FAULTS["wrong"] += len(wrong)
         assert (lost, wrong) == ([], [])
         assert not list(project.results.rglob("*.part"))
         assert not list(project.results.glob("checkpoints/*"))
-        return told + output
+        return unlocked + output
 
     return again
 
@@ -96,7 +96,7 @@ def test_kill_9_of_snakemake_ends_its_job_too_and_the_next_command_removes_the_l
         job = project.reached()
         process.kill()
         process.wait()
-        project.wait(lambda job=job: born(job) is None)
+        project.wait(lambda job=job: start_time(job) is None)
         FAULTS["tried"] += 1
         if point != last:
             assert UNLOCKING in project.unlock(), point
@@ -104,20 +104,20 @@ def test_kill_9_of_snakemake_ends_its_job_too_and_the_next_command_removes_the_l
     finish()
 
 
-def test_kill_9_of_a_job_is_named_and_it_goes_on_from_its_last_epoch(project, finish):
+def test_kill_9_of_a_job_is_named_and_it_resumes_after_its_last_epoch(project, finish):
     for point in POINTS:
         process = project.begin(POINTS[point])
         os.kill(project.reached(), signal.SIGKILL)
         output, _ = process.communicate(timeout=120)
         assert process.returncode != 0
-        assert "cola/seed1: killed from outside: by kill -9, or by the system for want of memory" in output, point
-        assert ("goes on after epoch" in output) == (point not in BEGINNING), point
+        assert "cola/seed1: killed (SIGKILL; possibly out of memory" in output, point
+        assert ("resumes after epoch" in output) == (point not in WITHOUT_STATE), point
         FAULTS["tried"] += 1
-    assert "goes on after epoch 3 (part 7)" in finish()
+    assert "resumes after epoch 3 (part 7)" in finish()
 
 
 @pytest.mark.parametrize("kind", ["SIGINT", "SIGTERM"])
-def test_a_signal_ends_a_job_with_a_sentence(project, finish, kind):
+def test_a_signal_ends_a_job_and_is_named(project, finish, kind):
     process = project.begin(POINTS["in the middle of an epoch"])
     job = project.reached()
     if kind == "SIGINT":  # as Ctrl-C: to snakemake and to the job
@@ -127,7 +127,9 @@ def test_a_signal_ends_a_job_with_a_sentence(project, finish, kind):
     output, _ = process.communicate(timeout=120)
     assert process.returncode != 0
     sentence = {"SIGINT": "interrupted", "SIGTERM": "stopped by SIGTERM"}[kind]
-    assert f"cola seed 1 failed: {sentence}; the same command goes on from what is there" in output
+    assert f"cola seed 1 failed: {sentence} (log: " in output
+    if kind == "SIGTERM":  # after Ctrl-C, snakemake prints no summary
+        assert f"cola/seed1: {sentence}; {RERUN}" in output
     finish()
 
 
@@ -147,22 +149,23 @@ def limited(size: int):
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
-def test_a_disk_that_takes_no_more_stops_a_run_in_words(project, finish):
+def test_a_full_disk_stops_a_run_with_advice(project, finish):
     process = project.begin("", before=limited(60_000))  # less than a model's weights
     output, _ = process.communicate(timeout=120)
     assert process.returncode != 0
     assert "cola seed 1 failed: " in output
-    assert "raise the limit of file sizes (ulimit -f), then the same command goes on" in output
+    assert f"raise the limit on file sizes (ulimit -f), then {RERUN}" in output
     log = (project.results / "logs/train/fft/cola/seed1.log").read_text()
-    assert "no more checkpoints in" in log  # which cost no run
-    assert not [file for file in (project.folder / RUN.format("fft")).rglob("*") if file.name != ".lock"]
+    assert "no more checkpoints in" in log  # which did not end the run
+    left = {file.name for file in (project.folder / RUN.format("fft")).rglob("*")}
+    assert left <= {".lock", "progress.json"}
     finish()
 
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
 @pytest.mark.parametrize("state", ["full", "read-only"])
-def test_a_full_or_read_only_file_system_stops_a_run_in_words(project, finish, state):
+def test_a_full_or_read_only_file_system_stops_a_run_with_its_reason(project, finish, state):
     runs = project.results / "runs"
     runs.mkdir()
     size = "64k" if state == "full" else "64m"
@@ -180,7 +183,7 @@ def test_a_full_or_read_only_file_system_stops_a_run_in_words(project, finish, s
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere; make test-faults mounts read-only")
-def test_a_read_only_results_folder_stops_the_study_in_words(project, finish):
+def test_a_read_only_results_folder_stops_the_study_with_its_reason(project, finish):
     project.results.chmod(0o555)
     status, output = project.run(TABLE)
     project.results.chmod(0o755)
@@ -219,7 +222,7 @@ def test_a_damaged_file_is_named_before_anything_is_made_from_it(project, finish
         content = path.read_bytes()
         for harm, damage in HARMS.items():
             if harm == "bit-flipped" and path.suffix == ".json":
-                continue  # one word for another, which may be as good a word
+                continue  # one valid word for another
             path.write_bytes(damage(content))
             status, output = project.run(target)
             assert status != 0
@@ -227,29 +230,29 @@ def test_a_damaged_file_is_named_before_anything_is_made_from_it(project, finish
             assert "and run again" in output
             assert not made.exists()
             FAULTS["tried"] += 1
-    told = re.findall(r"delete the folder (\S+) and run again", output)
-    shutil.rmtree(project.folder / (told[-1] if told else path.parent))
+    folders = re.findall(r"delete the folder (\S+) and run again", output)
+    shutil.rmtree(project.folder / (folders[-1] if folders else path.parent))
     finish(target)
 
 
-def test_two_snakemakes_in_one_folder_do_not_meet(project, finish):
+def test_a_second_snakemake_in_the_folder_is_refused_by_the_lock(project, finish):
     first = project.begin(POINTS["in the middle of an epoch"], seconds=8)
     project.reached()
     status, output = project.run(TABLE)
     assert status != 0
     assert "Directory cannot be locked" in output
-    assert project.unlock() == ""  # the first lives
+    assert project.unlock() == ""  # the first is still running
     output, _ = first.communicate(timeout=120)
     assert first.returncode == 0, output
     assert "Nothing to be done" in finish()
 
 
-def test_out_of_memory_is_said(project, finish):
+def test_out_of_memory_is_named(project, finish):
     process = project.begin("memory 3")
     output, _ = process.communicate(timeout=120)
     assert process.returncode != 0
-    assert "cola seed 1 failed: out of memory (" in output
-    assert "give it more, or lower batch_size or max_length" in output
+    assert "cola/seed1: out of memory (" in output
+    assert "free some, or lower batch_size or max_length" in output
     finish()
 
 
@@ -264,7 +267,7 @@ def test_a_clock_set_back_changes_no_time(project, finish):
     finish()
 
 
-def test_a_loss_that_is_no_number_is_refused(project, finish):
+def test_a_loss_that_is_not_finite_is_refused(project, finish):
     for rate in (1e30, 1e12):  # which ends in nan, and in inf
         rates = {"cola": {"learning_rate": rate}}
         project.configure(**project.study, method_settings__lora__task_hyperparameters=rates)
@@ -304,7 +307,7 @@ def test_odd_data_trains(project, data):
     assert "nan" not in (project.folder / "odd/tables/table2.md").read_text().lower()
 
 
-def test_a_package_that_is_not_what_the_lock_says_is_not_installed(tmp_path):
+def test_a_package_with_another_hash_than_the_lock_is_not_installed(tmp_path):
     FAULTS["tried"] += 1
     lock = (ROOT / "requirements.lock").read_text()
     (entry,) = re.findall(r"^throttler==.*?(?=^\S)", lock, re.MULTILINE | re.DOTALL)
@@ -313,10 +316,10 @@ def test_a_package_that_is_not_what_the_lock_says_is_not_installed(tmp_path):
     )
     shutil.copy(ROOT / "Makefile", tmp_path)
     command = ["make", f"PYTHON={sys.executable}", "setup"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    told = done.stdout + done.stderr
-    if "No matching distribution" in told:
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    output = result.stdout + result.stderr
+    if "No matching distribution" in output:
         pytest.skip("no package index can be reached from here")
-    assert done.returncode != 0
-    assert "DO NOT MATCH THE HASHES" in told
+    assert result.returncode != 0
+    assert "DO NOT MATCH THE HASHES" in output
     assert not (tmp_path / ".venv/installed").exists()

@@ -165,7 +165,7 @@ def test_torch_is_asked_for_the_uuid_of_the_device_that_trains(monkeypatch):
     from lora_core import device
 
     monkeypatch.setattr(
-        torch.cuda, "get_device_properties", lambda where: SimpleNamespace(uuid=f"{where.index}-of-visible")
+        torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid=f"{device.index}-of-visible")
     )
     assert device.uuid(torch.device("cuda", 1)) == "GPU-1-of-visible"
     assert device.uuid(torch.device("cpu")) is None
@@ -193,11 +193,11 @@ def test_an_older_device_gives_average_power_and_the_trapezoid_alone(fake_nvml):
     fake_nvml(no_counter=1, no_instant=1)
     meter = fake_meter()
     rows = window(meter, 2.1)
-    found = trace.energy(rows, 0.05)
+    energy = trace.energy(rows, 0.05)
     assert meter.details["power_field"] == "average"
-    assert (meter.reason, found["source"]) == (None, "trapezoid")
-    assert found["train_joules"] == pytest.approx(200 * trace.seconds(rows))
-    assert found["train_counter_joules"] is found["counter_over_trapezoid"] is None
+    assert (meter.reason, energy["source"]) == (None, "trapezoid")
+    assert energy["train_joules"] == pytest.approx(200 * trace.seconds(rows))
+    assert energy["train_counter_joules"] is energy["counter_over_trapezoid"] is None
 
 
 @pytest.mark.parametrize(
@@ -213,9 +213,9 @@ def test_a_fault_of_the_driver_leaves_energy_absent_with_its_reason(fake_nvml, f
     fake_nvml(**fault)
     meter = fake_meter()
     rows = window(meter, 2.1)
-    found = trace.energy(rows, 0.05)
-    assert found["train_joules"] is found["train_net_joules"] is None
-    assert reason in (meter.reason or found["reason"])
+    energy = trace.energy(rows, 0.05)
+    assert energy["train_joules"] is energy["train_net_joules"] is None
+    assert reason in (meter.reason or energy["reason"])
     assert trace.seconds(rows) >= 2.1
 
 
@@ -329,12 +329,12 @@ def played(fake_driver):
 def test_power_samples_integrate_to_the_counter_within_the_bound_of_theory(played, name):
     rows = played[name]
     counted, summed = trace.counter_joules(rows), trace.trapezoid_joules(rows)
-    found = trace.sampling([rows], INTERVAL)
-    bound = CURVES[name][1](found.longest_gap_seconds) + JITTER * counted
+    sampling = trace.sampling([rows], INTERVAL)
+    bound = CURVES[name][1](sampling.longest_gap_seconds) + JITTER * counted
     assert abs(summed - counted) <= bound
     if name not in ("square", "late samples"):
         assert bound <= 0.01 * counted
-    assert (found.missed > 0 or found.late > 0) == (name == "late samples")
+    assert (sampling.missed > 0 or sampling.late > 0) == (name == "late samples")
 
 
 def test_summing_samples_by_their_nominal_step_would_lose_what_the_paper_lost(played):

@@ -30,9 +30,9 @@ def test_a_loop_that_takes_longer_than_its_nominal_step_loses_no_energy():
 
 def test_late_and_missed_samples_are_counted():
     rows = [row(t) for t in (0.0, 0.5, 1.1, 2.6, 3.1)]
-    found = trace.sampling([rows, [row(10.0), row(10.2)]], 0.5)
-    assert (found.samples, found.late, found.missed) == (7, 2, 2)
-    assert found.longest_gap_seconds == pytest.approx(1.5)
+    sampling = trace.sampling([rows, [row(10.0), row(10.2)]], 0.5)
+    assert (sampling.samples, sampling.late, sampling.missed) == (7, 2, 2)
+    assert sampling.longest_gap_seconds == pytest.approx(1.5)
 
 
 def test_the_counter_is_the_energy_where_there_is_one():
@@ -52,10 +52,10 @@ def test_the_counter_is_the_energy_where_there_is_one():
 def test_a_counter_that_ran_backwards_or_was_lost_gives_no_energy(counters):
     rows = [row(2.0 * i, 100.0, counter) for i, counter in enumerate(counters)]
     assert trace.counter_joules(rows) is None
-    found = trace.energy(rows, 0.5)
-    assert found["train_joules"] is None
-    assert found["train_trapezoid_joules"] == 400.0
-    assert ("backwards" in found["reason"]) == (counters[0] == 9_000.0)
+    energy = trace.energy(rows, 0.5)
+    assert energy["train_joules"] is None
+    assert energy["train_trapezoid_joules"] == 400.0
+    assert ("backwards" in energy["reason"]) == (counters[0] == 9_000.0)
 
 
 def test_energy_with_a_missing_sample_is_absent():
@@ -79,10 +79,10 @@ def test_windows_are_consecutive_samples_of_one_part_and_phase():
 
 def test_net_energy_leaves_out_what_the_device_takes_anyway():
     rows = [row(0.0, 50.0, phase="idle"), row(4.0, 50.0, phase="idle"), row(5.0, 200.0), row(8.0, 200.0)]
-    found = trace.energy(rows, 0.5)
-    assert found["idle_watts"] == 50.0
-    assert found["train_joules"] == 600.0
-    assert found["train_net_joules"] == 450.0
+    energy = trace.energy(rows, 0.5)
+    assert energy["idle_watts"] == 50.0
+    assert energy["train_joules"] == 600.0
+    assert energy["train_net_joules"] == 450.0
     without = trace.energy(rows[2:], 0.5)
     assert without["train_net_joules"] is without["idle_watts"] is None
 
@@ -100,11 +100,11 @@ def test_conditions_gather_heat_clock_and_every_reason_for_holding_back():
         row(1.0, temperature_celsius=70.0, clock_mhz=1600.0, throttle_reasons=32),
         row(2.0, phase="eval", temperature_celsius=90.0, throttle_reasons=64),
     ]
-    found = trace.conditions(rows)
-    assert found["temperature_first_celsius"] == 50.0
-    assert found["temperature_max_celsius"] == 70.0
-    assert found["clock_mean_mhz"] == 1500.0
-    assert found["throttle_reasons"] == 36
+    conditions = trace.conditions(rows)
+    assert conditions["temperature_first_celsius"] == 50.0
+    assert conditions["temperature_max_celsius"] == 70.0
+    assert conditions["clock_mean_mhz"] == 1500.0
+    assert conditions["throttle_reasons"] == 36
     assert trace.conditions([row(0.0)])["throttle_reasons"] is None
 
 

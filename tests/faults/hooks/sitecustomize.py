@@ -1,8 +1,8 @@
-"""Brings a fault into a real train job, from outside its code: on PYTHONPATH, told by the environment.
+"""Injects a fault into a real train job, from outside of its code: Python imports this file if it is on PYTHONPATH.
 
-FAULT is "step N" (before the N-th optimiser step), "write NAME" (NAME's content is there, beside its place, without its
-name yet), "memory N" (an address-space limit reached at step N) or "clock N" (set back an hour at step N). At a step or
-a write the job makes the file FAULT_FILE with its process id and waits FAULT_SECONDS.
+The environment variable FAULT is "step N" (before the N-th optimizer step), "write NAME" (NAME's content is complete
+under its temporary name), "memory N" (an address-space limit is reached at step N) or "clock N" (the clock is set back
+an hour at step N). At a step or a write the job creates FAULT_FILE with its process id and waits FAULT_SECONDS.
 """
 
 import os
@@ -10,10 +10,10 @@ import sys
 import time
 from pathlib import Path
 
-what, _, where = os.environ.get("FAULT", "").partition(" ")
+kind, _, place = os.environ.get("FAULT", "").partition(" ")
 
 
-def reach() -> None:
+def pause() -> None:
     file = Path(os.environ["FAULT_FILE"])
     if not file.exists():
         file.write_text(str(os.getpid()))
@@ -21,14 +21,14 @@ def reach() -> None:
 
 
 def before_step(number: int) -> None:
-    if number != int(where):
+    if number != int(place):
         return
-    if what == "step":
-        reach()
-    elif what == "clock":
+    if kind == "step":
+        pause()
+    elif kind == "clock":
         real = time.time
         time.time = lambda: real() - 3600
-    elif what == "memory":
+    elif kind == "memory":
         import resource
 
         import torch
@@ -39,38 +39,38 @@ def before_step(number: int) -> None:
 
 
 def patch_steps() -> None:
-    from lora_core.training import loop as epochs
+    from lora_core.training import loop
 
-    plain, count = epochs.update, 0
+    plain, count = loop.optimizer_step, 0
 
-    def update(*arguments):
+    def optimizer_step(*arguments):
         nonlocal count
         count += 1
         before_step(count)
         return plain(*arguments)
 
-    epochs.update = update
+    loop.optimizer_step = optimizer_step
 
 
 def patch_writes() -> None:
     plain = Path.replace
 
     def replace(self, target):
-        if Path(target).name == where and self.name.endswith(".part"):
-            reach()
+        if Path(target).name == place and self.name.endswith(".part"):
+            pause()
         return plain(self, target)
 
     Path.replace = replace
 
 
 class Patch:
-    """Patches lora_core.training.loop when train.py imports it: nothing else of the workflow is touched."""
+    """Patches the training code when train.py imports it; no other job of the workflow is touched."""
 
     def find_spec(self, name, path=None, target=None):
         if name == "lora_core.training.run":
             sys.meta_path.remove(self)
-            patch_writes() if what == "write" else patch_steps()
+            patch_writes() if kind == "write" else patch_steps()
 
 
-if what and any(word.endswith("train.py") for word in sys.orig_argv):
+if kind and any(argument.endswith("train.py") for argument in sys.orig_argv):
     sys.meta_path.insert(0, Patch())
