@@ -243,14 +243,3 @@ def _flat(row: Any) -> JsonObject:
         value = getattr(row, field.name)
         fields.update(value if isinstance(value, dict) else {field.name: value})
     return fields
-
-
-# Used by modules that have not moved to `check_digests` and `References` yet; goes with the last of them.
-FULL, OWN = "fft", "lora"
-
-
-def read_checked(record: Path, *names: str) -> JsonObject:
-    """Read a record and check the digests of files in its folder."""
-    content = read_json(record)
-    check_digests(content, record, {name: record.parent / name for name in names})
-    return content

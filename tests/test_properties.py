@@ -29,23 +29,37 @@ def some(values, least: int = 1):
     return st.lists(st.sampled_from(list(values)), min_size=least, unique=True)
 
 
-@given(
-    tasks=some(PAPER_TASKS), methods=some(METHODS),
-    seeds=st.lists(st.integers(0, 2**31), min_size=1, max_size=5, unique=True),
-    rank=st.integers(1, 64), alpha=positive,
-    targets=st.lists(st.from_regex(r"\A[a-z_]{1,9}\Z"), min_size=1, unique=True),
-    sweep=st.lists(st.integers(1, 64), min_size=1, max_size=3, unique=True),
-    precision=st.sampled_from(["fp32", "bf16"]), checkpoint=st.none() | st.floats(0, 1e6), margin=st.floats(0.001, 0.9),
-)  # fmt: skip
-def test_a_configuration_comes_back_from_yaml_as_it_was(
-    tasks, methods, seeds, rank, alpha, targets, sweep, precision, checkpoint, margin
-):
+CONFIGURATIONS = st.fixed_dictionaries(
+    {
+        "tasks": some(PAPER_TASKS),
+        "methods": some(METHODS),
+        "seeds": st.lists(st.integers(0, 2**31), min_size=1, max_size=5, unique=True),
+        "lora": st.fixed_dictionaries(
+            {
+                "rank": st.integers(1, 64),
+                "alpha": positive,
+                "targets": st.lists(st.from_regex(r"\A[a-z_]{1,9}\Z"), min_size=1, unique=True),
+            }
+        ),
+        "ranks": st.lists(st.integers(1, 64), min_size=1, max_size=3, unique=True),
+        "train": st.fixed_dictionaries(
+            {"precision": st.sampled_from(["fp32", "bf16"]), "checkpoint_seconds": st.none() | st.floats(0, 1e6)}
+        ),
+        "margin": st.floats(0.001, 0.9),
+    }
+)
+
+
+@given(drawn=CONFIGURATIONS)
+def test_a_configuration_comes_back_from_yaml_as_it_was(drawn):
+    tasks, methods = drawn["tasks"], drawn["methods"]
     values = yaml.safe_load((ROOT / "config.yaml").read_text())
-    values |= {"tasks": tasks, "methods": [*methods, "swept"], "seeds": seeds}
-    values["method_settings"]["swept"] = {"kind": "lora", "sweep": {"rank": sweep, "targets": [targets, ["query"]]}}
-    values["method_settings"]["lora"] |= {"rank": rank, "alpha": alpha, "targets": targets}
-    values["train"] |= {"precision": precision, "checkpoint_seconds": checkpoint}
-    values["measure"] |= {"latency_margin": margin}
+    values |= {"tasks": tasks, "methods": [*methods, "swept"], "seeds": drawn["seeds"]}
+    sweep = {"rank": drawn["ranks"], "targets": [drawn["lora"]["targets"], ["query"]]}
+    values["method_settings"]["swept"] = {"kind": "lora", "sweep": sweep}
+    values["method_settings"]["lora"] |= drawn["lora"]
+    values["train"] |= drawn["train"]
+    values["measure"] |= {"latency_margin": drawn["margin"]}
     study = config.load(values)
     again = config.load(yaml.safe_load(yaml.safe_dump(study.model_dump(mode="json", exclude_unset=True))))
     assert again == study

@@ -58,7 +58,7 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
     ),
     (
         Claim(
-            "own LoRA within 1.1 points of loralib on every task",
+            "LoRA within 1.1 points of loralib on every task",
             "at most 1.1 points",
             f"on each of five tasks the interval of the difference over seeds is inside ±{WITHIN_LIBRARY_POINTS:g} "
             "points (refuted if one is outside)",

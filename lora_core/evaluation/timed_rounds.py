@@ -44,6 +44,7 @@ class TimedRounds:
     """Times one pass of every variant per round, in an order that is shuffled anew for each round."""
 
     def __init__(self, variants: LoadedVariants, plan: LatencyPlan, device: torch.device, progress: Progress) -> None:
+        """Prepare to time loaded models by a plan."""
         self.variants = variants
         self.plan = plan
         self.device = device
