@@ -1,15 +1,13 @@
-"""Merging and latency: plain weights that give the adapter's logits, and timing that proves it."""
+"""Merging: plain weights that give the adapter's logits."""
 
-import csv
 import shutil
 
 import numpy as np
 import pytest
 import torch
-from builders import FULL, LORA, ROBERTA, prepared, tokenized, trained, validation_score
+from builders import LORA, ROBERTA, prepared, tokenized, trained, validation_score
 from safetensors.numpy import load_file, save_file
 
-from lora_core.evaluation.latency import Method, Plan, time_inference
 from lora_core.methods.merging import merge_adapter
 from lora_core.records import read_json
 
@@ -95,35 +93,3 @@ def test_a_card_of_the_adapter_is_not_copied_into_the_merged_folder(bert, lora_r
     names = {file.name for file in (tmp_path / "merged").iterdir()}
     assert {"config.json", "model.safetensors", "merge.json", "tokenizer.json"} <= names
     assert not names & {"README.md", "adapter_config.json", "adapter_model.safetensors"}
-
-
-def timed(bert, cola, lora_run, full_run, merged, csv_file):
-    methods = [Method("fft", FULL, full_run / "weights", None), Method("lora", LORA, lora_run / "weights", merged)]
-    plan = Plan(passes=3, seconds=0.0, margin=0.03, batch_size=16, single_examples=5)
-    time_inference(methods, bert, cola, csv_file, seed=1, plan=plan, device_name="cpu", threads=1)
-
-
-def test_latency_keeps_every_raw_pass_interleaved(bert, cola, lora_run, full_run, merged, tmp_path):
-    timed(bert, cola, lora_run, full_run, merged, tmp_path / "seed1.csv")
-    rows = list(csv.DictReader((tmp_path / "seed1.csv").open()))
-    variants = {("fft", "plain"), ("lora", "merged"), ("lora", "unmerged")}
-    for mode, numbers, examples, size in (("pass", "123", "40", "16"), ("single", "12345", "1", "1")):
-        timed_rows = [r for r in rows if r["mode"] == mode]
-        assert {r["round"] for r in timed_rows} == set(numbers)
-        for number in numbers:
-            assert {(r["method"], r["variant"]) for r in timed_rows if r["round"] == number} == variants
-            assert {r["order"] for r in timed_rows if r["round"] == number} == set("123")
-        assert all(float(r["seconds"]) > 0 for r in timed_rows)
-        assert {(r["examples"], r["batch_size"]) for r in timed_rows} == {(examples, size)}
-    proof = read_json(tmp_path / "seed1.json")["merge"]["lora"]
-    assert proof["merged_minus_unmerged"] < 1e-6 < proof["merged_minus_base"]
-
-
-def test_a_merge_that_changes_logits_is_refused(bert, cola, lora_run, full_run, tmp_path):
-    merge_adapter(bert, lora_run / "weights", lora_run / "run.json", tmp_path / "merged")
-    weights = load_file(tmp_path / "merged" / "model.safetensors")
-    weights["bert.encoder.layer.0.attention.self.value.weight"] *= 2
-    save_file(weights, tmp_path / "merged" / "model.safetensors", {"format": "pt"})
-    with pytest.raises(ValueError, match="merging 'lora' changed a logit"):
-        timed(bert, cola, lora_run, full_run, tmp_path / "merged", tmp_path / "seed1.csv")
-    assert not (tmp_path / "seed1.csv").exists()
