@@ -53,12 +53,12 @@ def test_merging_a_roberta_gives_the_same_logits(tmp_path):
     other = AutoModelForSequenceClassification.from_pretrained(tmp_path / "merged")
     other.config.pad_token_id = 1
     from lora_core.data import batches as store
-    from lora_core.training.steps import logits_of
+    from lora_core.training.steps import compute_logits
 
     examples = store.load(data / "validation.safetensors")
     for batch in store.batches(examples, store.evaluation_order(examples.lengths, 16), 1):
         with torch.inference_mode():
-            ours = logits_of(other.eval(), batch, torch.device("cpu")).numpy()
+            ours = compute_logits(other.eval(), batch, torch.device("cpu")).numpy()
         np.testing.assert_allclose(ours, logits[batch.rows], atol=1e-6)
 
 
