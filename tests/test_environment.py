@@ -41,7 +41,7 @@ def test_every_dependency_is_in_the_lock():
 def test_conda_names_the_versions_of_the_lock():
     environment = yaml.safe_load((ROOT / "envs" / "lora.yaml").read_text())
     pinned = dict(entry.split("==") for entry in environment["dependencies"][-1]["pip"])
-    assert set(pinned) == {re.split(r"[=<>]", entry)[0] for entry in REQUIRED}
+    assert set(pinned) == {re.split(r"[=<>\[]", entry)[0] for entry in REQUIRED}
     for name, version in pinned.items():
         assert version in locked()[name], name
 

@@ -24,6 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"{error.filename}: {error.strerror}" if error.filename else error, file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        print(f"the package {error.name!r} is missing: pip install 'lora-core[workflow]'", file=sys.stderr)
+        return 1
     except (ValueError, zipfile.BadZipFile) as error:
         print(error, file=sys.stderr)
         return 1

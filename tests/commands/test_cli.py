@@ -74,3 +74,10 @@ def test_asking_for_help_imports_nothing_heavy():
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_without_the_packages_of_the_workflow_a_command_says_what_to_install(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    monkeypatch.delitem(sys.modules, "lora_core.commands.studies", raising=False)
+    assert cli.main(["results-dir"]) == 1
+    assert capsys.readouterr().err == "the package 'yaml' is missing: pip install 'lora-core[workflow]'\n"
