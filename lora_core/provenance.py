@@ -1,20 +1,24 @@
 """Where a result comes from: the commit, the versions and the device that made it."""
 
+from __future__ import annotations
+
 import subprocess
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
+
+    from lora_core.records import JsonObject
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "transformers", "peft", "loralib", "numpy", "safetensors", "tokenizers", "snakemake")
 
 
-def collect(device: "torch.device", threads: int) -> dict[str, Any]:
+def collect(device: torch.device, threads: int) -> JsonObject:
     """Return what a record says of the machine and the software; nothing in it names a user, a host or a path."""
     import platform
 
@@ -40,7 +44,7 @@ def _version(package: str) -> str | None:
 
 
 @cache
-def git_state() -> dict[str, Any]:
+def git_state() -> JsonObject:
     """Return the commit, and whether tracked files differ from it; both are None outside a checkout."""
 
     def git(*arguments: str) -> str | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lora_core.job import JobError, JobRecord, read_job_record
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 CONTINUE = "then run the same command again: it continues with what is left"
 KILLED = (
@@ -45,7 +45,7 @@ class Invocation:
 
     cores: int
     configfiles: Sequence[str]
-    config: dict[str, Any]  # what came by --config
+    config: Mapping[str, Any]  # what came by --config
     profile: str | None = None
 
 

@@ -11,12 +11,12 @@ from lora_core.config import study as configuration
 from lora_core.reporting import catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from lora_core.config.study import Study
 
 
-def load_study(config: dict[str, Any], overlay: dict[str, Any] | None = None) -> Study:
+def load_study(config: Mapping[str, Any], overlay: Mapping[str, Any] | None = None) -> Study:
     """Return the study of a merged configuration; `overlay` is the part of it that came from the command line.
 
     Raise ValueError with every error in it.
