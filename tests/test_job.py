@@ -110,7 +110,7 @@ def test_a_job_that_waits_for_a_lock_says_so(tmp_path):
             raise
     process.communicate(timeout=60)
     log = (tmp_path / "logs" / "a.log").read_text()
-    assert "waiting: another measured job holds this run" in log
+    assert "waiting: another measured job is using this run" in log
     assert "there" in log
     assert read_job_record(record).state == "finished"
 

@@ -203,7 +203,7 @@ class MeanChange:
         interval = over_seeds(list(per_seed))
         details = [_by_task(dict(changes.by_seed.mean()), lambda value: f"{value:+.1f}%") or ""]
         if len(changes.by_seed.columns) > 1:
-            details.append(f"of the sums {changes.of_sums:+.1f}%")
+            details.append(f"ratio of the sums: {changes.of_sums:+.1f}%")
         if changes.open:
             details.append(changes.open)
         return Verdict(
@@ -219,8 +219,8 @@ class MeanChange:
 class MemoryFallsWithLength:
     """Judges whether LoRA saves less memory on tasks with longer sequences.
 
-    The claim is about tasks, so seeds are no evidence for it: the Spearman correlation over tasks is compared with that
-    of every other order of the tasks (a permutation test).
+    The claim is about tasks, so several seeds add no evidence: the Spearman correlation over tasks is compared with
+    that of every other order of the tasks (a permutation test).
     """
 
     level: float = 0.05

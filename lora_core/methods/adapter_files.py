@@ -152,7 +152,9 @@ def load_tensors(folder: Path, framework: Framework) -> dict[str, Any]:
         with safe_open(folder / WEIGHTS, framework) as file:
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, OSError, TypeError) as error:  # TypeError: numpy has no bfloat16
-        raise ValueError(f"{folder / WEIGHTS} cannot be read ({error}); only whole safetensors files are") from error
+        raise ValueError(
+            f"{folder / WEIGHTS} cannot be read ({error}); only complete safetensors files can be read"
+        ) from error
 
 
 def read_adapter(folder: Path, framework: Framework) -> Adapter:
@@ -171,7 +173,7 @@ def read_adapter(folder: Path, framework: Framework) -> Adapter:
         elif config.saves(name):
             saved_modules[name] = tensor
         else:
-            raise ValueError(f"{folder / WEIGHTS}: {key!r} is no matrix of LoRA and not in modules_to_save")
+            raise ValueError(f"{folder / WEIGHTS}: {key!r} is neither a LoRA matrix nor in modules_to_save")
     for name, tensor in matrices.items():
         rank_dimension = 0 if name.endswith(".lora_A") else 1
         if tensor.ndim != 2 or tensor.shape[rank_dimension] != config.rank:

@@ -131,7 +131,7 @@ def _modules_to_save(model: nn.Module, configured: list[str] | None) -> list[str
 def _remember_initial_matrices(adapted: Any, initialization: str) -> None:
     """Keep A and B as they start: `save` needs them, because their product was taken out of the base weights."""
     if any("lora_embedding_" in name for name, _ in adapted.named_parameters()):
-        raise ValueError(f"init_lora_weights: {initialization!r} does not go with an embedding among target_modules")
+        raise ValueError(f"init_lora_weights: {initialization!r} does not support embeddings in target_modules")
     state = _state(adapted).items()
     adapted.initial = {name: tensor.clone() for name, tensor in state if re.search(r"\.lora_[AB]\.", name)}
 

@@ -23,7 +23,8 @@ PREFIXES = ("CARTRIDGE", "PREFIX_TUNING")  # keys and values before the example'
 UNMERGEABLE = (*PREFIXES, "LILY", "PROMPT_TUNING", "P_TUNING")
 # Types and fields that do not fit a study of encoders on one task at a time.
 DECODERS, TASKS = "it is for decoders", "it learns several tasks at once"
-LOSS, STEPS = "its loss is not computed here", "it must be called at every step to shrink its budget, which is not done"
+LOSS = "this training loop does not compute its loss"
+STEPS = "its budget needs a call at every step, which this training loop does not make"
 REFUSED = {
     "ADALORA": STEPS,
     "ADAPTION_PROMPT": DECODERS,
@@ -37,7 +38,7 @@ REFUSED = {
     "kasa_config": LOSS,
     "layer_replication": "it changes the base model's layers",
     "monteclora_config": LOSS,
-    "sample_at_inference": "its scores would be random",
+    "sample_at_inference": "its predictions would be random",
     "save_only_topk_weights": "what it saves cannot be folded into the weights",
     "use_asa": STEPS,
 }
@@ -50,7 +51,7 @@ def new_configuration(fields: Mapping[str, Any]) -> Any:
     """
     for name in (fields["peft_type"], *(key for key, value in fields.items() if value)):
         if name in REFUSED:
-            raise ValueError(f"{name} cannot take part: {REFUSED[name]}")
+            raise ValueError(f"{name} is not supported: {REFUSED[name]}")
     if fields.get("task_type", "SEQ_CLS") != "SEQ_CLS":
         raise ValueError(f"task_type is {fields['task_type']!r}, but every task here is SEQ_CLS; leave it out")
     if not isinstance(fields.get("modules_to_save", []), list):
@@ -60,8 +61,8 @@ def new_configuration(fields: Mapping[str, Any]) -> Any:
         raise ValueError(f"num_virtual_tokens is missing: it is the length of {config.peft_type.value}'s prompt")
     if fields.get("init_lora_weights") == "eva" and config.eva_config.rho != 1:
         raise ValueError(
-            "eva_config: set {rho: 1.0}; with a greater one EVA chooses each module's rank from the training data, "
-            "and table 1 counts parameters before that"
+            "eva_config: set {rho: 1.0}; a larger value changes each module's rank after seeing the data, but table 1 "
+            "is counted before"
         )
     return config
 
@@ -76,8 +77,8 @@ def configuration(fields: Mapping[str, Any]) -> Any:
     initialization = fields.get("init_lora_weights")
     if isinstance(initialization, str) and not re.fullmatch(INITIALIZATIONS, initialization):
         raise ValueError(
-            f"init_lora_weights: {initialization!r} is unknown or needs a preparation that this workflow does not do; "
-            "use true, false, gaussian, orthogonal, eva, olora or pissa"
+            f"init_lora_weights: {initialization!r} is unknown or needs a preparation step that this workflow does not "
+            "have; use true, false, gaussian, orthogonal, eva, olora or pissa"
         )
     has_pattern = fields.get("rank_pattern") or fields.get("alpha_pattern")
     if str(initialization).startswith(MUTATING) and has_pattern:
@@ -87,7 +88,7 @@ def configuration(fields: Mapping[str, Any]) -> Any:
     try:
         return get_peft_config({**fields, "task_type": "SEQ_CLS"})
     except (TypeError, ValueError) as error:
-        raise ValueError(f"PEFT refuses this configuration of {fields['peft_type']}: {error}") from error
+        raise ValueError(f"PEFT rejects this configuration of {fields['peft_type']}: {error}") from error
 
 
 def can_start_another_task(config: Mapping[str, Any]) -> bool:

@@ -262,4 +262,4 @@ class TrainingLoop:
         torch.set_rng_state(tensors["random.cpu"])
         if self._device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random.cuda"], self._device)
-        self._progress.report(f"resumes after epoch {len(self.history)} (part {self.checkpoint.part + 1})")
+        self._progress.report(f"resuming after epoch {len(self.history)} (part {self.checkpoint.part + 1})")

@@ -74,7 +74,7 @@ def _device_and_run_to_itself(device: torch.device, meter: Meter, outputs: RunOu
     """Hold the device, then the run: an earlier job of it may still be running, on another machine of a cluster."""
     with devices.exclusive_device(device):
         meter.begin()
-        with devices.file_lock(outputs.record.with_name(".lock"), "this run"):
+        with devices.file_lock(outputs.record.with_name(".lock"), "the files of this run"):
             yield
 
 

@@ -363,13 +363,16 @@ def test_every_trained_parameter_is_in_one_group_of_the_optimiser(name, bert):
     [
         ({"peft_type": "LORA", "init_lora_weights": "lora_ga"}, "init_lora_weights: 'lora_ga' is unknown"),
         ({"peft_type": "LORA", "init_lora_weights": "pisa"}, "use true, false, gaussian"),
-        ({"peft_type": "ADALORA", "total_step": 9}, "ADALORA cannot take part: it must be called at every step"),
-        ({"peft_type": "LORA", "layer_replication": [[0, 2]]}, "layer_replication cannot take part: it changes"),
+        ({"peft_type": "ADALORA", "total_step": 9}, "ADALORA is not supported: its budget needs a call at every step"),
+        ({"peft_type": "LORA", "layer_replication": [[0, 2]]}, "layer_replication is not supported: it changes"),
         ({"peft_type": "LORA", "init_lora_weights": "eva"}, "eva_config: set {rho: 1.0}"),
         ({"peft_type": "LORA", "init_lora_weights": "EVA"}, "init_lora_weights: 'EVA' is unknown"),
         ({"peft_type": "LORA", "task_type": "CAUSAL_LM"}, "task_type is 'CAUSAL_LM', but every task here is SEQ_CLS"),
         ({"peft_type": "LORA", "modules_to_save": "pooler"}, "modules_to_save is 'pooler'; expected a list of names"),
-        ({"peft_type": "PVERA", "sample_at_inference": True}, "sample_at_inference cannot take part: its scores would"),
+        (
+            {"peft_type": "PVERA", "sample_at_inference": True},
+            "sample_at_inference is not supported: its predictions would",
+        ),
         ({"peft_type": "PROMPT_TUNING"}, "num_virtual_tokens is missing"),
     ],
 )

@@ -108,7 +108,7 @@ def test_a_method_that_its_library_does_not_know_is_refused_before_a_job_starts(
     (extended.folder / "odd.yaml").write_text(yaml.safe_dump(config))
     status, output = extended.run(overlay="odd.yaml")
     assert status != 0
-    assert "method_settings.odd.config: PEFT refuses this configuration of LORA" in output
+    assert "method_settings.odd.config: PEFT rejects this configuration of LORA" in output
     assert "rnk" in output
     assert not (extended.folder / "elsewhere" / "models").exists()
 

@@ -4,7 +4,7 @@ from snakemake.io import strip_wildcard_constraints
 
 
 def check_targets(arguments):
-    """Refuse a target that no rule makes, with the nearest that one makes.
+    """Reject a target that no rule makes, and suggest the nearest one.
 
     Snakemake only says that there is no rule, and knows its targets too late for the Snakefile to ask.
     """
