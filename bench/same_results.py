@@ -4,8 +4,9 @@
 
 Weights, predictions, losses, scores, counts, tokenised data and tables 1, 2 and 7 must be the same for a seed on one
 machine and thread count, whatever changed in the code between two versions. Times, energies and memory are exempt
-(`lora_core.records.MEASURED`). Prints how many files of each kind were compared, and every difference; the exit status
-is 1 if there is one. OLD may have been made by an earlier version, whose tables were CSV files of rows and columns.
+(`lora_core.records.MEASURED`); of tables the numbers are compared, not the text. Prints how many files of each kind
+were compared, and every difference; the exit status is 1 if there is one. OLD may have been made by an earlier version,
+whose tables were CSV files of rows and columns with other labels.
 """
 
 import csv
@@ -22,6 +23,8 @@ IDENTICAL = ("counts.json", "models/*/*", "data/*/*.safetensors", "scores/*.csv"
          "runs/*/*/*/predictions.safetensors", "runs/*/*/*/weights/*.safetensors")  # fmt: skip
 CSV_FILES = ("runs/*/*/*/history.csv", "energy/*.csv")
 TABLES = ("table1", "table2", "table7")
+# Labels of rows and columns in version 0.1.0, and what they are called now.
+RENAMED = {"fewer than the whole model": "reduction vs. whole model", "constant guess": "majority-class baseline"}
 
 
 def without_measured(record: dict[str, Any]) -> dict[str, Any]:
@@ -35,23 +38,27 @@ def csv_rows(path: Path) -> list[dict[str, str]]:
         return [without_measured(row) for row in csv.DictReader(stream)]
 
 
-def table_numbers(folder: Path, name: str) -> dict[tuple[str, str], float | str]:
-    """Return the values of a table by row and column, numbers rounded to 12 digits."""
+def table_numbers(folder: Path, name: str) -> dict[tuple[str, str], float]:
+    """Return the numbers of a table by row and column, rounded to 12 digits."""
     file = folder / "tables" / f"{name}.json"
     if file.exists():
         cells = [(c["row"], c["column"], c["value"]) for c in json.loads(file.read_text())["cells"]]
     else:
         with file.with_suffix(".csv").open(newline="", encoding="utf-8") as stream:
             rows = [row for row in csv.DictReader(stream) if row["block"] == "this study"]
-        cells = [(row["row"], row["column"], row["value"]) for row in rows]
-    return {(row, column): _number(value) for row, column, value in cells}
+        cells = [
+            (RENAMED.get(row["row"], row["row"]), RENAMED.get(row["column"], row["column"]), row["value"])
+            for row in rows
+        ]
+    numbers = {(row, column): _number(value) for row, column, value in cells}
+    return {place: number for place, number in numbers.items() if number is not None}
 
 
-def _number(value: Any) -> float | str:
+def _number(value: Any) -> float | None:
     try:
         return float(f"{float(value):.12g}")
     except (TypeError, ValueError):
-        return "" if value is None else str(value)
+        return None
 
 
 def differences(old: Path, new: Path, counts: Counter[str]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What docs/architecture.md promises of extensions: which files each touches, and that it then takes part everywhere."""
+"""What docs/architecture.md says of extensions: the files that each one touches, and that it takes part everywhere."""
 
 import csv
 import hashlib
@@ -134,8 +134,8 @@ def add_meter(project):
 def add_hyperparameter(project):
     last = "    start_from: str | None = None\n"
     project.edit("lora_core/training/spec.py", last, f"{last}    amsgrad: bool = False\n")
-    eps = "            eps=hyperparameters.adam_epsilon,\n"
-    project.edit("lora_core/training/steps.py", eps, f"{eps}            amsgrad=hyperparameters.amsgrad,\n")
+    eps = "        eps=hyperparameters.adam_epsilon,\n"
+    project.edit("lora_core/training/steps.py", eps, f"{eps}        amsgrad=hyperparameters.amsgrad,\n")
 
 
 TOUCHED = {
