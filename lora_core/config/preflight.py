@@ -18,7 +18,7 @@ from lora_core.records import read_json, write_json
 
 
 def check_paths(study: Study) -> None:
-    """Refuse folders and files that do not exist. Raise ValueError; fast enough for every call of Snakemake."""
+    """Reject folders and files that do not exist. Raise ValueError; fast enough for every call of Snakemake."""
     if study.model.source == "local":
         pretrained.check_local(study.model.path)
     if study.model.source == "wheel":
@@ -61,7 +61,7 @@ def check_content(study: Study) -> None:
 
 
 def check_results_folder(study: Study) -> None:
-    """Refuse a results folder that holds the results of another model or data set. Raise ConfigError."""
+    """Reject a results folder that holds the results of another model or data set. Raise ConfigError."""
     file = Path(Layout(study.results_dir).study)
     if not file.exists():
         return
@@ -86,7 +86,7 @@ def write_identity(study: Study) -> None:
 
 
 def check_targets(targets: Iterable[str], products: set[str], results_dir: str) -> None:
-    """Refuse a target in a folder of results that no rule makes. Raise ValueError with the nearest that one makes."""
+    """Reject a target below the results folder that no rule makes. Raise ValueError that suggests the nearest one."""
     folders = tuple({f"{results_dir}/{Path(p).relative_to(results_dir).parts[0]}/" for p in products})
     for target in targets:
         if target.startswith(folders) and target.rstrip("/") not in products:

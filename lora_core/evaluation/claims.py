@@ -106,8 +106,8 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
             "longer sequences save less memory",
             "42.3% (CoLA) to 26.9% (STS-B)",
             "this is a claim about tasks, so several seeds add no evidence: over five tasks, the Spearman correlation "
-            "of tokens per example with the mean over seeds of 1 - LoRA / FFT of GPU memory is below 0, and this low in "
-            "fewer than 5% of the permutations of the tasks (refuted if it is above 0 in the same way)",
+            "of tokens per example with the mean over seeds of 1 - LoRA / FFT of GPU memory is below 0, and this low "
+            "in fewer than 5% of the permutations of the tasks (refuted if it is above 0 in the same way)",
         ),
         MemoryFallsWithLength(),
     ),

@@ -72,7 +72,7 @@ class Settings(MethodSettings):
         except ValueError as error:
             raise ValueError(f"config: {error}") from error
         super().check(hyperparameters)
-        if self.peft_type in peft_config.PREFIXES and hyperparameters.gradient_checkpointing:
+        if self.peft_type in peft_config.PREFIX_TYPES and hyperparameters.gradient_checkpointing:
             raise ValueError(
                 f"hyperparameters.gradient_checkpointing: {self.peft_type} does not work with it; leave it out"
             )
@@ -113,7 +113,7 @@ def apply(model: nn.Module, settings: Settings, generator: torch.Generator) -> n
         for name, parameter in adapted.named_parameters():
             if name.endswith("lora_A.default.weight"):
                 torch.nn.init.kaiming_uniform_(parameter, a=math.sqrt(5), generator=generator)
-    if isinstance(initialization, str) and initialization.startswith(peft_config.MUTATING):
+    if isinstance(initialization, str) and initialization.startswith(peft_config.CHANGES_BASE_WEIGHTS):
         _remember_initial_matrices(adapted, initialization)
     return adapted
 

@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from torch import nn
+    from torch import Tensor, nn
 
-# The values of init_lora_weights, besides true and false: what PEFT does without further preparation, and EVA.
+# The values of init_lora_weights, apart from true and false: those that need no further preparation, and EVA.
 INITIALIZATIONS = r"gaussian|orthogonal|eva|olora|pissa(_niter_\d+)?"
 # Initializations that are taken out of the base weights. PEFT would take them out again when an adapter is loaded.
-MUTATING = ("pissa", "olora")
+CHANGES_BASE_WEIGHTS = ("pissa", "olora")
 # Types that cannot be folded into the weights, because they add to the input or depend on it.
-PREFIXES = ("CARTRIDGE", "PREFIX_TUNING")  # keys and values before the example's, which checkpointing would lose
-UNMERGEABLE = (*PREFIXES, "LILY", "PROMPT_TUNING", "P_TUNING")
+PREFIX_TYPES = ("CARTRIDGE", "PREFIX_TUNING")  # keys and values before the example's, which checkpointing would lose
+UNMERGEABLE = (*PREFIX_TYPES, "LILY", "PROMPT_TUNING", "P_TUNING")
 # Types and fields that do not fit a study of encoders on one task at a time.
 DECODERS, TASKS = "it is for decoders", "it learns several tasks at once"
 LOSS = "this training loop does not compute its loss"
@@ -81,7 +81,7 @@ def configuration(fields: Mapping[str, Any]) -> Any:
             "have; use true, false, gaussian, orthogonal, eva, olora or pissa"
         )
     has_pattern = fields.get("rank_pattern") or fields.get("alpha_pattern")
-    if str(initialization).startswith(MUTATING) and has_pattern:
+    if str(initialization).startswith(CHANGES_BASE_WEIGHTS) and has_pattern:
         raise ValueError(
             f"init_lora_weights: {initialization!r} needs one rank and one alpha; remove rank_pattern and alpha_pattern"
         )
@@ -97,7 +97,7 @@ def can_start_another_task(config: Mapping[str, Any]) -> bool:
     It cannot from a prompt, which is saved without the network that computed it, nor from an adapter that started
     inside the base weights, which is saved with twice its rank.
     """
-    started_inside = str(config.get("init_lora_weights")).startswith(MUTATING)
+    started_inside = str(config.get("init_lora_weights")).startswith(CHANGES_BASE_WEIGHTS)
     return config["peft_type"] != "P_TUNING" and not config.get("prefix_projection") and not started_inside
 
 
@@ -113,16 +113,16 @@ def attach_saved_adapter(model: nn.Module, folder: Path, with_head: bool = True)
     config = configuration({**read_config(folder), "inference_mode": with_head})
     adapted = get_peft_model(model, config)
 
-    def wanted(state: dict[str, Any]) -> dict[str, Any]:
+    def without_excluded_head(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         # With `bias: all` PEFT saves the head's bias under three names.
         plain = {name: re.sub(r"\.(original_module|modules_to_save(\.default)?)\.", ".", name) for name in state}
         return {name: tensor for name, tensor in state.items() if with_head or not plain[name].endswith(head)}
 
-    def shapes(state: dict[str, Any]) -> dict[str, Any]:
-        return {name: tensor.shape for name, tensor in state.items()}
+    def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+        return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
-    saved, initial = wanted(load_tensors(folder, "pt")), get_peft_model_state_dict(adapted)
-    if shapes(saved) != shapes(wanted(initial)):
+    saved, initial = without_excluded_head(load_tensors(folder, "pt")), get_peft_model_state_dict(adapted)
+    if shapes(saved) != shapes(without_excluded_head(initial)):
         raise ValueError(f"the adapter in {folder} was made for another model or other settings")
     set_peft_model_state_dict(adapted, initial | saved)
     return adapted

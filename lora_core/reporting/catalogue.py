@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
 
-# Groups of files that a table or figure may read. The rules know where each of them is.
+# Groups of files that a table or figure may read. The rules know their paths.
 RECORDS = (
     "counts",  # counts.json, one file
     "scores",  # scores/{task}.csv
@@ -64,7 +64,7 @@ class Entry:
     """One table or figure.
 
     `draw` is "module:function" below lora_core.reporting; the function takes the files of `records` and the values of
-    `settings`. An optional entry is made only where a study asks for it; `requires` says which studies can.
+    `settings`. An optional entry is made only if a study requests it; `requires` says which studies can.
     """
 
     name: str

@@ -65,7 +65,7 @@ class Checkpointing(Protocol):
         ...
 
     def save(self, state: State, samples: int) -> None:
-        """Save the state after an epoch, up to which there are so many samples, in place of the previous one."""
+        """Save the state after an epoch, which had taken this many samples, and replace the previous state."""
         ...
 
     def remove(self) -> None:
@@ -74,7 +74,7 @@ class Checkpointing(Protocol):
 
 
 def open_checkpoint(settings: CheckpointSettings | None, dependencies: JsonObject) -> Checkpointing:
-    """Return the checkpoint of a run whose result is decided by `dependencies`, with what earlier parts left in it."""
+    """Return the checkpoint of a run whose result is decided by `dependencies`, with what earlier parts saved in it."""
     if settings is None:
         return NoCheckpoint()
     if settings.seconds is None:
@@ -191,7 +191,7 @@ class Checkpoint:
         return not self._is_disabled and planned_seconds > self._seconds
 
     def save(self, state: State, samples: int) -> None:
-        """Save the state after an epoch, up to which there are so many samples, in place of the previous one."""
+        """Save the state after an epoch, which had taken this many samples, and replace the previous state."""
         from safetensors import SafetensorError
 
         content = self._sample_file.read_bytes()

@@ -43,7 +43,7 @@ except ValueError as error:
 # Scripts read it from the configuration: as a parameter of the rule, a change would rerun the training.
 config["train"]["checkpoint_seconds"] = study.train.checkpoint_seconds
 # Which snakemake started a job: its failure summary names its own jobs only.
-os.environ.setdefault(job.STUDY, str(uuid.uuid4()))
+os.environ.setdefault(job.STUDY_VARIABLE, str(uuid.uuid4()))
 
 LAYOUT = Layout(study.results_dir)
 ENVIRONMENT = "../../envs/lora.yaml"
