@@ -292,7 +292,7 @@ def test_a_seed_draws_the_same_method_again_and_another_seed_another(name, bert)
     assert any("classifier" not in n for n in differ) is (name not in DRAWS_NOTHING)
 
 
-def test_lora_by_peft_starts_as_own_lora(bert):
+def test_lora_by_peft_starts_like_lora_linear(bert):
     ours, theirs = (
         dict(build_model(spec(ALL[n]), bert, LABELS, TARGETS).named_parameters()) for n in ("lora", "peft lora")
     )
@@ -499,7 +499,7 @@ def test_the_longest_input_fits_and_one_token_more_does_not(name, folder, reques
         model(**longer)
 
 
-def test_examples_too_long_beside_a_prompt_are_cut_and_counted(bert, tmp_path):
+def test_examples_that_do_not_fit_next_to_a_prompt_are_truncated_and_counted(bert, tmp_path):
     examples = tokenized(bert, tmp_path / "rte", "rte")
     longest = data.load(examples / "train.safetensors").lengths.max()
     prompt = peft("PREFIX_TUNING", num_virtual_tokens=int(130 - longest + 10))

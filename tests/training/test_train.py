@@ -62,7 +62,7 @@ def test_another_seed_gives_another_run(bert, cola, lora_run, tmp_path):
     assert not np.array_equal(*losses)
 
 
-def test_own_lora_and_loralib_train_alike_with_dropout(bert, cola, lora_run, tmp_path):
+def test_lora_and_loralib_train_alike_with_dropout(bert, cola, lora_run, tmp_path):
     theirs = load_file(trained(LORALIB, bert, cola, tmp_path / "ref") / "predictions.safetensors")
     ours = load_file(lora_run / "predictions.safetensors")
     np.testing.assert_allclose(ours["step_losses"], theirs["step_losses"], rtol=1e-5)
