@@ -55,6 +55,8 @@ def table_numbers(folder: Path, name: str) -> dict[tuple[str, str], float]:
 
 
 def _number(value: Any) -> float | None:
+    if isinstance(value, bool):
+        return None
     try:
         return float(f"{float(value):.12g}")
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Merging and latency: plain weights that give the adapter's logits, and timing that proves it."""
+"""Merging: plain weights that give the adapter's logits."""
 
 import shutil
 

@@ -83,7 +83,7 @@ def test_the_example_uses_what_a_study_leaves(study):
     result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": "."})
     assert result.returncode == 0, result.stderr
     assert [line.partition(":")[0] for line in result.stdout.splitlines()] == [
-        "merged model", "adapter by PEFT", "custom model",
+        "merged model", "adapter loaded by PEFT", "custom model",
     ]  # fmt: skip
     assert re.search(r"merged model: .*'(un)?acceptable', 'score': 0\.\d+", result.stdout)
 

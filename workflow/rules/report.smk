@@ -88,9 +88,9 @@ rule write_report:
     input:
         tables=[table for table in TABLES if table.endswith(".json")],
         figures=[figure for figure in FIGURES if figure.endswith(".svg")],
-        claims=rules.judge_claims.output.csv,
-        collected=rules.collect_runs.output[0],
-        counts=rules.count_parameters.output[0],
+        claims=f"{LAYOUT.claims}.csv",
+        collected=LAYOUT.runs,
+        counts=LAYOUT.counts,
         curves=RECORDS["curves"],
         costs=RECORDS["costs"],
         runs=RECORDS["runs"],
