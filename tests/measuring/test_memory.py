@@ -70,7 +70,7 @@ def test_the_prediction_from_shapes_is_what_a_step_keeps(settings, dropout, fold
     model = build_model(spec(settings, hyperparameters={"dropout": dropout}), folder, LABELS, TARGETS).train()
     # The meta device has no fused attention, which would keep logarithmic sums instead of probabilities.
     model.set_attn_implementation("eager")
-    shapes = methods.shapes(folder, 2, spec(settings).settings)
+    shapes = methods.build_without_weights(folder, 2, spec(settings).settings)
     for module in shapes.modules():
         if dropout is not None and isinstance(module, nn.Dropout):
             module.p = dropout
@@ -88,7 +88,7 @@ def test_the_prediction_for_bf16_lacks_only_what_autocast_adds(settings, norms, 
     ones of each layer's input (for query, key and value; with LoRA for query and value).
     """
     run = spec(settings, precision="bf16")
-    model, shapes = build_model(run, bert, LABELS, TARGETS).train(), methods.shapes(bert, 2, run.settings)
+    model, shapes = build_model(run, bert, LABELS, TARGETS).train(), methods.build_without_weights(bert, 2, run.settings)
     for each in (model, shapes):
         apply_speedups(each, run, torch.device("cpu"))
     with torch.autocast("cpu", torch.bfloat16):

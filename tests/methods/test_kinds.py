@@ -403,7 +403,7 @@ def test_an_encoder_without_biases_is_not_for_bitfit(tmp_path):
 
 
 def test_shapes_of_a_prompt_hold_no_weights(bert):
-    assert methods.shapes(bert, 2, settings_from_params(ALL["prefix"])).device.type == "meta"
+    assert methods.build_without_weights(bert, 2, settings_from_params(ALL["prefix"])).device.type == "meta"
 
 
 def test_lora_plus_reaches_the_matrix_b_of_an_embedding(bert):
