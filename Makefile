@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
-# Another study than config.yaml's: CONFIG=config/paper.yaml is laid over it.
+# CONFIG=config/paper.yaml selects another study; the file overlays config.yaml.
 CONFIG ?=
 OVERLAY := $(if $(CONFIG),--configfile "$(CONFIG)")
 SNAKEMAKE := $(BIN)/snakemake --cores all $(OVERLAY)

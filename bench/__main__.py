@@ -13,7 +13,7 @@ from bench import growth, inference, quality, starts, steps, training
 from bench.context import BenchContext
 from bench.paired import Row, table
 from lora_core import provenance
-from lora_core.job import QUIET
+from lora_core.job import SILENCE_LIBRARIES
 from lora_core.records import JsonObject, read_json, write_json
 
 FORMAT = 2  # of bench.json
@@ -37,7 +37,7 @@ BENCHMARKS: dict[str, Callable[[BenchContext], list[Row]]] = {
 
 def main() -> None:
     """Run the benchmarks that the command line names, or all."""
-    os.environ.update(QUIET)
+    os.environ.update(SILENCE_LIBRARIES)
     names, context = parse_arguments()
     torch.set_num_threads(context.threads)
     context.folder.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from bench.context import BenchContext
 from bench.paired import Goal, Row, interleaved, ratio
 from lora_core.config.description import StudyDescription
 from lora_core.data.datasets import TokenizedFiles
-from lora_core.job import QUIET
+from lora_core.job import SILENCE_LIBRARIES
 from lora_core.provenance import ROOT
 from lora_core.records import read_run_record, write_json
 from lora_core.training.spec import RunSpec
@@ -59,7 +59,9 @@ def run_command(command: Sequence[str]) -> tuple[float, str]:
     Raise RuntimeError if it fails.
     """
     started = time.perf_counter()
-    result = subprocess.run(command, cwd=ROOT, env=os.environ | QUIET, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        command, cwd=ROOT, env=os.environ | SILENCE_LIBRARIES, capture_output=True, text=True, check=False
+    )
     seconds = time.perf_counter() - started
     if result.returncode:
         raise RuntimeError(f"{' '.join(command)[:200]} failed: {result.stderr[-2000:]}")

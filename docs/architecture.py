@@ -14,13 +14,13 @@ from lora_core.code_digest import read_source  # noqa: E402
 PACKAGE = ROOT / "lora_core"
 # Each folder imports only from itself and from those before it (tests/test_layering.py).
 FOLDERS = {
-    "": "What everything else stands on",
+    "": "Modules that everything else uses",
     "data": "Tasks, metrics, and the tokenised examples",
     "models": "The pre-trained model and what is changed in it for every method",
     "methods": "LoRA and everything it is compared with, one file per method",
     "measuring": "Power, energy and memory",
     "training": "One run, from its start to its records",
-    "evaluation": "What finished runs say: scores, costs, latency, counts and claims",
+    "evaluation": "Results from finished runs: scores, costs, latency, counts and claims",
     "config": "The configuration, read once into typed objects",
     "reporting": "Tables, figures and the page",
     "commands": "`lora-core doctor`, `status` and the others",
@@ -31,7 +31,7 @@ TEXT = """# How is it built?
 
 A rule declares its files (`workflow/rules/`), a script calls one function (`workflow/scripts/`, at most 40 lines each),
 and the package does the work (`lora_core/`). There is no science in rules and scripts, no Snakemake in the package, and
-every path below the results folder stands in `lora_core/layout.py`.
+every path below the results folder is defined in `lora_core/layout.py`.
 
 ## The rules
 

@@ -79,7 +79,7 @@ class CodeDigests:
         return self._modules[module]
 
     def _line(self, file: Path) -> bytes:
-        """What counts of a file of the package, after its name."""
+        """The digest of a file of the package, after its name."""
         if file not in self._lines:
             code = self._source(file).code if file.suffix == ".py" else hashlib.sha256(file.read_bytes()).hexdigest()
             self._lines[file] = f"{file.relative_to(self._root).as_posix()} {code}\n".encode()
@@ -152,7 +152,7 @@ def _describe(value: object, in_raise: bool = False) -> Iterator[str]:
 
 
 def _fields(node: ast.AST) -> Iterator[tuple[str, object]]:
-    """The fields of a node that count, without empty ones, of which each version of Python has others."""
+    """The fields of a node that count, without empty ones, which differ between versions of Python."""
     for field, child in ast.iter_fields(node):
         if isinstance(child, list):
             child = [item for item in child if not _is_text_statement(item)]

@@ -124,7 +124,7 @@ def file_lock(path: Path, name: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        print(f"waiting: another measured job holds {name}", file=sys.stderr, flush=True)
+        print(f"waiting: another measured job is using {name}", file=sys.stderr, flush=True)
         with job.waiting():
             lock.acquire()
     except (NotImplementedError, OSError) as error:

@@ -17,14 +17,16 @@ from lora_core.processes import ProcessIdentity, this_process
 from lora_core.records import atomic_file, read_json, write_json
 
 # Silences the progress bars and load reports of libraries; set before they are imported.
-QUIET = {
+SILENCE_LIBRARIES = {
     "TRANSFORMERS_VERBOSITY": "error",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "TQDM_DISABLE": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
-STUDY = "LORA_CORE_STUDY"  # names a snakemake process; it sets this variable for all its jobs, also on a cluster
+STUDY_VARIABLE = (
+    "LORA_CORE_STUDY"  # names a snakemake process; it sets this variable for all its jobs, also on a cluster
+)
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,11 @@ class JobError:
 
 @dataclass(frozen=True)
 class JobRecord:
-    """How a job stands. One that is "running" or "waiting" but whose process has ended was killed.
+    """The state of a job. One that is "running" or "waiting" but whose process has ended was killed.
 
     Attributes:
         title: What the job does.
-        study: The value of STUDY in the job's environment: which snakemake it belongs to.
+        study: The value of STUDY_VARIABLE in the job's environment: which snakemake it belongs to.
         state: "waiting" is a job that waits for a lock that another job holds.
         process: The process of the job.
         error: Why the job failed; None in every other state.
@@ -74,7 +76,7 @@ class Console:
         return self._stream.isatty()
 
     def print(self, text: str) -> None:
-        """Write a line of its own."""
+        """Write a separate line."""
         self.close_line()
         print(text, file=self._stream, flush=True)
 
@@ -96,7 +98,7 @@ class _Job:
     def __init__(self, console: Console, file: Path, title: str) -> None:
         self.console = console
         self._file = file
-        self.record = JobRecord(title, os.environ.get(STUDY, ""), "running", this_process())
+        self.record = JobRecord(title, os.environ.get(STUDY_VARIABLE, ""), "running", this_process())
 
     def set_state(
         self, state: Literal["running", "waiting", "finished", "failed"], error: JobError | None = None
@@ -123,7 +125,7 @@ def job_log(log: str | Path, title: str) -> Iterator[None]:
     global _job
     log = Path(log)
     log.parent.mkdir(parents=True, exist_ok=True)
-    os.environ.update(QUIET)
+    os.environ.update(SILENCE_LIBRARIES)
     sys.stdout.flush()
     sys.stderr.flush()
     saved_stderr, saved_stdout = os.dup(2), os.dup(1)
@@ -142,7 +144,7 @@ def job_log(log: str | Path, title: str) -> Iterator[None]:
             failure = _describe(error)
             job.set_state("failed", failure)
             job.console.print(f"{title} failed: {failure.message} (log: {log})")
-            # The line and the log say it all: Snakemake only needs to know that the job failed.
+            # The line and the log are complete: Snakemake only needs to know that the job failed.
             raise SystemExit(1) from None
         finally:
             sys.stdout.flush()

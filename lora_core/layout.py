@@ -1,4 +1,4 @@
-"""Every path below a results folder. Nothing else in the project spells one.
+"""Every path below a results folder. No other module writes one out.
 
 `Layout("results").run_record` is the pattern `results/runs/{method}/{task}/seed{seed}/run.json`, which Snakemake takes
 as it is and Python fills with `.format(method=..., task=..., seed=...)`. `Layout.run_record` is the same pattern

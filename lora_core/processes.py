@@ -8,7 +8,7 @@ from pathlib import Path
 
 MACHINE_ID = Path("/etc/machine-id")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-PID_NAMESPACE = Path("/proc/self/ns/pid")  # a container has process ids of its own
+PID_NAMESPACE = Path("/proc/self/ns/pid")  # a container has separate process ids
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ProcessIdentity:
         boot: The id of the machine's current boot.
         namespace: The namespace of the process id.
 
-    What the system does not say is None.
+    Fields that the system does not report are None.
     """
 
     pid: int
@@ -75,7 +75,7 @@ def has_ended(process: ProcessIdentity) -> bool:
     """Return whether a process has certainly ended.
 
     A reboot of this machine ended it. Processes of another machine or container cannot be seen from here: for them,
-    and on a system that does not say where a process runs (one without /proc), the answer is False.
+    and on a system that does not report where a process runs (one without /proc), the answer is False.
     """
     here = current_place()
     if None in vars(here).values() or (process.host, process.machine) != (here.host, here.machine):

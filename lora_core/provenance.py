@@ -1,31 +1,38 @@
 """Where a result comes from: the commit, the versions and the device that made it."""
 
-from __future__ import annotations
-
 import subprocess
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lora_core.records import JsonObject
+
 if TYPE_CHECKING:
     import torch
-
-    from lora_core.records import JsonObject
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "transformers", "peft", "loralib", "numpy", "safetensors", "tokenizers", "snakemake")
 
 
-def collect(device: torch.device, threads: int) -> JsonObject:
-    """Return what a record says of the machine and the software; nothing in it names a user, a host or a path."""
+@dataclass(frozen=True)
+class GitState:
+    """The checked-out commit, and whether tracked files differ from it; both are None outside a checkout."""
+
+    commit: str | None
+    dirty: bool | None
+
+
+def collect(device: "torch.device", threads: int) -> JsonObject:
+    """Return the machine and the software; nothing in it names a user, a host or a path."""
     import platform
 
     from lora_core import device as devices
 
     return {
-        **git_state(),
+        **asdict(git_state()),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
@@ -44,7 +51,7 @@ def _version(package: str) -> str | None:
 
 
 @cache
-def git_state() -> JsonObject:
+def git_state() -> GitState:
     """Return the commit, and whether tracked files differ from it; both are None outside a checkout."""
 
     def git(*arguments: str) -> str | None:
@@ -56,4 +63,4 @@ def git_state() -> JsonObject:
         return result.stdout.strip()
 
     commit, changes = git("rev-parse", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
-    return {"commit": commit, "dirty": None if changes is None else bool(changes)}
+    return GitState(commit, None if changes is None else bool(changes))

@@ -1,4 +1,4 @@
-"""What is written to disk: rows of CSV files and JSON records, with units in the names. Absent is None, never 0.
+"""The records on disk: rows of CSV files and JSON records, with units in the names. Absent is None, never 0.
 
 Files and folders appear complete or not at all: they are written under a temporary name and then renamed.
 """

@@ -1,4 +1,4 @@
-"""How sure a figure is: intervals over seeds, medians of censored runs, and the equivalence of latencies."""
+"""Uncertainty: intervals over seeds, medians of censored runs, and the equivalence of latencies."""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MIN_SEEDS = 3  # below that there is no verdict across seeds: two say next to nothing about how much seeds differ
+MIN_SEEDS = 3  # below that there is no verdict across seeds: two say almost nothing about the spread between seeds
 POWER = 0.8  # of the smallest detectable effect
 
 

@@ -12,10 +12,10 @@ import yaml
 
 from lora_core.evaluation.references import References
 from lora_core.evaluation.run_record import EnergyReading, RunRecord
-from lora_core.job import QUIET
+from lora_core.job import SILENCE_LIBRARIES
 from lora_core.records import MEASURED, LatencyRow, PowerRow, write_json, write_rows
 
-os.environ.update(QUIET)
+os.environ.update(SILENCE_LIBRARIES)
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -54,12 +54,12 @@ def before(project):
 
 def digests(folder):
     computer = CodeDigests(folder, folder / "digests.json")
-    found = {
+    stages = {
         stage: computer.digest(folder / "workflow" / "scripts" / script, *modules)
         for stage, (script, *modules) in STAGES.items()
     }
     computer.save()
-    return found
+    return stages
 
 
 def changed_stages(project, before, file, text):
@@ -133,27 +133,27 @@ def messages(text):
     """The text with another wording in every `raise`, and whether there is one."""
 
     class Reword(ast.NodeTransformer):
-        found = False
+        was_reworded = False
 
         def visit_Raise(self, node):
             for part in ast.walk(node):
                 if isinstance(part, ast.JoinedStr):
                     part.values = [v for v in part.values if isinstance(v, ast.FormattedValue)] + [ast.Constant("!")]
-                    Reword.found = True
+                    Reword.was_reworded = True
                 elif isinstance(part, ast.Constant) and isinstance(part.value, str):
                     part.value = "Another message."
-                    Reword.found = True
+                    Reword.was_reworded = True
             return node
 
-    return ast.unparse(Reword().visit(ast.parse(text))), Reword.found
+    return ast.unparse(Reword().visit(ast.parse(text))), Reword.was_reworded
 
 
 def test_a_message_of_an_error_reruns_nothing(project, before):
     tried = 0
     for file in (str(file.relative_to(ROOT)) for file in MODULES):
-        text, found = messages((project / file).read_text())
-        tried += found
-        assert not found or changed_stages(project, before, file, text) == set(), file
+        text, was_reworded = messages((project / file).read_text())
+        tried += was_reworded
+        assert not was_reworded or changed_stages(project, before, file, text) == set(), file
     assert tried > 10
 
 

@@ -22,7 +22,7 @@ def run_job(folder, code, log="logs/a.log", **popen):
     """A process whose job runs `code`; started in `folder`."""
     program = f"import os, sys, signal, time\nfrom pathlib import Path\nfrom lora_core.job import job_log\n" \
               f"with job_log('{log}', 'train lora'):\n    {code}\n"  # fmt: skip
-    environment = os.environ | {"PYTHONPATH": str(ROOT), job.STUDY: "study 1"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), job.STUDY_VARIABLE: "study 1"}
     return subprocess.Popen(
         [sys.executable, "-c", program], cwd=folder, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, **popen,
@@ -110,7 +110,7 @@ def test_a_job_that_waits_for_a_lock_says_so(tmp_path):
             raise
     process.communicate(timeout=60)
     log = (tmp_path / "logs" / "a.log").read_text()
-    assert "waiting: another measured job holds this run" in log
+    assert "waiting: another measured job is using this run" in log
     assert "there" in log
     assert read_job_record(record).state == "finished"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lora_core.config import study as config
 from lora_core.data import batches as data
 from lora_core.data.tasks import PAPER_TASKS
-from lora_core.evaluation.cost_to_threshold import cost_to
+from lora_core.evaluation.cost_to_threshold import cost_to_reach
 from lora_core.measuring import power_trace as trace
 from lora_core.methods.layers import LoRALinear
 from lora_core.records import PowerRow
@@ -119,7 +119,7 @@ def test_merging_is_exact_to_rounding_undone_exactly_and_twice_is_once(
 @given(scores=st.lists(st.floats(-1, 1), min_size=1, max_size=12), bounds=st.lists(st.floats(-1, 1), min_size=2))
 def test_a_higher_threshold_is_reached_no_sooner(scores, bounds):
     run = energy_run("lora", 1, scores)
-    reached = [cost_to(run, bound).epochs or math.inf for bound in sorted(bounds)]
+    reached = [cost_to_reach(run, bound).epochs or math.inf for bound in sorted(bounds)]
     assert reached == sorted(reached)
 
 

@@ -29,7 +29,7 @@ def test_the_commit_is_gits_and_a_changed_file_shows(tmp_path, monkeypatch):
     for text, is_dirty in (("one", False), ("two", True)):
         (tmp_path / "file").write_text(text)
         provenance.git_state.cache_clear()
-        assert provenance.git_state() == {"commit": head, "dirty": is_dirty}
+        assert provenance.git_state() == provenance.GitState(head, is_dirty)
     provenance.git_state.cache_clear()
 
 
@@ -37,5 +37,5 @@ def test_outside_a_checkout_there_is_no_commit(tmp_path, monkeypatch):
     monkeypatch.setattr(provenance, "ROOT", tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     provenance.git_state.cache_clear()
-    assert provenance.git_state() == {"commit": None, "dirty": None}
+    assert provenance.git_state() == provenance.GitState(None, None)
     provenance.git_state.cache_clear()

@@ -47,7 +47,9 @@ def test_a_valid_adapter_merges(bert, adapter, tmp_path):
 )
 def test_a_header_that_lies_about_its_size_is_refused(bert, adapter, tmp_path, content):
     (adapter / "adapter_model.safetensors").write_bytes(content)
-    refused(bert, adapter, tmp_path / "merged", r"adapter_model\.safetensors cannot be read .*only whole safetensors")
+    refused(
+        bert, adapter, tmp_path / "merged", r"adapter_model\.safetensors cannot be read .*only complete safetensors"
+    )
 
 
 def change_tensors(adapter, change):
@@ -78,7 +80,7 @@ def test_tensors_that_do_not_belong_are_refused(bert, adapter, tmp_path, change,
     ("settings", "message"),
     [
         ({"r": -1}, "r is -1"), ({"r": "8; rm"}, "r is '8; rm'"), ({"lora_alpha": None}, "lora_alpha None"),
-        ({"peft_type": "IA3"}, "PEFT refuses this configuration of IA3"),
+        ({"peft_type": "IA3"}, "PEFT rejects this configuration of IA3"),
         ({"peft_type": "PICKLE"}, "PEFT has no 'PICKLE'"), ({"peft_type": None}, "peft_type is missing"),
         ({"modules_to_save": "classifier"}, "modules_to_save is"), ({"modules_to_save": 5}, "modules_to_save is 5"),
         ({"use_dora": True}, "made for another model or other settings"),

@@ -45,7 +45,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     def add_study(name: str, run: Callable[[argparse.Namespace], int | None], summary: str) -> argparse.ArgumentParser:
         command = add(name, run, summary)
         command.add_argument(
-            "--configfile", nargs="+", default=[], metavar="FILE", help="laid over config.yaml, as for snakemake"
+            "--configfile", nargs="+", default=[], metavar="FILE", help="overlays config.yaml, as in snakemake"
         )
         return command
 

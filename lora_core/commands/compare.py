@@ -92,7 +92,10 @@ def compare_studies(a: Path, b: Path) -> str:
     lines += ["", "## Results", ""]
     if not shared:
         return "\n".join([*lines, "The studies share no method and task.", ""])
-    lines += [f"| method | task | quantity | A: {a.name} | B: {b.name} | B against A |", "| --- | --- |" + " --- |" * 4]
+    lines += [
+        f"| method | task | quantity | A: {a.name} | B: {b.name} | B compared with A |",
+        "| --- | --- |" + " --- |" * 4,
+    ]
     for method, task in shared:
         for quantity in QUANTITIES:
             cells = _result_cells(quantity, runs_a[method, task], runs_b[method, task])
@@ -100,7 +103,7 @@ def compare_studies(a: Path, b: Path) -> str:
     lines += [
         "",
         "- Means over seeds. Scores are in percent and their difference is in points; the others are ratios B / A. In "
-        f"brackets is the 95 % interval over seeds (Welch), given {MIN_SEEDS} seeds on each side.",
+        f"brackets is the 95 % interval over seeds (Welch), if each side has at least {MIN_SEEDS} seeds.",
         "- Time and energy are compared only between runs on the same device.",
     ]
     return "\n".join([*lines, ""])
@@ -143,7 +146,7 @@ def _format_value(value: float, quantity: Quantity) -> str:
 def _all_settings(folder: Path, runs: Runs, shared: Sequence[RunKey]) -> dict[str, str]:
     """Return every setting of a study by its name in the table; of shared runs, those of the first seed."""
     settings = _flatten({"study": read_json(folder / Layout.study)})
-    settings["runs of"] = ", ".join(f"{method} on {task_title(task)}" for method, task in runs)
+    settings["runs"] = ", ".join(f"{method} on {task_title(task)}" for method, task in runs)
     for method, task in shared:
         records = runs[method, task]
         run = records[0]["run"]

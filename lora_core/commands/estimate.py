@@ -216,9 +216,9 @@ def run_seconds(study: Study, run: RunStatus, step_time: StepTime) -> float:
 
 
 def weights_gigabytes(study: Study, runs: Sequence[RunStatus], parameters: int) -> float:
-    """Return the disk space of full and merged models in float32; adapters are small beside them."""
+    """Return the disk space of full and merged models in float32; adapters are small in comparison."""
     full = sum(study.settings(run.method).saves_full_weights for run in runs)
-    merged = sum(study.merges(run.method) for run in runs if run.task in study.tasks)
+    merged = sum(study.can_merge(run.method) for run in runs if run.task in study.tasks)
     return 4e-9 * parameters * (full + merged)
 
 

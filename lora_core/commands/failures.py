@@ -10,12 +10,13 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lora_core.job import JobError, JobRecord, read_job_record
+from lora_core.records import JsonObject
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 CONTINUE = "then run the same command again: it continues with what is left"
 KILLED = (
@@ -45,7 +46,7 @@ class Invocation:
 
     cores: int
     configfiles: Sequence[str]
-    config: Mapping[str, Any]  # what came by --config
+    config: JsonObject  # what came by --config
     profile: str | None = None
 
 

@@ -27,7 +27,7 @@ SILENT_SECONDS = 120.0  # a run writes its progress more often than this
 
 
 class State(StrEnum):
-    """How a run stands."""
+    """The state of a run."""
 
     DONE = "done"
     RUNNING = "running"
@@ -46,7 +46,7 @@ class RunStatus:
         method: The run's entry in `method_settings`.
         task: The run's task.
         seed: The run's seed.
-        state: How the run stands.
+        state: The state of the run.
         detail: How far a running run is, or why a run failed.
         seconds: What a finished run took, or what a running one has left; None where that is unknown.
     """

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
 from lora_core.config import study as configuration
+from lora_core.records import JsonObject
 from lora_core.reporting import catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from lora_core.config.study import Study
 
 
-def load_study(config: Mapping[str, Any], overlay: Mapping[str, Any] | None = None) -> Study:
+def load_study(config: JsonObject, overlay: JsonObject | None = None) -> Study:
     """Return the study of a merged configuration; `overlay` is the part of it that came from the command line.
 
     Raise ValueError with every error in it.
@@ -32,14 +33,14 @@ def read_study(overlays: Sequence[str] = ()) -> Study:
     from snakemake.utils import update_config
 
     config = _read_yaml("config.yaml")
-    overlay: dict[str, Any] = {}
+    overlay: JsonObject = {}
     for file in overlays:
         update_config(overlay, _read_yaml(file))
     update_config(config, overlay)
     return load_study(config, overlay)
 
 
-def _read_yaml(file: str) -> dict[str, Any]:
+def _read_yaml(file: str) -> JsonObject:
     """Raise ValueError if a file is not a YAML mapping."""
     try:
         content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))

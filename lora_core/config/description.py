@@ -7,7 +7,7 @@ from lora_core.records import JsonObject
 
 @dataclass(frozen=True)
 class StudyDescription:
-    """What every table says of the study that it shows.
+    """The study that a table shows, as its banner describes it.
 
     Attributes:
         model: The name of the pre-trained model.

@@ -1,7 +1,7 @@
 """The entries of `method_settings`, derived from the dataclasses that training uses.
 
 A new hyperparameter is a field of `lora_core.training.spec.Hyperparameters`; a new kind of method is a file of
-`lora_core.methods`. Nothing here names either.
+`lora_core.methods`. Neither is named in this module.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ _MAY_BE_NULL = {name for name, annotation in _HYPERPARAMETER_TYPES.items() if ty
 class _Overrides(Frozen):
     @field_validator("*", mode="before")
     @classmethod
-    def _refuse_null(cls, value: Any, info: ValidationInfo) -> Any:
+    def _reject_null(cls, value: Any, info: ValidationInfo) -> Any:
         if value is None and info.field_name not in _MAY_BE_NULL:
             raise ValueError("a value is needed; leave the key out to keep the protocol's")
         return value
@@ -43,7 +43,7 @@ else:
     )
 
 
-class Swept(Frozen):
+class SweepCombination(Frozen):
     """One combination of a sweep: the entry that it came from, and its values."""
 
     entry: str
@@ -61,7 +61,7 @@ class MethodEntry(Frozen):
     hyperparameters: HyperparameterOverrides = HyperparameterOverrides()
     task_hyperparameters: dict[str, HyperparameterOverrides] = Field(default={})
     sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default={})
-    swept: Swept | None = None
+    swept: SweepCombination | None = None
 
     @model_validator(mode="after")
     def _check_settings(self) -> Self:

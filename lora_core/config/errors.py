@@ -24,7 +24,7 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 def sentence(error: Any, known_keys: Collection[str]) -> str:
     """Return one error of pydantic as one sentence that begins with the path of the key.
 
-    `known_keys` are all keys of the configuration, of which the nearest is suggested for an unknown one.
+    `known_keys` are all keys of the configuration, and an error about an unknown key suggests the nearest.
     """
     location = [str(part) for part in error["loc"]]
     value = error.get("input")

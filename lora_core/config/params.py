@@ -1,4 +1,4 @@
-"""What rules pass to their jobs: plain values from the study, one function for each.
+"""The parameters that rules pass to their jobs: plain values from the study, one function for each.
 
 A job reruns when a value changes that its rule passes, so each function returns what decides the job's result and
 nothing else.

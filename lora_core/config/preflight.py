@@ -18,7 +18,7 @@ from lora_core.records import read_json, write_json
 
 
 def check_paths(study: Study) -> None:
-    """Refuse folders and files that do not exist. Raise ValueError; fast enough for every call of Snakemake."""
+    """Reject folders and files that do not exist. Raise ValueError; fast enough for every call of Snakemake."""
     if study.model.source == "local":
         pretrained.check_local(study.model.path)
     if study.model.source == "wheel":
@@ -61,7 +61,7 @@ def check_content(study: Study) -> None:
 
 
 def check_results_folder(study: Study) -> None:
-    """Refuse a results folder that holds the results of another model or data set. Raise ConfigError."""
+    """Reject a results folder that holds the results of another model or data set. Raise ConfigError."""
     file = Path(Layout(study.results_dir).study)
     if not file.exists():
         return
@@ -86,11 +86,11 @@ def write_identity(study: Study) -> None:
 
 
 def check_targets(targets: Iterable[str], products: set[str], results_dir: str) -> None:
-    """Refuse a target in a folder of results that no rule makes. Raise ValueError with the nearest that one makes."""
+    """Reject a target below the results folder that no rule makes. Raise ValueError that suggests the nearest one."""
     folders = tuple({f"{results_dir}/{Path(p).relative_to(results_dir).parts[0]}/" for p in products})
     for target in targets:
         if target.startswith(folders) and target.rstrip("/") not in products:
-            raise ValueError(f"no rule of this study makes {target!r}{nearest(target, sorted(products))}")
+            raise ValueError(f"this study has no target {target!r}{nearest(target, sorted(products))}")
 
 
 def describe(study: Study) -> StudyDescription:
@@ -101,10 +101,11 @@ def describe(study: Study) -> StudyDescription:
         for split, limit in (("training", data.max_train_examples), ("validation", data.max_validation_examples))
         if limit
     ]
-    of_user = [task for task in study.tasks if task in study.task_settings]
+    user_tasks = [task for task in study.tasks if task in study.task_settings]
     name = {"mini": "mini-GLUE (generated)", "hub": "GLUE", "local": "GLUE from a local folder"}[data.source]
-    if of_user:
-        name = "own files" if len(of_user) == len(study.tasks) else f"{name} and own files ({', '.join(of_user)})"
+    if user_tasks:
+        listed = ", ".join(user_tasks)
+        name = "user files" if len(user_tasks) == len(study.tasks) else f"{name} and user files ({listed})"
     return StudyDescription(
         model=model.id if model.source == "hub" else model.name,
         data=", ".join([name, *limits]),
@@ -117,6 +118,6 @@ def describe(study: Study) -> StudyDescription:
         and data.source == "hub"
         and data.id in ("glue", "nyu-mll/glue")
         and not limits
-        and not of_user
+        and not user_tasks
         and study.protocol == "table7",
     )

@@ -99,7 +99,7 @@ def _read_file(name: str) -> JsonObject:
 
 
 def compare(*names: str) -> str:
-    """Return a Markdown table of what protocols say, side by side, with a row for each difference."""
+    """Return a Markdown table that compares protocols, with a row for each difference."""
     protocols = {name: read_protocol(name) for name in names}
     lines = ["| | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
     for column in COLUMNS:

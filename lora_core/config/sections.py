@@ -134,8 +134,8 @@ def _label_text(value: Any) -> Any:
 class UserTask(Frozen):
     """A user's own task: a folder with `train*` and `validation*` files, all CSV or all parquet.
 
-    With `labels` (the names of the classes, as they are written in the file) it is a classification, without a
-    regression.
+    With `labels` (the names of the classes, as they are written in the file) it is a classification task,
+    otherwise a regression task.
     """
 
     path: str
@@ -173,7 +173,7 @@ class UserTask(Frozen):
 class ReferenceNames(Frozen):
     """The methods that thresholds, claims and figures compare with: names of entries in `method_settings`.
 
-    What needs a reference that the study does not have says so in its place.
+    If the study lacks a reference, the tables that need it say so.
     """
 
     full: Name | None = Field(default=None, description="full fine-tuning; with `adapter` it defines the threshold")

@@ -41,9 +41,9 @@ from lora_core.methods.settings import MethodSettings
 from lora_core.records import JsonObject
 from lora_core.training.spec import Hyperparameters
 
-# The sources of values that no protocol gives.
-OF_STUDY = "this study's configuration"
-OF_PROJECT = "the project's default"
+# The sources of values that do not come from a protocol.
+STUDY_SOURCE = "this study's configuration"
+PROJECT_SOURCE = "the project's default"
 
 
 class Study(Frozen):
@@ -57,7 +57,7 @@ class Study(Frozen):
     tasks: Annotated[tuple[Name, ...], Field(min_length=1)]
     task_settings: dict[Name, UserTask] = Field(default={})
     methods: Annotated[tuple[Name, ...], Field(min_length=1)]
-    reference_names: ReferenceNames = Field(default=ReferenceNames(), alias="references")
+    configured_references: ReferenceNames = Field(default=ReferenceNames(), alias="references")
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
     protocol: Name
     method_settings: dict[Name, AnyMethod]
@@ -71,7 +71,7 @@ class Study(Frozen):
     @cached_property
     def references(self) -> References:
         """The methods of this study that others are compared with; None for one that is not among `methods`."""
-        names = self.reference_names.model_dump()
+        names = self.configured_references.model_dump()
         return References(**{role: name if name in self.methods else None for role, name in names.items()})
 
     @cached_property
@@ -91,7 +91,7 @@ class Study(Frozen):
         return DatasetSource(source="own", path=self.task_settings[task].path, **limits)
 
     def starts(self, method: str, task: str) -> list[str]:
-        """Return the tasks that a run starts from, the nearest first. Raise ConfigError if they form a circle."""
+        """Return the tasks that a run starts from, the nearest first. Raise ConfigError if they form a cycle."""
         chain: list[str] = []
         known = [*TASKS, *self.task_settings]
         start = self.hyperparameters(method, task).start_from
@@ -111,7 +111,7 @@ class Study(Frozen):
         return list(dict.fromkeys([*self.tasks, *starts]))
 
     def entry(self, method: str) -> MethodEntry:
-        """Return the entry of `method_settings` that a method is."""
+        """Return a method's entry in `method_settings`."""
         return self.method_settings[method]
 
     def settings(self, method: str) -> MethodSettings:
@@ -128,13 +128,13 @@ class Study(Frozen):
     def _column(self, method: str) -> str:
         return settings_class(self.entry(method).kind).protocol_column
 
-    def merges(self, method: str) -> bool:
+    def can_merge(self, method: str) -> bool:
         """Return whether the method can be folded into the base model's weights."""
         return self.settings(method).can_merge()
 
     @cached_property
-    def same_as_lora(self) -> list[str]:
-        """The methods that compute the same as the LoRA under test, that one among them.
+    def methods_equal_to_lora(self) -> list[str]:
+        """The methods that compute the same as the LoRA under test, including that one.
 
         Where the study has no plain LoRA under test, they are compared with its first plain LoRA.
         """
@@ -168,9 +168,9 @@ class Study(Frozen):
     def hyperparameter_source(self, method: str, task: str, name: str) -> str:
         """Return a text that says where a hyperparameter comes from."""
         if name in self.entry(method).overrides(task):
-            return OF_STUDY
+            return STUDY_SOURCE
         column = self._column(method)
-        return self._protocol.source(column, name) if name in self._protocol.columns[column] else OF_PROJECT
+        return self._protocol.source(column, name) if name in self._protocol.columns[column] else PROJECT_SOURCE
 
     @property
     def protocol_title(self) -> str:
@@ -184,7 +184,7 @@ class Study(Frozen):
     @property
     def max_length_source(self) -> str:
         """A text that says where the maximum input length comes from."""
-        return OF_STUDY if self.data.max_length else self._protocol.source("full", "max_length")
+        return STUDY_SOURCE if self.data.max_length else self._protocol.source("full", "max_length")
 
     @property
     def identity(self) -> JsonObject:

@@ -14,7 +14,7 @@ Entry = Mapping[str, Any]  # an entry of `method_settings` as YAML reads it
 def expand(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the configuration with a sweep's methods in place of its entry.
 
-    A sweep that is written wrong is left as it is, for the schema to refuse. Raise ValueError if a method of a sweep
+    A malformed sweep is left unchanged, so that the schema reports it. Raise ValueError if a method of a sweep
     has the name of another entry.
     """
     entries, methods = config.get("method_settings"), config.get("methods")

@@ -9,7 +9,7 @@ import numpy as np
 from lora_core.records import atomic_file
 
 SPLITS = ("train", "validation")
-# Length-grouped batches are formed within shuffled chunks of this many batches: long enough for next to no padding,
+# Length-grouped batches are formed within shuffled chunks of this many batches: long enough to leave almost no padding,
 # short enough that batches differ from epoch to epoch.
 CHUNK_BATCHES = 128
 
@@ -94,10 +94,10 @@ def truncate(examples: Examples, max_tokens: int) -> Examples:
     if lengths.max() <= max_tokens:
         return examples
     position = np.arange(len(examples.tokens)) - np.repeat(examples.offsets[:-1], lengths)
-    kept = (position < max_tokens - 1) | (position == np.repeat(lengths, lengths) - 1)
+    is_kept = (position < max_tokens - 1) | (position == np.repeat(lengths, lengths) - 1)
     return Examples(
-        examples.tokens[kept],
-        None if examples.types is None else examples.types[kept],
+        examples.tokens[is_kept],
+        None if examples.types is None else examples.types[is_kept],
         np.concatenate([[0], np.cumsum(np.minimum(lengths, max_tokens))]),
         examples.labels,
     )

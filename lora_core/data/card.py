@@ -17,7 +17,7 @@ class SplitCard:
         tokens: How many tokens they have together.
         longest: Tokens of the longest example.
         truncated: How many examples were truncated when they were tokenised.
-        baseline_score: What the task's first metric gives to a model with the same answer to everything
+        baseline_score: The task's first metric for a constant prediction
             (`lora_core.data.metrics.Metric.baseline_score`); `constant_guess` in the file.
         sha256: Digest of the tokens and labels.
     """
@@ -30,7 +30,7 @@ class SplitCard:
     sha256: str
 
     def to_json(self) -> JsonObject:
-        """Return the split as card.json has it."""
+        """Return the split as stored in card.json."""
         return {
             "examples": self.examples,
             "tokens": self.tokens,
@@ -119,7 +119,7 @@ class DataCard:
 
 
 def read_data_card(path: Path, train: Path | None = None, validation: Path | None = None) -> DataCard:
-    """Return a task's card, after checking the digests of the given split files.
+    """Return a task's card, after checking the digests of the split files that are passed.
 
     Raise ValueError if the card is damaged, or if one of these files is missing or is not what was written with it.
     """

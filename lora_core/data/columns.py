@@ -46,6 +46,6 @@ def check_local_files(source: DatasetSource, task: Task) -> None:
     for split in SPLITS:
         for file in local_files(source, task.name, task.split_name(split)):
             table = read_table(file, task.text_columns)
-            wanted = [name for name in table.column_names if name in (*task.columns, task.label_column)]
-            columns = table.select(wanted).to_pydict() if wanted else {name: [] for name in table.column_names}
+            needed = [name for name in table.column_names if name in (*task.columns, task.label_column)]
+            columns = table.select(needed).to_pydict() if needed else {name: [] for name in table.column_names}
             check_columns(columns, task, file)

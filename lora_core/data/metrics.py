@@ -1,4 +1,4 @@
-"""The metrics of tasks, one entry each: everything that the project knows of a metric is said here.
+"""The metrics of tasks, one entry each: an entry holds everything about one metric.
 
 Accuracy and F1 are fractions in 0..1, correlations are in -1..1. The scores come from scikit-learn and scipy.
 """
@@ -37,10 +37,10 @@ class Metric:
         title: What tables, figures and pages call it.
         function: The score from labels (examples,) and logits (examples, outputs).
         hub_name: What the Hugging Face hub calls it in a model card.
-        baseline_score: The score on labels (examples,) of a model that gives the same answer to everything: the
+        baseline_score: The score on labels (examples,) of a constant prediction: the
             majority class for accuracy, always class 1 for F1, 0 for a correlation.
         labels: The labels that the metric is for: the names of classes, exactly two of them, or numbers.
-        resampling: How it is computed on many bootstrap samples at once; None if it is no function of sums.
+        resampling: How it is computed on many bootstrap samples at once; None if it is not a function of sums.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Metric:
     resampling: ResamplingSums | None = None
 
     def suits(self, classes: int) -> bool:
-        """Return whether the metric is for a task with so many classes; 0 is a regression."""
+        """Return whether the metric is for a task with this number of classes; 0 is a regression."""
         return {"numbers": classes == 0, "two classes": classes == 2, "classes": classes > 0}[self.labels]
 
 

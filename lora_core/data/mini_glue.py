@@ -1,6 +1,6 @@
 """mini-GLUE: six small English tasks, made from word lists, with the columns and labels of their GLUE namesakes.
 
-The embedded study runs on them, so that it needs no download. Scores on them compare with no published figure.
+The embedded study runs on them, so that it needs no download. Scores on them are not comparable with published figures.
 """
 
 from collections.abc import Callable
@@ -64,7 +64,7 @@ def generate(task: str, split: str, seed: int = 0) -> dict[str, list]:
 def _draw(
     generator: _Generator, rng: Rng, seen: set[tuple[str, ...]], *, unseen_words: bool, count: int
 ) -> list[Example]:
-    """Return so many examples that are not in `seen`, equally many of each label, and add them to `seen`."""
+    """Return `count` new examples, balanced over the labels, and add them to `seen`."""
     examples: list[Example] = []
     while len(examples) < count:
         texts, label = generator.example(rng, len(examples) % generator.labels, unseen_words)

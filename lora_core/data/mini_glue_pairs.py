@@ -44,7 +44,7 @@ def mrpc(rng: Rng, label: int, unseen_words: bool) -> Example:
 
 
 def _report(rng: Rng, agent: str, deed: str, patient: str, detail: str) -> str:
-    """Return a news sentence about the event, in one of the wordings that say the same."""
+    """Return a news sentence about the event, in one of several equivalent wordings."""
     verb = rng.choice(deed.split("|"))
     core = rng.choice((f"{agent} {verb} {patient}", f"{patient} was {verb} by {agent}"))
     return rng.choice((sentence(core, detail), sentence(f"{detail},", core)))

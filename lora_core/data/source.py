@@ -18,8 +18,8 @@ class DatasetSource:
         id: The name of a data set of the hub.
         revision: Its commit.
         seed: The seed of generated data.
-        max_train_examples: At most so many training examples; None takes all.
-        max_validation_examples: At most so many validation examples; None takes all.
+        max_train_examples: Maximum number of training examples; None for no limit.
+        max_validation_examples: Maximum number of validation examples; None for no limit.
     """
 
     source: Literal["mini", "hub", "local", "own"]
@@ -32,7 +32,7 @@ class DatasetSource:
 
     @property
     def origin(self) -> dict[str, str | int]:
-        """What the card of the data says of its source; a path means nothing on another machine and is left out."""
+        """The source as recorded in the data card; a path means nothing on another machine and is left out."""
         values = {"source": self.source, "id": self.id, "revision": self.revision, "seed": self.seed}
         return {name: value for name, value in values.items() if value is not None}
 

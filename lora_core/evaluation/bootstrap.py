@@ -1,4 +1,4 @@
-"""How sure a difference of scores is over the validation examples: a crossed, paired bootstrap.
+"""The uncertainty of a score difference over the validation examples: a crossed, paired bootstrap.
 
 A metric's `resampling` (`lora_core.data.metrics`) expresses it as a function of sums over examples, so a thousand
 resamples are one matrix product: how often each example was drawn, (resamples, examples), times what each example adds
@@ -41,7 +41,7 @@ def paired_bootstrap(
 
     Crossed and paired: the same drawn examples for every seed and both methods. None if a run's score is undefined on
     the whole set (constant predictions), because then it is undefined on every resample; if too few resamples have a
-    score; and for a metric that is no function of sums.
+    score; and for a metric that is not a function of sums.
     """
     resampling = METRICS[metric].resampling
     if resampling is None:

@@ -1,6 +1,6 @@
-"""What judges each kind of claim: counts, differences of scores, latency, changes in percent, order of tasks.
+"""The judges of each kind of claim: counts, differences of scores, latency, changes in percent, order of tasks.
 
-A judge is called with the claim and the evidence. Its `roles` name the references without which it has nothing to say.
+A judge is called with the claim and the evidence. Its `roles` name the references that it needs.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -45,7 +45,7 @@ class Evidence:
         differences: One row per pair of methods, quantity and task.
         latency: The timed passes per task and seed.
         latency_margin: Times are equivalent within this share.
-        memory: GPU memory, one row per run; without what a simulated driver reported.
+        memory: GPU memory, one row per run; without those of a simulated driver.
         costs: One row per run; energy and power are missing if a simulated driver reported them.
         tokens_per_example: Of the training split, by task.
         simulated: Whether any run's meter was simulated.
@@ -75,7 +75,7 @@ class Judge(Protocol):
 
 @dataclass(frozen=True)
 class FewerParameters:
-    """Judges the share of parameters that need no training, which is a count, so that there is no interval."""
+    """Judges the share of parameters that need no training, which is a count and has no interval."""
 
     least_percent: float
     roles: ClassVar[tuple[str, ...]] = ("adapter",)
@@ -96,21 +96,21 @@ class ScoreDifference:
     """Judges the difference of best scores between two references on every one of some tasks."""
 
     method: str
-    against: str
+    baseline: str
     tasks: Sequence[str]
     rule: Rule
 
     @property
     def roles(self) -> tuple[str, ...]:
         """Both sides of the difference."""
-        return self.method, self.against
+        return self.method, self.baseline
 
     def __call__(self, claim: Claim, evidence: Evidence) -> Verdict:
         """Judge the interval over seeds, task by task."""
         differences = evidence.differences
         selected = differences[
             (differences["method"] == getattr(evidence.references, self.method))
-            & (differences["against"] == getattr(evidence.references, self.against))
+            & (differences["against"] == getattr(evidence.references, self.baseline))
             & (differences["quantity"] == "best")
             & differences["task"].isin(self.tasks)
         ]
@@ -175,10 +175,10 @@ def _merged_against_full(evidence: Evidence) -> dict[tuple[str, int], Equivalenc
     references = evidence.references
     against = None if references.full is None else (references.full, "plain")
     return {
-        (run.task, run.seed): timing.against
+        (run.task, run.seed): timing.comparison
         for run in evidence.latency
         for timing in summarize(run.rows, "pass", evidence.latency_margin, against)
-        if (timing.method, timing.variant) == (references.adapter, "merged") and timing.against
+        if (timing.method, timing.variant) == (references.adapter, "merged") and timing.comparison
     }
 
 
@@ -198,17 +198,17 @@ class MeanChange:
         frame = evidence.memory if self.source == "memory" else evidence.costs
         changes = relative_changes(frame, self.column, evidence.references, self.sign, self.tasks)
         if changes.by_seed.empty:
-            return Verdict(claim, UNMEASURED, reason=changes.open or (SIMULATED if evidence.simulated else None))
+            return Verdict(claim, UNMEASURED, reason=changes.open_reason or (SIMULATED if evidence.simulated else None))
         per_seed = changes.by_seed.mean(axis=1)
         interval = over_seeds(list(per_seed))
         details = [_by_task(dict(changes.by_seed.mean()), lambda value: f"{value:+.1f}%") or ""]
         if len(changes.by_seed.columns) > 1:
-            details.append(f"of the sums {changes.of_sums:+.1f}%")
-        if changes.open:
-            details.append(changes.open)
+            details.append(f"ratio of the sums: {changes.ratio_of_sums:+.1f}%")
+        if changes.open_reason:
+            details.append(changes.open_reason)
         return Verdict(
             claim,
-            UNDECIDED if changes.open else self.rule(interval),
+            UNDECIDED if changes.open_reason else self.rule(interval),
             f"{per_seed.mean():+.1f}% ({'; '.join(details)})",
             None if interval is None else f"[{interval.low:+.1f}, {interval.high:+.1f}]%",
             None if interval is None else f"{interval.detectable:.1f}%",
@@ -219,8 +219,8 @@ class MeanChange:
 class MemoryFallsWithLength:
     """Judges whether LoRA saves less memory on tasks with longer sequences.
 
-    The claim is about tasks, so seeds are no evidence for it: the Spearman correlation over tasks is compared with that
-    of every other order of the tasks (a permutation test).
+    The claim is about tasks, so several seeds add no evidence: the Spearman correlation over tasks is compared with
+    that of every other order of the tasks (a permutation test).
     """
 
     level: float = 0.05
@@ -230,7 +230,7 @@ class MemoryFallsWithLength:
         """Judge the correlation of tokens per example with the saved share of memory."""
         changes = relative_changes(evidence.memory, "mean_mb", evidence.references, -1, PAPER_TASKS)
         if changes.by_seed.empty:
-            return Verdict(claim, UNMEASURED, reason=changes.open or (SIMULATED if evidence.simulated else None))
+            return Verdict(claim, UNMEASURED, reason=changes.open_reason or (SIMULATED if evidence.simulated else None))
         saved = changes.by_seed.mean().round(1)  # differences below a tenth of a percent are ties
         if saved.nunique() == 1:
             return Verdict(claim, UNDECIDED, "the same on every task")
@@ -242,8 +242,8 @@ class MemoryFallsWithLength:
         verdict = REPRODUCED if lower < self.level else REFUTED if upper < self.level else UNDECIDED
         return Verdict(
             claim,
-            UNDECIDED if changes.open or least >= self.level else verdict,
-            f"correlation {observed:+.2f}" + (f" ({changes.open})" if changes.open else ""),
+            UNDECIDED if changes.open_reason or least >= self.level else verdict,
+            f"correlation {observed:+.2f}" + (f" ({changes.open_reason})" if changes.open_reason else ""),
             f"p = {min(lower, upper):.3f}",
             f"p = {least:.3f} at best",
         )
@@ -251,7 +251,7 @@ class MemoryFallsWithLength:
 
 @dataclass(frozen=True)
 class NotJudged:
-    """Stands for a claim that no record of a study can judge."""
+    """A claim that no record of a study can judge."""
 
     roles: ClassVar[tuple[str, ...]] = ()
 

@@ -29,7 +29,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict on a claim, with this study's figure in words.
+    """The verdict on a claim, with this study's figure as text.
 
     Attributes:
         verdict: One of REPRODUCED, REFUTED, UNDECIDED, UNMEASURED.

@@ -31,9 +31,9 @@ WITHIN_LIBRARY_POINTS = 1.1
 MEMORY_PERCENT, MEMORY_TOLERANCE = 38.0, 5.0
 FASTER_PERCENT = 30.0  # "approximately 40%" of 27 to 45, less a quarter
 
-_LEFT_OUT = (
-    "runs that shared their device are left out, and tasks whose threshold is not meaningful; undecided if a run did "
-    "not reach the threshold"
+_EXCLUSIONS = (
+    "runs that shared their device are excluded, and so are tasks whose threshold is not meaningful; undecided if a "
+    "run did not reach the threshold"
 )
 
 # `{bound}` in a rule is 1 + measure.latency_margin.
@@ -90,7 +90,7 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
     (
         Claim(
             "LoRA takes 38% less GPU memory on average",
-            "38.0% (of the sums 37.5%)",
+            "38.0% (ratio of the sums: 37.5%)",
             f"the interval over seeds of the mean over five tasks of 1 - LoRA / FFT is inside {MEMORY_PERCENT:g} ± "
             f"{MEMORY_TOLERANCE:g}%; only GPU memory is judged, not the memory of a process on a CPU",
         ),
@@ -105,9 +105,9 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
         Claim(
             "longer sequences save less memory",
             "42.3% (CoLA) to 26.9% (STS-B)",
-            "a claim about tasks, so seeds are no evidence for it: the Spearman correlation over five tasks of tokens "
-            "per example with the mean over seeds of 1 - LoRA / FFT of GPU memory is below 0, and as low as this in "
-            "fewer than 5% of the tasks' orders (refuted if it is above 0 in the same way)",
+            "this is a claim about tasks, so several seeds add no evidence: over five tasks, the Spearman correlation "
+            "of tokens per example with the mean over seeds of 1 - LoRA / FFT of GPU memory is below 0, and this low "
+            "in fewer than 5% of the permutations of the tasks (refuted if it is above 0 in the same way)",
         ),
         MemoryFallsWithLength(),
     ),
@@ -123,9 +123,9 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
     (
         Claim(
             "LoRA needs more energy at equal accuracy, on average",
-            "+77% (of the sums +41%)",
+            "+77% (ratio of the sums: +41%)",
             "the interval over seeds of the mean over five tasks of LoRA / FFT - 1 of the energy up to the threshold "
-            f"is above 0; {_LEFT_OUT}",
+            f"is above 0; {_EXCLUSIONS}",
         ),
         MeanChange("costs", "energy", +1, lambda i: above(i, 0.0)),
     ),
@@ -133,7 +133,7 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
         Claim(
             "LoRA needs less energy than full fine-tuning on RTE",
             "33% less (37.8 against 56.5 kJ)",
-            f"the interval over seeds of 1 - LoRA / FFT of the energy up to the threshold is above 0; {_LEFT_OUT}",
+            f"the interval over seeds of 1 - LoRA / FFT of the energy up to the threshold is above 0; {_EXCLUSIONS}",
         ),
         MeanChange("costs", "energy", -1, lambda i: above(i, 0.0), ("rte",)),
     ),
@@ -142,7 +142,7 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
             "LoRA draws slightly more power",
             "+5.5% (325 to 335 against 291 to 328 W)",
             "the interval over seeds of the mean over five tasks of LoRA / FFT - 1 of the mean power up to the "
-            f"threshold is above 0; {_LEFT_OUT}",
+            f"threshold is above 0; {_EXCLUSIONS}",
         ),
         MeanChange("costs", "power", +1, lambda i: above(i, 0.0)),
     ),
@@ -151,7 +151,7 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
             "the gap to the LoRA paper on RTE comes from starting at MNLI",
             "10.1 points",
             "runs on RTE from a model that was adapted to MNLI reach the LoRA paper's score within its two standard "
-            "deviations; nothing here judges that: compare table 2 of a study under the protocol hu-table9",
+            "deviations; this study does not judge it: compare table 2 of a study under the protocol hu-table9",
         ),
         NotJudged(),
     ),

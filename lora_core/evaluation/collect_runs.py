@@ -1,4 +1,4 @@
-"""runs.csv: every measured figure of every run, one tidy row each, for anyone's own analysis."""
+"""runs.csv: every measured figure of every run, one tidy row each, for further analysis."""
 
 import csv
 from collections.abc import Iterator, Sequence

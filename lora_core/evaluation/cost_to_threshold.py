@@ -62,8 +62,8 @@ class Cost:
 class CostRow:
     """One run (energy/{task}.csv): its whole cost, and its cost up to the task's and to its seed's threshold.
 
-    A run that never reaches the threshold has `reached` False and no cost: it is censored, and its full length says
-    only that the cost is higher than that.
+    A run that never reaches the threshold has `reached` False and no cost: it is censored, and its full length is
+    only a lower bound of the cost.
     """
 
     method: str
@@ -125,7 +125,7 @@ def threshold(runs: Sequence[RunHistory], references: References) -> Threshold:
     return Threshold(min(means) - MARGIN)
 
 
-def cost_to(run: RunHistory, score: float | None) -> Cost:
+def cost_to_reach(run: RunHistory, score: float | None) -> Cost:
     """Return epochs, seconds and joules up to the first epoch whose score reaches `score`."""
     reached = run.history.index[run.history["score"] >= (float("inf") if score is None else score - TIE)]
     if reached.empty:
@@ -140,22 +140,22 @@ def cost_to(run: RunHistory, score: float | None) -> Cost:
 
 def energy_joules(run: RunHistory, epochs: int) -> float | None:
     """Return the energy of the first epochs' training windows, read from the same source as that of the whole run."""
-    return trace.energy_joules(run.windows[:epochs], trace.source(run.power))
+    return trace.energy_joules(run.windows[:epochs], trace.energy_source(run.power))
 
 
 def cost_rows(runs: Sequence[RunHistory], references: References) -> list[CostRow]:
     """Return one row per run of one task."""
-    of_task = threshold(runs, references)
-    return [_cost_row(run, of_task, threshold(_same_seed(runs, run), references)) for run in runs]
+    task_threshold = threshold(runs, references)
+    return [_cost_row(run, task_threshold, threshold(_same_seed(runs, run), references)) for run in runs]
 
 
 def _same_seed(runs: Sequence[RunHistory], run: RunHistory) -> list[RunHistory]:
     return [other for other in runs if other.record.seed == run.record.seed]
 
 
-def _cost_row(run: RunHistory, of_task: Threshold, of_seed: Threshold) -> CostRow:
-    record, score = run.record, of_task.score
-    cost, seed_cost = cost_to(run, score), cost_to(run, of_seed.score)
+def _cost_row(run: RunHistory, task_threshold: Threshold, seed_threshold: Threshold) -> CostRow:
+    record, score = run.record, task_threshold.score
+    cost, seed_cost = cost_to_reach(run, score), cost_to_reach(run, seed_threshold.score)
     return CostRow(
         method=record.method,
         seed=record.seed,
@@ -164,14 +164,14 @@ def _cost_row(run: RunHistory, of_task: Threshold, of_seed: Threshold) -> CostRo
         planned_epochs=len(run.history),
         best_score=run.best,
         threshold=score,
-        threshold_reason=of_task.reason,
+        threshold_reason=task_threshold.reason,
         threshold_meaningful=None if score is None else score >= record.baseline_score + MEANINGFUL - TIE,
         reached=None if score is None else cost.epochs is not None,
         epochs_to_threshold=cost.epochs,
         seconds_to_threshold=cost.train_seconds,
         energy_to_threshold_joules=cost.train_energy_joules,
         net_energy_to_threshold_joules=cost.train_net_energy_joules,
-        seed_threshold=of_seed.score,
+        seed_threshold=seed_threshold.score,
         epochs_to_seed_threshold=seed_cost.epochs,
         seconds_to_seed_threshold=seed_cost.train_seconds,
         energy_to_seed_threshold_joules=seed_cost.train_energy_joules,
@@ -204,7 +204,7 @@ def curve_rows(runs: Sequence[RunHistory]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def aggregate(runs: Sequence[RunFiles], references: References, costs: Path, curve: Path) -> None:
+def write_costs(runs: Sequence[RunFiles], references: References, costs: Path, curve: Path) -> None:
     """Write one task's cost at equal accuracy, and score against cost epoch by epoch."""
     histories = [read_history(run) for run in runs]
     frames = {costs: pd.DataFrame(cost_rows(histories, references)), curve: curve_rows(histories)}

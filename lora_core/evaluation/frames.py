@@ -114,7 +114,7 @@ class LatencyRun:
 
 
 def read_latency_runs(passes: Sequence[Path], records: Sequence[Path]) -> list[LatencyRun]:
-    """Read latency/{task}/seed{seed}.csv files with their JSON records, given in the same order.
+    """Read latency/{task}/seed{seed}.csv files with their JSON records, both in the same order.
 
     Raise ValueError if a file and its record are not of the same task and seed.
     """

@@ -99,7 +99,7 @@ def time_inference(
     device = devices.resolve(plan.device)
     card = read_data_card(inputs.data_card, validation=inputs.validation_data)
     examples = data.load(inputs.validation_data)
-    # The meter serves one purpose here: it notices whether another process uses the device.
+    # Here the meter only detects whether another process uses the device.
     choice = "auto" if device.type == "cuda" else "none"
     meter = meters.open_meter(MeterSettings(choice, simulated=False, sample_seconds=0.5, idle_seconds=0.0), device)
     started = provenance.collect(device, plan.threads)

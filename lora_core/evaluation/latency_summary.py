@@ -18,7 +18,7 @@ Variant = tuple[str, str]  # method, and one of VARIANTS
 class Timing:
     """One variant of one method in one mode ("pass": over the validation set; "single": one example).
 
-    `against` compares it with the reference round by round; None for the reference itself, and without a reference.
+    `comparison` compares it with the reference round by round; None for the reference itself, and without a reference.
     """
 
     method: str
@@ -28,7 +28,7 @@ class Timing:
     p50_seconds: float
     p95_seconds: float
     examples_per_second: float
-    against: Equivalence | None
+    comparison: Equivalence | None
 
 
 def summarize(rows: Sequence[LatencyRow], mode: str, margin: float, against: Variant | None) -> list[Timing]:
@@ -55,7 +55,7 @@ def summarize(rows: Sequence[LatencyRow], mode: str, margin: float, against: Var
                 p50_seconds=median,
                 p95_seconds=float(np.quantile(seconds, 0.95)),
                 examples_per_second=next(iter(group.values())).examples / median,
-                against=None if group is reference else equivalence(_log_ratios(group, reference), margin),
+                comparison=None if group is reference else equivalence(_log_ratios(group, reference), margin),
             )
         )
     return timings
@@ -67,5 +67,5 @@ def _log_ratios(group: dict[int, LatencyRow], reference: dict[int, LatencyRow]) 
 
 def decided(timings: Iterable[Timing]) -> bool:
     """Return whether the comparison of every merged variant has a verdict."""
-    compared = [timing.against for timing in timings if timing.variant == "merged" and timing.against]
-    return all(against.verdict != "undecided" for against in compared)
+    compared = [timing.comparison for timing in timings if timing.variant == "merged" and timing.comparison]
+    return all(comparison.verdict != "undecided" for comparison in compared)

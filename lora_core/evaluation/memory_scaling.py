@@ -1,7 +1,7 @@
 """What LoRA saves of training memory, from a small encoder to the size of GPT-3: predicted from shapes alone.
 
 Every model is an encoder of the named model's shape, once with full fine-tuning and once with LoRA of rank 8 on query
-and value, in float32 with AdamW. Causal masks and the position of norms change the memory by next to nothing. For two
+and value, in float32 with AdamW. Causal masks and the position of norms hardly change the memory. For two
 of the shapes a real training step is run as well, which counts what it stores and measures how much memory the process
 takes.
 """
@@ -101,7 +101,7 @@ def predicted() -> Iterator[Row]:
             with torch.device("meta"):
                 model = build(shape, settings)
             for batch, tokens in BATCHES:
-                parts = memory.predict_mb(model, batch, tokens, "fp32")
+                parts = memory.predicted_memory_mb(model, batch, tokens, "fp32")
                 assert parts is not None  # RoBERTa runs on the meta device
                 yield Row(shape.name, _base_parameters(model), method, batch, tokens, **parts)
 
@@ -142,7 +142,7 @@ def counted(shape: Shape, method: str) -> Row:
 
 
 def counted_in_subprocess(shape: Shape, method: str, threads: int) -> JsonObject:
-    """Run `counted` in a process of its own."""
+    """Run `counted` in a separate process."""
     arguments = json.dumps({"shape": asdict(shape), "method": method, "threads": threads})
     package_parent = str(Path(__file__).parents[2])
     command = [sys.executable, "-m", "lora_core.evaluation.memory_scaling", arguments]

@@ -24,7 +24,7 @@ def count_parameters(model: Path, settings: Mapping[str, MethodSettings], output
     counts = {}
     full = sum(p.numel() for p in models.model_shapes(model, outputs).parameters())
     for method, method_settings in settings.items():
-        adapted = registry.shapes(model, outputs, method_settings)
+        adapted = registry.build_without_weights(model, outputs, method_settings)
         head = sum(p.numel() for _, p in models.head_parameters(adapted))
         trained = sum(p.numel() for p in adapted.parameters() if p.requires_grad) - head
         counts[method] = {

@@ -15,12 +15,13 @@ AFTER_THRESHOLD = ("energy", "power")  # columns that are measured up to the thr
 class RelativeChanges:
     """Changes in percent: one row per seed, one column per task, and of the sums over tasks.
 
-    `open` says why these figures decide nothing; empty if they may.
+    `ratio_of_sums` is the change of the sum over tasks. `open_reason` says why these figures decide nothing; empty if
+    they may.
     """
 
     by_seed: pd.DataFrame = field(default_factory=pd.DataFrame)
-    of_sums: float | None = None
-    open: str = ""
+    ratio_of_sums: float | None = None
+    open_reason: str = ""
 
 
 def relative_changes(

@@ -15,7 +15,7 @@ class EnergyReading:
     Attributes:
         meter: Name of the meter, "none" without one.
         source: "counter" or "trapezoid"; None if no energy was read.
-        boundary: What the energy covers, in words.
+        boundary: What the energy covers, as text.
         reason: Why there is no energy; None if there is.
         simulated: The driver behind the meter is a stand-in.
     """
@@ -32,7 +32,7 @@ class RunRecord:
     """One finished run.
 
     Attributes:
-        baseline_score: Score of the best constant answer on the validation split (majority class; 0 for correlations).
+        baseline_score: Score of a constant prediction on the validation split (majority class; 0 for correlations).
         start_from: The task whose run this one started from; None for the pre-trained model.
         metric: Name of the score.
         best_epoch: Counted from 1.

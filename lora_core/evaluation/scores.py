@@ -1,4 +1,4 @@
-"""How good each method is on a task, and how sure that is: best, last and cross-fitted scores, and their differences.
+"""The scores of each method on a task, with their uncertainty: best, last and cross-fitted, and their differences.
 
 Choosing the best of many epochs on the split that is reported flatters a method, and more so with more epochs. The
 cross-fitted score chooses the epoch on one half of the validation set and scores it on the other, both ways.

@@ -41,7 +41,7 @@ LoadedVariants = dict[Variant, LoadedVariant]
 
 
 class TimedRounds:
-    """Times one pass of every variant per round, in an order that is shuffled anew for each round."""
+    """Times one pass of every variant per round, in an order that is shuffled for each round."""
 
     def __init__(self, variants: LoadedVariants, plan: LatencyPlan, device: torch.device, progress: Progress) -> None:
         """Prepare to time loaded models by a plan."""
@@ -77,7 +77,7 @@ class TimedRounds:
                 return
 
     def singles(self, examples: int) -> list[LatencyRow]:
-        """Time some of the validation examples one by one, each in a round of its own."""
+        """Time some of the validation examples one by one, in one round per example."""
         rows: list[LatencyRow] = []
         chosen = self.shuffle.sample(range(examples), min(self.plan.single_examples, examples))
         for number, index in enumerate(chosen, 1):

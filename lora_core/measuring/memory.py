@@ -68,7 +68,7 @@ def _storage_id(tensor: torch.Tensor) -> int:
     return tensor.untyped_storage()._cdata
 
 
-def fixed_mb(model: nn.Module, optimizer: str = "adamw") -> dict[str, float]:
+def parameter_memory_mb(model: nn.Module, optimizer: str = "adamw") -> dict[str, float]:
     """Return the MB of the weights, gradients and optimizer state of a model ready to train."""
     trained = sum(p.nbytes for p in model.parameters() if p.requires_grad)
     return {
@@ -78,16 +78,16 @@ def fixed_mb(model: nn.Module, optimizer: str = "adamw") -> dict[str, float]:
     }
 
 
-def predict_mb(
+def predicted_memory_mb(
     model: nn.Module, rows: int, tokens: int, precision: str, optimizer: str = "adamw"
 ) -> dict[str, float] | None:
-    """Return `fixed_mb` and `saved_for_backward_mb` of a model on the meta device, for a batch (rows, tokens).
+    """Return `parameter_memory_mb` and `saved_for_backward_mb` for a batch (rows, tokens), on the meta device.
 
     On the meta device attention saves all of its probabilities, of which a fused kernel saves less. The result is None
     for a model that does not run on shapes alone.
     """
     ids = torch.zeros((rows, tokens), dtype=torch.int64, device="meta")
-    fixed = fixed_mb(model, optimizer)
+    fixed = parameter_memory_mb(model, optimizer)
     if precision == "bf16":  # there is no autocast on the meta device
         model = model.to(torch.bfloat16)
     model.train()

@@ -1,6 +1,6 @@
 """Meters of power and energy behind one small interface.
 
-A meter that cannot be read gives None and says why; nothing here ever gives 0 for what was not measured. A new meter is
+A meter that cannot be read returns None and gives a reason; what was not measured is never 0. A new meter is
 a class and an entry in `METERS`.
 """
 
@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from lora_core.device import uuid
+from lora_core.records import JsonObject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,9 +45,9 @@ class Meter(Protocol):
 
     Attributes:
         name: The meter's name in the configuration and in records.
-        boundary: What the energy covers, in words; None without energy.
+        boundary: What the energy covers, as text; None without energy.
         memory_kind: Whose memory is read: "device", or "resident" for this process's memory on the host.
-        simulated: The driver is a stand-in: nothing that it says was measured.
+        simulated: The driver is a stand-in: nothing that it reports was measured.
         reason: Why there is no energy; None if there is.
         shared: Whether another process used the device; None if that is not known.
         details: Facts for run.json.
@@ -58,7 +59,7 @@ class Meter(Protocol):
     simulated: bool
     reason: str | None
     shared: bool | None
-    details: dict[str, Any]
+    details: JsonObject
 
     def read(self) -> Reading:
         """Read everything that the meter offers; what it does not offer is None."""
@@ -95,7 +96,7 @@ class _HostMeter:
         import psutil
 
         self.reason = reason
-        self.details: dict[str, Any] = {}
+        self.details: JsonObject = {}
         self.memory_kind = "resident" if device_type == "cpu" else "device"
         self._process = psutil.Process() if device_type == "cpu" else None
 

@@ -49,15 +49,15 @@ def trapezoid_joules(window: Rows) -> float | None:
     return total if len(window) > 1 else None
 
 
-def source(rows: Rows) -> str | None:
-    """Return what the energy is read from: "counter" if the device has one, else "trapezoid" (the power samples)."""
+def energy_source(rows: Rows) -> str | None:
+    """Return the source of the energy: "counter" if the device has one, else "trapezoid" (the power samples)."""
     if any(row.counter_millijoules is not None for row in rows):
         return "counter"
     return "trapezoid" if any(row.power_watts is not None for row in rows) else None
 
 
 def energy_joules(pooled: Sequence[Rows], source: str | None) -> float | None:
-    """Return the energy of several windows together, from the given source ("counter" or "trapezoid").
+    """Return the energy of several windows together, from `source` ("counter" or "trapezoid").
 
     It is None if one of the windows was not measured, or if all of them together are shorter than `MIN_SECONDS`.
     """
@@ -71,7 +71,7 @@ def energy_joules(pooled: Sequence[Rows], source: str | None) -> float | None:
 def idle_watts(rows: Rows) -> float | None:
     """Return the mean power of the device while nothing runs; None if that was not measured."""
     idle = windows(rows, "idle")
-    joules = energy_joules(idle, source(rows))
+    joules = energy_joules(idle, energy_source(rows))
     return None if joules is None else joules / sum(map(seconds, idle))
 
 
@@ -106,7 +106,7 @@ def sampling(pooled: Sequence[Rows], interval: float) -> Sampling:
 def energy(rows: Rows, interval: float) -> JsonObject:
     """Return a run's energy: gross by both methods, net of the idle power, and how it was sampled."""
     train, evaluation = windows(rows, "train"), windows(rows, "eval")
-    primary = source(rows)
+    primary = energy_source(rows)
     gross = energy_joules(train, primary)
     by_source = {name: energy_joules(train, name) for name in ("counter", "trapezoid")}
     idle = idle_watts(rows)
@@ -119,7 +119,7 @@ def energy(rows: Rows, interval: float) -> JsonObject:
         "train_trapezoid_joules": by_source["trapezoid"],
         "counter_over_trapezoid": _ratio(by_source["counter"], by_source["trapezoid"]),
         "eval_joules": energy_joules(evaluation, primary),
-        "power_mean_watts": mean(known((row for window in train for row in window), "power_watts")),
+        "power_mean_watts": mean(present_values((row for window in train for row in window), "power_watts")),
         "idle_watts": idle,
         "idle_seconds": sum(map(seconds, windows(rows, "idle"))),
         "sampling": asdict(sampling(train, interval)),
@@ -142,7 +142,7 @@ def _ratio(numerator: float | None, denominator: float | None) -> float | None:
     return None if numerator is None or not denominator else numerator / denominator
 
 
-def known(rows: Iterable[PowerRow], name: str) -> list[float]:
+def present_values(rows: Iterable[PowerRow], name: str) -> list[float]:
     """Return the values of a column, without those that are None."""
     return [value for row in rows if (value := getattr(row, name)) is not None]
 
@@ -154,22 +154,22 @@ def mean(values: Sequence[float]) -> float | None:
 
 def memory(rows: Rows) -> dict[str, float | None]:
     """Return the mean and the peak of the samples while training, and the mean of those before the model was loaded."""
-    train = known((row for row in rows if row.phase == "train"), "memory_used_mb")
-    idle = known((row for row in rows if row.phase == "idle"), "memory_used_mb")
+    train = present_values((row for row in rows if row.phase == "train"), "memory_used_mb")
+    idle = present_values((row for row in rows if row.phase == "idle"), "memory_used_mb")
     return {"mean_mb": mean(train), "peak_mb": max(train, default=None), "baseline_mb": mean(idle)}
 
 
 def conditions(rows: Rows) -> JsonObject:
     """Return the device's conditions while it trained: temperature, clock, utilization and throttle reasons."""
     train = [row for row in rows if row.phase == "train"]
-    temperatures = known(train, "temperature_celsius")
+    temperatures = present_values(train, "temperature_celsius")
     reasons = 0
     for row in train:
         reasons |= row.throttle_reasons or 0
     return {
         "temperature_first_celsius": temperatures[0] if temperatures else None,
         "temperature_max_celsius": max(temperatures, default=None),
-        "clock_mean_mhz": mean(known(train, "clock_mhz")),
-        "throttle_reasons": reasons if known(train, "throttle_reasons") else None,
-        "utilization_mean_percent": mean(known(train, "utilization_percent")),
+        "clock_mean_mhz": mean(present_values(train, "clock_mhz")),
+        "throttle_reasons": reasons if present_values(train, "throttle_reasons") else None,
+        "utilization_mean_percent": mean(present_values(train, "utilization_percent")),
     }

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lora_core.models.model import head_parameters
-from lora_core.records import read_json, write_json
+from lora_core.records import JsonObject, read_json, write_json
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +33,7 @@ ANY_VALUE = {
 STARTS_OUTSIDE = (True, False, "gaussian", "orthogonal", "eva")
 
 Framework = Literal["pt", "numpy"]
+Tensors = dict[str, Any]  # torch's or numpy's, by name
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class AdapterConfig:
         modules_to_save: The modules that are stored whole, such as the head (`modules_to_save`).
         base_model: The base model's name or folder; None if unknown (`base_model_name_or_path`).
         dropout: The dropout probability of the low-rank path's input (`lora_dropout`).
-        task_type: PEFT's name of the task; None for a model that is no transformers model (`task_type`).
+        task_type: PEFT's name of the task; None for a model that is not from transformers (`task_type`).
     """
 
     rank: int
@@ -61,7 +62,7 @@ class AdapterConfig:
         """Whether the tensor of this name belongs to a module that is stored whole."""
         return any(name.startswith(f"{module}.") for module in self.modules_to_save)
 
-    def to_peft(self) -> dict[str, Any]:
+    def to_peft(self) -> JsonObject:
         """Return the fields of `adapter_config.json`, with sorted keys."""
         fields = {
             "base_model_name_or_path": self.base_model,
@@ -144,7 +145,7 @@ def save_tensors(folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     save_file(copies, folder / WEIGHTS, {"format": "pt"})
 
 
-def load_tensors(folder: Path, framework: Framework) -> dict[str, Any]:
+def load_tensors(folder: Path, framework: Framework) -> Tensors:
     """Read an adapter's tensors. Raise ValueError if the file is not a complete safetensors file."""
     from safetensors import SafetensorError, safe_open
 
@@ -152,18 +153,20 @@ def load_tensors(folder: Path, framework: Framework) -> dict[str, Any]:
         with safe_open(folder / WEIGHTS, framework) as file:
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, OSError, TypeError) as error:  # TypeError: numpy has no bfloat16
-        raise ValueError(f"{folder / WEIGHTS} cannot be read ({error}); only whole safetensors files are") from error
+        raise ValueError(
+            f"{folder / WEIGHTS} cannot be read ({error}); only complete safetensors files can be read"
+        ) from error
 
 
 def read_adapter(folder: Path, framework: Framework) -> Adapter:
     """Read a plain LoRA adapter.
 
-    The folder may come from anywhere. Raise ValueError if it is incomplete or no plain LoRA, if a matrix does not have
+    The folder may come from anywhere. Raise ValueError if it is incomplete or not plain LoRA, if a matrix does not have
     the configured rank, or if a tensor is neither LoRA's nor of a module to save.
     """
     config = read_adapter_config(folder)
-    matrices: dict[str, Any] = {}
-    saved_modules: dict[str, Any] = {}
+    matrices: Tensors = {}
+    saved_modules: Tensors = {}
     for key, tensor in load_tensors(folder, framework).items():
         name = key.removeprefix(PREFIX)
         if _is_matrix(name):
@@ -171,7 +174,7 @@ def read_adapter(folder: Path, framework: Framework) -> Adapter:
         elif config.saves(name):
             saved_modules[name] = tensor
         else:
-            raise ValueError(f"{folder / WEIGHTS}: {key!r} is no matrix of LoRA and not in modules_to_save")
+            raise ValueError(f"{folder / WEIGHTS}: {key!r} is neither a LoRA matrix nor in modules_to_save")
     for name, tensor in matrices.items():
         rank_dimension = 0 if name.endswith(".lora_A") else 1
         if tensor.ndim != 2 or tensor.shape[rank_dimension] != config.rank:
@@ -194,7 +197,7 @@ def layout(folder: Path) -> Literal["low_rank", "peft", "parameters"]:
     return "peft" if any(name.startswith(PREFIX) for name in names) else "parameters"
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> JsonObject:
     """Read PEFT's `adapter_config.json`. Raise ValueError if it is missing or names no type."""
     path = folder / CONFIG
     try:

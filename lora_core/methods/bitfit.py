@@ -1,4 +1,4 @@
-"""BitFit (Ben Zaken et al. 2022): every bias of the model is trained, and nothing else of it."""
+"""BitFit (Ben Zaken et al. 2022): train every bias of the model, and nothing else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings(MethodSettings):
-    """BitFit (Ben Zaken et al. 2022): the biases are trained."""
+    """BitFit (Ben Zaken et al. 2022): train the biases only."""
 
     def can_merge(self) -> bool:
         """Return True: the trained biases replace the base model's."""

@@ -34,7 +34,7 @@ def save(model: nn.Module, settings: Settings, folder: Path, base_model: str) ->
     model.save_pretrained(folder)  # type: ignore[operator]
 
 
-def stored(folder: Path) -> dict[str, torch.Tensor]:
+def read_trained_parameters(folder: Path) -> dict[str, torch.Tensor]:
     """Return the saved weights."""
     from safetensors.torch import load_file
 

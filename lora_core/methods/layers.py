@@ -101,7 +101,9 @@ class LoRALinear(nn.Module):
         super().__init__()
         self.in_features, self.out_features = base.in_features, base.out_features
         self.rank, self.alpha, self.scale = rank, alpha, alpha / rank
-        self._base = (base,)  # in a tuple, for it is no submodule: its parameters are this module's
+        self._base = (
+            base,
+        )  # in a tuple, so that torch does not register a submodule: its parameters are this module's
         base.requires_grad_(False)
         self.weight = cast(nn.Parameter, base.weight)
         self.bias = cast("nn.Parameter | None", base.bias)

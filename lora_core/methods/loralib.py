@@ -59,6 +59,6 @@ def save(model: nn.Module, settings: Settings, folder: Path, base_model: str) ->
     save_low_rank(model, settings, folder, base_model)
 
 
-def stored(folder: Path) -> dict[str, torch.Tensor]:
+def read_trained_parameters(folder: Path) -> dict[str, torch.Tensor]:
     """Return the saved adapter and head under the model's own parameter names."""
     return read_parameters(folder)

@@ -72,7 +72,7 @@ class Settings(MethodSettings):
         except ValueError as error:
             raise ValueError(f"config: {error}") from error
         super().check(hyperparameters)
-        if self.peft_type in peft_config.PREFIXES and hyperparameters.gradient_checkpointing:
+        if self.peft_type in peft_config.PREFIX_TYPES and hyperparameters.gradient_checkpointing:
             raise ValueError(
                 f"hyperparameters.gradient_checkpointing: {self.peft_type} does not work with it; leave it out"
             )
@@ -113,7 +113,7 @@ def apply(model: nn.Module, settings: Settings, generator: torch.Generator) -> n
         for name, parameter in adapted.named_parameters():
             if name.endswith("lora_A.default.weight"):
                 torch.nn.init.kaiming_uniform_(parameter, a=math.sqrt(5), generator=generator)
-    if isinstance(initialization, str) and initialization.startswith(peft_config.MUTATING):
+    if isinstance(initialization, str) and initialization.startswith(peft_config.CHANGES_BASE_WEIGHTS):
         _remember_initial_matrices(adapted, initialization)
     return adapted
 
@@ -131,7 +131,7 @@ def _modules_to_save(model: nn.Module, configured: list[str] | None) -> list[str
 def _remember_initial_matrices(adapted: Any, initialization: str) -> None:
     """Keep A and B as they start: `save` needs them, because their product was taken out of the base weights."""
     if any("lora_embedding_" in name for name, _ in adapted.named_parameters()):
-        raise ValueError(f"init_lora_weights: {initialization!r} does not go with an embedding among target_modules")
+        raise ValueError(f"init_lora_weights: {initialization!r} does not support embeddings in target_modules")
     state = _state(adapted).items()
     adapted.initial = {name: tensor.clone() for name, tensor in state if re.search(r"\.lora_[AB]\.", name)}
 

@@ -12,18 +12,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from torch import nn
+    from torch import Tensor, nn
 
-# The values of init_lora_weights, besides true and false: what PEFT does without further preparation, and EVA.
+# The values of init_lora_weights, apart from true and false: those that need no further preparation, and EVA.
 INITIALIZATIONS = r"gaussian|orthogonal|eva|olora|pissa(_niter_\d+)?"
 # Initializations that are taken out of the base weights. PEFT would take them out again when an adapter is loaded.
-MUTATING = ("pissa", "olora")
+CHANGES_BASE_WEIGHTS = ("pissa", "olora")
 # Types that cannot be folded into the weights, because they add to the input or depend on it.
-PREFIXES = ("CARTRIDGE", "PREFIX_TUNING")  # keys and values before the example's, which checkpointing would lose
-UNMERGEABLE = (*PREFIXES, "LILY", "PROMPT_TUNING", "P_TUNING")
+PREFIX_TYPES = ("CARTRIDGE", "PREFIX_TUNING")  # keys and values before the example's, which checkpointing would lose
+UNMERGEABLE = (*PREFIX_TYPES, "LILY", "PROMPT_TUNING", "P_TUNING")
 # Types and fields that do not fit a study of encoders on one task at a time.
 DECODERS, TASKS = "it is for decoders", "it learns several tasks at once"
-LOSS, STEPS = "its loss is not computed here", "it must be called at every step to shrink its budget, which is not done"
+LOSS = "this training loop does not compute its loss"
+STEPS = "its budget needs a call at every step, which this training loop does not make"
 REFUSED = {
     "ADALORA": STEPS,
     "ADAPTION_PROMPT": DECODERS,
@@ -37,7 +38,7 @@ REFUSED = {
     "kasa_config": LOSS,
     "layer_replication": "it changes the base model's layers",
     "monteclora_config": LOSS,
-    "sample_at_inference": "its scores would be random",
+    "sample_at_inference": "its predictions would be random",
     "save_only_topk_weights": "what it saves cannot be folded into the weights",
     "use_asa": STEPS,
 }
@@ -50,7 +51,7 @@ def new_configuration(fields: Mapping[str, Any]) -> Any:
     """
     for name in (fields["peft_type"], *(key for key, value in fields.items() if value)):
         if name in REFUSED:
-            raise ValueError(f"{name} cannot take part: {REFUSED[name]}")
+            raise ValueError(f"{name} is not supported: {REFUSED[name]}")
     if fields.get("task_type", "SEQ_CLS") != "SEQ_CLS":
         raise ValueError(f"task_type is {fields['task_type']!r}, but every task here is SEQ_CLS; leave it out")
     if not isinstance(fields.get("modules_to_save", []), list):
@@ -60,8 +61,8 @@ def new_configuration(fields: Mapping[str, Any]) -> Any:
         raise ValueError(f"num_virtual_tokens is missing: it is the length of {config.peft_type.value}'s prompt")
     if fields.get("init_lora_weights") == "eva" and config.eva_config.rho != 1:
         raise ValueError(
-            "eva_config: set {rho: 1.0}; with a greater one EVA chooses each module's rank from the training data, "
-            "and table 1 counts parameters before that"
+            "eva_config: set {rho: 1.0}; a larger value changes each module's rank after seeing the data, but table 1 "
+            "is counted before"
         )
     return config
 
@@ -76,18 +77,18 @@ def configuration(fields: Mapping[str, Any]) -> Any:
     initialization = fields.get("init_lora_weights")
     if isinstance(initialization, str) and not re.fullmatch(INITIALIZATIONS, initialization):
         raise ValueError(
-            f"init_lora_weights: {initialization!r} is unknown or needs a preparation that this workflow does not do; "
-            "use true, false, gaussian, orthogonal, eva, olora or pissa"
+            f"init_lora_weights: {initialization!r} is unknown or needs a preparation step that this workflow does not "
+            "have; use true, false, gaussian, orthogonal, eva, olora or pissa"
         )
     has_pattern = fields.get("rank_pattern") or fields.get("alpha_pattern")
-    if str(initialization).startswith(MUTATING) and has_pattern:
+    if str(initialization).startswith(CHANGES_BASE_WEIGHTS) and has_pattern:
         raise ValueError(
             f"init_lora_weights: {initialization!r} needs one rank and one alpha; remove rank_pattern and alpha_pattern"
         )
     try:
         return get_peft_config({**fields, "task_type": "SEQ_CLS"})
     except (TypeError, ValueError) as error:
-        raise ValueError(f"PEFT refuses this configuration of {fields['peft_type']}: {error}") from error
+        raise ValueError(f"PEFT rejects this configuration of {fields['peft_type']}: {error}") from error
 
 
 def can_start_another_task(config: Mapping[str, Any]) -> bool:
@@ -96,7 +97,7 @@ def can_start_another_task(config: Mapping[str, Any]) -> bool:
     It cannot from a prompt, which is saved without the network that computed it, nor from an adapter that started
     inside the base weights, which is saved with twice its rank.
     """
-    started_inside = str(config.get("init_lora_weights")).startswith(MUTATING)
+    started_inside = str(config.get("init_lora_weights")).startswith(CHANGES_BASE_WEIGHTS)
     return config["peft_type"] != "P_TUNING" and not config.get("prefix_projection") and not started_inside
 
 
@@ -112,16 +113,16 @@ def attach_saved_adapter(model: nn.Module, folder: Path, with_head: bool = True)
     config = configuration({**read_config(folder), "inference_mode": with_head})
     adapted = get_peft_model(model, config)
 
-    def wanted(state: dict[str, Any]) -> dict[str, Any]:
+    def without_excluded_head(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         # With `bias: all` PEFT saves the head's bias under three names.
         plain = {name: re.sub(r"\.(original_module|modules_to_save(\.default)?)\.", ".", name) for name in state}
         return {name: tensor for name, tensor in state.items() if with_head or not plain[name].endswith(head)}
 
-    def shapes(state: dict[str, Any]) -> dict[str, Any]:
-        return {name: tensor.shape for name, tensor in state.items()}
+    def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+        return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
-    saved, initial = wanted(load_tensors(folder, "pt")), get_peft_model_state_dict(adapted)
-    if shapes(saved) != shapes(wanted(initial)):
+    saved, initial = without_excluded_head(load_tensors(folder, "pt")), get_peft_model_state_dict(adapted)
+    if shapes(saved) != shapes(without_excluded_head(initial)):
         raise ValueError(f"the adapter in {folder} was made for another model or other settings")
     set_peft_model_state_dict(adapted, initial | saved)
     return adapted

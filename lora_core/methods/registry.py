@@ -2,8 +2,8 @@
 
 A kind's file has a class `Settings` (`lora_core.methods.settings`) and a function `apply(model, settings, generator)`,
 which returns a model ready to train. What it trains is saved under its own parameter names and loaded from there. A
-kind with a file layout of its own also has `save`, and `stored` or a whole `load`; one that starts from the training
-data has `init_from_data`.
+kind with a separate file layout also has `save`, and `read_trained_parameters` or a complete `load`; one that starts
+from the training data has `init_from_data`.
 """
 
 from __future__ import annotations
@@ -88,18 +88,20 @@ def adapt(
     return adapted
 
 
-def shapes(folder: Path, outputs: int, settings: MethodSettings, checkpointing: bool = False) -> nn.Module:
-    """Return the model of `adapt` from a prepared folder, without reading its weights.
+def build_without_weights(
+    folder: Path, outputs: int, settings: MethodSettings, checkpointing: bool = False
+) -> nn.Module:
+    """Return the model that `adapt` would return for a prepared folder, without reading its weights.
 
     It is on the meta device, or on the CPU with random weights for a method whose layers need values to be created.
     """
     try:
-        return _shapes("meta", folder, outputs, settings, checkpointing)
+        return _build_on("meta", folder, outputs, settings, checkpointing)
     except (NotImplementedError, RuntimeError):  # raised by operations that the meta device does not support
-        return _shapes("cpu", folder, outputs, settings, checkpointing)
+        return _build_on("cpu", folder, outputs, settings, checkpointing)
 
 
-def _shapes(device: str, folder: Path, outputs: int, settings: MethodSettings, checkpointing: bool) -> nn.Module:
+def _build_on(device: str, folder: Path, outputs: int, settings: MethodSettings, checkpointing: bool) -> nn.Module:
     import torch
 
     model = models.model_shapes(folder, outputs, device)
@@ -129,7 +131,11 @@ def load(model: nn.Module, settings: MethodSettings, folder: Path, with_head: bo
     module = _module(settings.kind)
     if hasattr(module, "load"):
         return module.load(model, settings, folder, with_head)
-    stored = module.stored(folder) if hasattr(module, "stored") else adapter_files.load_tensors(folder, "pt")
+    stored = (
+        module.read_trained_parameters(folder)
+        if hasattr(module, "read_trained_parameters")
+        else adapter_files.load_tensors(folder, "pt")
+    )
     return models.load_parameters(module.apply(model, settings, torch.Generator()), stored, folder, with_head)
 
 

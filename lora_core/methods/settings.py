@@ -8,11 +8,12 @@ configuration checks the constraints in the fields' types.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from annotated_types import Gt, MinLen
 
 if TYPE_CHECKING:
+    from lora_core.records import JsonObject
     from lora_core.training.spec import Hyperparameters
 
 Targets = Annotated[tuple[str, ...], MinLen(1)]
@@ -60,7 +61,7 @@ class MethodSettings:
         return True
 
     def trains_matrix_b(self) -> bool:
-        """Whether the method trains a matrix B of LoRA, which LoRA+ gives a learning rate of its own."""
+        """Whether the method trains LoRA's matrix B, for which LoRA+ uses a separate learning rate."""
         return False
 
     def plain_lora(self) -> PlainLora | None:
@@ -75,7 +76,7 @@ class MethodSettings:
         if hyperparameters.loraplus_lr_ratio != 1 and not self.trains_matrix_b():
             raise ValueError("hyperparameters.loraplus_lr_ratio: this method trains no LoRA matrix B; leave it out")
 
-    def to_params(self) -> dict[str, Any]:
+    def to_params(self) -> JsonObject:
         """Return the kind and the fields as plain values, as run.json records them."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

@@ -38,7 +38,7 @@ def prepare_model(source: Mapping[str, Any], out: Path) -> None:
         case {"source": "hub", "id": identifier, "revision": revision}:
             _prepare_folder(hub_folder(identifier, revision), out)
         case _:
-            raise ValueError(f"model: {dict(source)} describes no source; expected random, wheel, local or hub")
+            raise ValueError(f"model: {dict(source)} has an unknown source; expected random, wheel, local or hub")
 
 
 def wheel_folder(package: str, path: str) -> Path:

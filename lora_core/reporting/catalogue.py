@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
 
-# Groups of files that a table or figure may read. The rules know where each of them is.
+# Groups of files that a table or figure may read. The rules know their paths.
 RECORDS = (
     "counts",  # counts.json, one file
     "scores",  # scores/{task}.csv
@@ -64,7 +64,7 @@ class Entry:
     """One table or figure.
 
     `draw` is "module:function" below lora_core.reporting; the function takes the files of `records` and the values of
-    `settings`. An optional entry is made only where a study asks for it; `requires` says which studies can.
+    `settings`. An optional entry is made only if a study requests it; `requires` says which studies can.
     """
 
     name: str
@@ -110,7 +110,7 @@ TABLES = _by_name(
         (), ("batching", "hyperparameters"),
     ),
     Entry(
-        "convergence", "Convergence and memory of training, compared", "convergence", "tables.convergence:draw",
+        "convergence", "Convergence and training memory", "convergence", "tables.convergence:draw",
         ("costs", "runs"), ("batching", "references"), optional=True,
     ),
     Entry(
@@ -188,14 +188,14 @@ def figure(name: str) -> Entry:
 def _entry(entries: Mapping[str, Entry], name: str, kind: str) -> Entry:
     if name in entries:
         return entries[name]
-    raise ValueError(f"There is no {kind} '{name}'{nearest(name, entries)}")
+    raise ValueError(f"there is no {kind} '{name}'{nearest(name, entries)}")
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """The end of an error message about an unknown name: the most similar name, or all names if none is similar."""
     names = list(names)
     matches = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean '{matches[0]}'?" if matches else f"; choose from {', '.join(names)}."
+    return f"; did you mean '{matches[0]}'?" if matches else f"; choose from {', '.join(names)}"
 
 
 def available_tables(*, sweep: bool) -> list[str]:

@@ -46,13 +46,13 @@ def write_claims(verdicts: Sequence[Verdict], study: StudyDescription, md: Path,
 
 def _row(verdict: Verdict, study: StudyDescription) -> dict[str, str]:
     """One row of both files; a verdict from another model or other data says so."""
-    unlike = "" if study.comparable or verdict.verdict == UNMEASURED else " (other model or data)"
+    remark = "" if study.comparable or verdict.verdict == UNMEASURED else " (other model or data)"
     return {
         "claim": verdict.claim.title,
         "published": verdict.claim.published,
         "ours": (verdict.ours or NA) + (f" ({verdict.reason})" if verdict.reason else ""),
         "interval": verdict.interval or NA,
         "detectable": verdict.detectable or NA,
-        "verdict": verdict.verdict + unlike,
+        "verdict": verdict.verdict + remark,
         "rule": verdict.claim.rule,
     }

@@ -42,7 +42,7 @@ def write_table(table: Table, study: StudyDescription, files: TableFiles) -> Non
 def csv_text(table: Table) -> str:
     """Return one row per cell, with what the cell is; published figures have the variant "published".
 
-    The note of a cell of this study ends with what the study must not be taken for.
+    The note of a cell of this study ends with the warnings of the banner.
     """
     stream = StringIO()
     writer = csv.writer(stream, lineterminator="\n")

@@ -49,7 +49,7 @@ class Published:
 class Table:
     """A table of a study. `corner` heads the column of row labels, and `notes` are printed below.
 
-    `banner` describes the study; its first line names it, the others say what the table must not be taken for.
+    `banner` describes the study; its first line names it, the others are warnings.
     """
 
     name: str

@@ -65,7 +65,7 @@ class Checkpointing(Protocol):
         ...
 
     def save(self, state: State, samples: int) -> None:
-        """Save the state after an epoch, up to which there are so many samples, in place of the previous one."""
+        """Save the state after an epoch, which had taken this many samples, and replace the previous state."""
         ...
 
     def remove(self) -> None:
@@ -74,7 +74,7 @@ class Checkpointing(Protocol):
 
 
 def open_checkpoint(settings: CheckpointSettings | None, dependencies: JsonObject) -> Checkpointing:
-    """Return the checkpoint of a run whose result is decided by `dependencies`, with what earlier parts left in it."""
+    """Return the checkpoint of a run whose result is decided by `dependencies`, with what earlier parts saved in it."""
     if settings is None:
         return NoCheckpoint()
     if settings.seconds is None:
@@ -135,10 +135,10 @@ class Checkpoint:
         try:
             if any(file.exists() for file in (self._state_file, self._sample_file)):
                 if not self._key_file.exists() or self._key_file.read_text(encoding="utf-8") != key:
-                    raise ValueError("it has other settings, code, data or another machine")
+                    raise ValueError("it belongs to other settings, code, data or another machine")
                 self._resume()
         except (ValueError, KeyError, TypeError) as error:
-            message = f"{self._folder} is not resumed: {error}; the run starts from the beginning"
+            message = f"{self._folder} cannot be resumed: {error}; the run starts from the beginning"
             print(message, file=sys.stderr, flush=True)
             self.state, self.rows, self._lost = None, [], []
             self._state_file.unlink(missing_ok=True)
@@ -191,7 +191,7 @@ class Checkpoint:
         return not self._is_disabled and planned_seconds > self._seconds
 
     def save(self, state: State, samples: int) -> None:
-        """Save the state after an epoch, up to which there are so many samples, in place of the previous one."""
+        """Save the state after an epoch, which had taken this many samples, and replace the previous state."""
         from safetensors import SafetensorError
 
         content = self._sample_file.read_bytes()
@@ -204,7 +204,7 @@ class Checkpoint:
 
     def _disable(self, error: Exception) -> None:
         """Stop saving: a full disk costs the checkpoint, not the run."""
-        message = f"no more checkpoints in {self._folder}: {error}; the run continues without"
+        message = f"no further checkpoints are written to {self._folder}: {error}; the run continues without them"
         print(message, file=sys.stderr, flush=True)
         self._is_disabled = True
 

@@ -132,8 +132,8 @@ class TrainingLoop:
                 metrics=scores,
                 train_seconds=trace.seconds(train_window),
                 eval_seconds=trace.seconds(eval_window),
-                train_energy_joules=trace.energy_joules([train_window], trace.source(train_window)),
-                eval_energy_joules=trace.energy_joules([eval_window], trace.source(eval_window)),
+                train_energy_joules=trace.energy_joules([train_window], trace.energy_source(train_window)),
+                eval_energy_joules=trace.energy_joules([eval_window], trace.energy_source(eval_window)),
                 saved_for_backward_mb=saved.mb,
                 peak_allocated_mb=allocated,
                 peak_reserved_mb=reserved,
@@ -153,23 +153,23 @@ class TrainingLoop:
         """Train on all batches; return what the largest saved for backward, and the tokens without and with padding."""
         saved = memory.SavedForBackward()
         tokens_real = tokens_computed = 0
-        waiting: list[torch.Tensor] = []  # losses that are still on the device
+        pending_losses: list[torch.Tensor] = []  # losses that are still on the device
         for i, batch in enumerate(batches.batches(self.data.train, order.rows, self._pad)):
             if i == order.largest:
                 with memory.saved_for_backward(self.model) as saved:
-                    waiting.append(self._step(batch))
+                    pending_losses.append(self._step(batch))
             else:
-                waiting.append(self._step(batch))
+                pending_losses.append(self._step(batch))
             tokens_real += batch.tokens_real
             tokens_computed += batch.tokens_computed
             self._speed.steps += 1
             self._speed.tokens += batch.tokens_real
             self._speed.train_seconds = time.monotonic() - started
-            if len(waiting) == LOSS_GROUP:
-                self._read_losses(waiting)
+            if len(pending_losses) == LOSS_GROUP:
+                self._read_losses(pending_losses)
             if self._progress.due():
                 self._progress.update(self._status(epoch))
-        self._read_losses(waiting)
+        self._read_losses(pending_losses)
         return saved, tokens_real, tokens_computed
 
     def _step(self, batch: Batch) -> torch.Tensor:
@@ -180,12 +180,12 @@ class TrainingLoop:
         optimizer_step(self.trained, self._optimizer, self._schedule, self.spec.hyperparameters.max_grad_norm)
         return loss.detach()
 
-    def _read_losses(self, waiting: list[torch.Tensor]) -> None:
+    def _read_losses(self, pending_losses: list[torch.Tensor]) -> None:
         """Copy losses to the host. Raise ValueError that names the first step whose loss is not finite."""
-        if not waiting:
+        if not pending_losses:
             return
-        values = torch.stack(waiting).tolist()
-        waiting.clear()
+        values = torch.stack(pending_losses).tolist()
+        pending_losses.clear()
         for step, value in enumerate(values, len(self.losses) + 1):
             if not math.isfinite(value):
                 spec, epoch = self.spec, (step - 1) // self.steps_per_epoch + 1
@@ -221,7 +221,7 @@ class TrainingLoop:
         )
 
     def _state(self) -> State:
-        """Everything that later epochs depend on, and the records of those that are done."""
+        """Everything that later epochs depend on, and the records of finished epochs."""
         optimizer = self._optimizer.state_dict()
         tensors = {f"model.{name}": p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
         for number, entry in optimizer["state"].items():
@@ -262,4 +262,4 @@ class TrainingLoop:
         torch.set_rng_state(tensors["random.cpu"])
         if self._device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random.cuda"], self._device)
-        self._progress.report(f"resumes after epoch {len(self.history)} (part {self.checkpoint.part + 1})")
+        self._progress.report(f"resuming after epoch {len(self.history)} (part {self.checkpoint.part + 1})")

@@ -120,10 +120,10 @@ def _memory(loop: TrainingLoop, shapes: nn.Module) -> JsonObject:
         **trace.memory(loop.sampler.rows),
         "peak_allocated_mb": _highest(row.peak_allocated_mb for row in loop.history),
         "peak_reserved_mb": _highest(row.peak_reserved_mb for row in loop.history),
-        **memory.fixed_mb(loop.model, optimizer),
+        **memory.parameter_memory_mb(loop.model, optimizer),
         "saved_for_backward_mb": max(row.saved_for_backward_mb for row in loop.history),
         "largest_batch": list(loop.largest_batch),
-        "predicted": memory.predict_mb(shapes, *loop.largest_batch, loop.spec.precision, optimizer),
+        "predicted": memory.predicted_memory_mb(shapes, *loop.largest_batch, loop.spec.precision, optimizer),
     }
 
 
@@ -144,7 +144,7 @@ def _lost(rows: list[PowerRow]) -> dict[str, float | None]:
     windows = trace.windows(rows, "lost")
     return {
         "seconds": sum(map(trace.seconds, windows)),
-        "energy_joules": trace.energy_joules(windows, trace.source(rows)),
+        "energy_joules": trace.energy_joules(windows, trace.energy_source(rows)),
     }
 
 

@@ -47,13 +47,13 @@ def train(
     meter = open_meter(spec.measure, device)  # before anything touches the device
     digests = digest_inputs(inputs)
     # The model on shapes alone predicts the memory. Building it also imports what would else count as the model's.
-    shapes = registry.shapes(
+    shapes = registry.build_without_weights(
         inputs.model, data.card.outputs, spec.settings, spec.hyperparameters.gradient_checkpointing
     )
     apply_speedups(shapes, spec, device)
     max_tokens = models.max_input_length(shapes)
     input_tokens = {"longest": max_tokens, **data.count_truncated(max_tokens)}
-    with _device_and_run_to_itself(device, meter, outputs):
+    with _exclusive_access(device, meter, outputs):
         started = provenance.collect(device, threads)
         checkpoint = open_checkpoint(checkpoints, _dependencies(spec, digests, started))
         progress = Progress(f"{spec.method} {spec.task} seed {spec.seed}", outputs.progress)
@@ -70,11 +70,11 @@ def train(
 
 
 @contextmanager
-def _device_and_run_to_itself(device: torch.device, meter: Meter, outputs: RunOutputs) -> Iterator[None]:
+def _exclusive_access(device: torch.device, meter: Meter, outputs: RunOutputs) -> Iterator[None]:
     """Hold the device, then the run: an earlier job of it may still be running, on another machine of a cluster."""
     with devices.exclusive_device(device):
         meter.begin()
-        with devices.file_lock(outputs.record.with_name(".lock"), "this run"):
+        with devices.file_lock(outputs.record.with_name(".lock"), "the files of this run"):
             yield
 
 
@@ -108,7 +108,7 @@ def _dependencies(spec: RunSpec, digests: InputDigests, started: JsonObject) -> 
 
 
 def _first_epoch_inputs(spec: RunSpec, data: TrainingData, model: nn.Module) -> list[Mapping[str, torch.Tensor]]:
-    """The training data as the model gets it in the first epoch."""
+    """The training data as the model sees it in the first epoch."""
     lengths, seed = data.train.lengths, derive(spec.seed, "order-1")
     order = batches.order(lengths, spec.hyperparameters.batch_size, spec.batching, seed)
     pad: int = model.config.pad_token_id  # type: ignore[union-attr, assignment]
@@ -123,7 +123,7 @@ def build_model(
     train_labels: np.ndarray,
     start_weights: Path | None = None,
 ) -> nn.Module:
-    """Return the model ready to train; head and adapter are drawn from generators of their own, dropout globally.
+    """Return the model ready to train; head and adapter are drawn from separate generators, dropout globally.
 
     `folder` is a prepared model, `labels` are the names of the classes (none: regression), `train_labels` (examples,)
     the values to predict, `start_weights` another run's weights to start from.

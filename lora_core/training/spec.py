@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt, Lt
 
 from lora_core.methods.registry import settings_from_params
+from lora_core.records import JsonObject
 
 if TYPE_CHECKING:
     from lora_core.methods.settings import MethodSettings
@@ -19,7 +20,7 @@ Fraction = Annotated[float, Ge(0), Lt(1)]
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What a run trains with. A protocol gives every value; the configuration may override each.
+    """The hyperparameters of a run. A protocol gives every value; the configuration may override each.
 
     The constraints are checked where the configuration is read (`lora_core.config`), not here.
 
@@ -86,17 +87,17 @@ class RunSpec:
     measure: MeterSettings
     base_model: str
 
-    def to_params(self) -> dict[str, Any]:
+    def to_params(self) -> JsonObject:
         """Return the run as plain values: nested dictionaries, lists, strings, numbers."""
-        plain = {field.name: getattr(self, field.name) for field in fields(self)}
-        return plain | {
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return values | {
             "settings": self.settings.to_params(),
             "hyperparameters": asdict(self.hyperparameters),
             "measure": asdict(self.measure),
         }
 
     @classmethod
-    def from_params(cls, params: dict[str, Any]) -> RunSpec:
+    def from_params(cls, params: JsonObject) -> RunSpec:
         """Return the run that `to_params` described."""
         return cls(
             **params

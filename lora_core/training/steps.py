@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -47,9 +48,18 @@ def compute_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return F.cross_entropy(logits.float(), labels)
 
 
-def _adamw(groups: list[dict[str, Any]], hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters with one weight decay and one learning rate; the fields are named as torch's optimizers name them."""
+
+    params: list[nn.Parameter]
+    weight_decay: float
+    lr: float
+
+
+def _adamw(groups: Sequence[ParameterGroup], hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
     return torch.optim.AdamW(
-        groups,
+        [vars(group) for group in groups],
         lr=hyperparameters.learning_rate,
         betas=(hyperparameters.adam_beta1, hyperparameters.adam_beta2),
         eps=hyperparameters.adam_epsilon,
@@ -57,8 +67,9 @@ def _adamw(groups: list[dict[str, Any]], hyperparameters: Hyperparameters) -> to
     )
 
 
-def _sgd(groups: list[dict[str, Any]], hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
-    return torch.optim.SGD(groups, lr=hyperparameters.learning_rate, momentum=SGD_MOMENTUM, fused=True)
+def _sgd(groups: Sequence[ParameterGroup], hyperparameters: Hyperparameters) -> torch.optim.Optimizer:
+    settings = [vars(group) for group in groups]
+    return torch.optim.SGD(settings, lr=hyperparameters.learning_rate, momentum=SGD_MOMENTUM, fused=True)
 
 
 # How much state each keeps is in `lora_core.measuring.memory.OPTIMIZER_TENSORS`.
@@ -78,7 +89,7 @@ def create_optimizer(
     return optimizer, LambdaLR(optimizer, lambda step: schedule_factor(hyperparameters.schedule, step, warmup, steps))
 
 
-def parameter_groups(model: nn.Module, hyperparameters: Hyperparameters) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, hyperparameters: Hyperparameters) -> list[ParameterGroup]:
     """Return the trained parameters by weight decay and learning rate, without empty groups."""
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     undecayed = {
@@ -90,15 +101,15 @@ def parameter_groups(model: nn.Module, hyperparameters: Hyperparameters) -> list
     matrices_b = {id(p) for name, p in trained if re.search(r"\.lora_(embedding_)?B\b", name)}
     if hyperparameters.loraplus_lr_ratio != 1 and not matrices_b:
         raise ValueError("loraplus_lr_ratio: this method trains no LoRA matrix B; leave the ratio out, or set it to 1")
-    groups: list[dict[str, Any]] = [
-        {
-            "params": [p for _, p in trained if (id(p) in undecayed, id(p) in matrices_b) == (is_undecayed, is_b)],
-            "weight_decay": 0.0 if is_undecayed else hyperparameters.weight_decay,
-            "lr": hyperparameters.learning_rate * (hyperparameters.loraplus_lr_ratio if is_b else 1),
-        }
+    groups = [
+        ParameterGroup(
+            params=[p for _, p in trained if (id(p) in undecayed, id(p) in matrices_b) == (is_undecayed, is_b)],
+            weight_decay=0.0 if is_undecayed else hyperparameters.weight_decay,
+            lr=hyperparameters.learning_rate * (hyperparameters.loraplus_lr_ratio if is_b else 1),
+        )
         for is_undecayed, is_b in product((False, True), repeat=2)
     ]
-    return [group for group in groups if group["params"]]
+    return [group for group in groups if group.params]
 
 
 def schedule_factor(schedule: str, step: int, warmup: int, steps: int) -> float:
@@ -129,7 +140,7 @@ def optimizer_step(
 def predict_logits(
     model: Any, examples: batches.Examples, device: torch.device, precision: str, batch_size: int
 ) -> np.ndarray:
-    """Return the logits (examples, outputs) in the split's order, computed in batches of similar length."""
+    """Return the logits (examples, outputs) in the order of the split, computed in batches of similar length."""
     model.eval()
     logits = np.empty((len(examples), model.config.num_labels), np.float32)
     order = batches.evaluation_order(examples.lengths, batch_size)

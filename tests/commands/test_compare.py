@@ -70,7 +70,7 @@ def test_the_same_twice_differs_in_nothing_and_strangers_share_nothing(tmp_path)
     assert "None." in compare_studies(a, b)
     other = compare_studies(a, study(tmp_path / "c", [0.8], [1.0], task="rte"))
     assert "The studies share no method and task." in other
-    assert "| runs of | lora on CoLA | lora on RTE |" in other
+    assert "| runs | lora on CoLA | lora on RTE |" in other
     assert "hyperparameters" not in other
 
 

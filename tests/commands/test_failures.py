@@ -36,7 +36,7 @@ from lora_core.records import write_json
         (None, "killed (SIGKILL; possibly out of memory"),
     ],
 )
-def test_an_error_is_told_with_what_to_do(error, sentence):
+def test_an_error_is_reported_with_what_to_do(error, sentence):
     state = "running" if error is None else "failed"
     text = failures.reason(JobRecord("a title", "a study", state, this_process(), error))
     assert sentence in text

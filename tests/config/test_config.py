@@ -239,7 +239,7 @@ def test_no_name_of_an_entry_has_a_meaning():
         | {"references": {"full": "everything", "adapter": "ours", "library": "theirs"}}
     )
     usual = load(DEFAULT)
-    assert study.same_as_lora == ["ours", "theirs"]
+    assert study.methods_equal_to_lora == ["ours", "theirs"]
     for name, method in zip(renamed, DEFAULT["methods"], strict=True):
         assert study.settings(name) == usual.settings(method)
         assert study.hyperparameters(name, "cola") == usual.hyperparameters(method, "cola")
@@ -250,7 +250,7 @@ def test_pefts_lora_counts_as_the_same_only_with_the_same_settings():
     for config, same in ((plain, True), (plain | {"use_dora": True}, False), (plain | {"target_modules": None}, False),
                          (plain | {"r": 4}, False)):  # fmt: skip
         study = load(changed(method_settings__other={"kind": "peft", "config": config}, methods=["lora", "other"]))
-        assert study.same_as_lora == (["lora", "other"] if same else ["lora"])
+        assert study.methods_equal_to_lora == (["lora", "other"] if same else ["lora"])
 
 
 KIND = '''

@@ -119,7 +119,7 @@ def test_the_description_says_what_a_study_is():
     user_task = {"path": "x", "texts": ["t"], "labels": ["a", "b"]}
     mixed = load(changed(task_settings={"mine": user_task}, tasks=["rte", "mine"], data__max_train_examples=5))
     assert params.description_params(mixed)["data"] == (
-        "mini-GLUE (generated) and own files (mine), at most 5 training examples"
+        "mini-GLUE (generated) and user files (mine), at most 5 training examples"
     )
 
 

@@ -249,7 +249,7 @@ def test_the_mean_over_tasks_is_reported_next_to_the_figure_of_the_sums(made):
     made.full_energy = dict(zip(made.tasks, (9000.0, 1000.0, 1000.0, 1000.0, 1000.0), strict=True))
     verdict = made.verdicts()["LoRA needs more energy at equal accuracy, on average"]
     assert verdict.ours.startswith("+60.0% (")  # (0 + 0 + 300 - 50 + 50) / 5
-    assert "of the sums +23.1%" in verdict.ours  # 16 / 13
+    assert "ratio of the sums: +23.1%" in verdict.ours  # 16 / 13
 
 
 def test_a_run_that_never_reached_the_threshold_leaves_energy_open_and_is_counted(made):

@@ -9,12 +9,12 @@ from builders import REFERENCES, ROOT, energy_run, power_samples
 
 from lora_core.evaluation.cost_to_threshold import (
     Cost,
-    aggregate,
     cost_rows,
-    cost_to,
+    cost_to_reach,
     curve_rows,
     read_history,
     threshold,
+    write_costs,
 )
 from lora_core.evaluation.references import References
 from lora_core.evaluation.run_record import device_of
@@ -67,14 +67,16 @@ def test_renamed_entries_have_the_same_costs():
 
 
 def test_a_run_costs_what_it_spent_up_to_the_first_epoch_that_reaches_the_threshold():
-    assert cost_to(energy_run("fft", 1, [0.5, 0.8, 0.7, 0.9]), 0.8) == Cost(
+    assert cost_to_reach(energy_run("fft", 1, [0.5, 0.8, 0.7, 0.9]), 0.8) == Cost(
         epochs=2, train_seconds=20.0, train_energy_joules=200.0, train_net_energy_joules=160.0
     )
 
 
 def test_a_score_equal_to_the_threshold_reaches_it_and_the_first_of_two_equal_epochs_counts():
-    assert cost_to(energy_run("fft", 1, [0.5, 0.8, 0.8]), 0.8).epochs == 2
-    assert cost_to(energy_run("fft", 1, [0.8, 0.8]), 0.8 + 0.1 / 1500).epochs is None  # less than one example more
+    assert cost_to_reach(energy_run("fft", 1, [0.5, 0.8, 0.8]), 0.8).epochs == 2
+    assert (
+        cost_to_reach(energy_run("fft", 1, [0.8, 0.8]), 0.8 + 0.1 / 1500).epochs is None
+    )  # less than one example more
 
 
 def test_a_tie_is_not_decided_by_rounding():
@@ -128,12 +130,12 @@ def test_energy_that_was_not_measured_stays_absent():
     assert row.seconds_to_threshold == 10.0
     interrupted = energy_run("fft", 1, [0.5, 0.9])
     interrupted.power[2] = dataclasses.replace(interrupted.power[2], power_watts=None)
-    assert cost_to(interrupted, 0.9).train_energy_joules is None
+    assert cost_to_reach(interrupted, 0.9).train_energy_joules is None
 
 
 def test_less_than_two_seconds_of_training_have_no_energy():
-    assert cost_to(energy_run("fft", 1, [0.5, 0.9], seconds=0.9), 0.9).train_energy_joules is None
-    assert cost_to(energy_run("fft", 1, [0.5, 0.9], seconds=1.1), 0.9).train_energy_joules == pytest.approx(200.0)
+    assert cost_to_reach(energy_run("fft", 1, [0.5, 0.9], seconds=0.9), 0.9).train_energy_joules is None
+    assert cost_to_reach(energy_run("fft", 1, [0.5, 0.9], seconds=1.1), 0.9).train_energy_joules == pytest.approx(200.0)
 
 
 def test_the_curve_sums_time_and_energy_run_by_run():
@@ -158,7 +160,7 @@ def written_run(folder, windows=3, files=True):
 
 def test_costs_are_written_from_files_with_any_name(tmp_path):
     run = written_run(tmp_path / "run")
-    aggregate([run], References(full="lora", adapter="lora"), tmp_path / "costs.csv", tmp_path / "curve.csv")
+    write_costs([run], References(full="lora", adapter="lora"), tmp_path / "costs.csv", tmp_path / "curve.csv")
     (row,) = pd.read_csv(tmp_path / "costs.csv").to_dict("records")
     assert (row["method"], row["epochs_to_threshold"], row["energy_to_threshold_joules"]) == ("lora", 1, 100.0)
     assert row["device"] == "NVIDIA H200"

@@ -122,7 +122,7 @@ def test_one_method_alone_has_no_difference():
 
 
 def written_run(folder, method, seed, labels=LABELS):
-    """The files of a run with two epochs of predictions, under names of their own."""
+    """The files of a run with two epochs of predictions, under separate names."""
     from safetensors.numpy import save_file
 
     folder.mkdir()

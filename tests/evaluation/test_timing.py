@@ -17,11 +17,11 @@ def test_a_slow_round_slows_both_sides_of_its_ratio():
         FFT,
     )
     fft, merged, unmerged = timings
-    assert fft.against is None
-    assert merged.against.ratio == pytest.approx(1.002)
-    assert merged.against.verdict == "equivalent"
-    assert unmerged.against.ratio == pytest.approx(1.2)
-    assert unmerged.against.verdict == "slower"
+    assert fft.comparison is None
+    assert merged.comparison.ratio == pytest.approx(1.002)
+    assert merged.comparison.verdict == "equivalent"
+    assert unmerged.comparison.ratio == pytest.approx(1.2)
+    assert unmerged.comparison.verdict == "slower"
     assert fft.p50_seconds == 0.5
     assert fft.p95_seconds > 1.5
     assert fft.examples_per_second == 400
@@ -48,7 +48,7 @@ def test_timing_continues_until_every_merged_variant_is_decided():
 )
 def test_without_a_reference_nothing_is_compared(times, against):
     timings = summarize(latency_rows(times), "pass", 0.03, against)
-    assert {timing.against for timing in timings} == {None}
+    assert {timing.comparison for timing in timings} == {None}
     assert decided(timings)
 
 
@@ -57,4 +57,4 @@ def test_the_comparison_does_not_depend_on_the_names_of_entries():
     renamed = {("everything", "plain"): times[FFT], ("fft", "merged"): times[MERGED]}
     expected = summarize(latency_rows(times), "pass", 0.03, FFT)
     actual = summarize(latency_rows(renamed), "pass", 0.03, ("everything", "plain"))
-    assert [timing.against for timing in actual] == [timing.against for timing in expected]
+    assert [timing.comparison for timing in actual] == [timing.comparison for timing in expected]

@@ -111,9 +111,9 @@ def test_kill_9_of_a_job_is_named_and_it_resumes_after_its_last_epoch(project, f
         output, _ = process.communicate(timeout=120)
         assert process.returncode != 0
         assert "cola/seed1: killed (SIGKILL; possibly out of memory" in output, point
-        assert ("resumes after epoch" in output) == (point not in WITHOUT_STATE), point
+        assert ("resuming after epoch" in output) == (point not in WITHOUT_STATE), point
         FAULTS["tried"] += 1
-    assert "resumes after epoch 3 (part 7)" in finish()
+    assert "resuming after epoch 3 (part 7)" in finish()
 
 
 @pytest.mark.parametrize("kind", ["SIGINT", "SIGTERM"])
@@ -156,7 +156,7 @@ def test_a_full_disk_stops_a_run_with_advice(project, finish):
     assert "cola seed 1 failed: " in output
     assert f"raise the limit on file sizes (ulimit -f), then {RERUN}" in output
     log = (project.results / "logs/train/fft/cola/seed1.log").read_text()
-    assert "no more checkpoints in" in log  # which did not end the run
+    assert "no further checkpoints are written to" in log  # which did not end the run
     left = {file.name for file in (project.folder / RUN.format("fft")).rglob("*")}
     assert left <= {".lock", "progress.json"}
     finish()

@@ -42,7 +42,7 @@ OPTIMIZERS = {
 @pytest.mark.parametrize("settings", [FULL, LORA, LORALIB], ids=["full", "lora", "loralib"])
 def test_gradients_and_optimizer_state_are_those_of_a_real_step(settings, optimizer, bert):
     model = build_model(spec(settings), bert, LABELS, TARGETS)
-    counted = memory.fixed_mb(model, optimizer)
+    counted = memory.parameter_memory_mb(model, optimizer)
     real = OPTIMIZERS[optimizer]([p for p in model.parameters() if p.requires_grad])
     model(input_ids=torch.tensor([[5, 6, 7]])).logits.sum().backward()
     gradients = sum(p.grad.nbytes for p in model.parameters() if p.grad is not None)
@@ -70,13 +70,13 @@ def test_the_prediction_from_shapes_is_what_a_step_keeps(settings, dropout, fold
     model = build_model(spec(settings, hyperparameters={"dropout": dropout}), folder, LABELS, TARGETS).train()
     # The meta device has no fused attention, which would keep logarithmic sums instead of probabilities.
     model.set_attn_implementation("eager")
-    shapes = methods.shapes(folder, 2, spec(settings).settings)
+    shapes = methods.build_without_weights(folder, 2, spec(settings).settings)
     for module in shapes.modules():
         if dropout is not None and isinstance(module, nn.Dropout):
             module.p = dropout
-    predicted = memory.predict_mb(shapes, ROWS, TOKENS, "fp32")
-    assert predicted["weights_mb"] == memory.fixed_mb(model)["weights_mb"]
-    assert predicted["gradients_mb"] == memory.fixed_mb(model)["gradients_mb"]
+    predicted = memory.predicted_memory_mb(shapes, ROWS, TOKENS, "fp32")
+    assert predicted["weights_mb"] == memory.parameter_memory_mb(model)["weights_mb"]
+    assert predicted["gradients_mb"] == memory.parameter_memory_mb(model)["gradients_mb"]
     assert predicted["saved_for_backward_mb"] == saved_mb(model, ROWS, TOKENS)
 
 
@@ -88,13 +88,16 @@ def test_the_prediction_for_bf16_lacks_only_what_autocast_adds(settings, norms, 
     ones of each layer's input (for query, key and value; with LoRA for query and value).
     """
     run = spec(settings, precision="bf16")
-    model, shapes = build_model(run, bert, LABELS, TARGETS).train(), methods.shapes(bert, 2, run.settings)
+    model, shapes = (
+        build_model(run, bert, LABELS, TARGETS).train(),
+        methods.build_without_weights(bert, 2, run.settings),
+    )
     for each in (model, shapes):
         apply_speedups(each, run, torch.device("cpu"))
     with torch.autocast("cpu", torch.bfloat16):
         counted = saved_mb(model, ROWS, TOKENS)
-    predicted = memory.predict_mb(shapes, ROWS, TOKENS, "bf16")
-    assert predicted["weights_mb"] == memory.fixed_mb(model)["weights_mb"]
+    predicted = memory.predicted_memory_mb(shapes, ROWS, TOKENS, "bf16")
+    assert predicted["weights_mb"] == memory.parameter_memory_mb(model)["weights_mb"]
     hidden_states = 2 * ROWS * TOKENS * HIDDEN  # bytes in bfloat16
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad and p.ndim == 2]
     cast_weights = 2 * sum(p.numel() for name, p in trained if "embeddings" not in name)

@@ -37,12 +37,12 @@ def test_late_and_missed_samples_are_counted():
 
 def test_the_counter_is_the_energy_where_there_is_one():
     rows = [row(0.0, 100.0, 1_000.0), row(3.0, 100.0, 91_000.0)]
-    assert trace.source(rows) == "counter"
+    assert trace.energy_source(rows) == "counter"
     assert trace.energy_joules([rows], "counter") == 90.0
     plain = [row(0.0, 100.0), row(3.0, 100.0)]
-    assert trace.source(plain) == "trapezoid"
+    assert trace.energy_source(plain) == "trapezoid"
     assert trace.energy_joules([plain], "trapezoid") == 300.0
-    assert trace.source([row(0.0)]) is None
+    assert trace.energy_source([row(0.0)]) is None
     assert trace.energy_joules([plain], None) is None
 
 

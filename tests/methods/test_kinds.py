@@ -292,7 +292,7 @@ def test_a_seed_draws_the_same_method_again_and_another_seed_another(name, bert)
     assert any("classifier" not in n for n in differ) is (name not in DRAWS_NOTHING)
 
 
-def test_lora_by_peft_starts_as_own_lora(bert):
+def test_lora_by_peft_starts_like_lora_linear(bert):
     ours, theirs = (
         dict(build_model(spec(ALL[n]), bert, LABELS, TARGETS).named_parameters()) for n in ("lora", "peft lora")
     )
@@ -363,13 +363,16 @@ def test_every_trained_parameter_is_in_one_group_of_the_optimiser(name, bert):
     [
         ({"peft_type": "LORA", "init_lora_weights": "lora_ga"}, "init_lora_weights: 'lora_ga' is unknown"),
         ({"peft_type": "LORA", "init_lora_weights": "pisa"}, "use true, false, gaussian"),
-        ({"peft_type": "ADALORA", "total_step": 9}, "ADALORA cannot take part: it must be called at every step"),
-        ({"peft_type": "LORA", "layer_replication": [[0, 2]]}, "layer_replication cannot take part: it changes"),
+        ({"peft_type": "ADALORA", "total_step": 9}, "ADALORA is not supported: its budget needs a call at every step"),
+        ({"peft_type": "LORA", "layer_replication": [[0, 2]]}, "layer_replication is not supported: it changes"),
         ({"peft_type": "LORA", "init_lora_weights": "eva"}, "eva_config: set {rho: 1.0}"),
         ({"peft_type": "LORA", "init_lora_weights": "EVA"}, "init_lora_weights: 'EVA' is unknown"),
         ({"peft_type": "LORA", "task_type": "CAUSAL_LM"}, "task_type is 'CAUSAL_LM', but every task here is SEQ_CLS"),
         ({"peft_type": "LORA", "modules_to_save": "pooler"}, "modules_to_save is 'pooler'; expected a list of names"),
-        ({"peft_type": "PVERA", "sample_at_inference": True}, "sample_at_inference cannot take part: its scores would"),
+        (
+            {"peft_type": "PVERA", "sample_at_inference": True},
+            "sample_at_inference is not supported: its predictions would",
+        ),
         ({"peft_type": "PROMPT_TUNING"}, "num_virtual_tokens is missing"),
     ],
 )
@@ -400,7 +403,7 @@ def test_an_encoder_without_biases_is_not_for_bitfit(tmp_path):
 
 
 def test_shapes_of_a_prompt_hold_no_weights(bert):
-    assert methods.shapes(bert, 2, settings_from_params(ALL["prefix"])).device.type == "meta"
+    assert methods.build_without_weights(bert, 2, settings_from_params(ALL["prefix"])).device.type == "meta"
 
 
 def test_lora_plus_reaches_the_matrix_b_of_an_embedding(bert):
@@ -496,7 +499,7 @@ def test_the_longest_input_fits_and_one_token_more_does_not(name, folder, reques
         model(**longer)
 
 
-def test_examples_too_long_beside_a_prompt_are_cut_and_counted(bert, tmp_path):
+def test_examples_that_do_not_fit_next_to_a_prompt_are_truncated_and_counted(bert, tmp_path):
     examples = tokenized(bert, tmp_path / "rte", "rte")
     longest = data.load(examples / "train.safetensors").lengths.max()
     prompt = peft("PREFIX_TUNING", num_virtual_tokens=int(130 - longest + 10))

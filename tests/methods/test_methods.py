@@ -72,7 +72,7 @@ def test_the_base_is_bit_identical_after_training(settings, bert, cola):
     assert all(not torch.equal(after[name], p) for name, p in start.items())
 
 
-def test_own_lora_and_loralib_share_head_and_a_at_one_seed(bert):
+def test_lora_and_loralib_share_head_and_a_at_one_seed(bert):
     ours, theirs = (dict(built(s, bert).named_parameters()) for s in (LORA, LORALIB))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)

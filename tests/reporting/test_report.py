@@ -140,10 +140,9 @@ def test_the_summary_is_worked_out_from_the_runs(made):
     assert summary(runs, counts, {"a CPU"}, REFERENCES) == [
         "LoRA trains 10 parameters and the head, 10 % of the model's 100.",
         "Best score, mean over tasks and seeds: full fine-tuning 82.0 %, LoRA 82.0 %.",
-        "Training one run takes 12 s with full fine-tuning and 12 s with LoRA, each for all the epochs that its "
-        "protocol plans: 1.00 times as much.",
-        "It takes 4 kJ with full fine-tuning and 2 kJ with LoRA, each for all the epochs that its protocol plans: 0.50 "
-        "times as much.",
+        "Training one run takes 12 s with full fine-tuning and 12 s with LoRA, over all planned epochs: a ratio of "
+        "1.00.",
+        "It takes 4 kJ with full fine-tuning and 2 kJ with LoRA, over all planned epochs: a ratio of 0.50.",
     ]
     (sentence,) = summary(runs, counts, {"a CPU"}, References(adapter="lora"))
     assert "references.full" in sentence

@@ -144,8 +144,8 @@ def test_a_checkpoint_with_other_settings_or_data_is_discarded(study, capfd, tmp
             stream.write("\n")
     study.finish(**changes)
     assert (
-        "is not resumed: it has other settings, code, data or another machine; the run starts from the beginning"
-        in capfd.readouterr().err
+        "cannot be resumed: it belongs to other settings, code, data or another machine; the run starts from "
+        "the beginning" in capfd.readouterr().err
     )
     assert read_json(study.out / "run.json")["measurement"]["parts"] == 1
 
@@ -159,7 +159,7 @@ def test_a_damaged_checkpoint_is_discarded(study, capfd, file, harm):
     flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
     path.write_bytes({"truncated": content[:middle], "empty": b"", "bit-flipped": flipped}[harm])
     study.finish()
-    assert f"is not resumed: {file} is damaged" in capfd.readouterr().err
+    assert f"cannot be resumed: {file} is damaged" in capfd.readouterr().err
     assert read_json(study.out / "run.json")["measurement"]["parts"] == 1
 
 
@@ -178,7 +178,7 @@ def test_only_a_run_planned_to_be_long_keeps_its_state(bert, cola, tmp_path, mon
 
 def test_other_code_is_another_key(study, capfd):
     study.train(spec(LORA, **CHANGES), 0, code="other code")
-    assert "is not resumed: it has other settings, code" in capfd.readouterr().err
+    assert "cannot be resumed: it belongs to other settings, code" in capfd.readouterr().err
 
 
 def test_other_threads_packages_or_processors_are_another_key(bert, cola, tmp_path):
@@ -198,7 +198,7 @@ def test_other_threads_packages_or_processors_are_another_key(bert, cola, tmp_pa
 def test_a_checkpoint_without_its_key_is_discarded(study, capfd):
     (study.folder / "key").unlink()
     study.finish()
-    assert "is not resumed" in capfd.readouterr().err
+    assert "cannot be resumed" in capfd.readouterr().err
 
 
 def test_a_full_disk_while_resuming_costs_no_state(study, monkeypatch):
@@ -233,7 +233,7 @@ def test_a_second_job_of_a_run_waits_for_the_first(study, tmp_path):
     first = start("one")
     assert first.stdout.readline() == "there\n"
     second = start("two")
-    assert "waiting: another measured job holds this run" in second.stderr.readline()
+    assert "waiting: another measured job is using the files of this run" in second.stderr.readline()
     first.communicate("x", timeout=60)
     assert first.returncode == 0
     assert second.stdout.readline() == "there\n"

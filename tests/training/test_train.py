@@ -62,7 +62,7 @@ def test_another_seed_gives_another_run(bert, cola, lora_run, tmp_path):
     assert not np.array_equal(*losses)
 
 
-def test_own_lora_and_loralib_train_alike_with_dropout(bert, cola, lora_run, tmp_path):
+def test_lora_and_loralib_train_alike_with_dropout(bert, cola, lora_run, tmp_path):
     theirs = load_file(trained(LORALIB, bert, cola, tmp_path / "ref") / "predictions.safetensors")
     ours = load_file(lora_run / "predictions.safetensors")
     np.testing.assert_allclose(ours["step_losses"], theirs["step_losses"], rtol=1e-5)
@@ -194,7 +194,7 @@ def test_counting_what_is_kept_for_backward_changes_no_weight(bert, cola, lora_r
         yield SimpleNamespace(mb=0.0)
 
     monkeypatch.setattr("lora_core.measuring.memory.saved_for_backward", uncounted)
-    monkeypatch.setattr("lora_core.measuring.memory.predict_mb", lambda *_: None)
+    monkeypatch.setattr("lora_core.measuring.memory.predicted_memory_mb", lambda *_: None)
     plain = trained(LORA, bert, cola, tmp_path / "plain")
     name = "weights/adapter_model.safetensors"
     assert (plain / name).read_bytes() == (lora_run / name).read_bytes()

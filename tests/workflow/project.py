@@ -31,7 +31,7 @@ TINY: dict[str, Any] = {
 
 
 class Project:
-    """A copy of the project in a folder of its own, with a tiny study laid over config.yaml."""
+    """A copy of the project in a separate folder, with a tiny study that overlays config.yaml."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -46,7 +46,7 @@ def test_several_errors_are_reported_together(study):
 def test_a_target_that_no_rule_makes_is_named_with_the_nearest(study, target):
     status, output = study.run("-n", f"results/{target}")
     assert status != 0
-    assert f"no rule of this study makes 'results/{target}'; did you mean 'results/" in output
+    assert f"this study has no target 'results/{target}'; did you mean 'results/" in output
 
 
 @pytest.mark.parametrize(

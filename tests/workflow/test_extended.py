@@ -108,12 +108,12 @@ def test_a_method_that_its_library_does_not_know_is_refused_before_a_job_starts(
     (extended.folder / "odd.yaml").write_text(yaml.safe_dump(config))
     status, output = extended.run(overlay="odd.yaml")
     assert status != 0
-    assert "method_settings.odd.config: PEFT refuses this configuration of LORA" in output
+    assert "method_settings.odd.config: PEFT rejects this configuration of LORA" in output
     assert "rnk" in output
     assert not (extended.folder / "elsewhere" / "models").exists()
 
 
-def test_one_s_own_task_and_model_are_configuration_alone(tmp_path):
+def test_a_user_task_and_model_need_only_configuration(tmp_path):
     project = Project(tmp_path / "project")
     folder, other = project.folder / "moods", project.folder / "reviews"
     folder.mkdir()

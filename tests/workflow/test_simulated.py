@@ -72,31 +72,33 @@ def test_the_traces_alone_give_every_cost_of_tables_five_and_six(simulated):
         idle = power[power["phase"] == "idle"]
         idle_watts = joules(power, idle["window"].unique()) / np.ptp(idle["seconds"])
         energy = joules(power, windows[:epochs])
-        found = shown(simulated, number)
-        assert found["threshold"] == pytest.approx(threshold)
-        assert found["epochs"] == epochs
-        assert found["training time (s)"] == pytest.approx(seconds) == history["train_seconds"][:epochs].sum()
-        assert found["energy (kJ)"] == pytest.approx(energy / 1e3)
-        assert found["power (W)"] == pytest.approx(energy / seconds)
-        assert found["energy minus idle (kJ)"] == pytest.approx((energy - idle_watts * seconds) / 1e3, abs=1e-6)
-        own = min(traces[m][0]["score"].max() for m in METHODS) - 0.005  # one seed: its own threshold is the shared one
-        assert found["epochs to the seed's own threshold"] == int(np.argmax(history["score"] >= own)) + 1
-        assert found["seeds that got there"] == 1
-        assert found["seconds an epoch"] == pytest.approx(history["train_seconds"].mean())
-        assert found["epochs planned"] == len(history) == 2
-        assert 100 < found["power (W)"] < 300
+        values = shown(simulated, number)
+        assert values["threshold"] == pytest.approx(threshold)
+        assert values["epochs"] == epochs
+        assert values["training time (s)"] == pytest.approx(seconds) == history["train_seconds"][:epochs].sum()
+        assert values["energy (kJ)"] == pytest.approx(energy / 1e3)
+        assert values["power (W)"] == pytest.approx(energy / seconds)
+        assert values["energy minus idle (kJ)"] == pytest.approx((energy - idle_watts * seconds) / 1e3, abs=1e-6)
+        seed_threshold = (
+            min(traces[m][0]["score"].max() for m in METHODS) - 0.005
+        )  # one seed: its own threshold is the shared one
+        assert values["epochs to the seed's own threshold"] == int(np.argmax(history["score"] >= seed_threshold)) + 1
+        assert values["seeds that reached the threshold"] == 1
+        assert values["seconds per epoch"] == pytest.approx(history["train_seconds"].mean())
+        assert values["planned epochs"] == len(history) == 2
+        assert 100 < values["power (W)"] < 300
 
 
 def test_the_traces_alone_give_the_memory_of_table_four(simulated):
-    found = shown(simulated, 4)
+    values = shown(simulated, 4)
     for method in METHODS:
         history, power = trace(simulated, method)
         train = power[power["phase"] == "train"]["memory_used_mb"]
         baseline = power[power["phase"] == "idle"]["memory_used_mb"].mean()
-        assert found[method] == pytest.approx(train.mean())
-        assert found[f"{method}, minus baseline"] == pytest.approx(train.mean() - baseline)
-        assert found[f"{method}, peak minus baseline"] == pytest.approx(train.max() - baseline)
-        assert found[f"{method}: saved for backward"] == pytest.approx(history["saved_for_backward_mb"].max())
+        assert values[method] == pytest.approx(train.mean())
+        assert values[f"{method}, minus baseline"] == pytest.approx(train.mean() - baseline)
+        assert values[f"{method}, peak minus baseline"] == pytest.approx(train.max() - baseline)
+        assert values[f"{method}: saved for backward"] == pytest.approx(history["saved_for_backward_mb"].max())
 
 
 def test_power_samples_agree_with_the_counter(simulated):

@@ -34,10 +34,10 @@ def test_the_report_shows_the_study_and_snakemakes_own_has_every_result_with_its
     assert "random-bert on mini-GLUE" in page
     status, output = study.run("--report", "own.html")
     assert status == 0, output
-    own = (study.folder / "own.html").read_text()
-    assert all(f'"figure": "{name}"' in own for name in ("scores", "latency", "pareto"))
-    assert all(f'"table": "table{number}"' in own for number in range(1, 8))
-    assert "What was not measured is left out, with the reason" in own
+    snakemake_report = (study.folder / "own.html").read_text()
+    assert all(f'"figure": "{name}"' in snakemake_report for name in ("scores", "latency", "pareto"))
+    assert all(f'"table": "table{number}"' in snakemake_report for number in range(1, 8))
+    assert "What was not measured is left out, with the reason" in snakemake_report
 
 
 def test_a_bundle_is_drawn_again_from_its_raw_records_and_a_changed_file_shows(study):

@@ -40,10 +40,10 @@ try:
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 
-# Scripts read it from the configuration, since it is no parameter that a run is made again for; validated once, here.
+# Scripts read it from the configuration: as a parameter of the rule, a change would rerun the training.
 config["train"]["checkpoint_seconds"] = study.train.checkpoint_seconds
 # Which snakemake started a job: its failure summary names its own jobs only.
-os.environ.setdefault(job.STUDY, str(uuid.uuid4()))
+os.environ.setdefault(job.STUDY_VARIABLE, str(uuid.uuid4()))
 
 LAYOUT = Layout(study.results_dir)
 ENVIRONMENT = "../../envs/lora.yaml"
@@ -72,7 +72,7 @@ def code_of_drawing(script, entry):
 
 
 def threads_of_measured_jobs(wildcards):
-    """The configured number, else all cores; one on a cluster, where the cores of a node are unknown here."""
+    """The threads of a measured job: as configured, else all cores; one on a cluster, whose nodes are unknown here."""
     is_local = workflow.local_exec and not workflow.remote_exec
     return study.train.threads or (workflow.cores if is_local else 1)
 

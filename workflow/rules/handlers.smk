@@ -4,7 +4,7 @@ from snakemake.io import strip_wildcard_constraints
 
 
 def check_targets(arguments):
-    """Refuse a target that no rule makes, with the nearest that one makes.
+    """Reject a target that no rule makes, and suggest the nearest one.
 
     Snakemake only says that there is no rule, and knows its targets too late for the Snakefile to ask.
     """
@@ -59,7 +59,7 @@ onsuccess:
 
 onerror:
     unlock.remove_note()
-    for failed in failures.failed_jobs(Path(LAYOUT.logs), os.environ[job.STUDY]):
+    for failed in failures.failed_jobs(Path(LAYOUT.logs), os.environ[job.STUDY_VARIABLE]):
         name = failed.log.relative_to(LAYOUT.logs).with_suffix("")
         print(f"\n{name}: {failed.reason}", file=sys.stderr)
         print(f"  log: {failed.log}", file=sys.stderr)

@@ -7,7 +7,7 @@ def data_files(wildcards):
 
 
 def start_file(pattern):
-    """An input function: this file of the run that a run starts from; none if that is the pre-trained model."""
+    """An input function: this file of the run that a run starts from; none if it starts from the pre-trained model."""
 
     def files(wildcards):
         start = study.hyperparameters(wildcards.method, wildcards.task).start_from
@@ -52,6 +52,6 @@ def settings_for(entry):
 
 
 def description_for_table(wildcards):
-    """The study in words; a table that is not about training does not say how batches are formed."""
+    """The description of the study; a table that is not about training does not say how batches are formed."""
     settings = catalogue.table(wildcards.table).settings
     return params.description_params(study, batching="batching" in settings)

@@ -3,12 +3,12 @@
 import re
 
 MODEL = LAYOUT.model.format(model=study.model.name)
-MERGED_METHODS = [method for method in study.methods if study.merges(method)]
+MERGED_METHODS = [method for method in study.methods if study.can_merge(method)]
 TIMED_SEEDS = study.seeds[: study.measure.latency_seeds]
 SWEPT = bool(params.swept_params(study))
 TABLE_NAMES = catalogue.available_tables(sweep=SWEPT)
 FIGURE_NAMES = catalogue.available_figures(
-    sweep=SWEPT, same_as_lora=bool(study.same_as_lora)
+    sweep=SWEPT, same_as_lora=bool(study.methods_equal_to_lora)
 )
 
 
@@ -25,7 +25,7 @@ def of_runs(pattern, methods, tasks):
 # The power of one task is drawn, of the references or, without any, of the first method.
 TRACED = [m for m in (study.references.full, study.references.adapter) if m]
 TRACED = (TRACED or list(study.methods[:1]), study.tasks[:1])
-SAME_AS_LORA = (study.same_as_lora, study.tasks)
+SAME_AS_LORA = (study.methods_equal_to_lora, study.tasks)
 # What tables, figures and claims are made from, by the names that the catalogue uses.
 RECORDS = {
     "counts": [LAYOUT.counts],
@@ -67,7 +67,7 @@ TABLES = expand(
 FIGURES = expand(
     f"{LAYOUT.figure}.{{suffix}}",
     figure=catalogue.default_figures(
-        same_as_lora=bool(study.same_as_lora), more_tables=study.more_tables
+        same_as_lora=bool(study.methods_equal_to_lora), more_tables=study.more_tables
     ),
     suffix=["svg", "csv"],
 )

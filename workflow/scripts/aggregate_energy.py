@@ -5,7 +5,7 @@ from pathlib import Path
 from lora_core.job import job_log
 
 with job_log(Path(snakemake.log[0]), f"aggregate_energy {snakemake.wildcards.task}"):
-    from lora_core.evaluation.cost_to_threshold import aggregate
+    from lora_core.evaluation.cost_to_threshold import write_costs
     from lora_core.evaluation.references import References
     from lora_core.layout import RunFiles
 
@@ -14,7 +14,7 @@ with job_log(Path(snakemake.log[0]), f"aggregate_energy {snakemake.wildcards.tas
         RunFiles(*map(Path, run))
         for run in zip(files.record, files.history, files.power, files.predictions, strict=True)
     ]
-    aggregate(
+    write_costs(
         runs,
         References(**snakemake.params.references),
         costs=Path(snakemake.output.costs),

@@ -17,6 +17,6 @@ with job_log(Path(snakemake.log[0]), f"train {wildcards.method} {wildcards.task}
         RunInputs(**files),
         RunOutputs(**outputs, progress=Path(params.progress)),
         snakemake.threads,
-        # The time is no parameter of the rule: it changes no result, and no run is made again for it.
+        # Not a parameter of the rule: the interval changes no result, so a change must not rerun the training.
         CheckpointSettings(Path(params.checkpoint), snakemake.config["train"]["checkpoint_seconds"], code=params.code),
     )

@@ -59,14 +59,14 @@ def _draw(inputs: Inputs, quantity: Quantity) -> Drawing:
         for y, method in enumerate(methods):
             _method(panel, y, group[group["method"] == method], quantity, styles[method])
         if not group["threshold_meaningful"].all():
-            panel.set_title(f"{task_title(task)} (threshold near the baseline)", loc="left")
+            panel.set_title(f"{task_title(task)} (threshold not meaningful)", loc="left")
         name_rows(panel, methods)
         panel.set_xlim(left=0)
         panel.set_xlabel(quantity.unit)
     set_title(
         figure,
-        f"{quantity.title} to equal accuracy, min(FFT, LoRA) - 0.5 points: median of {seed_count(frame)}, each seed a "
-        "stroke. A run that never reached it counts as the most expensive.",
+        f"{quantity.title} to equal accuracy, min(FFT, LoRA) - 0.5 points: median of {seed_count(frame)}; one "
+        "stroke per seed. A run that never reached it ranks above all that did.",
     )
     return figure, frame[["method", "task", "seed", "threshold", "epochs_to_threshold", quantity.column]]
 
@@ -77,7 +77,7 @@ def _reason(runs: pd.DataFrame, quantity: Quantity) -> str | None:
         return f"no threshold: {'; '.join(sorted(set(runs['threshold_reason'].dropna())))}"
     if runs.loc[runs["epochs_to_threshold"].notna(), quantity.column].isna().all():
         reasons = runs["meter_reason"].dropna()
-        return reasons.iloc[0] if len(reasons) else "no run reached the threshold, or its energy is not known"
+        return reasons.iloc[0] if len(reasons) else "no run reached the threshold, or its energy is unknown"
     return None
 
 

@@ -47,8 +47,8 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
     add_legend(figure, [left for _, _, (left, _) in parts])
     set_title(
         figure,
-        f"Training loss, seed {losses['seed'].iloc[0]}, mean of {WINDOW} steps; to the right the relative difference "
-        f"from {first}, each step.",
+        f"Training loss, seed {losses['seed'].iloc[0]}, mean of {WINDOW} steps; right: relative difference from "
+        f"{first} at each step.",
     )
     return figure, losses
 
@@ -64,7 +64,7 @@ def _differences(panel: Any, curve: pd.Series, first: pd.Series, color: str) -> 
     differ = relative[relative > 0]
     if differ.empty:
         panel.set_yticks([])
-        text = f"{curve.name} is the same at each\nof {len(relative):,} steps, bit for bit"
+        text = f"{curve.name} is bit-identical\nat all {len(relative):,} steps"
         panel.text(0.5, 0.5, text, ha="center", transform=panel.transAxes, fontsize=SMALL)
         return
     shown = thinned(differ)

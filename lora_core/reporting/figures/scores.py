@@ -41,8 +41,8 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
         panel.set_xlabel("score, %")
     set_title(
         figure,
-        f"Best score on the validation split: mean of {seed_count(frame)}, each seed a stroke; with three or more, the "
-        "95 % interval. Stars: published (RoBERTa-base).",
+        f"Best score on the validation split: mean of {seed_count(frame)}; one stroke per seed; with three or more "
+        "seeds, the 95 % interval. Stars: published (RoBERTa-base).",
     )
     return figure, frame[["method", "task", "seed", "best", "constant_guess"]]
 

@@ -113,7 +113,7 @@ def task_rows(frame: pd.DataFrame, **options: Any) -> tuple["Figure", list[tuple
 
 
 def set_title(figure: "Figure", text: str) -> None:
-    """Say above the figure what it shows, with units and the number of seeds or rounds."""
+    """Set the title: what the figure shows, with units and the number of seeds or rounds."""
     figure.suptitle("\n".join(textwrap.wrap(text, 58)), x=0.01, ha="left", fontsize=10)
 
 
@@ -136,7 +136,7 @@ def seed_count(frame: pd.DataFrame) -> str:
 
 
 def show_reason(panel: Any, reason: str) -> None:
-    """Say in place of axes why nothing is drawn."""
+    """Replace the axes by the reason why nothing is drawn."""
     panel.set_axis_off()
     text = "\n".join(textwrap.wrap(f"n/a: {reason}", 40))
     panel.text(0.02, 0.95, text, transform=panel.transAxes, va="top", style="italic")

@@ -56,8 +56,8 @@ class _Means:
             return []
         full, adapter = (factor * value for value in means)
         return [
-            f"{start} {full:,.3g} {unit} with full fine-tuning and {adapter:,.3g} {unit} with LoRA, each for all the "
-            f"epochs that its protocol plans: {adapter / full:.2f} times as much."
+            f"{start} {full:,.3g} {unit} with full fine-tuning and {adapter:,.3g} {unit} with LoRA, over all planned "
+            f"epochs: a ratio of {adapter / full:.2f}."
         ]
 
 

@@ -102,7 +102,7 @@ def _timing_cells(rows: _Rows, timings: Timings, references: References) -> list
     """
     timing, single, name = timings.passes, timings.single, rows.label
     milliseconds = 1e3 * single.p50_seconds
-    alone = f"{milliseconds:.1f} ({1e3 * single.p95_seconds:.1f})"
+    single_text = f"{milliseconds:.1f} ({1e3 * single.p95_seconds:.1f})"
     to_full, to_merged = f"{name} / {references.full}", f"{name} / {references.adapter}, merged"
     cells: list[Cell | None] = [
         rows.filled(name, TIME, "s", timing.p50_seconds, f"{timing.p50_seconds:.3f}"),
@@ -110,12 +110,12 @@ def _timing_cells(rows: _Rows, timings: Timings, references: References) -> list
                     f"{timing.p95_seconds:.3f}"),
         rows.filled(f"{name}: examples/s", "throughput", "examples/s", timing.examples_per_second,
                     f"{timing.examples_per_second:.0f}"),
-        replace(rows.filled(f"{name}: one example, ms", SINGLE_TIME, "ms", milliseconds, alone), n=single.rounds),
-        rows.ratio(to_full, f"{TIME}, relative to {references.full}", timing.against),
+        replace(rows.filled(f"{name}: one example, ms", SINGLE_TIME, "ms", milliseconds, single_text), n=single.rounds),
+        rows.ratio(to_full, f"{TIME}, relative to {references.full}", timing.comparison),
         None,
     ]  # fmt: skip
-    if timing.against:
-        detectable = timing.against.detectable_percent
+    if timing.comparison:
+        detectable = timing.comparison.detectable_percent
         cell = rows.cell(
             f"{to_full}: smallest detectable difference",
             f"{TIME}, relative to {references.full}: smallest detectable difference", "fraction",
@@ -127,7 +127,7 @@ def _timing_cells(rows: _Rows, timings: Timings, references: References) -> list
         (f"{to_merged}: one example", SINGLE_TIME, timings.single_to_merged),
     ):
         quantity = f"{quantity}, relative to merged {references.adapter}"
-        cells.append(rows.ratio(row, quantity, compared.against if cannot_merge else None))
+        cells.append(rows.ratio(row, quantity, compared.comparison if cannot_merge else None))
     return cells
 
 
