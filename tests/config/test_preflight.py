@@ -83,5 +83,5 @@ def test_every_method_that_cannot_be_trained_as_configured_is_reported():
 def test_a_target_that_no_rule_makes_is_refused_with_the_nearest_that_one_makes():
     products = {"results/tables/table1.md", "results/tables/table2.md", "results/runs.csv"}
     preflight.check_targets(["results/tables/table1.md", "all", "results/other"], products, "results")
-    with pytest.raises(ValueError, match=r"makes 'results/tables/tabel1\.md'; did you mean '.*/table1\.md'"):
+    with pytest.raises(ValueError, match=r"no target 'results/tables/tabel1\.md'; did you mean '.*/table1\.md'"):
         preflight.check_targets(["results/tables/tabel1.md"], products, "results")
