@@ -77,14 +77,21 @@ def test_what_a_target_calls_exists(target):
 
 
 @pytest.mark.parametrize("command", of("lora-core "))
-def test_the_command_is_accepted(command):
-    assert cli.parse_arguments(shlex.split(command, comments=True)[1:])
+def test_the_command_is_accepted(command, capsys):
+    arguments = shlex.split(command, comments=True)[1:]
+    if len(arguments) > 1:
+        assert cli.parse_arguments(arguments)
+    else:  # only named, without its arguments
+        with pytest.raises(SystemExit, match=r"^0$"):
+            cli.parse_arguments([*arguments, "--help"])
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A copy of the project with a folder in GLUE's layout in it."""
+    """A copy of the project with a folder in GLUE's layout and the overlay that config/README.md shows."""
     project = Project(tmp_path_factory.mktemp("docs") / "project")
+    (overlay,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "config" / "README.md").read_text(), re.S)
+    (project.folder / "config" / "mine.yaml").write_text(overlay)
     folder = glue(project.folder / "FOLDER")
     for task in ("rte", "stsb"):  # a plan reads no file
         shutil.copytree(folder / "cola", folder / task)
