@@ -22,8 +22,8 @@ from lora_core.records import read_json
         ({"method_settings__lora__rank": -1}, "method_settings.lora.rank: input should be greater than 0"),
         ({"data": {"source": "local", "path": "no/such/folder"}}, "data.path: there is no folder 'no/such/folder'"),
         ({"model": {"source": "local", "path": "no/model"}}, "model.path: there is no folder 'no/model'"),
-        ({"model__seed": 3}, "holds a study of another model"),
-        ({"data__seed": 3}, "holds a study of another data"),
+        ({"model__seed": 3}, "holds results for another model"),
+        ({"data__seed": 3}, "holds results for another data"),
     ],
 )
 def test_bad_input_is_refused_before_any_job_and_nothing_is_lost(study, changes, message):
@@ -94,12 +94,12 @@ def test_wheel_weights_with_another_sha256_are_refused_before_any_job(tmp_path):
     assert "rule prepare_model" not in output
 
 
-def test_a_hub_out_of_reach_is_said_before_any_job(tmp_path):
+def test_an_unreachable_hub_is_reported_before_any_job(tmp_path):
     project = Project(tmp_path / "project")
     begun = time.monotonic()
     status, output = project.run(overlay=str(ROOT / "config" / "paper.yaml"))
     assert status != 0
     assert time.monotonic() - begun < 30
-    assert "the hub gave no model 'FacebookAI/roberta-base' at revision" in output
+    assert "cannot get the model 'FacebookAI/roberta-base' at revision" in output
     assert "source: local" in output
     assert "rule prepare_model" not in output
