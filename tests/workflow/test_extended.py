@@ -143,7 +143,7 @@ def test_a_user_task_and_model_need_only_configuration(tmp_path):
     assert status == 0, output
     card = read_json(project.folder / "results/data/mood/card.json")
     assert (card["labels"], card["train"]["examples"]) == (["sad", "neutral", "happy"], 24)
-    assert float(table(project, "table2")["lora, best epoch"]["value"]) > 0
+    assert float(table(project, "table2")["lora, best epoch"].value) > 0
     for method in ("lora", "lora_peft", "vera"):
         merged = read_json(project.folder / f"results/merged/{method}/mood/seed1/merge.json")["changed"]
         assert {name.split(".")[-2] for name in merged} == set(targets)
