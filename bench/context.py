@@ -5,8 +5,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from lora_core.commands.studies import read_study
 from lora_core.config.params import model_params, run_params
-from lora_core.config.study import Study, read_files
+from lora_core.config.study import Study
 from lora_core.data.datasets import TokenizedFiles, tokenize_task
 from lora_core.data.source import DatasetSource
 from lora_core.models.pretrained import prepare_model
@@ -42,7 +43,7 @@ class BenchContext:
     @cached_property
     def study(self) -> Study:
         """The study on real GLUE, whose hyperparameters the benchmarks use."""
-        return read_files("config/glue-local.yaml")
+        return read_study(["config/glue-local.yaml"])
 
     def rounds(self, number: int) -> int:
         """Return how often to repeat a measurement: `number` times, or twice in a quick run."""

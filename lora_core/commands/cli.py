@@ -25,7 +25,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{error.filename}: {error.strerror}" if error.filename else error, file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
-        print(f"the package {error.name!r} is missing: pip install 'lora-core[workflow]'", file=sys.stderr)
+        if str(error.name).startswith("lora_core"):
+            raise
+        print(
+            f"the package {error.name!r} is missing: install the workflow's packages, in the repository with "
+            "`make setup` or `pip install '.[workflow]'`",
+            file=sys.stderr,
+        )
         return 1
     except (ValueError, zipfile.BadZipFile) as error:
         print(error, file=sys.stderr)

@@ -1,14 +1,11 @@
 """A study: its validated configuration, and what follows from it for each method and task."""
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Any, cast
 
-import yaml
 from pydantic import ConfigDict, Field, NonNegativeInt, ValidationError
 
 from lora_core.config import checks, sweeps
@@ -237,19 +234,3 @@ def json_schema(optional_tables: Sequence[str]) -> str:
     schema = Study.model_json_schema()
     schema["properties"]["more_tables"]["items"]["enum"] = list(optional_tables)
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"
-
-
-def read_files(*overlays: str, optional_tables: Sequence[str] = ()) -> Study:
-    """Return the study of config.yaml in the working directory, with files merged into it as Snakemake does."""
-    from snakemake.utils import update_config
-
-    config: JsonObject = yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))
-    overlay: JsonObject = {}
-    for file in overlays:
-        update_config(overlay, yaml.safe_load(Path(file).read_text(encoding="utf-8")))
-    update_config(config, overlay)
-    return load(config, overlay, optional_tables=optional_tables)
-
-
-if __name__ == "__main__":
-    print(read_files(*sys.argv[1:]).results_dir)

@@ -1,4 +1,4 @@
-"""Check the columns of a task's split, and turn its labels into numbers."""
+"""Validate the columns of CSV and parquet data before a task uses them, and turn labels into numbers."""
 
 import math
 
