@@ -59,7 +59,9 @@ onsuccess:
 
 onerror:
     unlock.remove_note()
-    for failed in failures.failed_jobs(Path(LAYOUT.logs), os.environ[job.STUDY_VARIABLE]):
+    for failed in failures.failed_jobs(
+        Path(LAYOUT.logs), os.environ[job.STUDY_VARIABLE]
+    ):
         name = failed.log.relative_to(LAYOUT.logs).with_suffix("")
         print(f"\n{name}: {failed.reason}", file=sys.stderr)
         print(f"  log: {failed.log}", file=sys.stderr)
