@@ -314,7 +314,8 @@ def test_a_package_with_another_hash_than_the_lock_is_not_installed(tmp_path):
     (tmp_path / "requirements.lock").write_text(
         re.sub(r"sha256:(.)", lambda m: f"sha256:{'0' if m[1] != '0' else '1'}", entry)
     )
-    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
     command = ["make", f"PYTHON={sys.executable}", "setup"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     output = result.stdout + result.stderr

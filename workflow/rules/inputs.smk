@@ -11,7 +11,7 @@ def start_file(pattern):
 
     def files(wildcards):
         start = study.hyperparameters(wildcards.method, wildcards.task).start_from
-        return expand(pattern, **{**wildcards, "task": start}) if start else []
+        return pattern.format(**{**wildcards, "task": start}) if start else []
 
     return files
 
