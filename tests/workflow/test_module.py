@@ -104,9 +104,9 @@ def test_a_workflow_without_its_package_uses_an_installed_one(tmp_path, reposito
 
 def test_a_workflow_whose_package_is_missing_says_what_to_install(tmp_path, repository):
     if is_installed_in_the_environment():
-        # An empty package of the same name hides the installed one.
+        # A package of the same name that cannot be imported hides the installed one, an editable one too.
         (tmp_path / "hidden" / "lora_core").mkdir(parents=True)
-        (tmp_path / "hidden" / "lora_core" / "__init__.py").write_text("")
+        (tmp_path / "hidden" / "lora_core" / "__init__.py").write_text('raise ImportError("hidden")\n')
     write_snakefile(tmp_path, f'gitfile("{repository}", path="workflow/Snakefile", tag="v1")')
     result = run(tmp_path, "-n", PYTHONPATH=str(tmp_path / "hidden"))
     assert result.returncode != 0
