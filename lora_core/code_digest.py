@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lora_core.provenance import ROOT
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PACKAGE = "lora_core"
-ROOT = Path(__file__).resolve().parent.parent
 VERSION = f"python {sys.version_info.major}.{sys.version_info.minor}"
 # Files that modules in the same folder read, such as the template and the style of the report's page.
 RESOURCE_SUFFIXES = (".html", ".css", ".js")

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class _Below:
@@ -76,3 +80,10 @@ class RunFiles:
     history: Path
     power: Path
     predictions: Path
+
+    @classmethod
+    def of_each_run(
+        cls, record: Iterable[str], history: Iterable[str], power: Iterable[str], predictions: Iterable[str]
+    ) -> list[RunFiles]:
+        """Return the files of several runs, from a list of each kind of file in the same order of runs."""
+        return [cls(*map(Path, files)) for files in zip(record, history, power, predictions, strict=True)]

@@ -90,7 +90,7 @@ def _read_run(layout: Layout, method: str, task: str, seed: int) -> RunStatus:
         return RunStatus(method, task, seed, State.RUNNING, "waiting for the device")
     if progress is None:
         return RunStatus(method, task, seed, State.RUNNING, "starting")
-    return RunStatus(method, task, seed, State.RUNNING, format_progress(progress), progress.seconds_left)
+    return RunStatus(method, task, seed, State.RUNNING, progress.line(), progress.seconds_left)
 
 
 def _is_running(job: JobRecord, record: Path, progress_file: Path) -> bool:
@@ -116,19 +116,6 @@ def _read_progress_of(process: ProcessIdentity, file: Path) -> RunProgress | Non
         return None
     record = read_progress(file)
     return record.progress if record.process == process else None
-
-
-def format_progress(progress: RunProgress) -> str:
-    """Return how far a run is, as one line."""
-    parts = [f"epoch {progress.epoch}/{progress.epochs}", f"step {progress.step}/{progress.steps}"]
-    if progress.score is not None:
-        parts.append(f"{progress.metric} {progress.score:.3f}")
-    if progress.tokens_per_second is not None:
-        parts.append(f"{progress.tokens_per_second:,.0f} tokens/s")
-    if progress.seconds_left is not None:
-        minutes, seconds = divmod(round(progress.seconds_left), 60)
-        parts.append(f"{minutes}:{seconds:02} left")
-    return ", ".join(parts)
 
 
 def estimate_seconds_left(runs: Sequence[RunStatus]) -> float | None:

@@ -9,13 +9,8 @@ with job_log(Path(snakemake.log[0]), f"aggregate_energy {snakemake.wildcards.tas
     from lora_core.evaluation.references import References
     from lora_core.layout import RunFiles
 
-    files = snakemake.input
-    runs = [
-        RunFiles(*map(Path, run))
-        for run in zip(files.record, files.history, files.power, files.predictions, strict=True)
-    ]
     write_costs(
-        runs,
+        RunFiles.of_each_run(**dict(snakemake.input.items())),
         References(**snakemake.params.references),
         costs=Path(snakemake.output.costs),
         curve=Path(snakemake.output.curve),

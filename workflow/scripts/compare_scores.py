@@ -9,13 +9,8 @@ with job_log(Path(snakemake.log[0]), f"compare_scores {snakemake.wildcards.task}
     from lora_core.evaluation.scores import compare_scores
     from lora_core.layout import RunFiles
 
-    files = snakemake.input
-    runs = [
-        RunFiles(*map(Path, run))
-        for run in zip(files.record, files.history, files.power, files.predictions, strict=True)
-    ]
     compare_scores(
-        runs,
+        RunFiles.of_each_run(**dict(snakemake.input.items())),
         References(**snakemake.params.references),
         scores=Path(snakemake.output.scores),
         differences=Path(snakemake.output.differences),
