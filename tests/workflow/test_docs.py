@@ -60,7 +60,8 @@ def test_make_has_the_target(command):
 
 def targets():
     """The targets that `make help` lists."""
-    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    command = ["make", "--no-print-directory", "help"]  # below `make test` it would name the folder that it enters
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return [line.split()[0] for line in listed.splitlines()]
 
 
