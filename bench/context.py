@@ -10,8 +10,8 @@ from lora_core.config.params import model_params, run_params
 from lora_core.config.study import Study
 from lora_core.data.datasets import TokenizedFiles, tokenize_task
 from lora_core.data.source import DatasetSource
+from lora_core.evaluation.run_record import RunRecord
 from lora_core.models.pretrained import prepare_model
-from lora_core.records import JsonObject, read_run_record
 from lora_core.training.inputs import RunInputs
 from lora_core.training.outputs import RunOutputs
 from lora_core.training.run import train
@@ -93,8 +93,8 @@ class BenchContext:
         )
         return inputs, outputs
 
-    def train(self, spec: RunSpec, data: TokenizedFiles, out: Path) -> JsonObject:
-        """Train, write the run's files in the folder `out`, and return what its record says was measured."""
+    def train(self, spec: RunSpec, data: TokenizedFiles, out: Path) -> RunRecord:
+        """Train, write the run's files in the folder `out`, and return its record."""
         inputs, outputs = self.run_files(data, out)
         train(spec, inputs, outputs, self.threads)
-        return read_run_record(outputs.record)["measurement"]
+        return RunRecord.read(outputs.record)

@@ -17,10 +17,10 @@ from lora_core.measuring.memory import saved_for_backward
 LINEAR = Goal("<=", 1.1)
 
 PRINT_COST = """
-from lora_core.records import read_run_record
+from lora_core.evaluation.run_record import RunRecord
 # The kernel's peak of this process. getrusage's starts at what the parent process used.
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
-print(read_run_record(Path(job["outputs"]["record"]))["measurement"]["train_seconds"], int(peak.split()[1]) / 1e3)
+print(RunRecord.read(Path(job["outputs"]["record"])).train_seconds, int(peak.split()[1]) / 1e3)
 """
 
 

@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 from bench.context import BenchContext
 from bench.paired import Goal, Row
-from lora_core.records import read_run_record
+from lora_core.evaluation.run_record import RunRecord
 from lora_core.stats import t_interval
 from lora_core.training import run as training
 
@@ -65,10 +65,10 @@ def _run(context: BenchContext, task: str, variant: str, seed: int) -> FinishedR
         unoptimised = patch.object(training, "apply_speedups", lambda *_: None)
         with unoptimised if variant == UNOPTIMISED else nullcontext():
             context.train(spec, context.data(task, MAX_TRAIN_EXAMPLES[task]), folder)
-    record = read_run_record(folder / "run.json")
-    commit, dirty = record["provenance"]["commit"] or "unknown", record["provenance"]["dirty"]
+    record = RunRecord.read(folder / "run.json")
+    commit, dirty = record.provenance.commit or "unknown", record.provenance.dirty
     code = f"{commit[:7]}{' with uncommitted changes' if dirty else ''}"
-    return FinishedRun(100 * record["measurement"]["score"]["last"], code)
+    return FinishedRun(100 * record.score.last, code)
 
 
 def _folder(context: BenchContext, task: str, variant: str, seed: int) -> Path:

@@ -14,9 +14,10 @@ from bench.context import BenchContext
 from bench.paired import Goal, Row, interleaved, ratio
 from lora_core.config.description import StudyDescription
 from lora_core.data.datasets import TokenizedFiles
+from lora_core.evaluation.run_record import RunRecord
 from lora_core.job import SILENCE_LIBRARIES
 from lora_core.provenance import ROOT
-from lora_core.records import read_run_record, write_json
+from lora_core.records import write_json
 from lora_core.training.spec import RunSpec
 
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
@@ -103,8 +104,8 @@ def train_job(context: BenchContext) -> list[Row]:
     def project() -> float:
         seconds, line = run_python(code)
         imports.append(line)
-        measurement = read_run_record(out / "run.json")["measurement"]
-        return seconds - measurement["train_seconds"] - measurement["eval_seconds"]
+        run = RunRecord.read(out / "run.json")
+        return seconds - run.train_seconds - run.eval_seconds
 
     build_model = (
         "import torch; from transformers import AutoModelForSequenceClassification as Auto; "

@@ -63,7 +63,7 @@ def _epoch_variants(context: BenchContext) -> dict[str, Callable[[], float]]:
 
     def project(precision: Precision) -> float:
         spec = replace(context.spec("stsb", epochs=1), precision=precision, batching="length_grouped")
-        return context.train(spec, data, out / "project")["train_seconds"]
+        return context.train(spec, data, out / "project").train_seconds
 
     def hf_trainer(sampling: str, precision: str) -> float:
         hyperparameters = context.spec("stsb").hyperparameters

@@ -1,14 +1,13 @@
 """Where a result comes from: the commit, the versions and the device that made it."""
 
 import subprocess
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from lora_core.records import JsonObject
 
 if TYPE_CHECKING:
     import torch
@@ -25,22 +24,55 @@ class GitState:
     dirty: bool | None
 
 
-def collect(device: "torch.device", threads: int) -> JsonObject:
-    """Return the machine and the software; nothing in it names a user, a host or a path."""
+@dataclass(frozen=True)
+class Provenance:
+    """The software and the machine that made a result; nothing in it names a user, a host or a path.
+
+    Attributes:
+        commit: The checked-out commit; None outside a checkout.
+        dirty: Whether tracked files differed from it; None outside a checkout.
+        started: The time in UTC.
+        python: The version of Python.
+        packages: Versions by the name of the package.
+        system: The operating system and the processor's architecture.
+        device: "cpu", or a hashed id.
+        device_model: The device's name.
+        threads: CPU threads of torch.
+        driver: The version of the device's driver, if the meter knows it.
+        shared: Another process used the device at the same time; None if that is unknown.
+    """
+
+    commit: str | None
+    dirty: bool | None
+    started: str
+    python: str
+    packages: Mapping[str, str]
+    system: str
+    device: str
+    device_model: str
+    threads: int
+    driver: str | None = None
+    shared: bool | None = None
+
+
+def collect(device: "torch.device", threads: int) -> Provenance:
+    """Return the software and the machine as they are now."""
     import platform
 
     from lora_core import device as devices
 
-    return {
-        **asdict(git_state()),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "packages": {name: version for name in PACKAGES if (version := _version(name))},
-        "system": f"{platform.system()} {platform.machine()}",
-        "device": devices.label(device),
-        "device_model": devices.model_name(device),
-        "threads": threads,
-    }
+    git = git_state()
+    return Provenance(
+        commit=git.commit,
+        dirty=git.dirty,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        python=platform.python_version(),
+        packages={name: version for name in PACKAGES if (version := _version(name))},
+        system=f"{platform.system()} {platform.machine()}",
+        device=devices.label(device),
+        device_model=devices.model_name(device),
+        threads=threads,
+    )
 
 
 def _version(package: str) -> str | None:

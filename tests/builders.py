@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from lora_core.evaluation.references import References
-from lora_core.evaluation.run_record import EnergyReading, RunRecord
+from lora_core.evaluation.run_record import RunRecord
 from lora_core.job import SILENCE_LIBRARIES
-from lora_core.records import MEASURED, LatencyRow, PowerRow, write_json, write_rows
+from lora_core.records import MEASURED, LatencyRow, PowerRow, read_run_record, write_json, write_rows
 
 os.environ.update(SILENCE_LIBRARIES)
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -211,15 +211,37 @@ def power_samples(epochs, seconds, joules):
 REFERENCES = References(full="fft", adapter="lora", library="lora_ref")
 
 
-def run_record(method, seed, **fields):
-    """The typed view of a run's record, as comparisons read it."""
-    energy = {"meter": "none", "reason": "no meter here", "source": None, "boundary": None, "simulated": False}
-    energy |= {name: fields.pop(name) for name in list(fields) if name in energy}
-    defaults = {
-        "task": "cola", "baseline_score": 0.5, "start_from": None, "metric": "accuracy", "best_score": 0.9,
-        "best_epoch": 1, "last_score": 0.9, "train_seconds": 10.0, "device": "a CPU, 2 threads", "shared": None,
+RUN = read_run_record(ROOT / "tests" / "fixtures" / "run_format1.json")  # of a real run
+
+
+def merged(content, changes):
+    """Nested plain values with others in their place."""
+    inside = {
+        name: merged(content[name], change)
+        for name, change in changes.items()
+        if isinstance(change, dict) and isinstance(content.get(name), dict)
+    }
+    return content | changes | inside
+
+
+def run_content(method="lora", task="cola", seed=1, **changes):
+    """The content of a run.json on a CPU without a meter, all else as in a real run, with changes merged into it."""
+    plain = {
+        "run": {"method": method, "task": task, "seed": seed, "data": {"task": task}},
+        "measurement": {
+            "energy": {
+                "meter": "none", "reason": "no meter here", "source": None, "boundary": None, "train_joules": None,
+            },
+        },
+        "provenance": {"device": "cpu", "device_model": "a CPU", "threads": 2, "shared": None},
     }  # fmt: skip
-    return RunRecord(method=method, seed=seed, energy=EnergyReading(**energy), **(defaults | fields))
+    return merged(merged(RUN | {"files": {}}, plain), changes)
+
+
+def latency_record(file, tokens=None, **provenance):
+    """Write the record about timed passes."""
+    place = run_content(provenance=provenance)["provenance"]
+    write_json(file, {"provenance": place, "input_tokens": tokens or {}})
 
 
 def energy_run(method, seed, scores, seconds=10.0, joules=100.0, baseline=0.5):
@@ -234,7 +256,11 @@ def energy_run(method, seed, scores, seconds=10.0, joules=100.0, baseline=0.5):
             "train_energy_joules": joules,
         }
     )
-    run = run_record(method, seed, baseline_score=baseline, train_seconds=seconds * len(scores))
+    changes = {
+        "run": {"data": {"validation": {"constant_guess": baseline}}},
+        "measurement": {"train_seconds": seconds * len(scores)},
+    }
+    run = RunRecord.from_json(run_content(method, seed=seed, **changes))
     return RunHistory(run, history, power_samples(len(scores), seconds, joules))
 
 
@@ -243,26 +269,17 @@ def record(folder, method, seed, memory=500.0, task="cola", **changes):
 
     `device` (the model), `threads` and `shared` change its provenance, all other changes its memory.
     """
-    provenance = {"device": "cpu", "device_model": changes.pop("device", "a CPU"), "threads": 2, "shared": None}
+    provenance = {"device_model": changes.pop("device", "a CPU")}
     provenance |= {name: changes.pop(name) for name in ("threads", "shared") if name in changes}
     file = folder / f"{method}-{task}-{seed}.json"
     parts = ("weights_mb", "gradients_mb", "optimizer_mb", "saved_for_backward_mb")
     used = dict(zip(parts, (90.0, 20.0, 40.0, 50.0), strict=True))
-    write_json(
-        file,
-        {
-            "run": {"method": method, "task": task, "seed": seed},
-            "measurement": {
-                "energy": {"simulated": False},
-                "memory": {
-                    "kind": "resident", "baseline_mb": 200.0, "mean_mb": memory, "peak_mb": 600.0,
-                    "peak_allocated_mb": None, "peak_reserved_mb": None, **used, "largest_batch": [8, 20],
-                    "predicted": used | {"saved_for_backward_mb": 60.0}, **changes,
-                },
-            },
-            "provenance": provenance,
-        },
-    )  # fmt: skip
+    figures = {
+        "kind": "resident", "baseline_mb": 200.0, "mean_mb": memory, "peak_mb": 600.0,
+        "peak_allocated_mb": None, "peak_reserved_mb": None, **used, "largest_batch": [8, 20],
+        "predicted": used | {"saved_for_backward_mb": 60.0}, **changes,
+    }  # fmt: skip
+    write_json(file, run_content(method, task, seed, measurement={"memory": figures}, provenance=provenance))
     return file
 
 
@@ -290,9 +307,14 @@ def timed(folder, times, task="cola", shared=None, inputs=None):
     singles = {key: [0.01 if key == FFT else 0.011 if key[0] == "lora" else 0.022] * 4 for key in times}
     write_rows(file, latency_rows(times) + latency_rows(singles, "single", 1), LatencyRow)
     tokens = {method: {"longest": 512, "truncated": 0} for method, _ in times} | (inputs or {})
-    place = {"device": "cpu", "device_model": "a CPU", "threads": 2, "shared": shared}
-    write_json(file.with_suffix(".json"), {"provenance": place, "input_tokens": tokens})
+    latency_record(file.with_suffix(".json"), tokens, shared=shared)
     return file
+
+
+def write_counts(file, trainable):
+    """counts.json of a model of 100 parameters with these trainable ones, `{method: parameters}`."""
+    counts = {method: {"trainable": number, "head": 2, "total": 100} for method, number in trainable.items()}
+    write_json(file, {"outputs": 2, "full": 100, "methods": counts})
 
 
 METHODS, TASKS, SEEDS = ("fft", "lora", "vera"), ("cola", "rte"), (1, 2, 3)
@@ -305,7 +327,7 @@ class Made:
     def __init__(self, folder, energy=None, never=()):
         rng = np.random.default_rng(1)
         self.counts = folder / "counts.json"
-        write_json(self.counts, {"methods": {m: {"trainable": {"fft": 1000, "lora": 100}.get(m, 10)} for m in METHODS}})
+        write_counts(self.counts, {m: {"fft": 1000, "lora": 100}.get(m, 10) for m in METHODS})
         self.runs = [record(folder, m, s, task=t) for m in METHODS for t in TASKS for s in SEEDS]
         self.scores, self.costs, self.curves, self.latency = [], [], [], []
         (folder / "scores").mkdir()
@@ -343,8 +365,7 @@ class Made:
             (folder / "latency" / task).mkdir(parents=True)
             self.latency.append(folder / "latency" / task / "seed1.csv")
             write_rows(self.latency[-1], passes, LatencyRow)
-            place = {"device": "cpu", "device_model": "a CPU", "threads": 2}
-            write_json(self.latency[-1].with_suffix(".json"), {"provenance": place})
+            latency_record(self.latency[-1].with_suffix(".json"))
 
     @property
     def inputs(self):

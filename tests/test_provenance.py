@@ -12,8 +12,8 @@ from lora_core import provenance
 
 def test_a_record_names_commit_versions_and_device_and_no_place():
     record = provenance.collect(torch.device("cpu"), threads=2)
-    assert record["packages"]["torch"] == metadata.version("torch")
-    assert (record["device"], record["threads"]) == ("cpu", 2)
+    assert record.packages["torch"] == metadata.version("torch")
+    assert (record.device, record.threads) == ("cpu", 2)
     text = str(record)
     private = {os.uname().nodename, str(provenance.ROOT), os.path.expanduser("~"), getpass.getuser()}
     assert not [name for name in private if len(name) > 4 and name in text]

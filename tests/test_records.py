@@ -1,9 +1,14 @@
 """What is written to disk: records are read in the current format, and files are checked against their digests."""
 
+from dataclasses import asdict
+
 import pytest
-from builders import ROOT
+from builders import ROOT, run_content
 
 from lora_core.evaluation.collect_runs import collect_runs
+from lora_core.evaluation.counts import read_counts
+from lora_core.evaluation.frames import PARTS
+from lora_core.evaluation.latency_record import LatencyRecord
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.records import FORMAT, check_digests, read_json, read_run_record, sha256, write_json
 
@@ -38,20 +43,44 @@ def test_a_record_of_a_newer_format_is_refused(tmp_path):
 
 
 def test_the_typed_view_has_what_the_record_has():
-    record = RunRecord.read(FORMAT_1, {})
+    record = RunRecord.read(FORMAT_1)
     content = read_json(FORMAT_1)
     assert (record.method, record.task, record.seed) == ("lora", "rte", 1)
-    assert record.best_score == content["measurement"]["score"]["best"]
-    assert record.baseline_score == content["run"]["data"]["validation"]["constant_guess"]
-    assert record.energy.meter == "nvml"
-    assert record.energy.simulated is False
+    assert record.score.best == content["measurement"]["score"]["best"]
+    assert record.data.validation.baseline_score == content["run"]["data"]["validation"]["constant_guess"]
+    assert (record.energy.meter, record.energy.simulated) == ("nvml", False)
+    assert record.energy.train_joules == content["measurement"]["energy"]["train_joules"]
+    memory = content["measurement"]["memory"]
+    assert record.memory.parts.sum_mb == sum(memory[part] for part in PARTS)
+    assert record.memory.predicted.sum_mb == sum(memory["predicted"][part] for part in PARTS)
+    assert record.memory.above_baseline(record.memory.mean_mb) == memory["mean_mb"] - memory["baseline_mb"]
+    assert (record.kind, record.settings["rank"], record.start_from) == ("lora", 8, None)
+    assert asdict(record.provenance) == content["provenance"]
     assert record.device == "NVIDIA H200"
 
 
-def test_a_record_without_a_field_is_named(tmp_path):
-    write_json(tmp_path / "run.json", {"format": FORMAT, "run": {}, "measurement": {}})
-    with pytest.raises(ValueError, match=r"run\.json is damaged \(field 'score' is missing\)"):
-        RunRecord.read(tmp_path / "run.json", {})
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ({"format": FORMAT, "run": {}, "measurement": {}}, "field 'memory' is missing"),
+        ({"format": FORMAT, "run": {}, "measurement": []}, "list indices must be"),
+        ({"measurement": {}}, "field 'run' is missing"),  # of format 1
+        (run_content(run={"data": None}), "'NoneType' object is not subscriptable"),
+        ([], "'list' object has no attribute 'get'"),
+    ],
+)
+def test_a_damaged_record_is_named_in_one_sentence(content, problem, tmp_path):
+    write_json(tmp_path / "run.json", content)
+    with pytest.raises(ValueError, match=rf"run\.json is damaged \({problem}.*\); delete it and run again$"):
+        RunRecord.read(tmp_path / "run.json")
+
+
+@pytest.mark.parametrize("read", [read_counts, LatencyRecord.read])
+def test_damaged_counts_and_records_of_timed_passes_are_named_too(read, tmp_path):
+    for content in ({}, {"methods": [], "input_tokens": []}, {"methods": {"m": {}}, "input_tokens": {"m": {}}}):
+        write_json(tmp_path / "any.json", content)
+        with pytest.raises(ValueError, match=r"any\.json is damaged \(.*\); delete it and run again$"):
+            read(tmp_path / "any.json")
 
 
 def test_digests_are_those_of_the_files_that_are_passed(tmp_path):

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, variance
 from typing import Any
 
 from lora_core.data.tasks import task_title
-from lora_core.evaluation.run_record import device_of
+from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import Layout
-from lora_core.records import JsonObject, read_json, read_run_record
+from lora_core.records import read_json
 from lora_core.reporting.markdown import markdown_text
 from lora_core.reporting.table import NA
 from lora_core.stats import MIN_SEEDS
 
 RunKey = tuple[str, str]  # method and task
-Runs = dict[RunKey, list[JsonObject]]  # the records of its seeds
+Runs = dict[RunKey, list[RunRecord]]  # the records of its seeds
 
 
 @dataclass(frozen=True)
@@ -27,30 +27,23 @@ class Quantity:
 
     Attributes:
         name: What the table calls it.
-        path: The keys that lead to it in a record's `measurement`.
+        of: Its value in a run's record; None if it was not measured.
         is_score: Compared as a difference in points; else as the ratio B / A.
         depends_on_device: Compared only if all runs used one device.
     """
 
     name: str
-    path: tuple[str, ...]
+    of: Callable[[RunRecord], float | None]
     is_score: bool = False
     depends_on_device: bool = False
 
-    def of(self, record: JsonObject) -> float | None:
-        """Return the value in a run's record; None if it was not measured."""
-        value: Any = record["measurement"]
-        for key in self.path:
-            value = value[key]
-        return None if value is None else float(value)
-
 
 QUANTITIES = (
-    Quantity("best score", ("score", "best"), is_score=True),
-    Quantity("last score", ("score", "last"), is_score=True),
-    Quantity("training time", ("train_seconds",), depends_on_device=True),
-    Quantity("saved for backward", ("memory", "saved_for_backward_mb")),
-    Quantity("energy of training", ("energy", "train_joules"), depends_on_device=True),
+    Quantity("best score", lambda run: run.score.best, is_score=True),
+    Quantity("last score", lambda run: run.score.last, is_score=True),
+    Quantity("training time", lambda run: run.train_seconds, depends_on_device=True),
+    Quantity("saved for backward", lambda run: run.memory.parts.saved_for_backward_mb),
+    Quantity("energy of training", lambda run: run.energy.train_joules, depends_on_device=True),
 )
 
 
@@ -58,8 +51,8 @@ def read_results(folder: Path) -> Runs:
     """Return the runs of a results folder. Raise ValueError if there are none."""
     runs: Runs = {}
     for file in sorted(folder.glob(Layout.run_record.format(method="*", task="*", seed="*"))):
-        record = read_run_record(file)
-        runs.setdefault((record["run"]["method"], record["run"]["task"]), []).append(record)
+        run = RunRecord.read(file)
+        runs.setdefault((run.method, run.task), []).append(run)
     if not runs:
         raise ValueError(f"{folder} has no run.json under runs/; name the results folder of a study that has run")
     return runs
@@ -109,16 +102,16 @@ def compare_studies(a: Path, b: Path) -> str:
     return "\n".join([*lines, ""])
 
 
-def _result_cells(quantity: Quantity, a: Sequence[JsonObject], b: Sequence[JsonObject]) -> tuple[str, str, str]:
+def _result_cells(quantity: Quantity, a: Sequence[RunRecord], b: Sequence[RunRecord]) -> tuple[str, str, str]:
     """Return A's mean, B's mean, and how they compare."""
-    values_a, values_b = ([quantity.of(record) for record in side] for side in (a, b))
+    values_a, values_b = ([quantity.of(run) for run in side] for side in (a, b))
     measured_a, measured_b = ([v for v in side if v is not None] for side in (values_a, values_b))
     complete = [len(m) == len(v) for m, v in ((measured_a, values_a), (measured_b, values_b))]
     means = [
         _format_value(fmean(measured), quantity) if whole else NA
         for measured, whole in zip((measured_a, measured_b), complete, strict=True)
     ]
-    devices = {device_of(record) for record in (*a, *b)}
+    devices = {run.device for run in (*a, *b)}
     if not all(complete) or (quantity.depends_on_device and len(devices) > 1):
         return means[0], means[1], NA
     compared = _points(measured_a, measured_b) if quantity.is_score else _ratio(measured_a, measured_b)
@@ -149,12 +142,17 @@ def _all_settings(folder: Path, runs: Runs, shared: Sequence[RunKey]) -> dict[st
     settings["runs"] = ", ".join(f"{method} on {task_title(task)}" for method, task in runs)
     for method, task in shared:
         records = runs[method, task]
-        run = records[0]["run"]
-        parts = {name: run[name] for name in ("settings", "hyperparameters", "precision", "batching")}
+        run = records[0]
+        parts = {
+            "settings": run.settings,
+            "hyperparameters": run.hyperparameters,
+            "precision": run.precision,
+            "batching": run.batching,
+        }
         settings |= _flatten({f"{method} on {task_title(task)}": parts | {"seeds": len(records)}})
-    all_runs = [record for records in runs.values() for record in records]
-    settings["commit"] = ", ".join(sorted({str(run["provenance"]["commit"])[:12] for run in all_runs}))
-    settings["device"] = ", ".join(sorted({device_of(run) for run in all_runs}))
+    all_runs = [run for records in runs.values() for run in records]
+    settings["commit"] = ", ".join(sorted({str(run.provenance.commit)[:12] for run in all_runs}))
+    settings["device"] = ", ".join(sorted({run.device for run in all_runs}))
     return settings
 
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from lora_core.commands import failures
 from lora_core.data.tasks import task_title
+from lora_core.evaluation.run_record import RunRecord
 from lora_core.job import JobRecord, read_job_record, record_path
 from lora_core.layout import Layout
 from lora_core.processes import ProcessIdentity, current_place, has_ended
-from lora_core.records import read_run_record
 from lora_core.training.progress import RunProgress, read_progress
 
 if TYPE_CHECKING:
@@ -75,9 +75,8 @@ def _read_run(layout: Layout, method: str, task: str, seed: int) -> RunStatus:
         for pattern in (layout.run_record, layout.progress, layout.train_log)
     )
     if record.exists():
-        measurement = read_run_record(record)["measurement"]
-        seconds = measurement["train_seconds"] + measurement["eval_seconds"]
-        return RunStatus(method, task, seed, State.DONE, seconds=seconds)
+        run = RunRecord.read(record)
+        return RunStatus(method, task, seed, State.DONE, seconds=run.train_seconds + run.eval_seconds)
     if not record_path(log).exists():
         return RunStatus(method, task, seed, State.LEFT)
     job = read_job_record(record_path(log))

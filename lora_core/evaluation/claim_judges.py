@@ -22,11 +22,11 @@ from lora_core.evaluation.claim_rules import (
     every,
     over_seeds,
 )
+from lora_core.evaluation.counts import ParameterCounts
 from lora_core.evaluation.frames import LatencyRun
 from lora_core.evaluation.latency_summary import summarize
 from lora_core.evaluation.references import References
 from lora_core.evaluation.relative_changes import relative_changes
-from lora_core.records import JsonObject
 from lora_core.stats import Equivalence, Interval
 
 Rule = Callable[[Interval | None], str]
@@ -41,7 +41,7 @@ class Evidence:
     """A study's records, as the judges read them.
 
     Attributes:
-        counts: counts.json.
+        counts: Of the parameters that each method trains.
         differences: One row per pair of methods, quantity and task.
         latency: The timed passes per task and seed.
         latency_margin: Times are equivalent within this share.
@@ -52,7 +52,7 @@ class Evidence:
     """
 
     references: References
-    counts: JsonObject
+    counts: ParameterCounts
     differences: pd.DataFrame
     latency: Sequence[LatencyRun]
     latency_margin: float
@@ -82,11 +82,11 @@ class FewerParameters:
 
     def __call__(self, claim: Claim, evidence: Evidence) -> Verdict:
         """Judge the share after rounding to one decimal, without the head."""
-        full, count = evidence.counts["full"], evidence.counts["methods"].get(evidence.references.adapter)
+        full, count = evidence.counts.full, evidence.counts.methods.get(evidence.references.adapter or "")
         if count is None:
             return Verdict(claim, UNMEASURED)
-        percent = 100 * (1 - count["trainable"] / full)
-        with_head = 100 * (1 - (count["trainable"] + count["head"]) / full)
+        percent = 100 * (1 - count.trainable / full)
+        with_head = 100 * (1 - (count.trainable + count.head) / full)
         verdict = REPRODUCED if round(percent, 1) >= self.least_percent else REFUTED
         return Verdict(claim, verdict, f"{percent:.2f}% ({with_head:.2f}% with the head)", "exact", "exact")
 

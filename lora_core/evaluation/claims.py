@@ -20,9 +20,10 @@ from lora_core.evaluation.claim_judges import (
     ScoreDifference,
 )
 from lora_core.evaluation.claim_rules import UNMEASURED, Claim, Verdict, above, within
+from lora_core.evaluation.counts import read_counts
 from lora_core.evaluation.frames import read_costs, read_differences, read_latency_runs, read_memory
 from lora_core.evaluation.references import References
-from lora_core.records import read_json, read_run_record
+from lora_core.evaluation.run_record import RunRecord
 
 # The bounds that stand for the paper's words where it rounds or gives a range.
 REDUCTION_PERCENT = 99.7  # after rounding to one decimal
@@ -186,15 +187,15 @@ def read_evidence(records: ClaimRecords, references: References, latency_margin:
     memory, costs = read_memory(records.runs), read_costs(records.costs)
     simulated = memory["simulated"].any() or costs["simulated"].any()
     costs.loc[costs["simulated"], ["energy", "power"]] = float("nan")
-    cards = [read_run_record(path)["run"]["data"] for path in records.runs]
+    cards = [RunRecord.read(path).data for path in records.runs]
     return Evidence(
         references=references,
-        counts=read_json(records.counts),
+        counts=read_counts(records.counts),
         differences=read_differences(records.differences),
         latency=read_latency_runs(records.latency, records.latency_records),
         latency_margin=latency_margin,
         memory=memory[(memory["kind"] == "device") & ~memory["simulated"]],
         costs=costs,
-        tokens_per_example={card["task"]: card["train"]["tokens"] / card["train"]["examples"] for card in cards},
+        tokens_per_example={card.task: card.train.tokens / card.train.examples for card in cards},
         simulated=bool(simulated),
     )

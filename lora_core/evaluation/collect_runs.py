@@ -1,11 +1,11 @@
 """runs.csv: every measured figure of every run, one tidy row each, for further analysis."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from lora_core.records import JsonObject, atomic_file, read_run_record
+from lora_core.evaluation.run_record import RunRecord
+from lora_core.records import atomic_file
 
 COLUMNS = ("method", "task", "seed", "quantity", "value")
 
@@ -16,13 +16,12 @@ def collect_runs(records: Sequence[Path], out: Path) -> None:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
         for path in records:
-            record = read_run_record(path)
-            run = record["run"]
-            for quantity, value in _leaves(record["measurement"]):
-                writer.writerow([run["method"], run["task"], run["seed"], quantity, value])
+            run = RunRecord.read(path)
+            for quantity, value in _leaves(run.measurement):
+                writer.writerow([run.method, run.task, run.seed, quantity, value])
 
 
-def _leaves(tree: JsonObject, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
     for name, value in tree.items():
         if isinstance(value, dict):
             yield from _leaves(value, f"{prefix}{name}.")

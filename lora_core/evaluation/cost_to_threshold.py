@@ -155,6 +155,7 @@ def _same_seed(runs: Sequence[RunHistory], run: RunHistory) -> list[RunHistory]:
 
 def _cost_row(run: RunHistory, task_threshold: Threshold, seed_threshold: Threshold) -> CostRow:
     record, score = run.record, task_threshold.score
+    meaningful_from = record.data.validation.baseline_score + MEANINGFUL
     cost, seed_cost = cost_to_reach(run, score), cost_to_reach(run, seed_threshold.score)
     return CostRow(
         method=record.method,
@@ -165,7 +166,7 @@ def _cost_row(run: RunHistory, task_threshold: Threshold, seed_threshold: Thresh
         best_score=run.best,
         threshold=score,
         threshold_reason=task_threshold.reason,
-        threshold_meaningful=None if score is None else score >= record.baseline_score + MEANINGFUL - TIE,
+        threshold_meaningful=None if score is None else score >= meaningful_from - TIE,
         reached=None if score is None else cost.epochs is not None,
         epochs_to_threshold=cost.epochs,
         seconds_to_threshold=cost.train_seconds,
@@ -182,7 +183,7 @@ def _cost_row(run: RunHistory, task_threshold: Threshold, seed_threshold: Thresh
         meter=record.energy.meter,
         meter_reason=record.energy.reason,
         simulated=record.energy.simulated,
-        shared=record.shared,
+        shared=record.provenance.shared,
     )
 
 

@@ -4,18 +4,19 @@ A file's task and seed are read from its own name, by the patterns of `layout`.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lora_core.evaluation.run_record import device_of
+from lora_core.evaluation.latency_record import LatencyRecord
+from lora_core.evaluation.run_record import MemoryParts, RunRecord, device_of
 from lora_core.layout import Layout
-from lora_core.records import JsonObject, LatencyRow, check_digests, read_json, read_rows, read_run_record
+from lora_core.records import LatencyRow, read_json, read_rows
 
-PARTS = ("weights_mb", "gradients_mb", "optimizer_mb", "saved_for_backward_mb")  # of training memory
+PARTS = tuple(field.name for field in fields(MemoryParts))
 KEY = ["model", "parameters", "batch", "tokens"]  # what identifies a row of scaling.json, besides the method
 
 
@@ -78,28 +79,34 @@ def read_memory(records: Sequence[Path]) -> pd.DataFrame:
     """Read the figures of table 4 from run.json files: one row per run, in MB (10^6 bytes)."""
     rows = []
     for path in records:
-        record = read_run_record(path)
-        run, memory = record["run"], record["measurement"]["memory"]
-        baseline, predicted = memory["baseline_mb"], memory["predicted"] or {}
+        run = RunRecord.read(path)
+        memory, predicted = run.memory, run.memory.predicted
         rows.append(
             {
-                **{name: run[name] for name in ("method", "task", "seed")},
-                **{name: memory[name] for name in memory if name not in ("predicted", "largest_batch")},
-                "added_mb": None if None in (baseline, memory["mean_mb"]) else memory["mean_mb"] - baseline,
-                "peak_added_mb": None if None in (baseline, memory["peak_mb"]) else memory["peak_mb"] - baseline,
-                "accounted_mb": _sum_of_parts(memory),
-                "predicted_saved_mb": predicted.get("saved_for_backward_mb"),
-                "predicted_mb": _sum_of_parts(predicted) if predicted else None,
-                "device": device_of(record),
-                "shared": record["provenance"]["shared"],
-                "simulated": record["measurement"]["energy"]["simulated"],
+                **_key(run),
+                "kind": memory.kind,
+                "mean_mb": memory.mean_mb,
+                "peak_mb": memory.peak_mb,
+                "baseline_mb": memory.baseline_mb,
+                "peak_allocated_mb": memory.peak_allocated_mb,
+                "peak_reserved_mb": memory.peak_reserved_mb,
+                **vars(memory.parts),
+                "added_mb": memory.above_baseline(memory.mean_mb),
+                "peak_added_mb": memory.above_baseline(memory.peak_mb),
+                "accounted_mb": memory.parts.sum_mb,
+                "predicted_saved_mb": predicted and predicted.saved_for_backward_mb,
+                "predicted_mb": predicted and predicted.sum_mb,
+                "device": run.device,
+                "shared": run.provenance.shared,
+                "simulated": run.energy.simulated,
             }
         )
     return pd.DataFrame(rows)
 
 
-def _sum_of_parts(memory: JsonObject) -> float:
-    return sum(memory[name] for name in PARTS)
+def _key(run: RunRecord) -> dict[str, str | int]:
+    """The columns that identify a run."""
+    return {"method": run.method, "task": run.task, "seed": run.seed}
 
 
 @dataclass(frozen=True)
@@ -108,9 +115,13 @@ class LatencyRun:
 
     task: str
     seed: int
-    device: str
     rows: list[LatencyRow]
-    record: JsonObject
+    record: LatencyRecord
+
+    @property
+    def device(self) -> str:
+        """What the passes were measured on."""
+        return device_of(self.record.provenance)
 
 
 def read_latency_runs(passes: Sequence[Path], records: Sequence[Path]) -> list[LatencyRun]:
@@ -123,9 +134,8 @@ def read_latency_runs(passes: Sequence[Path], records: Sequence[Path]) -> list[L
         values = wildcards(Layout.latency, csv_file)
         if values != wildcards(Layout.latency_record, json_file):
             raise ValueError(f"{json_file} is not the record of {csv_file}")
-        record = read_json(json_file)
-        rows = read_rows(csv_file, LatencyRow)
-        runs.append(LatencyRun(values["task"], int(values["seed"]), device_of(record), rows, record))
+        rows, record = read_rows(csv_file, LatencyRow), LatencyRecord.read(json_file)
+        runs.append(LatencyRun(values["task"], int(values["seed"]), rows, record))
     return runs
 
 
@@ -147,18 +157,9 @@ def read_losses(records: Sequence[Path], predictions: Sequence[Path]) -> pd.Data
 
     parts = []
     for path, stored in zip(records, predictions, strict=True):
-        record = read_run_record(path)
-        check_digests(record, path, {"predictions.safetensors": stored})
-        run, losses = record["run"], load_file(stored)["step_losses"]
-        parts.append(
-            pd.DataFrame(
-                {
-                    **{name: run[name] for name in ("method", "task", "seed")},
-                    "step": np.arange(1, len(losses) + 1),
-                    "loss": losses,
-                }
-            )
-        )
+        run = RunRecord.read(path, {"predictions.safetensors": stored})
+        losses = load_file(stored)["step_losses"]
+        parts.append(pd.DataFrame({**_key(run), "step": np.arange(1, len(losses) + 1), "loss": losses}))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -181,7 +182,7 @@ def read_memory_scaling(file: Path) -> MemoryScaling:
     return MemoryScaling(_compare_memory(content["predicted"]), _compare_memory(content["counted"]))
 
 
-def _compare_memory(records: list[JsonObject]) -> pd.DataFrame:
+def _compare_memory(records: Sequence[Mapping[str, object]]) -> pd.DataFrame:
     rows = pd.DataFrame(records)
     rows["total_mb"] = rows[list(PARTS)].sum(axis=1)
     full, lora = (rows[rows["method"] == kind].set_index(KEY) for kind in ("full", "lora"))

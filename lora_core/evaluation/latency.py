@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,7 +132,7 @@ def time_inference(
                 for (method, _), variant in variants.items()
             },
             "warm_up_passes": {" ".join(key): count for key, count in warm_up_passes.items()},
-            "provenance": started | {"driver": meter.details.get("driver"), "shared": meter.shared},
+            "provenance": asdict(replace(started, driver=meter.details.get("driver"), shared=meter.shared)),
         },
     )
 

@@ -6,18 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lora_core.records import JsonObject
+from lora_core.evaluation.counts import MethodCounts, ParameterCounts
 
 if TYPE_CHECKING:
     from lora_core.methods.settings import MethodSettings
 
 
-def count_parameters(model: Path, settings: Mapping[str, MethodSettings], outputs: int) -> JsonObject:
-    """Return `{outputs, full, methods: {method: {trainable, head, total}}}` for a head of `outputs`.
-
-    `model` is a prepared folder. `trainable` is without the head, which every method trains, unless the method trains
-    the whole model: then the head is included, as the paper counts (Table 1).
-    """
+def count_parameters(model: Path, settings: Mapping[str, MethodSettings], outputs: int) -> ParameterCounts:
+    """Return the counts of each method for a head of `outputs`; `model` is a prepared folder."""
     from lora_core.methods import registry
     from lora_core.models import model as models
 
@@ -27,9 +23,9 @@ def count_parameters(model: Path, settings: Mapping[str, MethodSettings], output
         adapted = registry.build_without_weights(model, outputs, method_settings)
         head = sum(p.numel() for _, p in models.head_parameters(adapted))
         trained = sum(p.numel() for p in adapted.parameters() if p.requires_grad) - head
-        counts[method] = {
-            "trainable": full if trained + head == full else trained,
-            "head": head,
-            "total": sum(p.numel() for p in adapted.parameters()),
-        }
-    return {"outputs": outputs, "full": full, "methods": counts}
+        counts[method] = MethodCounts(
+            trainable=full if trained + head == full else trained,
+            head=head,
+            total=sum(p.numel() for p in adapted.parameters()),
+        )
+    return ParameterCounts(outputs, full, counts)

@@ -1,16 +1,92 @@
-"""What comparisons read from a run.json, as typed fields."""
+"""The record of a run (run.json) as typed fields, for everything that reads it after training."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lora_core.data.card import DataCard
+from lora_core.provenance import Provenance
 from lora_core.records import JsonObject, check_digests, read_run_record
+from lora_core.typed_records import fill, name_damaged_file
 
 
 @dataclass(frozen=True)
-class EnergyReading:
-    """How a run's energy was read.
+class Parameters:
+    """How many parameters the model has, and how many of them were trained: with the head, and in the head."""
+
+    trained_with_head: int
+    head: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """The score on the validation split.
+
+    Attributes:
+        metric: Name of the score.
+        best: The best of all epochs.
+        best_epoch: Counted from 1.
+        last: After the last epoch, by the weights that were saved.
+        examples: How many it was measured on.
+    """
+
+    metric: str
+    best: float
+    best_epoch: int
+    last: float
+    examples: int
+
+
+@dataclass(frozen=True)
+class MemoryParts:
+    """What training keeps in memory, by its parts, in MB (10^6 bytes)."""
+
+    weights_mb: float
+    gradients_mb: float
+    optimizer_mb: float
+    saved_for_backward_mb: float
+
+    @property
+    def sum_mb(self) -> float:
+        """The sum of the four parts."""
+        return sum(vars(self).values())
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Memory while training, in MB (10^6 bytes); None if it was not measured.
+
+    Attributes:
+        kind: Whose memory the meter read: "device" or "resident" (`lora_core.measuring.meters.Meter`).
+        mean_mb: Mean of the meter's samples.
+        peak_mb: Highest of the meter's samples.
+        baseline_mb: Mean of the samples before the model was loaded.
+        peak_allocated_mb: The allocator's peak; None on a CPU.
+        peak_reserved_mb: The allocator's reserved peak; None on a CPU.
+        parts: Counted in the largest batch.
+        predicted: The same parts from shapes alone; None if they could not be predicted.
+    """
+
+    kind: str
+    mean_mb: float | None
+    peak_mb: float | None
+    baseline_mb: float | None
+    peak_allocated_mb: float | None
+    peak_reserved_mb: float | None
+    parts: MemoryParts
+    predicted: MemoryParts | None
+
+    def above_baseline(self, measured_mb: float | None) -> float | None:
+        """Return a measured figure minus the baseline; None if one of them was not measured."""
+        return None if measured_mb is None or self.baseline_mb is None else measured_mb - self.baseline_mb
+
+
+@dataclass(frozen=True)
+class Energy:
+    """The energy of training, and how it was read.
 
     Attributes:
         meter: Name of the meter, "none" without one.
@@ -18,6 +94,7 @@ class EnergyReading:
         boundary: What the energy covers, as text.
         reason: Why there is no energy; None if there is.
         simulated: The driver behind the meter is a stand-in.
+        train_joules: Of all training windows; None if it was not measured.
     """
 
     meter: str
@@ -25,6 +102,7 @@ class EnergyReading:
     boundary: str | None
     reason: str | None
     simulated: bool
+    train_joules: float | None
 
 
 @dataclass(frozen=True)
@@ -32,71 +110,79 @@ class RunRecord:
     """One finished run.
 
     Attributes:
-        baseline_score: Score of a constant prediction on the validation split (majority class; 0 for correlations).
+        kind: The kind of the method.
+        settings: All settings of the method, with its kind, as they are printed.
+        hyperparameters: As they are printed.
         start_from: The task whose run this one started from; None for the pre-trained model.
-        metric: Name of the score.
-        best_epoch: Counted from 1.
-        device: Device model, on a CPU with the number of threads. Measurements are never averaged over two of these.
-        shared: Another process used the device during the run; None if that is unknown.
+        base_model: The id on the hub or the folder of the pre-trained model, `model` its name in the study.
+        data: The card of the tokenised task.
+        measurement: All that was measured, by the names in the file, for runs.csv.
     """
 
     method: str
     task: str
     seed: int
-    baseline_score: float
+    kind: str
+    settings: Mapping[str, object]
+    hyperparameters: Mapping[str, object]
     start_from: str | None
-    metric: str
-    best_score: float
-    best_epoch: int
-    last_score: float
+    precision: str
+    batching: str
+    base_model: str
+    model: str
+    data: DataCard
+    parameters: Parameters
+    score: Score
     train_seconds: float
-    energy: EnergyReading
-    device: str
-    shared: bool | None
+    eval_seconds: float
+    memory: Memory
+    energy: Energy
+    provenance: Provenance
+    measurement: Mapping[str, object]
+
+    @property
+    def device(self) -> str:
+        """The device model, on a CPU with the number of threads: measurements are never averaged over two of these."""
+        return device_of(self.provenance)
 
     @classmethod
     def from_json(cls, record: JsonObject) -> RunRecord:
         """Take the fields from a record of `read_run_record`. Raise KeyError if one is missing."""
         run, measurement = record["run"], record["measurement"]
-        score, energy = measurement["score"], measurement["energy"]
-        return cls(
-            method=run["method"],
-            task=run["task"],
-            seed=run["seed"],
-            baseline_score=run["data"]["validation"]["constant_guess"],
+        memory = measurement["memory"]
+        predicted = memory["predicted"]
+        return fill(
+            cls,
+            run | measurement,
+            kind=run["settings"]["kind"],
             start_from=run["hyperparameters"]["start_from"],
-            metric=score["metric"],
-            best_score=score["best"],
-            best_epoch=score["best_epoch"],
-            last_score=score["last"],
-            train_seconds=measurement["train_seconds"],
-            energy=EnergyReading(
-                meter=energy["meter"],
-                source=energy["source"],
-                boundary=energy["boundary"],
-                reason=energy["reason"],
-                simulated=energy["simulated"],
+            data=DataCard.from_json(run["data"]),
+            parameters=fill(Parameters, measurement["parameters"]),
+            score=fill(Score, measurement["score"]),
+            memory=fill(
+                Memory,
+                memory,
+                parts=fill(MemoryParts, memory),
+                predicted=None if predicted is None else fill(MemoryParts, predicted),
             ),
-            device=device_of(record),
-            shared=record["provenance"]["shared"],
+            energy=fill(Energy, measurement["energy"]),
+            provenance=fill(Provenance, record["provenance"]),
+            measurement=measurement,
         )
 
     @classmethod
-    def read(cls, path: Path, files: dict[str, Path]) -> RunRecord:
+    def read(cls, path: Path, files: Mapping[str, Path] | None = None) -> RunRecord:
         """Read a run.json after checking the digests of `files` (`records.check_digests`).
 
-        Raise ValueError if a file differs from what the run wrote, or if the record lacks a field.
+        Raise ValueError if a file differs from what the run wrote, or if the record is damaged.
         """
-        record = read_run_record(path)
-        check_digests(record, path, files)
-        try:
+        with name_damaged_file(path):
+            record = read_run_record(path)
+            check_digests(record, path, files or {})
             return cls.from_json(record)
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{path} is damaged (field {error} is missing); delete it and run again") from error
 
 
-def device_of(record: JsonObject) -> str:
-    """Return what a run's or a latency record's figures were measured on: the device model, for a CPU with threads."""
-    provenance = record["provenance"]
-    threads = f", {provenance['threads']} threads" if provenance["device"] == "cpu" else ""
-    return provenance["device_model"] + threads
+def device_of(provenance: Provenance) -> str:
+    """Return what figures were measured on: the device model, for a CPU with threads."""
+    threads = f", {provenance.threads} threads" if provenance.device == "cpu" else ""
+    return provenance.device_model + threads

@@ -34,7 +34,7 @@ class RunPredictions:
     @property
     def best_logits(self) -> np.ndarray:
         """Logits (examples, outputs) of the epoch with the best score."""
-        return self.logits[self.record.best_epoch - 1]
+        return self.logits[self.record.score.best_epoch - 1]
 
 
 @dataclass(frozen=True)
@@ -118,16 +118,16 @@ def score_rows(runs: Sequence[RunPredictions]) -> list[ScoreRow]:
         ScoreRow(
             method=run.record.method,
             seed=run.record.seed,
-            metric=run.record.metric,
-            best=run.record.best_score,
-            best_epoch=run.record.best_epoch,
-            last=run.record.last_score,
-            cross_fitted=cross_fitted(run.record.metric, run.logits, run.labels),
+            metric=run.record.score.metric,
+            best=run.record.score.best,
+            best_epoch=run.record.score.best_epoch,
+            last=run.record.score.last,
+            cross_fitted=cross_fitted(run.record.score.metric, run.logits, run.labels),
             epochs=len(run.logits),
             examples=len(run.labels),
-            constant_guess=run.record.baseline_score,
+            constant_guess=run.record.data.validation.baseline_score,
             collapsed=collapsed(run.logits[-1]),
-            shared=run.record.shared,
+            shared=run.record.provenance.shared,
         )
         for run in runs
     ]
@@ -175,7 +175,7 @@ def _over_examples(runs: Sequence[RunPredictions], method: str, against: str, se
     pair = [[r for r in runs if r.record.method == name and r.record.seed in seeds] for name in (method, against)]
     first = pair[0][0]
     return paired_bootstrap(
-        first.record.metric,
+        first.record.score.metric,
         first.labels,
         [run.best_logits for run in pair[0]],
         [run.best_logits for run in pair[1]],

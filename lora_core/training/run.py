@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from lora_core.measuring.sampler import Sampler
 from lora_core.methods import registry
 from lora_core.models import dropout
 from lora_core.models import model as models
-from lora_core.records import JsonObject
+from lora_core.provenance import Provenance
 from lora_core.seeds import derive
 from lora_core.training.checkpoint import Checkpointing, CheckpointSettings, open_checkpoint
 from lora_core.training.inputs import InputDigests, RunInputs, TrainingData, digest_inputs, read_data
@@ -61,7 +61,7 @@ def train(
         record = {
             "run": spec.to_params() | {"data": data.card.to_json(), "model": inputs.model.name, "start": digests.start},
             "measurement": describe_measurement(loop, shapes) | {"input_tokens": input_tokens},
-            "provenance": started | {"driver": meter.details.get("driver"), "shared": meter.shared},
+            "provenance": asdict(replace(started, driver=meter.details.get("driver"), shared=meter.shared)),
         }
         write_weights(outputs.weights, loop.model, spec, inputs.model)
         write_outputs(outputs, loop, record)
@@ -101,9 +101,9 @@ def _train(
     return loop
 
 
-def _dependencies(spec: RunSpec, digests: InputDigests, started: JsonObject) -> JsonObject:
+def _dependencies(spec: RunSpec, digests: InputDigests, started: Provenance) -> dict[str, object]:
     """Everything that decides a run's weights, and what its times are comparable on."""
-    place = {name: started[name] for name in ("device_model", "threads", "packages")}
+    place = {"device_model": started.device_model, "threads": started.threads, "packages": started.packages}
     return asdict(digests) | {"run": spec.to_params()} | place
 
 

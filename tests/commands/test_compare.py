@@ -1,6 +1,7 @@
 """`lora-core compare`: the settings in which two studies differ, and their results with intervals."""
 
 import pytest
+from builders import run_content
 from scipy import stats
 
 from lora_core.commands.compare import compare_studies, welch_interval
@@ -11,18 +12,14 @@ def study(folder, scores, times, *, rank=8, device="a CPU", energy=None, task="c
     """A results folder with one run of lora a seed."""
     write_json(folder / "study.json", {"model": {"source": "wheel"}, "data": {"source": "mini"}})
     for seed, (score, seconds) in enumerate(zip(scores, times, strict=True), 1):
-        record = {
-            "format": 2,
-            "run": {
-                "method": "lora", "task": task, "seed": seed, "settings": {"rank": rank}, "precision": "fp32",
-                "hyperparameters": {"learning_rate": 0.001}, "batching": "length_grouped",
-            },
-            "measurement": {
-                "score": {"best": score, "last": score}, "train_seconds": seconds, "energy": {"train_joules": energy},
-                "memory": {"saved_for_backward_mb": 100.0 * rank},
-            },
-            "provenance": {"commit": "abc", "device_model": device, "threads": 2, "device": "cpu"},
+        measurement = {
+            "score": {"best": score, "last": score}, "train_seconds": seconds, "energy": {"train_joules": energy},
+            "memory": {"saved_for_backward_mb": 100.0 * rank},
         }  # fmt: skip
+        changes = {
+            "run": {"settings": {"rank": rank}}, "measurement": measurement, "provenance": {"device_model": device},
+        }  # fmt: skip
+        record = run_content("lora", task, seed, **changes)
         write_json(folder / "runs" / "lora" / task / f"seed{seed}" / "run.json", record)
     return folder
 

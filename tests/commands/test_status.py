@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from builders import changed
+from builders import changed, run_content
 
 from lora_core.commands import failures, status
 from lora_core.commands.status import RunStatus, State
@@ -14,7 +14,7 @@ from lora_core.commands.studies import load_study
 from lora_core.job import JobError, JobRecord, record_path
 from lora_core.layout import Layout
 from lora_core.processes import this_process
-from lora_core.records import FORMAT, write_json
+from lora_core.records import write_json
 from lora_core.training.progress import RunProgress
 
 PROGRESS = RunProgress(
@@ -36,11 +36,7 @@ def place(study, pattern, method, seed):
 
 def finish(study, method, seed, seconds):
     """A finished run that took so many seconds."""
-    record = {
-        "format": FORMAT,
-        "run": {"batching": "random", "measure": {}},
-        "measurement": {"train_seconds": seconds - 1, "eval_seconds": 1},
-    }
+    record = run_content(method, seed=seed, measurement={"train_seconds": seconds - 1, "eval_seconds": 1})
     write_json(place(study, Layout(study.results_dir).run_record, method, seed), record)
 
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import pandas as pd
 import pytest
-from builders import REFERENCES, latency_rows
+from builders import REFERENCES, latency_record, latency_rows, run_content
 
 from lora_core.data.tasks import PAPER_TASKS
 from lora_core.evaluation import claim_rules as rules
@@ -12,7 +12,7 @@ from lora_core.evaluation import claims
 from lora_core.evaluation.claim_rules import REFUTED, REPRODUCED, UNDECIDED, UNMEASURED
 from lora_core.evaluation.references import References
 from lora_core.evaluation.scores import DIFFERENCE_COLUMNS
-from lora_core.records import FORMAT, LatencyRow, write_json, write_rows
+from lora_core.records import LatencyRow, write_json, write_rows
 from lora_core.stats import Interval
 
 SEEDS = (1, 2, 3, 4)
@@ -48,7 +48,7 @@ class Made:
 
     def records(self):
         count = {"trainable": self.trainable, "head": 592_130, "total": self.full}
-        counts = {"full": self.full, "methods": {self.references.adapter: count}}
+        counts = {"outputs": 2, "full": self.full, "methods": {self.references.adapter: count}}
         write_json(self.folder / "counts.json", counts)
         latency = [file for task in self.tasks for file in self._latency(task)]
         methods = (self.references.full, self.references.adapter)
@@ -84,12 +84,9 @@ class Made:
                 merged = [s * (ratio + w) for s, w in zip(full, wiggle, strict=True)]
                 times = {(self.references.full, "plain"): full, (self.references.adapter, "merged"): merged}
                 write_rows(file, latency_rows(times), LatencyRow)
-                write_json(file.with_suffix(".json"), {"provenance": self._provenance("a GPU")})
+                latency_record(file.with_suffix(".json"), device="gpu-0", device_model="a GPU")
                 files.append(file)
         return files
-
-    def _provenance(self, device):
-        return {"device": "gpu-0", "device_model": device, "threads": 2, "shared": None}
 
     def _device(self, lora):
         return self.second_device if lora and self.second_device else "a GPU"
@@ -102,19 +99,16 @@ class Made:
             ("peak_mb", "peak_allocated_mb", "peak_reserved_mb", "weights_mb", "gradients_mb", "optimizer_mb",
              "saved_for_backward_mb", "baseline_mb"), 1.0,
         )  # fmt: skip
-        card = {"task": task, "train": {"tokens": 100 * self.lengths[task], "examples": 100}}
-        write_json(
-            file,
-            {
-                "format": FORMAT,
-                "run": {"method": method, "task": task, "seed": seed, "data": card},
-                "measurement": {
-                    "memory": memory | {"kind": self.kind, "mean_mb": used, "predicted": None},
-                    "energy": {"simulated": self.simulated},
-                },
-                "provenance": self._provenance(self._device(lora)),
-            },
-        )
+        measurement = {
+            "memory": memory | {"kind": self.kind, "mean_mb": used, "predicted": None},
+            "energy": {"simulated": self.simulated},
+        }
+        changes = {
+            "run": {"data": {"train": {"tokens": 100 * self.lengths[task], "examples": 100}}},
+            "measurement": measurement,
+            "provenance": {"device": "gpu-0", "device_model": self._device(lora)},
+        }
+        write_json(file, run_content(method, task, seed, **changes))
         return file
 
     def _costs(self, task):

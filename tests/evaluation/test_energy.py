@@ -5,7 +5,7 @@ import math
 
 import pandas as pd
 import pytest
-from builders import REFERENCES, ROOT, energy_run, power_samples
+from builders import REFERENCES, ROOT, energy_run, power_samples, run_content
 
 from lora_core.evaluation.cost_to_threshold import (
     Cost,
@@ -17,7 +17,7 @@ from lora_core.evaluation.cost_to_threshold import (
     write_costs,
 )
 from lora_core.evaluation.references import References
-from lora_core.evaluation.run_record import device_of
+from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import RunFiles
 from lora_core.records import HistoryRow, PowerRow, read_json, sha256, write_json, write_rows
 
@@ -88,10 +88,9 @@ def test_a_tie_is_not_decided_by_rounding():
 
 
 def test_a_device_is_its_model_and_on_a_cpu_also_its_threads():
-    cpu = {"provenance": {"device": "cpu", "device_model": "a CPU", "threads": 2}}
-    assert device_of(cpu) == "a CPU, 2 threads"
-    gpu = {"provenance": {"device": "gpu-1234", "device_model": "a GPU", "threads": 2}}
-    assert device_of(gpu) == "a GPU"
+    cpu, gpu = ({"device": device, "device_model": f"a {name}"} for device, name in (("cpu", "CPU"), ("gpu-1", "GPU")))
+    assert RunRecord.from_json(run_content(provenance=cpu)).device == "a CPU, 2 threads"
+    assert RunRecord.from_json(run_content(provenance=gpu)).device == "a GPU"
 
 
 def test_a_run_that_never_reaches_the_threshold_is_censored():

@@ -5,11 +5,12 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from builders import REFERENCES, ROOT, run_record
+from builders import REFERENCES, ROOT, run_content
 
 from lora_core.data.metrics import METRICS
 from lora_core.evaluation import scores
 from lora_core.evaluation.references import References
+from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import RunFiles
 from lora_core.records import read_json, sha256, write_json
 from lora_core.stats import t_interval
@@ -18,10 +19,9 @@ from lora_core.stats import t_interval
 def run(method, seed, logits, labels, metric="accuracy"):
     values = [METRICS[metric].function(labels, epoch) for epoch in logits]
     best = int(np.argmax(values))
-    record = run_record(
-        method, seed, metric=metric, best_score=values[best], best_epoch=best + 1, last_score=values[-1]
-    )
-    return scores.RunPredictions(record, np.stack(logits), labels)
+    score = {"metric": metric, "best": values[best], "best_epoch": best + 1, "last": values[-1]}
+    content = run_content(method, seed=seed, measurement={"score": score})
+    return scores.RunPredictions(RunRecord.from_json(content), np.stack(logits), labels)
 
 
 def guesses(labels, right, seed=0):

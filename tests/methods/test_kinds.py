@@ -182,9 +182,9 @@ def check_round_trip(settings, base, examples, folder):
     method = settings_from_params(settings)
     method.check(hyperparameters())
     run = trained(settings, base, examples, folder / "run", hyperparameters={"learning_rate": 3e-2})
-    counts = count_parameters(base, {"it": method}, outputs=2)["methods"]["it"]
+    counts = count_parameters(base, {"it": method}, outputs=2).methods["it"]
     parameters = read_json(run / "run.json")["measurement"]["parameters"]
-    assert parameters["trained_with_head"] == counts["trainable"] + counts["head"]
+    assert parameters["trained_with_head"] == counts.trainable + counts.head
     model = methods.load(models.load(base, LABELS), method, run / "weights")
     computed = logits(model, examples)
     np.testing.assert_allclose(computed, last(run), atol=2e-6)
@@ -274,10 +274,10 @@ def test_another_task_starts_from_every_bias_with_a_head_of_two_layers(roberta, 
 @pytest.mark.parametrize("name", ALL)
 def test_what_is_counted_on_shapes_is_what_is_trained(name, bert):
     model = build_model(spec(ALL[name]), bert, LABELS, TARGETS)
-    counts = count_parameters(bert, {name: settings_from_params(ALL[name])}, outputs=2)["methods"][name]
+    counts = count_parameters(bert, {name: settings_from_params(ALL[name])}, outputs=2).methods[name]
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    assert trained == counts["trainable"] + (0 if name == "full" else counts["head"])
-    assert counts["head"] == 66
+    assert trained == counts.trainable + (0 if name == "full" else counts.head)
+    assert counts.head == 66
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -308,7 +308,7 @@ def test_houlsby_adapters_of_roberta_base_have_the_published_size(bottleneck, co
     RobertaConfig(vocab_size=50265, max_position_embeddings=514, type_vocab_size=1).save_pretrained(tmp_path)
     settings = settings_from_params(HOULSBY | {"bottleneck": bottleneck})
     counts = count_parameters(tmp_path, {"houlsby": settings}, outputs=2)
-    assert counts["methods"]["houlsby"]["trainable"] == count
+    assert counts.methods["houlsby"].trainable == count
 
 
 def test_bitfit_trains_every_bias_and_nothing_else(bert):

@@ -124,9 +124,9 @@ def test_roberta_base_counts_are_those_of_the_paper(tmp_path):
     params = {"fft": FULL, "lora": LORA | {"rank": 8}, "lora_ref": LORALIB | {"rank": 8}}
     settings = {name: settings_from_params(values) for name, values in params.items()}
     counts = count_parameters(tmp_path, settings, outputs=2)
-    assert counts["full"] == counts["methods"]["fft"]["trainable"] == 124_647_170
+    assert counts.full == counts.methods["fft"].trainable == 124_647_170
     for method in ("lora", "lora_ref"):
-        assert counts["methods"][method]["trainable"] == 294_912
-        assert counts["methods"][method]["head"] == 592_130
-        assert counts["methods"][method]["total"] == 124_647_170 + 294_912
-    assert count_parameters(tmp_path, {"lora": settings["lora"]}, outputs=1)["methods"]["lora"]["head"] == 591_361
+        assert counts.methods[method].trainable == 294_912
+        assert counts.methods[method].head == 592_130
+        assert counts.methods[method].total == 124_647_170 + 294_912
+    assert count_parameters(tmp_path, {"lora": settings["lora"]}, outputs=1).methods["lora"].head == 591_361

@@ -8,7 +8,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import yaml
-from builders import FFT, MERGED, ROOT, draw_table, latency_inputs, record, score_inputs, scored, texts, timed
+from builders import (
+    FFT,
+    MERGED,
+    ROOT,
+    draw_table,
+    latency_inputs,
+    record,
+    score_inputs,
+    scored,
+    texts,
+    timed,
+    write_counts,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +28,6 @@ from lora_core.config import params
 from lora_core.config import study as config
 from lora_core.config.description import StudyDescription
 from lora_core.data.tasks import PAPER_TASKS, TASKS, task_title
-from lora_core.records import write_json
 from lora_core.reporting import catalogue
 from lora_core.reporting.inputs import DrawSettings, SweptMethod
 from lora_core.reporting.rendering import TableFiles, write_table
@@ -81,8 +92,7 @@ def study_inputs(folder, methods, tasks, seeds, generator, share):
     for t in tasks:
         rows = [(m, s, *(value(0, 1) or "" for _ in range(3)), False) for m in methods for s in seeds]
         scores += scored(folder / "scores", *rows, metric=TASKS[t].metrics[0], task=t)
-    counts = {m: {"trainable": 10, "head": 2, "total": 100} for m in methods}
-    write_json(folder / "counts.json", {"full": 100, "methods": counts})
+    write_counts(folder / "counts.json", dict.fromkeys(methods, 10))
     passes = [timed(folder / "latency", {FFT: [0.5, 0.6], MERGED: [0.5, 0.7]}, t) for t in tasks]
     costs = cost_files(folder, methods, tasks, seeds, generator, value)
     return (

@@ -15,12 +15,15 @@ from builders import (
     draw_figure,
     draw_table,
     latency_inputs,
+    run_content,
     timed,
+    write_counts,
 )
 
 from lora_core.config.description import StudyDescription
 from lora_core.evaluation.claim_rules import Claim, Verdict
 from lora_core.evaluation.collect_runs import COLUMNS
+from lora_core.evaluation.counts import read_counts
 from lora_core.evaluation.references import References
 from lora_core.records import read_json, write_json
 from lora_core.reporting import catalogue
@@ -35,10 +38,6 @@ from lora_core.reporting.table import Cell, Table, read_table
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ODD = "</script><img src=x onerror=alert(1)>"
 STUDY = StudyDescription("a model", f"data {ODD}", "a protocol", list(SEEDS), "length-grouped", False, False)
-ORIGIN = {
-    "commit": "0123456789abcdef", "dirty": False, "device_model": "a CPU", "threads": 2, "python": "3.11",
-    "packages": {"torch": "2"}, "device": "cpu",
-}  # fmt: skip
 MADE_TABLES = {"table5": {"methods": ("fft",)}, "table6": {"methods": ("lora",)}, "table3": {"latency_margin": 0.03}}
 MADE_FIGURES = (
     "scores", "score_over_epochs", "score_over_time", "score_over_energy", "time_to_threshold", "energy_to_threshold",
@@ -64,8 +63,7 @@ def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     study = Made(folder, energy=5000.0)
     passes = [timed(folder / "timed", {FFT: [0.5, 0.6], MERGED: [0.5, 0.7]}, task) for task in TASKS]
-    counts = {m: {"trainable": 10, "head": 2, "total": 100} for m in METHODS}
-    write_json(folder / "counts.json", {"full": 100, "methods": counts})
+    write_counts(folder / "counts.json", dict.fromkeys(METHODS, 10))
     (folder / "tables").mkdir()
     for name in ("table1", "table2", "table3", "table4", "table5", "table6"):
         files = study.inputs | latency_inputs(*passes)
@@ -78,13 +76,11 @@ def inputs(tmp_path_factory):
     claims = folder / "claims.csv"
     write_claims(verdicts, StudyDescription(**vars(STUDY) | {"comparable": True}), folder / "claims.md", claims)
     write_runs(folder / "runs.csv")
-    records = [folder / "record.json"]
-    energy = {"meter": "none", "simulated": False}
-    write_json(records[0], {"format": 2, "run": {}, "measurement": {"energy": energy}, "provenance": ORIGIN})
+    write_json(folder / "record.json", run_content())
     return ReportInputs(
         tables=sorted((folder / "tables").glob("*.json")), figures=figures, claims=claims,
         collected=folder / "runs.csv", counts=folder / "counts.json", curves=study.curves, costs=study.costs,
-        runs=records, latency_records=records,
+        runs=[folder / "record.json"], latency_records=study.inputs["latency_records"],
     )  # fmt: skip
 
 
@@ -133,7 +129,7 @@ def test_a_table_that_the_catalogue_lacks_is_refused_with_the_nearest_name(input
 
 
 def test_the_summary_is_worked_out_from_the_runs(made):
-    runs, counts = read_runs(made / "runs.csv"), {"full": 100, "methods": {"lora": {"trainable": 10}}}
+    runs, counts = read_runs(made / "runs.csv"), read_counts(made / "counts.json")
     assert summary(runs, counts, {"a CPU", "another"}, REFERENCES)[-1] == (
         "Measured on 2 devices, so time and energy have no mean."
     )

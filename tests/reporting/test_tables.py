@@ -3,7 +3,7 @@
 import csv
 import shutil
 import subprocess
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from builders import (
@@ -24,7 +24,7 @@ from lora_core.config.description import StudyDescription
 from lora_core.evaluation.parameter_counts import count_parameters
 from lora_core.evaluation.references import References
 from lora_core.methods.registry import settings_from_params
-from lora_core.records import read_json, write_json
+from lora_core.records import write_json
 from lora_core.reporting.latex import latex
 from lora_core.reporting.markdown import markdown
 from lora_core.reporting.page.tables import TableView
@@ -225,9 +225,9 @@ def test_parameters_come_from_the_counts(tmp_path):
 
     BertConfig(**{k: v for k, v in BERT.items() if k != "model_type"}).save_pretrained(tmp_path)
     settings = {"lora": settings_from_params(LORA)}
-    write_json(tmp_path / "counts.json", count_parameters(tmp_path, settings, 2))
-    counts = read_json(tmp_path / "counts.json")["methods"]["lora"]
-    assert counts["trainable"] == 2 * 2 * (4 * 32 + 32 * 4)
+    counts = count_parameters(tmp_path, settings, 2)
+    write_json(tmp_path / "counts.json", asdict(counts))
+    assert counts.methods["lora"].trainable == 2 * 2 * (4 * 32 + 32 * 4)
     table = draw_table("table1", {"counts": [tmp_path / "counts.json"]})
     assert texts(table)["lora", "trainable parameters"] == "1,024"
 

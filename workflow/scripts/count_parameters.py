@@ -1,5 +1,6 @@
 """Count the parameters that each method trains, with a head of two labels."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 from lora_core.job import job_log
@@ -10,4 +11,5 @@ with job_log(Path(snakemake.log[0]), "count_parameters"):
     from lora_core.records import write_json
 
     settings = {method: settings_from_params(values) for method, values in snakemake.params.methods.items()}
-    write_json(Path(snakemake.output[0]), count_parameters(Path(snakemake.input.model), settings, outputs=2))
+    counts = count_parameters(Path(snakemake.input.model), settings, outputs=2)
+    write_json(Path(snakemake.output[0]), asdict(counts))

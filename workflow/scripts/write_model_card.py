@@ -7,7 +7,7 @@ from lora_core.job import job_log
 wildcards = snakemake.wildcards
 with job_log(Path(snakemake.log[0]), f"write_model_card {wildcards.method} {wildcards.task} seed {wildcards.seed}"):
     from lora_core.methods.registry import settings_from_params
-    from lora_core.models.model_card import write_model_card
+    from lora_core.reporting.model_card import write_model_card
 
     settings = settings_from_params(snakemake.params.settings)
     write_model_card(

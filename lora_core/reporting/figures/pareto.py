@@ -4,8 +4,8 @@ from typing import Any
 
 import pandas as pd
 
+from lora_core.evaluation.counts import read_counts
 from lora_core.evaluation.frames import per_device, read_costs, read_memory, read_scores
-from lora_core.records import read_json
 from lora_core.reporting.figures.style import (
     GREY,
     Drawing,
@@ -33,13 +33,13 @@ QUANTITIES = {
 
 def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
     """Draw the figure from counts.json, scores, costs, and the record of every run; means over tasks and seeds."""
-    counts = read_json(inputs["counts"][0])["methods"]
+    counts = read_counts(inputs["counts"][0]).methods
     frame = (
         read_scores(inputs["scores"])[[*KEYS, "best"]]
         .merge(read_memory(inputs["runs"])[[*KEYS, "accounted_mb"]], on=KEYS)
         .merge(read_costs(inputs["costs"])[[*KEYS, "device", "train_seconds", "train_energy_joules"]], on=KEYS)
     )
-    frame = per_device(frame.assign(parameters=[counts[method]["trainable"] for method in frame["method"]]))
+    frame = per_device(frame.assign(parameters=[counts[method].trainable for method in frame["method"]]))
     means = frame.groupby(["method", "task"], sort=False).mean(numeric_only=True).groupby("method", sort=False).mean()
     points = means.reset_index()
     styles = method_styles(points["method"])

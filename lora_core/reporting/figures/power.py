@@ -5,31 +5,31 @@ from typing import Any
 import pandas as pd
 
 from lora_core.data.tasks import task_title
+from lora_core.evaluation.run_record import RunRecord
 from lora_core.measuring.power_trace import windows
-from lora_core.records import PowerRow, read_rows, read_run_record
+from lora_core.records import PowerRow, read_rows
 from lora_core.reporting.figures.style import GREY, Drawing, method_styles, panels, set_title, show_reason, tag
 from lora_core.reporting.inputs import DrawSettings, Inputs
 
 
 def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
     """Draw the figure from the records and the power samples of the traced runs."""
-    records = [read_run_record(path) for path in inputs["traced_runs"]]
+    records = [RunRecord.read(path) for path in inputs["traced_runs"]]
     samples = [read_rows(path, PowerRow) for path in inputs["traced_power"]]
-    methods = [record["run"]["method"] for record in records]
-    styles, run = method_styles(methods), records[0]["run"]
+    methods = [record.method for record in records]
+    styles, run = method_styles(methods), records[0]
     figure, axes = panels(methods, height=1.6, columns=1, sharex=True)
     traces = []
     for method, record, rows, panel in zip(methods, records, samples, axes, strict=True):
         trace = pd.DataFrame(map(vars, rows), columns=["seconds", "phase", "power_watts"]).assign(method=method)
         traces.append(trace)
         if trace["power_watts"].isna().all():
-            show_reason(panel, record["measurement"]["energy"]["reason"] or "no power was sampled")
+            show_reason(panel, record.energy.reason or "no power was sampled")
             continue
         _trace(panel, trace, rows, styles[method].color)
     set_title(
         figure,
-        f"Power while training on {task_title(run['task'])}, seed {run['seed']}, n = 1 run per method; grey: "
-        "evaluation.",
+        f"Power while training on {task_title(run.task)}, seed {run.seed}, n = 1 run per method; grey: evaluation.",
     )
     return figure, pd.concat(traces, ignore_index=True)
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from lora_core.evaluation.counts import read_counts
 from lora_core.evaluation.frames import read_costs, read_scores
-from lora_core.records import read_json
 from lora_core.reporting.figures.style import (
     GREY,
     SMALL,
@@ -25,8 +25,8 @@ from lora_core.reporting.labels import sweep_label
 
 def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
     """Draw the figure from counts.json, and each task's scores and costs."""
-    counts = read_json(inputs["counts"][0])["methods"]
-    trainable = {method: count["trainable"] for method, count in counts.items()}
+    counts = read_counts(inputs["counts"][0]).methods
+    trainable = {method: count.trainable for method, count in counts.items()}
     seconds = read_costs(inputs["costs"])[["method", "task", "seed", "seconds_per_epoch"]]
     runs = read_scores(inputs["scores"]).merge(seconds)
     full, swept = settings.references.full, settings.swept

@@ -13,10 +13,11 @@ from urllib.parse import quote
 
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.claim_rules import REFUTED, REPRODUCED, UNDECIDED, UNMEASURED
+from lora_core.evaluation.counts import read_counts
+from lora_core.evaluation.latency_record import LatencyRecord
 from lora_core.evaluation.references import References
-from lora_core.evaluation.run_record import device_of
+from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import Layout
-from lora_core.records import JsonObject, read_json, read_run_record
 from lora_core.reporting import catalogue
 from lora_core.reporting.page.runs_table import RUN_COLUMNS, read_runs
 from lora_core.reporting.page.summary import provenance, summary
@@ -73,11 +74,11 @@ def write_report(inputs: ReportInputs, references: References, out: Path) -> Non
     runs = read_runs(inputs.collected)
     methods, tasks = (list(dict.fromkeys(values)) for values in ([r.method for r in runs], [r.task for r in runs]))
     tables = [read_table(path) for path in inputs.tables]
-    records = [read_run_record(path) for path in inputs.runs]
+    records = [RunRecord.read(path) for path in inputs.runs]
     claims = _read_claims(inputs.claims)
     text = _render(
         banner=tables[0].banner if tables else [],
-        summary=summary(runs, read_json(inputs.counts), {device_of(record) for record in records}, references),
+        summary=summary(runs, read_counts(inputs.counts), {record.device for record in records}, references),
         claims=sorted(claims, key=lambda claim: VERDICTS.index(_verdict(claim))),
         verdicts={verdict: sum(_verdict(claim) == verdict for claim in claims) for verdict in VERDICTS},
         sections=_sections([TableView.of(table, methods) for table in tables], inputs.figures),
@@ -126,9 +127,12 @@ def _sections(tables: Sequence[TableView], figures: Sequence[Path]) -> list[Sect
     return sections
 
 
-def _provenance(runs: Sequence[JsonObject], latency_records: Sequence[Path]) -> Mapping[str, Mapping[str, str]]:
+def _provenance(runs: Sequence[RunRecord], latency_records: Sequence[Path]) -> Mapping[str, Mapping[str, str]]:
     """Where the runs and the timings come from, by the names that sections use."""
-    return {"runs": provenance(runs), "latency": provenance([read_json(path) for path in latency_records])}
+    return {
+        "runs": provenance(run.provenance for run in runs),
+        "latency": provenance(LatencyRecord.read(path).provenance for path in latency_records),
+    }
 
 
 def read_svg(path: Path) -> str:

@@ -3,25 +3,26 @@
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
+from lora_core.evaluation.counts import ParameterCounts
 from lora_core.evaluation.references import References
-from lora_core.records import JsonObject
+from lora_core.provenance import Provenance
 from lora_core.reporting.page.runs_table import RunRow
 
 
-def summary(runs: Sequence[RunRow], counts: JsonObject, devices: set[str], references: References) -> list[str]:
+def summary(runs: Sequence[RunRow], counts: ParameterCounts, devices: set[str], references: References) -> list[str]:
     """Compare LoRA with full fine-tuning in plain sentences, from means over all runs.
 
-    `counts` is counts.json, and `devices` are those that the runs were measured on.
+    `devices` are those that the runs were measured on.
     """
     full, adapter = references.full, references.adapter
     if full is None or adapter is None or not {full, adapter} <= {run.method for run in runs}:
         reason = references.missing("full", "adapter") or "not all of their runs are in this study"
         return [f"LoRA and full fine-tuning cannot be compared here: {reason}."]
     means = _Means(runs, full, adapter)
-    trained = counts["methods"][adapter]["trainable"]
+    trained = counts.methods[adapter].trainable
     sentences = [
-        f"LoRA trains {trained:,} parameters and the head, {100 * trained / counts['full']:.2g} % of the model's "
-        f"{counts['full']:,}."
+        f"LoRA trains {trained:,} parameters and the head, {100 * trained / counts.full:.2g} % of the model's "
+        f"{counts.full:,}."
     ]
     if scores := means.both("score.best"):
         sentences.append(
@@ -61,18 +62,17 @@ class _Means:
         ]
 
 
-def provenance(records: Iterable[JsonObject]) -> dict[str, str]:
-    """Return where records come from: each fact with all the values that it has among them."""
+def provenance(origins: Iterable[Provenance]) -> dict[str, str]:
+    """Return where results come from: each fact with all the values that it has among them."""
     values: dict[str, list[str]] = {}
-    for record in records:
-        origin = record["provenance"]
-        commit = origin["commit"] or "no checkout"
+    for origin in origins:
+        commit = origin.commit or "no checkout"
         facts = {
-            "code": f"{commit[:12]}{' with changes' if origin['dirty'] else ''}",
-            "device": origin["device_model"],
-            "threads": origin["threads"],
-            "python": origin["python"],
-            **origin["packages"],
+            "code": f"{commit[:12]}{' with changes' if origin.dirty else ''}",
+            "device": origin.device_model,
+            "threads": origin.threads,
+            "python": origin.python,
+            **origin.packages,
         }
         for name, value in facts.items():
             known = values.setdefault(name, [])

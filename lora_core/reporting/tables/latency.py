@@ -16,7 +16,7 @@ from lora_core.stats import Equivalence
 
 TIME, SINGLE_TIME = "time of a pass", "time of one example"
 # What the record of a task says about the inputs of a method, and what a row calls it.
-INPUT_LABELS = {"longest": ("longest input, tokens", "tokens"), "truncated": ("truncated examples", "examples")}
+INPUT_LABELS = (("longest input, tokens", "tokens"), ("truncated examples", "examples"))
 
 
 @dataclass(frozen=True)
@@ -133,13 +133,13 @@ def _timing_cells(rows: _Rows, timings: Timings, references: References) -> list
 
 def _input_cells(rows: _Rows) -> list[Cell | None]:
     """The longest input of a method and how many examples it truncates, once per method, if methods differ in it."""
-    inputs = rows.run.record["input_tokens"]
-    if rows.timing.variant == "unmerged" or len({tokens["longest"] for tokens in inputs.values()}) == 1:
+    inputs = rows.run.record.input_tokens
+    if rows.timing.variant == "unmerged" or len({tokens.longest for tokens in inputs.values()}) == 1:
         return [None] * len(INPUT_LABELS)
     method = rows.timing.method
     cells = []
-    for key, (label, unit) in INPUT_LABELS.items():
-        value = inputs[method][key]
+    values = inputs[method].longest, inputs[method].truncated
+    for (label, unit), value in zip(INPUT_LABELS, values, strict=True):
         cell = rows.cell(f"{method}{rows.suffix}: {label}", label.removesuffix(f", {unit}"), unit)
         cells.append(replace(cell, value=value, text=str(value)))
     return [*cells]
@@ -148,7 +148,7 @@ def _input_cells(rows: _Rows) -> list[Cell | None]:
 def _notes(runs: Sequence[LatencyRun], cells: Sequence[Cell], references: References, margin: float) -> list[str]:
     timed = pd.DataFrame(
         [{"method": "latency", "task": run.task, "seed": run.seed, "device": run.device,
-          "shared": run.record["provenance"]["shared"]} for run in runs]
+          "shared": run.record.provenance.shared} for run in runs]
     )  # fmt: skip
     passes = [row for run in runs for row in run.rows if row.mode == "pass"]
     batch_sizes = ", ".join(map(str, sorted({row.batch_size for row in passes})))

@@ -1,6 +1,6 @@
 """Table 1: trainable parameters, with the head counted separately."""
 
-from lora_core.records import read_json
+from lora_core.evaluation.counts import read_counts
 from lora_core.reporting.inputs import DrawSettings, Inputs
 from lora_core.reporting.table import Cell, Table, new_table
 
@@ -9,16 +9,16 @@ TRAINABLE, REDUCTION = "trainable parameters", "reduction vs. whole model"
 
 def draw(inputs: Inputs, settings: DrawSettings) -> Table:
     """Draw the table from counts.json."""
-    counts = read_json(inputs["counts"][0])
+    counts = read_counts(inputs["counts"][0])
     cells = []
-    for method, count in counts["methods"].items():
-        trainable, reduction = count["trainable"], 1 - count["trainable"] / counts["full"]
+    for method, count in counts.methods.items():
+        trainable, reduction = count.trainable, 1 - count.trainable / counts.full
         cells += [
             _cell(method, TRAINABLE, trainable, f"{trainable:,}"),
             _cell(method, "in millions", trainable / 1e6, f"{trainable / 1e6:.1f}", TRAINABLE, "million"),
             _cell(method, REDUCTION, reduction, f"{100 * reduction:.2f} %", unit="fraction"),
-            _cell(method, "head", count["head"], f"{count['head']:,}", "parameters of the head"),
-            _cell(method, "whole model", count["total"], f"{count['total']:,}", "parameters of the whole model"),
+            _cell(method, "head", count.head, f"{count.head:,}", "parameters of the head"),
+            _cell(method, "whole model", count.total, f"{count.total:,}", "parameters of the whole model"),
         ]
     notes = [
         "Counted on shapes for a head with two labels; no training is needed.",

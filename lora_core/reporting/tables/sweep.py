@@ -3,8 +3,8 @@
 import pandas as pd
 
 from lora_core.data.tasks import task_title
+from lora_core.evaluation.counts import read_counts
 from lora_core.evaluation.frames import read_costs, read_scores
-from lora_core.records import read_json
 from lora_core.reporting.inputs import DrawSettings, Inputs
 from lora_core.reporting.labels import sweep_labels
 from lora_core.reporting.table import Cell, Table, new_table
@@ -13,11 +13,11 @@ from lora_core.reporting.tables.cells import median_cell, score_cell
 
 def draw(inputs: Inputs, settings: DrawSettings) -> Table:
     """Draw the table from counts.json, and each task's scores and costs."""
-    counts = read_json(inputs["counts"][0])["methods"]
+    counts = read_counts(inputs["counts"][0]).methods
     costs, scores = read_costs(inputs["costs"]), read_scores(inputs["scores"])
     cells: list[Cell] = []
     for method, row in sweep_labels(settings.swept).items():
-        trainable = counts[method]["trainable"]
+        trainable = counts[method].trainable
         cells.append(
             Cell(row, "trainable parameters", trainable, f"{trainable:,}", method=method,
                  quantity="trainable parameters", unit="parameters")

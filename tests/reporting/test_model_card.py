@@ -1,13 +1,13 @@
 """Model cards: what the hub reads is valid, and what they say is what the run has."""
 
-import copy
-
 import pytest
+from builders import merged
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard import metadata_load
 
-from lora_core.models.model_card import model_card, write_model_card
+from lora_core.evaluation.run_record import RunRecord
 from lora_core.records import read_run_record
+from lora_core.reporting.model_card import model_card, write_model_card
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +23,11 @@ def written(lora_run, tmp_path_factory):
     return card
 
 
+def card(record, library="peft", can_merge=True, **changes):
+    """The text of the card of a run whose record has these changes."""
+    return model_card(RunRecord.from_json(merged(record, changes)), library, can_merge)
+
+
 def test_the_hub_reads_the_metadata_and_the_score_is_that_of_the_weights(written, record):
     data = ModelCard.load(written).data
     assert (data.library_name, data.pipeline_tag, data.language) == ("peft", "text-classification", "en")
@@ -33,7 +38,7 @@ def test_the_hub_reads_the_metadata_and_the_score_is_that_of_the_weights(written
 
 
 def test_a_card_names_data_settings_time_and_why_there_is_no_energy(record):
-    text = model_card(record, "peft", can_merge=True)
+    text = card(record)
     for expected in (
         "mini",
         "rank ",
@@ -42,36 +47,30 @@ def test_a_card_names_data_settings_time_and_why_there_is_no_energy(record):
         record["provenance"]["device_model"],
     ):
         assert expected in text
-    measured = copy.deepcopy(record)
-    measured["measurement"]["energy"]["train_joules"] = 4321.0
-    assert "training energy | 4.32 kJ" in model_card(measured, "peft", can_merge=True)
-    assert "was not measured" not in model_card(measured, "peft", can_merge=True)
-    measured["measurement"]["energy"]["simulated"] = True
-    assert "the energy was not measured" in model_card(measured, "peft", can_merge=True)
+    measured = card(record, measurement={"energy": {"train_joules": 4321.0}})
+    assert "training energy | 4.32 kJ" in measured
+    assert "was not measured" not in measured
+    simulated = card(record, measurement={"energy": {"train_joules": 4321.0, "simulated": True}})
+    assert "the energy was not measured" in simulated
 
 
 def test_a_card_says_where_the_weights_are_and_what_loads_them(record):
-    merges, stays = (model_card(record, "peft", can_merge) for can_merge in (True, False))
+    merges, stays = (card(record, can_merge=can_merge) for can_merge in (True, False))
     assert "`weights/` next to this file holds what was trained; the package `peft` loads it." in merges
     assert "`merged/lora/cola/seed1/` is the base model with the adapter folded into its weights" in merges
     assert "merged/" not in stays
-    assert "`lora_core.methods.registry.load` loads it." in model_card(record, None, can_merge=False)
+    assert "`lora_core.methods.registry.load` loads it." in card(record, None, can_merge=False)
 
 
 def test_a_model_and_data_of_the_hub_are_linked_and_local_ones_are_not(record):
-    hub = copy.deepcopy(record)
-    hub["run"]["base_model"] = "FacebookAI/roberta-base"
-    hub["run"]["data"]["data"] = {"source": "hub", "id": "nyu-mll/glue", "revision": "abc"}
-    data = ModelCard(model_card(hub, "peft", can_merge=True)).data
+    source = {"source": "hub", "id": "nyu-mll/glue", "revision": "abc"}
+    data = ModelCard(card(record, run={"base_model": "FacebookAI/roberta-base", "data": {"data": source}})).data
     assert (data.base_model, data.datasets) == ("FacebookAI/roberta-base", ["nyu-mll/glue"])
     assert (data.eval_results[0].dataset_type, data.eval_results[0].dataset_config) == ("nyu-mll/glue", "cola")
-    hub["run"]["base_model"] = "results/models/mine"
-    assert ModelCard(model_card(hub, "peft", can_merge=True)).data.base_model is None
+    assert ModelCard(card(record, run={"base_model": "results/models/mine"})).data.base_model is None
 
 
 def test_a_name_cannot_break_the_table(record):
-    odd = copy.deepcopy(record)
-    odd["run"]["data"]["labels"] = ["a|b", "<img src=x>\n---"]
-    text = model_card(odd, None, can_merge=False)
+    text = card(record, None, can_merge=False, run={"data": {"labels": ["a|b", "<img src=x>\n---"]}})
     line = next(line for line in text.splitlines() if line.startswith("| labels"))
     assert line == "| labels | a\\|b, &lt;img src=x> --- |"
