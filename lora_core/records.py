@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-JsonObject = dict[str, Any]  # a JSON file as read
+JsonObject = dict[str, Any]  # a JSON file as read; what is only written is a dict[str, object]
 
 FORMAT = 2  # of run.json
 _METER_SETTINGS = ("meter", "simulated", "sample_seconds", "idle_seconds")  # what format 1 had flat in `run`
@@ -191,7 +191,7 @@ def file_digests(folder: Path, *names: str) -> dict[str, str]:
     return {name: sha256(folder / name) for name in names}
 
 
-def check_digests(record: JsonObject, record_path: Path, files: Mapping[str, Path]) -> None:
+def check_digests(record: Mapping[str, Any], record_path: Path, files: Mapping[str, Path]) -> None:
     """Check that files are the ones that were written together with a record.
 
     `files` maps names under the record's `files` to paths; a name that the record does not list is not checked. Raise
@@ -237,8 +237,8 @@ def _value(text: str, field_type: Any) -> Any:
     return next(option for option in options if option is not type(None))(text)
 
 
-def _flat(row: Any) -> JsonObject:
-    fields: JsonObject = {}
+def _flat(row: Any) -> dict[str, object]:
+    fields: dict[str, object] = {}
     for field in dataclasses.fields(row):
         value = getattr(row, field.name)
         fields.update(value if isinstance(value, dict) else {field.name: value})

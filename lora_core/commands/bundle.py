@@ -99,7 +99,7 @@ def verify(archive: Path) -> dict[str, str]:
         folder, names = Path(temp_folder), stream.namelist()
         if CONFIG not in names or any(Path(n).is_absolute() or ".." in Path(n).parts for n in names):
             raise ValueError(f"{archive} is not a bundle of a study")
-        _check_format(archive, json.loads(stream.read(BUNDLE)) if BUNDLE in names else {"format": 1})
+        _check_format(archive, json.loads(stream.read(BUNDLE)).get("format") if BUNDLE in names else 1)
         packed = {n for n in names if n.startswith(f"{RESULTS}/") and _matches(n.removeprefix(f"{RESULTS}/"), DRAWN)}
         stream.extractall(folder, [n for n in names if n not in packed])
         _create_placeholders(folder, json.loads(stream.read(CONFIG)))
@@ -113,11 +113,11 @@ def verify(archive: Path) -> dict[str, str]:
         return differences | dict.fromkeys(changed, "differs")
 
 
-def _check_format(archive: Path, content: JsonObject) -> None:
-    if not isinstance(content.get("format"), int) or content["format"] > FORMAT:
+def _check_format(archive: Path, version: object) -> None:
+    if not isinstance(version, int) or version > FORMAT:
         raise ValueError(
-            f"{archive} has the bundle format {content.get('format')}, and this version reads up to {FORMAT}: use the "
-            "version that wrote it"
+            f"{archive} has the bundle format {version}, and this version reads up to {FORMAT}: use the version that "
+            "wrote it"
         )
 
 

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lora_core.job import JobError, JobRecord, read_job_record
-from lora_core.records import JsonObject
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 CONTINUE = "then run the same command again: it continues with what is left"
 KILLED = (
@@ -46,7 +45,7 @@ class Invocation:
 
     cores: int
     configfiles: Sequence[str]
-    config: JsonObject  # what came by --config
+    config: Mapping[str, object]  # what came by --config
     profile: str | None = None
 
 

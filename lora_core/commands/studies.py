@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -12,12 +12,12 @@ from lora_core.records import JsonObject
 from lora_core.reporting import catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from lora_core.config.study import Study
 
 
-def load_study(config: JsonObject, overlay: JsonObject | None = None) -> Study:
+def load_study(config: Mapping[str, Any], overlay: Mapping[str, Any] | None = None) -> Study:
     """Return the study of a merged configuration; `overlay` is the part of it that came from the command line.
 
     Raise ValueError with every error in it.

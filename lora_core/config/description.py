@@ -2,8 +2,6 @@
 
 from dataclasses import asdict, dataclass
 
-from lora_core.records import JsonObject
-
 
 @dataclass(frozen=True)
 class StudyDescription:
@@ -37,6 +35,6 @@ class StudyDescription:
             lines.append("The power meter's driver is simulated: no power, energy or device memory here was measured.")
         return lines
 
-    def to_params(self) -> JsonObject:
+    def to_params(self) -> dict[str, object]:
         """Return plain values, which a rule passes to its job; `StudyDescription(**params)` reads them back."""
         return asdict(self)

@@ -11,16 +11,15 @@ from typing import Any
 from lora_core.config.preflight import describe
 from lora_core.config.study import Study
 from lora_core.layout import Layout
-from lora_core.records import JsonObject
 from lora_core.training.spec import MeterSettings, RunSpec
 
 
-def model_params(study: Study) -> JsonObject:
+def model_params(study: Study) -> dict[str, object]:
     """Return the `model` section, as `lora_core.models.pretrained.prepare_model` takes it."""
     return study.model.model_dump(mode="json")
 
 
-def data_params(study: Study, task: str) -> JsonObject:
+def data_params(study: Study, task: str) -> dict[str, object]:
     """Return a task's `source` (DatasetSource), `task` (Task) and `max_length`; both have `from_params`."""
     return {
         "source": study.source(task).to_params(),
@@ -29,12 +28,12 @@ def data_params(study: Study, task: str) -> JsonObject:
     }
 
 
-def method_params(study: Study) -> dict[str, JsonObject]:
+def method_params(study: Study) -> dict[str, dict[str, object]]:
     """Return the settings of every method by its name; `settings_from_params` reads each."""
     return {method: study.settings(method).to_params() for method in study.methods}
 
 
-def run_params(study: Study, method: str, task: str, seed: int) -> JsonObject:
+def run_params(study: Study, method: str, task: str, seed: int) -> dict[str, object]:
     """Return one run; `RunSpec.from_params` reads it.
 
     Threads and checkpoints are left out: they change no result.
@@ -61,7 +60,7 @@ def run_params(study: Study, method: str, task: str, seed: int) -> JsonObject:
     ).to_params()
 
 
-def latency_params(study: Study) -> JsonObject:
+def latency_params(study: Study) -> dict[str, object]:
     """Return the fields of `lora_core.evaluation.latency.LatencyPlan` but for `seed` and `threads`."""
     names = ("passes", "seconds", "margin", "batch_size", "single_examples")
     return {name: getattr(study.measure, f"latency_{name}") for name in names} | {
@@ -75,13 +74,13 @@ def reference_params(study: Study) -> dict[str, str | None]:
     return asdict(study.references)
 
 
-def swept_params(study: Study) -> dict[str, JsonObject]:
+def swept_params(study: Study) -> dict[str, dict[str, object]]:
     """Return the entry and the values of each method that a sweep made; empty without a sweep."""
     swept = {method: study.entry(method).swept for method in study.methods}
     return {method: combination.model_dump(mode="json") for method, combination in swept.items() if combination}
 
 
-def description_params(study: Study, batching: bool = True) -> JsonObject:
+def description_params(study: Study, batching: bool = True) -> dict[str, object]:
     """Return the description of the study; `StudyDescription(**params)` reads it.
 
     Without `batching` it does not say how batches are formed, for tables that do not depend on it.
@@ -90,7 +89,7 @@ def description_params(study: Study, batching: bool = True) -> JsonObject:
     return (description if batching else replace(description, batching="")).to_params()
 
 
-def draw_params(study: Study, name: str, settings: Collection[str]) -> JsonObject:
+def draw_params(study: Study, name: str, settings: Collection[str]) -> dict[str, object]:
     """Return the settings that a table or figure needs, by the names that its entry in the catalogue lists."""
     known = {
         "references": reference_params,
@@ -102,7 +101,7 @@ def draw_params(study: Study, name: str, settings: Collection[str]) -> JsonObjec
     return {setting: value(study) for setting, value in known.items() if setting in settings}
 
 
-def claims_params(study: Study) -> JsonObject:
+def claims_params(study: Study) -> dict[str, object]:
     """Return the description of the `study`, its `references` and the `latency_margin`."""
     return {
         "study": description_params(study),
@@ -111,7 +110,7 @@ def claims_params(study: Study) -> JsonObject:
     }
 
 
-def hyperparameter_params(study: Study) -> dict[str, dict[str, dict[str, JsonObject]]]:
+def hyperparameter_params(study: Study) -> dict[str, dict[str, dict[str, dict[str, object]]]]:
     """Return `{method: {task: {name: {value, source}}}}` for table 7, with the settings of the methods."""
     return {
         method: {

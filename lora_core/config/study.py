@@ -35,7 +35,6 @@ from lora_core.data.tasks import TASKS
 from lora_core.evaluation.references import References
 from lora_core.methods.registry import settings_class
 from lora_core.methods.settings import MethodSettings
-from lora_core.records import JsonObject
 from lora_core.training.spec import Hyperparameters
 
 # The sources of values that do not come from a protocol.
@@ -184,7 +183,7 @@ class Study(Frozen):
         return STUDY_SOURCE if self.data.max_length else self._protocol.source("full", "max_length")
 
     @property
-    def identity(self) -> JsonObject:
+    def identity(self) -> dict[str, object]:
         """Model and data set with their revisions, of which a results folder holds one; limits do not count."""
         return {
             "model": self.model.model_dump(mode="json"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lora_core.records import JsonObject, read_json, sha256
+from lora_core.records import read_json, sha256
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class SplitCard:
     baseline_score: float
     sha256: str
 
-    def to_json(self) -> JsonObject:
+    def to_json(self) -> dict[str, object]:
         """Return the split as stored in card.json."""
         return {
             "examples": self.examples,
@@ -88,7 +88,7 @@ class DataCard:
         """Return the split of this name, "train" or "validation"."""
         return {"train": self.train, "validation": self.validation}[name]
 
-    def to_json(self) -> JsonObject:
+    def to_json(self) -> dict[str, object]:
         """Return the content of card.json."""
         return {
             "task": self.task,

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from lora_core.records import JsonObject
-
 
 @dataclass(frozen=True)
 class DatasetSource:
@@ -40,7 +38,7 @@ class DatasetSource:
         """Return the limit on the examples of "train" or "validation"."""
         return self.max_validation_examples if split == "validation" else self.max_train_examples
 
-    def to_params(self) -> JsonObject:
+    def to_params(self) -> dict[str, object]:
         """Return the source as plain values, without those that are None."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lora_core.records import JsonObject
-
 
 @dataclass(frozen=True)
 class Task:
@@ -38,7 +36,7 @@ class Task:
         """Return the name that the source has for "train" or "validation"."""
         return self.validation_split if split == "validation" else split
 
-    def to_params(self) -> JsonObject:
+    def to_params(self) -> dict[str, object]:
         """Return what decides the tokenised data as plain values: everything but the title."""
         return {
             name: list(value) if isinstance(value, tuple) else value
@@ -49,5 +47,5 @@ class Task:
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> "Task":
         """Return the task that `to_params` described; its name is its title."""
-        values: JsonObject = {name: tuple(v) if isinstance(v, list) else v for name, v in params.items()}
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in params.items()}
         return cls(title=params["name"], **values)

@@ -22,7 +22,7 @@ from torch import nn
 from lora_core.measuring import memory
 from lora_core.methods import full, lora, registry
 from lora_core.methods.settings import MethodSettings
-from lora_core.records import JsonObject, write_json
+from lora_core.records import write_json
 from lora_core.training.progress import Progress
 
 
@@ -141,14 +141,14 @@ def counted(shape: Shape, method: str) -> Row:
     )
 
 
-def counted_in_subprocess(shape: Shape, method: str, threads: int) -> JsonObject:
+def counted_in_subprocess(shape: Shape, method: str, threads: int) -> Row:
     """Run `counted` in a separate process."""
     arguments = json.dumps({"shape": asdict(shape), "method": method, "threads": threads})
     package_parent = str(Path(__file__).parents[2])
     command = [sys.executable, "-m", "lora_core.evaluation.memory_scaling", arguments]
     environment = os.environ | {"PYTHONPATH": package_parent}
     result = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, env=environment)
-    return json.loads(result.stdout)
+    return Row(**json.loads(result.stdout))
 
 
 def _base_parameters(model: nn.Module) -> int:
@@ -164,7 +164,7 @@ def predict_memory(out: Path, threads: int) -> None:
     for row in predicted():
         rows.append(asdict(row))
         progress.update(f"{row.model}, {row.method}")
-    counts = [counted_in_subprocess(shape, method, threads) for shape in COUNTED for method in METHODS]
+    counts = [asdict(counted_in_subprocess(shape, method, threads)) for shape in COUNTED for method in METHODS]
     write_json(out, {"predicted": rows, "counted": counts})
 
 

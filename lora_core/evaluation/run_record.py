@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lora_core.data.card import DataCard
 from lora_core.provenance import Provenance
-from lora_core.records import JsonObject, check_digests, read_run_record
+from lora_core.records import check_digests, read_run_record
 from lora_core.typed_records import fill, name_damaged_file
 
 
@@ -146,7 +147,7 @@ class RunRecord:
         return device_of(self.provenance)
 
     @classmethod
-    def from_json(cls, record: JsonObject) -> RunRecord:
+    def from_json(cls, record: Mapping[str, Any]) -> RunRecord:
         """Take the fields from a record of `read_run_record`. Raise KeyError if one is missing."""
         run, measurement = record["run"], record["measurement"]
         memory = measurement["memory"]

@@ -6,10 +6,10 @@ power integrated by the trapezoid rule over the real timestamps, both edges incl
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from lora_core.records import JsonObject, PowerRow
+from lora_core.records import PowerRow
 
 MIN_SECONDS = 2.0  # shorter windows have no energy: power readings are averages over about a second
 LATE = 1.1  # a sample is late if it comes after this multiple of the interval
@@ -103,7 +103,40 @@ def sampling(pooled: Sequence[Rows], interval: float) -> Sampling:
     )
 
 
-def energy(rows: Rows, interval: float) -> JsonObject:
+@dataclass(frozen=True)
+class TracedEnergy:
+    """A run's energy and power; None where it was not measured.
+
+    Attributes:
+        source: What the energy is read from: "counter" or "trapezoid".
+        train_joules: All training windows, from this source.
+        train_net_joules: The same without the idle power.
+        train_counter_joules: By the device's counter.
+        train_trapezoid_joules: By the power samples.
+        counter_over_trapezoid: The ratio of the two.
+        eval_joules: All evaluation windows, from the source.
+        power_mean_watts: Mean of the samples while training.
+        idle_watts: Mean power before the model was loaded.
+        idle_seconds: For how long it was measured.
+        sampling: How regular the samples of training were.
+        reason: Why there is no energy, if the meter was read.
+    """
+
+    source: str | None
+    train_joules: float | None
+    train_net_joules: float | None
+    train_counter_joules: float | None
+    train_trapezoid_joules: float | None
+    counter_over_trapezoid: float | None
+    eval_joules: float | None
+    power_mean_watts: float | None
+    idle_watts: float | None
+    idle_seconds: float
+    sampling: Sampling
+    reason: str | None
+
+
+def energy(rows: Rows, interval: float) -> TracedEnergy:
     """Return a run's energy: gross by both methods, net of the idle power, and how it was sampled."""
     train, evaluation = windows(rows, "train"), windows(rows, "eval")
     primary = energy_source(rows)
@@ -111,20 +144,20 @@ def energy(rows: Rows, interval: float) -> JsonObject:
     by_source = {name: energy_joules(train, name) for name in ("counter", "trapezoid")}
     idle = idle_watts(rows)
     train_seconds = sum(map(seconds, train))
-    return {
-        "source": primary,
-        "train_joules": gross,
-        "train_net_joules": None if gross is None or idle is None else gross - idle * train_seconds,
-        "train_counter_joules": by_source["counter"],
-        "train_trapezoid_joules": by_source["trapezoid"],
-        "counter_over_trapezoid": _ratio(by_source["counter"], by_source["trapezoid"]),
-        "eval_joules": energy_joules(evaluation, primary),
-        "power_mean_watts": mean(present_values((row for window in train for row in window), "power_watts")),
-        "idle_watts": idle,
-        "idle_seconds": sum(map(seconds, windows(rows, "idle"))),
-        "sampling": asdict(sampling(train, interval)),
-        "reason": _reason(train, primary) if gross is None else None,
-    }
+    return TracedEnergy(
+        source=primary,
+        train_joules=gross,
+        train_net_joules=None if gross is None or idle is None else gross - idle * train_seconds,
+        train_counter_joules=by_source["counter"],
+        train_trapezoid_joules=by_source["trapezoid"],
+        counter_over_trapezoid=_ratio(by_source["counter"], by_source["trapezoid"]),
+        eval_joules=energy_joules(evaluation, primary),
+        power_mean_watts=mean(present_values((row for window in train for row in window), "power_watts")),
+        idle_watts=idle,
+        idle_seconds=sum(map(seconds, windows(rows, "idle"))),
+        sampling=sampling(train, interval),
+        reason=_reason(train, primary) if gross is None else None,
+    )
 
 
 def _reason(train: Sequence[Rows], source: str | None) -> str | None:
@@ -159,7 +192,7 @@ def memory(rows: Rows) -> dict[str, float | None]:
     return {"mean_mb": mean(train), "peak_mb": max(train, default=None), "baseline_mb": mean(idle)}
 
 
-def conditions(rows: Rows) -> JsonObject:
+def conditions(rows: Rows) -> dict[str, float | None]:
     """Return the device's conditions while it trained: temperature, clock, utilization and throttle reasons."""
     train = [row for row in rows if row.phase == "train"]
     temperatures = present_values(train, "temperature_celsius")

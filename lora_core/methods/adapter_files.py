@@ -62,7 +62,7 @@ class AdapterConfig:
         """Whether the tensor of this name belongs to a module that is stored whole."""
         return any(name.startswith(f"{module}.") for module in self.modules_to_save)
 
-    def to_peft(self) -> JsonObject:
+    def to_peft(self) -> dict[str, object]:
         """Return the fields of `adapter_config.json`, with sorted keys."""
         fields = {
             "base_model_name_or_path": self.base_model,

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from annotated_types import Gt, MinLen
 
 if TYPE_CHECKING:
-    from lora_core.records import JsonObject
     from lora_core.training.spec import Hyperparameters
 
 Targets = Annotated[tuple[str, ...], MinLen(1)]
@@ -76,7 +75,7 @@ class MethodSettings:
         if hyperparameters.loraplus_lr_ratio != 1 and not self.trains_matrix_b():
             raise ValueError("hyperparameters.loraplus_lr_ratio: this method trains no LoRA matrix B; leave it out")
 
-    def to_params(self) -> JsonObject:
+    def to_params(self) -> dict[str, object]:
         """Return the kind and the fields as plain values, as run.json records them."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

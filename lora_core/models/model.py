@@ -56,7 +56,7 @@ def model_shapes(folder: Path, outputs: int, device: str = "meta") -> Any:
         return AutoModelForSequenceClassification.from_config(config)
 
 
-def head_config(labels: Sequence[str]) -> dict[str, Any]:
+def head_config(labels: Sequence[str]) -> dict[str, object]:
     """Return the fields of a transformers configuration that describe the head."""
     if not labels:
         return {"num_labels": 1, "problem_type": "regression"}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lora_core.records import JsonObject, atomic_file, read_json, write_json
+from lora_core.records import atomic_file, read_json, write_json
 from lora_core.reporting import catalogue
 
 NA = "n/a"
@@ -79,12 +79,12 @@ class Table:
         notes = [*self.notes, f"Batches in training: {batching}."] if batching else self.notes
         return replace(self, banner=list(banner), notes=list(notes))
 
-    def to_json(self) -> JsonObject:
+    def to_json(self) -> dict[str, object]:
         """Return the table as plain values."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, content: JsonObject) -> Table:
+    def from_json(cls, content: Mapping[str, Any]) -> Table:
         """Read what `to_json` returned."""
         fields = dict(content)
         fields["cells"] = [Cell(**cell) for cell in content["cells"]]

@@ -9,7 +9,7 @@ import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
@@ -73,14 +73,14 @@ class Checkpointing(Protocol):
         ...
 
 
-def open_checkpoint(settings: CheckpointSettings | None, dependencies: JsonObject) -> Checkpointing:
+def open_checkpoint(settings: CheckpointSettings | None, dependencies: Mapping[str, object]) -> Checkpointing:
     """Return the checkpoint of a run whose result is decided by `dependencies`, with what earlier parts saved in it."""
     if settings is None:
         return NoCheckpoint()
     if settings.seconds is None:
         shutil.rmtree(settings.folder, ignore_errors=True)
         return NoCheckpoint()
-    content = json.dumps(dependencies | {"code": settings.code}, sort_keys=True)
+    content = json.dumps({**dependencies, "code": settings.code}, sort_keys=True)
     return Checkpoint(settings.folder, hashlib.sha256(content.encode()).hexdigest(), settings.seconds)
 
 

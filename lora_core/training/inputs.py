@@ -6,7 +6,7 @@ from pathlib import Path
 from lora_core.data import batches
 from lora_core.data.batches import Examples
 from lora_core.data.card import DataCard, read_data_card
-from lora_core.records import JsonObject, check_digests, file_digests, read_run_record, sha256
+from lora_core.records import check_digests, file_digests, read_run_record, sha256
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,8 @@ def digest_inputs(inputs: RunInputs) -> InputDigests:
     start = None
     if inputs.start_weights is not None:
         if inputs.start_record is not None:
-            record: JsonObject = read_run_record(inputs.start_record)
             files = {f"weights/{name}": inputs.start_weights / name for name in _files(inputs.start_weights)}
-            check_digests(record, inputs.start_record, files)
+            check_digests(read_run_record(inputs.start_record), inputs.start_record, files)
         start = file_digests(inputs.start_weights, *_files(inputs.start_weights))
     return InputDigests(
         data={inputs.data_card.name: sha256(inputs.data_card)},

@@ -1,7 +1,7 @@
 """What a run writes: its weights, its records, and run.json with everything that was measured."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,6 @@ from lora_core.models.model import copy_tokenizer, head_parameters
 from lora_core.records import (
     FORMAT,
     HistoryRow,
-    JsonObject,
     PowerRow,
     atomic_file,
     atomic_folder,
@@ -48,7 +47,7 @@ class RunOutputs:
     progress: Path
 
 
-def write_outputs(outputs: RunOutputs, loop: TrainingLoop, record: JsonObject) -> None:
+def write_outputs(outputs: RunOutputs, loop: TrainingLoop, record: Mapping[str, object]) -> None:
     """Write everything but the weights; run.json comes last, with the digests of all other files."""
     write_rows(outputs.history, loop.history, HistoryRow)
     write_rows(outputs.power, loop.sampler.rows, PowerRow)
@@ -83,7 +82,7 @@ def _write_predictions(path: Path, loop: TrainingLoop) -> None:
         )
 
 
-def describe_measurement(loop: TrainingLoop, shapes: nn.Module) -> JsonObject:
+def describe_measurement(loop: TrainingLoop, shapes: nn.Module) -> dict[str, object]:
     """Return a finished run's figures; what was not measured is None. `shapes` is the model on the meta device."""
     meter, rows = loop.sampler.meter, loop.sampler.rows
     head = {id(p) for _, p in head_parameters(loop.model)}
@@ -113,7 +112,7 @@ def describe_measurement(loop: TrainingLoop, shapes: nn.Module) -> JsonObject:
     }
 
 
-def _memory(loop: TrainingLoop, shapes: nn.Module) -> JsonObject:
+def _memory(loop: TrainingLoop, shapes: nn.Module) -> dict[str, object]:
     optimizer = loop.spec.hyperparameters.optimizer
     return {
         "kind": loop.sampler.meter.memory_kind,
@@ -127,15 +126,15 @@ def _memory(loop: TrainingLoop, shapes: nn.Module) -> JsonObject:
     }
 
 
-def _energy(meter: Meter, rows: list[PowerRow], interval: float) -> JsonObject:
+def _energy(meter: Meter, rows: list[PowerRow], interval: float) -> dict[str, object]:
     energy = trace.energy(rows, interval)
     return {
         "meter": meter.name,
         "simulated": meter.simulated,
         "boundary": meter.boundary,
         **meter.details,
-        **energy,
-        "reason": meter.reason or energy["reason"],
+        **asdict(energy),
+        "reason": meter.reason or energy.reason,
     }
 
 

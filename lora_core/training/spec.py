@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Lt
 
 from lora_core.methods.registry import settings_from_params
-from lora_core.records import JsonObject
 
 if TYPE_CHECKING:
     from lora_core.methods.settings import MethodSettings
@@ -87,7 +87,7 @@ class RunSpec:
     measure: MeterSettings
     base_model: str
 
-    def to_params(self) -> JsonObject:
+    def to_params(self) -> dict[str, object]:
         """Return the run as plain values: nested dictionaries, lists, strings, numbers."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return values | {
@@ -97,11 +97,11 @@ class RunSpec:
         }
 
     @classmethod
-    def from_params(cls, params: JsonObject) -> RunSpec:
+    def from_params(cls, params: Mapping[str, Any]) -> RunSpec:
         """Return the run that `to_params` described."""
         return cls(
-            **params
-            | {
+            **{
+                **params,
                 "settings": settings_from_params(params["settings"]),
                 "hyperparameters": Hyperparameters(**params["hyperparameters"]),
                 "measure": MeterSettings(**params["measure"]),

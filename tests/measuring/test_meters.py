@@ -195,9 +195,9 @@ def test_an_older_device_gives_average_power_and_the_trapezoid_alone(fake_nvml):
     rows = window(meter, 2.1)
     energy = trace.energy(rows, 0.05)
     assert meter.details["power_field"] == "average"
-    assert (meter.reason, energy["source"]) == (None, "trapezoid")
-    assert energy["train_joules"] == pytest.approx(200 * trace.seconds(rows))
-    assert energy["train_counter_joules"] is energy["counter_over_trapezoid"] is None
+    assert (meter.reason, energy.source) == (None, "trapezoid")
+    assert energy.train_joules == pytest.approx(200 * trace.seconds(rows))
+    assert energy.train_counter_joules is energy.counter_over_trapezoid is None
 
 
 @pytest.mark.parametrize(
@@ -214,8 +214,8 @@ def test_a_fault_of_the_driver_leaves_energy_absent_with_its_reason(fake_nvml, f
     meter = fake_meter()
     rows = window(meter, 2.1)
     energy = trace.energy(rows, 0.05)
-    assert energy["train_joules"] is energy["train_net_joules"] is None
-    assert reason in (meter.reason or energy["reason"])
+    assert energy.train_joules is energy.train_net_joules is None
+    assert reason in (meter.reason or energy.reason)
     assert trace.seconds(rows) >= 2.1
 
 

@@ -53,9 +53,9 @@ def test_a_counter_that_ran_backwards_or_was_lost_gives_no_energy(counters):
     rows = [row(2.0 * i, 100.0, counter) for i, counter in enumerate(counters)]
     assert trace.counter_joules(rows) is None
     energy = trace.energy(rows, 0.5)
-    assert energy["train_joules"] is None
-    assert energy["train_trapezoid_joules"] == 400.0
-    assert ("backwards" in energy["reason"]) == (counters[0] == 9_000.0)
+    assert energy.train_joules is None
+    assert energy.train_trapezoid_joules == 400.0
+    assert ("backwards" in energy.reason) == (counters[0] == 9_000.0)
 
 
 def test_energy_with_a_missing_sample_is_absent():
@@ -80,11 +80,11 @@ def test_windows_are_consecutive_samples_of_one_part_and_phase():
 def test_net_energy_leaves_out_what_the_device_takes_anyway():
     rows = [row(0.0, 50.0, phase="idle"), row(4.0, 50.0, phase="idle"), row(5.0, 200.0), row(8.0, 200.0)]
     energy = trace.energy(rows, 0.5)
-    assert energy["idle_watts"] == 50.0
-    assert energy["train_joules"] == 600.0
-    assert energy["train_net_joules"] == 450.0
+    assert energy.idle_watts == 50.0
+    assert energy.train_joules == 600.0
+    assert energy.train_net_joules == 450.0
     without = trace.energy(rows[2:], 0.5)
-    assert without["train_net_joules"] is without["idle_watts"] is None
+    assert without.train_net_joules is without.idle_watts is None
 
 
 def test_memory_is_the_mean_and_the_peak_while_training_and_the_baseline_before():

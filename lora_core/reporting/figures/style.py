@@ -57,7 +57,7 @@ class MethodStyle:
     dashes: Any
 
     @property
-    def line(self) -> dict[str, Any]:
+    def line(self) -> dict[str, object]:
         """Matplotlib's arguments for a line with markers."""
         return {"color": self.color, "marker": self.marker, "linestyle": self.dashes}
 

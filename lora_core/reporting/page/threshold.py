@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from lora_core.evaluation.frames import per_device, read_costs, read_curves
-from lora_core.records import JsonObject
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class TaskCurves:
     runs: list[RunCurve]
 
 
-def threshold_data(curves: Sequence[Path], costs: Sequence[Path]) -> dict[str, JsonObject]:
+def threshold_data(curves: Sequence[Path], costs: Sequence[Path]) -> dict[str, dict[str, object]]:
     """Return plain values by task."""
     all_costs, all_curves = read_costs(costs), read_curves(curves)
     return {
