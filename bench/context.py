@@ -10,18 +10,19 @@ from lora_core.config.params import model_params, run_params
 from lora_core.config.study import Study
 from lora_core.data.datasets import TokenizedFiles, tokenize_task
 from lora_core.data.source import DatasetSource
+from lora_core.measuring.meters import MeterSettings
 from lora_core.models.pretrained import prepare_model
 from lora_core.records import JsonObject, read_run_record
 from lora_core.training.inputs import RunInputs
 from lora_core.training.outputs import RunOutputs
 from lora_core.training.run import train
-from lora_core.training.spec import MeterSettings, RunSpec
+from lora_core.training.spec import RunSpec
 
 Precision = Literal["fp32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 MAX_TOKENS = 128
 QUICK_EXAMPLES = 48
-NO_METER = MeterSettings(meter="none", simulated=False, sample_seconds=0.5, idle_seconds=0.0)
+NO_METER = MeterSettings(meter="none", sample_seconds=0.5, idle_seconds=0.0)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from lora_core.methods import registry
 from lora_core.models import model as models
 from lora_core.models.pretrained import wheel_folder
 from lora_core.training import steps
-from lora_core.training.spec import Hyperparameters, MeterSettings
+from lora_core.training.spec import Hyperparameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,9 +123,7 @@ def build_model(study: Study) -> Any:
 def run_trial(study: Study) -> Trial:
     """Time training steps of every method of the study, and read the meter in the meantime."""
     device = devices.resolve(study.train.device)
-    measure = study.measure
-    settings = MeterSettings(measure.meter, measure.simulated, measure.sample_seconds, measure.idle_seconds)
-    meter = open_meter(settings, device)
+    meter = open_meter(study.measure.meter_name, device)
     power: list[float] = []
     step_times: dict[str, StepTime] = {}
     parameters = 0

@@ -115,6 +115,8 @@ USER_TASK = {"path": "folder", "texts": ["text"], "labels": ["a", "b", "c"]}
             {"method_settings__lora__sweep": {"targets": [["output.dense"], ["output", "dense"]]}},
             "a sweep makes a method of the same name as another: lora-output.dense",
         ),
+        ({"measure": {"simulated": True}}, r"measure\.simulated: a simulated driver is read with measure\.meter: nvml"),
+        ({"measure": {"meter": "simulated_nvml"}}, r"measure\.meter: unknown value 'simulated_nvml'"),
         ({"more_tables": ["sweep"]}, "more_tables: 'sweep' needs a method with a sweep"),
         ({"more_tables": ["scaling", "scaling"]}, "more_tables: an entry is listed twice"),
         ({"references__adaptor": "lora"}, r"references\.adaptor: unknown key; did you mean 'adapter'"),
