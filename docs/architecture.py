@@ -51,13 +51,13 @@ memory against model size needs. Training and timing are measured: each has the 
 | to add | touch |
 | --- | --- |
 | a method that PEFT provides, or a variant | one entry in `method_settings` ([how](adding-a-method.md)) |
-| a method of your own | `lora_core/methods/{{kind}}.py` with `Settings` and `apply`, and one entry in `method_settings` ([how](adding-a-method.md#a-method-of-your-own)) |
+| a method of your own | a file in `lora_core/methods/` and one entry in `method_settings` ([how](adding-a-method.md)) |
 | a task of your own | one entry in `task_settings` and a folder with the data ([how](adding-a-task.md)) |
 | a table | its function in `lora_core/reporting/tables/` and one entry in `lora_core/reporting/catalogue.py` |
 | a figure | its function in `lora_core/reporting/figures/` and one entry in `lora_core/reporting/catalogue.py` |
 | a metric | one entry in `lora_core/data/metrics.py` |
 | a meter of power or energy | a class and its entry in `METERS`, both in `lora_core/measuring/meters.py` |
-| a hyperparameter | `lora_core/training/spec.py`, the code that uses it, and the [protocols](protocols.md) that set it |
+| a hyperparameter | `lora_core/training/spec.py`, code that uses it, and the [protocols](protocols.md) that set it |
 
 Then run `make schema pictures`: the configuration's schema and this page are written from the code. A new table or
 figure also gets its line in results/README.md, which a test compares with the catalogue.

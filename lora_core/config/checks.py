@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lora_core.config.errors import ConfigError, nearest
+from lora_core.config.errors import ConfigError
 from lora_core.config.protocol import protocol_names
 from lora_core.data.tasks import TASKS
 from lora_core.measuring.meters import METERS
+from lora_core.nearest import nearest
 
 if TYPE_CHECKING:
     from lora_core.config.study import Study
