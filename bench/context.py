@@ -30,7 +30,7 @@ class BenchContext:
     """What all benchmarks share.
 
     Attributes:
-        folder: Where prepared models, tokenised data and runs are kept.
+        folder: Where prepared models, tokenized data and runs are kept.
         glue: A folder in the layout of the hub's GLUE; None takes mini-GLUE.
         threads: The number of threads that torch uses.
         quick: Run the smallest size only, which measures nothing.
@@ -58,7 +58,7 @@ class BenchContext:
         return folder
 
     def data(self, task: str, max_train_examples: int | None = None) -> TokenizedFiles:
-        """Return a task's tokenised files, which the first call writes; without a limit, with all examples."""
+        """Return a task's tokenized files, which the first call writes; without a limit, with all examples."""
         limit = QUICK_EXAMPLES if self.quick else max_train_examples
         source = "mini" if self.glue is None else "glue"
         files = TokenizedFiles.in_folder(self.folder / "data" / f"{source}-{task}-{limit or 'all'}")

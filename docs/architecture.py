@@ -15,7 +15,7 @@ PACKAGE = ROOT / "lora_core"
 # Each folder imports only from itself and from those before it. tests/test_layering.py reads the order from the page.
 FOLDERS = {
     "": "Modules that everything else uses",
-    "data": "Tasks, metrics, and the tokenised examples",
+    "data": "Tasks, metrics, and the tokenized examples",
     "models": "The pre-trained model and what is changed in it for every method",
     "methods": "LoRA and everything it is compared with, one file per method",
     "measuring": "Power, energy and memory",

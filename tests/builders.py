@@ -1,4 +1,4 @@
-"""What the tests build from: small models, tokenised data, finished runs, and records of runs that never happened."""
+"""What the tests build from: small models, tokenized data, finished runs, and records of runs that never happened."""
 
 import copy
 import csv
@@ -97,7 +97,7 @@ def spec(settings, **changes):
 
 
 def run_inputs(model: Path, data: Path, start: Path | None = None):
-    """The inputs of a run: a prepared model, a folder of tokenised data, the folder of a run to start from."""
+    """The inputs of a run: a prepared model, a folder of tokenized data, the folder of a run to start from."""
     from lora_core.training.run import RunInputs
 
     return RunInputs(

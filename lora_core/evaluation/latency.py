@@ -44,7 +44,7 @@ class TimedMethod:
 
 @dataclass(frozen=True)
 class TimingInputs:
-    """What all methods share: the prepared base model and the tokenised validation split with its card."""
+    """What all methods share: the prepared base model and the tokenized validation split with its card."""
 
     model: Path
     data_card: Path

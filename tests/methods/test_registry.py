@@ -105,7 +105,7 @@ def test_unknown_kinds_and_settings_are_refused():
         settings_from_params({"kind": "peft", "config": {"r": 4}})
 
 
-def test_the_same_lora_is_recognised_in_every_implementation():
+def test_the_same_lora_is_recognized_in_every_implementation():
     same = PlainLora(4, 8.0, ("query", "value"))
     for params in (LORA, LORALIB, PEFT_LORA):
         assert settings_from_params(params).plain_lora() == same
