@@ -45,7 +45,7 @@ def peft_model(folder: Path, labels: Sequence[str] = ()) -> nn.Module:
 
 
 class ExampleRows(torch.utils.data.Dataset):
-    """Tokenised examples as a map-style data set with the columns that HF Trainer expects."""
+    """Tokenized examples as a map-style data set with the columns that HF Trainer expects."""
 
     def __init__(self, examples: batches.Examples) -> None:
         self.rows = []

@@ -11,17 +11,18 @@ from lora_core.config.study import Study
 from lora_core.data.datasets import TokenizedFiles, tokenize_task
 from lora_core.data.source import DatasetSource
 from lora_core.evaluation.run_record import RunRecord
+from lora_core.measuring.meters import MeterSettings
 from lora_core.models.pretrained import prepare_model
 from lora_core.training.inputs import RunInputs
 from lora_core.training.outputs import RunOutputs
 from lora_core.training.run import train
-from lora_core.training.spec import MeterSettings, RunSpec
+from lora_core.training.spec import RunSpec
 
 Precision = Literal["fp32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 MAX_TOKENS = 128
 QUICK_EXAMPLES = 48
-NO_METER = MeterSettings(meter="none", simulated=False, sample_seconds=0.5, idle_seconds=0.0)
+NO_METER = MeterSettings(meter="none", sample_seconds=0.5, idle_seconds=0.0)
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class BenchContext:
     """What all benchmarks share.
 
     Attributes:
-        folder: Where prepared models, tokenised data and runs are kept.
+        folder: Where prepared models, tokenized data and runs are kept.
         glue: A folder in the layout of the hub's GLUE; None takes mini-GLUE.
         threads: The number of threads that torch uses.
         quick: Run the smallest size only, which measures nothing.
@@ -57,7 +58,7 @@ class BenchContext:
         return folder
 
     def data(self, task: str, max_train_examples: int | None = None) -> TokenizedFiles:
-        """Return a task's tokenised files, which the first call writes; without a limit, with all examples."""
+        """Return a task's tokenized files, which the first call writes; without a limit, with all examples."""
         limit = QUICK_EXAMPLES if self.quick else max_train_examples
         source = "mini" if self.glue is None else "glue"
         files = TokenizedFiles.in_folder(self.folder / "data" / f"{source}-{task}-{limit or 'all'}")

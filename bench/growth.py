@@ -9,7 +9,7 @@ from bench.baselines import LORA, adapted
 from bench.context import BenchContext
 from bench.paired import Goal, Row, interleaved
 from bench.starts import SNAKEMAKE, command_seconds, run_python, training_code
-from bench.steps import Stepper, optimised
+from bench.steps import Stepper, optimized
 from lora_core.measuring.memory import saved_for_backward
 
 # The cost of each additional example (or run) in the upper half, divided by that in the lower half: 1 is linear, and
@@ -67,7 +67,7 @@ def lengths(context: BenchContext) -> list[Row]:
     hyperparameters = context.spec("stsb").hyperparameters
     measured = []
     for tokens in (8, 16) if context.quick else (32, 64, 128, 256, 512):
-        step = Stepper(optimised(adapted(context.model(), LORA)), (8, tokens), hyperparameters)
+        step = Stepper(optimized(adapted(context.model(), LORA)), (8, tokens), hyperparameters)
         with saved_for_backward(step.model) as saved:
             step()
         seconds = median(interleaved({"step": step}, context.rounds(7), warm_up=2)["step"])

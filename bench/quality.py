@@ -1,7 +1,7 @@
-"""Optimised training must not lower the score: compared over seeds with random batches without optimisations.
+"""Optimized training must not lower the score: compared over seeds with random batches without optimizations.
 
-"unoptimised" is random batches, torch's own dropout and float32; "optimised" is what this project does on a CPU, with
-length-grouped batches; "optimised bf16" is that under bf16 autocast. Finished runs are kept and not repeated.
+"unoptimized" is random batches, torch's own dropout and float32; "optimized" is what this project does on a CPU, with
+length-grouped batches; "optimized bf16" is that under bf16 autocast. Finished runs are kept and not repeated.
 """
 
 import sys
@@ -25,13 +25,13 @@ MAX_TRAIN_EXAMPLES = {"stsb": 3000, "cola": None}
 # CoLA's score differs by about 3 points from seed to seed: three seeds decided nothing, and ten were fixed in advance.
 SEEDS = {"stsb": (1, 2, 3), "cola": tuple(range(1, 11))}
 EPOCHS = 3
-UNOPTIMISED = "unoptimised"
+UNOPTIMIZED = "unoptimized"
 VARIANTS: dict[str, dict[str, Any]] = {
-    UNOPTIMISED: {"batching": "random", "precision": "fp32"},
-    "optimised": {"batching": "length_grouped", "precision": "fp32"},
-    "optimised bf16": {"batching": "length_grouped", "precision": "bf16"},
+    UNOPTIMIZED: {"batching": "random", "precision": "fp32"},
+    "optimized": {"batching": "length_grouped", "precision": "fp32"},
+    "optimized bf16": {"batching": "length_grouped", "precision": "bf16"},
 }
-BASELINE = "random batches without optimisations"
+BASELINE = "random batches without optimizations"
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,16 @@ class FinishedRun:
 
 
 def compare_scores(context: BenchContext) -> list[Row]:
-    """Return each variant's mean difference to the unoptimised runs, in points.
+    """Return each variant's mean difference to the unoptimized runs, in points.
 
     The goal is met if the lower end of its one-sided 95% interval is above minus the margin.
     """
     if context.quick or context.glue is None:
-        return [Row("score of optimised training", BASELINE, None, details="needs GLUE=FOLDER and about an hour")]
+        return [Row("score of optimized training", BASELINE, None, details="needs GLUE=FOLDER and about an hour")]
     rows = []
     for task in MARGINS:
         runs = {variant: [_run(context, task, variant, seed) for seed in SEEDS[task]] for variant in VARIANTS}
-        rows += [_row(task, variant, runs) for variant in VARIANTS if variant != UNOPTIMISED]
+        rows += [_row(task, variant, runs) for variant in VARIANTS if variant != UNOPTIMIZED]
     return rows
 
 
@@ -62,8 +62,8 @@ def _run(context: BenchContext, task: str, variant: str, seed: int) -> FinishedR
     if not (folder / "run.json").exists():
         print(f"quality: {variant} {task} seed {seed}", file=sys.stderr, flush=True)
         spec = replace(context.spec(task, seed, EPOCHS), **VARIANTS[variant])
-        unoptimised = patch.object(training, "apply_speedups", lambda *_: None)
-        with unoptimised if variant == UNOPTIMISED else nullcontext():
+        unoptimized = patch.object(training, "apply_speedups", lambda *_: None)
+        with unoptimized if variant == UNOPTIMIZED else nullcontext():
             context.train(spec, context.data(task, MAX_TRAIN_EXAMPLES[task]), folder)
     record = RunRecord.read(folder / "run.json")
     commit, dirty = record.provenance.commit or "unknown", record.provenance.dirty
@@ -76,10 +76,10 @@ def _folder(context: BenchContext, task: str, variant: str, seed: int) -> Path:
 
 
 def _row(task: str, variant: str, runs: dict[str, list[FinishedRun]]) -> Row:
-    margin, pairs = MARGINS[task], list(zip(runs[variant], runs[UNOPTIMISED], strict=True))
+    margin, pairs = MARGINS[task], list(zip(runs[variant], runs[UNOPTIMIZED], strict=True))
     interval = t_interval([a.score - b.score for a, b in pairs], 0.90)  # its low end is the one-sided 95% bound
     assert interval is not None
-    scores, baseline_scores = (" ".join(f"{run.score:.1f}" for run in runs[v]) for v in (variant, UNOPTIMISED))
+    scores, baseline_scores = (" ".join(f"{run.score:.1f}" for run in runs[v]) for v in (variant, UNOPTIMIZED))
     code = sorted({run.code for pair in pairs for run in pair})
     details = (
         f"margin {margin}; mean difference {interval.estimate:+.2f}; {scores} against {baseline_scores}; lower bound "

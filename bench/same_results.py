@@ -2,7 +2,7 @@
 
     python -m bench.same_results OLD NEW
 
-Weights, predictions, losses, scores, counts, tokenised data and tables 1, 2 and 7 must be the same for a seed on one
+Weights, predictions, losses, scores, counts, tokenized data and tables 1, 2 and 7 must be the same for a seed on one
 machine and thread count, whatever changed in the code between two versions. Times, energies and memory are exempt
 (`lora_core.records.MEASURED`); of tables the numbers are compared, not the text. Prints how many files of each kind
 were compared, and every difference; the exit status is 1 if there is one. OLD may have been made by an earlier version,

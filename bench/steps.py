@@ -125,7 +125,7 @@ class Stepper:
         return finished - started
 
 
-def optimised(model: nn.Module, precision: str = "fp32") -> nn.Module:
+def optimized(model: nn.Module, precision: str = "fp32") -> nn.Module:
     """Return the model as this project trains it on a CPU, changed in place."""
     inner: Any = model  # PEFT wraps the model twice
     dropout.install(inner.base_model.model if hasattr(model, "peft_config") else model)
@@ -148,10 +148,10 @@ def steps(context: BenchContext) -> list[Row]:
 
 def _step_models(folder: Path) -> dict[str, nn.Module]:
     return {
-        "full": optimised(adapted(folder, FULL)),
-        "project": optimised(adapted(folder, LORA)),
-        "loralib's layer": optimised(adapted(folder, LORALIB)),
-        "PEFT's layer": optimised(peft_model(folder)),
+        "full": optimized(adapted(folder, FULL)),
+        "project": optimized(adapted(folder, LORA)),
+        "loralib's layer": optimized(adapted(folder, LORALIB)),
+        "PEFT's layer": optimized(peft_model(folder)),
         "loralib": adapted(folder, LORALIB),
         "PEFT": peft_model(folder),
     }
@@ -162,7 +162,7 @@ def _part_ratios(numerator: Stepper, denominator: Stepper) -> str:
     forward, backward, update = (
         median(a[i] for a in numerator.parts) / median(b[i] for b in denominator.parts) for i in range(3)
     )
-    return f"forward {forward:.2f}, backward {backward:.2f}, optimiser {update:.2f}"
+    return f"forward {forward:.2f}, backward {backward:.2f}, optimizer {update:.2f}"
 
 
 def _step_rows(shape: tuple[int, int], seconds: dict[str, list[float]], details: str) -> list[Row]:
@@ -189,7 +189,7 @@ def throughput(context: BenchContext) -> list[Row]:
         peak = max(_multiplication_flops(size, DTYPES[precision]) for size in sizes)
         for shape in QUICK_SHAPES if context.quick else THROUGHPUT_SHAPES:
             for settings in (FULL, LORA):
-                model = optimised(adapted(context.model(), settings), precision)
+                model = optimized(adapted(context.model(), settings), precision)
                 flops = _step_flops(Stepper(model, shape, hyperparameters, precision), context.rounds(10))
                 what = f"arithmetic throughput in training, {settings.kind}, {precision}, {shape[0]}×{shape[1]} tokens"
                 details = f"{flops / 1e9:.0f} of {peak / 1e9:.0f} GFLOP/s"

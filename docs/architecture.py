@@ -12,10 +12,10 @@ sys.path.insert(0, str(ROOT))
 from lora_core.code_digest import read_source  # noqa: E402
 
 PACKAGE = ROOT / "lora_core"
-# Each folder imports only from itself and from those before it (tests/test_layering.py).
+# Each folder imports only from itself and from those before it. tests/test_layering.py reads the order from the page.
 FOLDERS = {
     "": "Modules that everything else uses",
-    "data": "Tasks, metrics, and the tokenised examples",
+    "data": "Tasks, metrics, and the tokenized examples",
     "models": "The pre-trained model and what is changed in it for every method",
     "methods": "LoRA and everything it is compared with, one file per method",
     "measuring": "Power, energy and memory",
@@ -46,25 +46,27 @@ file and a fresh checkout rerun nothing.
 `all`, which asks for every table, figure and the report, is left out; so is `predict_memory`, which only the table of
 memory against model size needs. Training and timing are measured: each has the device to itself, on a CPU the machine.
 
-## To add something
+## To add X, touch Y
 
 | to add | touch |
 | --- | --- |
-| a method | a file in `lora_core/methods/` and an entry of `method_settings` ([how](adding-a-method.md)) |
+| a method that PEFT provides, or a variant | one entry in `method_settings` ([how](adding-a-method.md)) |
+| a method of your own | a file in `lora_core/methods/` and one entry in `method_settings` ([how](adding-a-method.md)) |
+| a task of your own | one entry in `task_settings` and a folder with the data ([how](adding-a-task.md)) |
 | a table | its function in `lora_core/reporting/tables/` and one entry in `lora_core/reporting/catalogue.py` |
 | a figure | its function in `lora_core/reporting/figures/` and one entry in `lora_core/reporting/catalogue.py` |
-| a metric | `lora_core/data/metrics.py` |
-| a meter | `lora_core/measuring/meters.py` |
-| a hyperparameter | `lora_core/training/spec.py`, the code that uses it, and the protocols that set it |
-| a task of your own | `task_settings` in the configuration ([how](adding-a-task.md)) |
+| a metric | one entry in `lora_core/data/metrics.py` |
+| a meter of power or energy | a class and its entry in `METERS`, both in `lora_core/measuring/meters.py` |
+| a hyperparameter | `lora_core/training/spec.py`, code that uses it, and the [protocols](protocols.md) that set it |
 
 Then run `make schema pictures`: the configuration's schema and this page are written from the code. A new table or
 figure also gets its line in results/README.md, which a test compares with the catalogue.
 
 ## The folders
 
-An arrow: modules of a folder import from another. All use the top-level modules, so those arrows are left out. No arrow
-leads down. Training imports neither evaluation, configuration nor reporting, so that a change there reruns no training.
+A folder imports only from itself and from those that stand before it here. An arrow: modules of a folder import from
+another. All use the top-level modules, so those arrows are left out. Training imports neither evaluation, configuration
+nor reporting, so that a change there reruns no training.
 
 ```mermaid
 {folders}

@@ -5,7 +5,7 @@
 # Truth:  on all linear layers it keeps as many (1.01 of them): the gradient of A needs each layer's input, as the gradient of W does. With
 #         lora_dropout it keeps 1.3 to 1.7 times as many as full fine-tuning, because query, key and value no longer share one input:
 #         each has its own dropped copy, and a mask. On query and value alone it is 0.68 without dropout and 0.76 to 0.83 with.
-# Matters: what LoRA saves for sure is gradients and optimiser state. With long batches, where activations rule, LoRA on all linear
+# Matters: what LoRA saves for sure is gradients and optimizer state. With long batches, where activations rule, LoRA on all linear
 #         layers with dropout needs more memory than full fine-tuning; a memory ratio without targets and dropout named says little.
 #         (A mask takes 4 bytes a value on a CPU, 1 on a GPU: the last column counts it as 1.)
 # Output seen (BERT of 4 layers, width 128, 8 x 64 tokens, the model's own dropout 0):

@@ -5,7 +5,7 @@
 # Truth:  PEFT adds BA to the attention's weights before each forward pass, so the backward pass computes the dense gradient of
 #         the whole in-projection and out-projection first and reduces it to A and B afterwards. A step of LoRA takes as many
 #         floating-point operations as full fine-tuning (1.02 times); the same attention written with four nn.Linear takes 0.82.
-# Matters: encoders built from torch's own layers (nn.TransformerEncoderLayer and others) get LoRA's small optimiser state but
+# Matters: encoders built from torch's own layers (nn.TransformerEncoderLayer and others) get LoRA's small optimizer state but
 #         none of its saving in time or energy, and hold a dense gradient in memory during the backward pass. A ratio of step times
 #         "LoRA / full" near 1 then says something of the module class, not of LoRA.
 # Output seen (one attention of width 64, 256 tokens, rank 4):

@@ -1,4 +1,4 @@
-"""What the tests build from: small models, tokenised data, finished runs, and records of runs that never happened."""
+"""What the tests build from: small models, tokenized data, finished runs, and records of runs that never happened."""
 
 import copy
 import csv
@@ -71,11 +71,12 @@ def tokenized(model: Path, out: Path, name: str, train: int = 64, validation: in
 def spec(settings, **changes):
     """A run of two epochs on CoLA by a method's settings (an object, or params as in LORA).
 
-    `hyperparameters` are merged into the default ones, `meter`, `simulated`, `sample_seconds` and `idle_seconds` into
-    the settings of the meter.
+    `hyperparameters` are merged into the default ones, `meter`, `sample_seconds` and `idle_seconds` into the settings
+    of the meter.
     """
+    from lora_core.measuring.meters import MeterSettings
     from lora_core.methods.registry import settings_from_params
-    from lora_core.training.spec import Hyperparameters, MeterSettings, RunSpec
+    from lora_core.training.spec import Hyperparameters, RunSpec
 
     if isinstance(settings, dict):
         settings = settings_from_params(settings)
@@ -85,7 +86,7 @@ def spec(settings, **changes):
         "max_grad_norm": 1.0, "dropout": None, "head_bias": "zero", "loraplus_lr_ratio": 1.0,
         "gradient_checkpointing": False,
     } | changes.pop("hyperparameters", {})  # fmt: skip
-    measure = {"meter": "none", "simulated": False, "sample_seconds": 0.5, "idle_seconds": 0.0}
+    measure = {"meter": "none", "sample_seconds": 0.5, "idle_seconds": 0.0}
     measure |= {name: changes.pop(name) for name in measure if name in changes}
     values = {
         "method": settings.kind, "task": "cola", "seed": 1, "settings": settings, "precision": "fp32",
@@ -96,7 +97,7 @@ def spec(settings, **changes):
 
 
 def run_inputs(model: Path, data: Path, start: Path | None = None):
-    """The inputs of a run: a prepared model, a folder of tokenised data, the folder of a run to start from."""
+    """The inputs of a run: a prepared model, a folder of tokenized data, the folder of a run to start from."""
     from lora_core.training.run import RunInputs
 
     return RunInputs(

@@ -30,7 +30,7 @@ def roberta(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def cola(bert, tmp_path_factory) -> Path:
-    """Some tens of tokenised mini-CoLA examples."""
+    """Some tens of tokenized mini-CoLA examples."""
     return tokenized(bert, tmp_path_factory.mktemp("data") / "cola", "cola")
 
 

@@ -95,10 +95,9 @@ def check_meter() -> Check:
         return Check("meter", None, "known after make setup", note)
     from lora_core import device as devices
     from lora_core.measuring.meters import open_meter
-    from lora_core.training.spec import MeterSettings
 
     device = devices.resolve("auto")
-    meter = open_meter(MeterSettings("auto", simulated=False, sample_seconds=0.5, idle_seconds=0.0), device)
+    meter = open_meter("auto", device)
     try:
         if meter.reason is None:
             return Check("meter", True, meter.name, note)

@@ -29,7 +29,7 @@ from lora_core.methods import registry
 from lora_core.models import model as models
 from lora_core.models.pretrained import wheel_folder
 from lora_core.training import steps
-from lora_core.training.spec import Hyperparameters, MeterSettings
+from lora_core.training.spec import Hyperparameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,7 @@ class DataSize:
     tokens_per_example: float
 
 
-# GLUE, for tasks that are not tokenised yet.
+# GLUE, for tasks that are not tokenized yet.
 GLUE = {
     "mnli": DataSize(392_702, 9_815, 39),
     "sst2": DataSize(67_349, 872, 13),
@@ -123,9 +123,7 @@ def build_model(study: Study) -> Any:
 def run_trial(study: Study) -> Trial:
     """Time training steps of every method of the study, and read the meter in the meantime."""
     device = devices.resolve(study.train.device)
-    measure = study.measure
-    settings = MeterSettings(measure.meter, measure.simulated, measure.sample_seconds, measure.idle_seconds)
-    meter = open_meter(settings, device)
+    meter = open_meter(study.measure.meter_name, device)
     power: list[float] = []
     step_times: dict[str, StepTime] = {}
     parameters = 0
@@ -188,7 +186,7 @@ class _TrialTrainer:
 
 
 def data_size(study: Study, task: str) -> DataSize:
-    """Return the size of the tokenised data of a task, or that of GLUE.
+    """Return the size of the tokenized data of a task, or that of GLUE.
 
     Raise ConfigError if neither is known.
     """
@@ -197,7 +195,7 @@ def data_size(study: Study, task: str) -> DataSize:
         card = read_data_card(file)
         return DataSize(card.train.examples, card.validation.examples, card.train.tokens / card.train.examples)
     if study.data.source == "mini" or task not in GLUE:
-        raise ConfigError(f"{task} is not tokenised yet and its size is unknown; first run: snakemake {file}")
+        raise ConfigError(f"{task} is not tokenized yet and its size is unknown; first run: snakemake {file}")
     full = GLUE[task]
     return DataSize(
         min(full.train_examples, study.data.max_train_examples or full.train_examples),

@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lora_core.config.errors import ConfigError, nearest
+from lora_core.config.errors import ConfigError
 from lora_core.config.protocol import protocol_names
 from lora_core.data.tasks import TASKS
+from lora_core.measuring.meters import METERS
+from lora_core.nearest import nearest
 
 if TYPE_CHECKING:
     from lora_core.config.study import Study
@@ -23,7 +25,7 @@ def name_errors(config: Config, optional_tables: Sequence[str]) -> Iterator[str]
         if table not in optional_tables:
             yield f"more_tables.{position}: unknown value {table!r}{nearest(str(table), optional_tables)}"
     measure = _section(config, "measure")
-    if measure.get("simulated") is True and measure.get("meter") != "nvml":
+    if measure.get("simulated") is True and f"simulated_{measure.get('meter')}" not in METERS:
         yield "measure.simulated: a simulated driver is read with measure.meter: nvml"
     protocols = protocol_names()
     if "protocol" in config and config["protocol"] not in protocols:

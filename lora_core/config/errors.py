@@ -2,37 +2,33 @@
 
 import difflib
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from lora_core.nearest import nearest
 
 # The discriminated sections: pydantic puts the name of the chosen variant into an error's path, right after this many
 # keys.
 _VARIANT_POSITION = {"model": 1, "data": 1, "method_settings": 2}
+
+Location = Sequence[str]  # of a key, as pydantic gives it
 
 
 class ConfigError(ValueError):
     """The errors of a configuration, one per line."""
 
 
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """Return the end of an error message: the nearest valid name, or all of them."""
-    names = list(map(str, valid))
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; valid: {', '.join(names)}"
-
-
-def sentence(error: Any, known_keys: Collection[str]) -> str:
+def sentence(error: Any, known: Sequence[Location]) -> str:
     """Return one error of pydantic as one sentence that begins with the path of the key.
 
-    `known_keys` are all keys of the configuration, and an error about an unknown key suggests the nearest.
+    `known` are the locations of all keys, from which an error about an unknown key suggests one.
     """
     location = [str(part) for part in error["loc"]]
     value = error.get("input")
-    variant = _VARIANT_POSITION.get(location[0])
-    path = ".".join(part for position, part in enumerate(location) if position != variant)
+    path = ".".join(_path(location))
     match error["type"]:
         case "extra_forbidden":
-            return f"{path}: unknown key{nearest(location[-1], sorted(known_keys))}"
+            return f"{path}: unknown key{_suggestion(location, known)}"
         case "missing":
             return f"{path}: this key is missing"
         case "union_tag_invalid":
@@ -47,3 +43,53 @@ def sentence(error: Any, known_keys: Collection[str]) -> str:
         case "value_error" if re.match(r"[\w.]+: ", message := str(error["ctx"]["error"])):
             return f"{path}.{message}"  # a check of a whole section names the key at fault
     return f"{path}: {error['msg'][0].lower()}{error['msg'][1:]} (given: {value!r})"
+
+
+def key_locations(schema: Mapping[str, Any]) -> Iterator[Location]:
+    """Yield the location of every key of a JSON schema; a name that the user chooses is written {method} or {task}."""
+
+    def locations(node: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[Location]:
+        if "$ref" in node:
+            node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+        for name, child in node.get("properties", {}).items():
+            yield (*above, name)
+            yield from locations(child, (*above, name))
+        for variant, reference in node.get("discriminator", {}).get("mapping", {}).items():
+            yield from locations({"$ref": reference}, (*above, variant))
+        for child in (*node.get("patternProperties", {}).values(), node.get("additionalProperties")):
+            if isinstance(child, Mapping):
+                yield from locations(child, (*above, f"{{{above[-1].partition('_')[0]}}}"))
+
+    return locations(schema, ())
+
+
+def _suggestion(location: Location, known: Sequence[Location]) -> str:
+    """The end of a sentence about an unknown key: a similar key of the same section, or the path of one elsewhere."""
+    *section, key = location
+    path = _path(location)
+    siblings = sorted(other[-1] for other in known if _fits(other[:-1], section))
+    # A key of another variant of this section, such as `rank` in an entry of full fine-tuning, has no better place.
+    if any(_fits(_path(other), path) for other in known) or difflib.get_close_matches(key, siblings, cutoff=0.8):
+        return nearest(key, siblings)
+    elsewhere: dict[str, str] = {}
+    end = _VARIANT_POSITION.get(location[0], 0) + 1
+    for other in sorted(known, key=len):  # of keys with the same name, the first of the shortest paths stays
+        if other[0] != location[0]:
+            elsewhere.setdefault(other[-1], ".".join(_path(other)))
+        elif _fits(other[:end], location[:end]):
+            elsewhere.setdefault(other[-1], ".".join(_path(other)).replace("{method}", location[1]))
+    close = difflib.get_close_matches(key, elsewhere, n=1, cutoff=0.8)
+    return f"; did you mean {elsewhere[close[0]]!r}?" if close else nearest(key, siblings)
+
+
+def _path(location: Location) -> Location:
+    """The path of a key as the configuration has it."""
+    variant = _VARIANT_POSITION.get(location[0])
+    return [part for position, part in enumerate(location) if position != variant]
+
+
+def _fits(known: Location, location: Location) -> bool:
+    """Whether two locations are the same, where {method} and {task} stand for any name."""
+    return len(known) == len(location) and all(
+        part == name or part.startswith("{") for part, name in zip(known, location, strict=True)
+    )

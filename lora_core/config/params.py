@@ -11,7 +11,8 @@ from typing import Any
 from lora_core.config.preflight import describe
 from lora_core.config.study import Study
 from lora_core.layout import Layout
-from lora_core.training.spec import MeterSettings, RunSpec
+from lora_core.measuring.meters import MeterSettings
+from lora_core.training.spec import RunSpec
 
 
 def model_params(study: Study) -> dict[str, object]:
@@ -50,12 +51,7 @@ def run_params(study: Study, method: str, task: str, seed: int) -> dict[str, obj
         batching=train.batching,
         evaluation_batch_size=train.evaluation_batch_size,
         device=train.device,
-        measure=MeterSettings(
-            meter=measure.meter,
-            simulated=measure.simulated,
-            sample_seconds=measure.sample_seconds,
-            idle_seconds=measure.idle_seconds,
-        ),
+        measure=MeterSettings(measure.meter_name, measure.sample_seconds, measure.idle_seconds),
         base_model=study.model.id if study.model.source == "hub" else layout.model.format(model=study.model.name),
     ).to_params()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from lora_core.config.checks import method_errors
 from lora_core.config.description import StudyDescription
-from lora_core.config.errors import ConfigError, nearest
+from lora_core.config.errors import ConfigError
 from lora_core.config.study import Study
 from lora_core.data.batches import SPLITS
 from lora_core.data.columns import check_local_files
@@ -14,6 +14,7 @@ from lora_core.data.hub import check_hub
 from lora_core.data.reading import local_files
 from lora_core.layout import Layout
 from lora_core.models import pretrained
+from lora_core.nearest import nearest
 from lora_core.records import read_json, write_json
 
 

@@ -235,3 +235,8 @@ class Measure(Frozen):
         default=20.0, description="rounds are added until every comparison is decided, for at most this long"
     )
     latency_single_examples: PositiveInt = Field(default=32, description="examples timed one by one")
+
+    @property
+    def meter_name(self) -> str:
+        """The meter's name in `METERS`, where a simulated meter has its own."""
+        return f"simulated_{self.meter}" if self.simulated else self.meter

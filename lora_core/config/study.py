@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, NonNegativeInt, ValidationError
 
 from lora_core.config import checks, sweeps
 from lora_core.config.entries import AnyMethod, HyperparameterOverrides, MethodEntry
-from lora_core.config.errors import ConfigError, nearest, sentence
+from lora_core.config.errors import ConfigError, key_locations, sentence
 from lora_core.config.protocol import Protocol, read_protocol
 from lora_core.config.sections import (
     Folder,
@@ -35,6 +35,7 @@ from lora_core.data.tasks import TASKS
 from lora_core.evaluation.references import References
 from lora_core.methods.registry import settings_class
 from lora_core.methods.settings import MethodSettings
+from lora_core.nearest import nearest
 from lora_core.training.spec import Hyperparameters
 
 # The sources of values that do not come from a protocol.
@@ -213,19 +214,13 @@ def load(
     try:
         study = Study.model_validate(expanded)
     except ValidationError as error:
-        keys = _keys(Frozen)
-        errors += [sentence(each, keys) for each in error.errors()]
+        known = list(key_locations(Study.model_json_schema()))
+        errors += [sentence(each, known) for each in error.errors()]
     if not errors:
         errors = list(dict.fromkeys(checks.study_errors(study)))
     if errors:
         raise ConfigError(f"{len(errors)} error(s) in the configuration:\n" + "\n".join(f"  - {e}" for e in errors))
     return study
-
-
-def _keys(section: type[Frozen]) -> set[str]:
-    """Return every key that a section or one derived from it knows."""
-    names = {field.alias or name for name, field in section.model_fields.items()}
-    return names.union(*(_keys(derived) for derived in section.__subclasses__()))
 
 
 def json_schema(optional_tables: Sequence[str]) -> str:

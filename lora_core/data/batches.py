@@ -1,4 +1,4 @@
-"""A task's tokenised examples: stored without padding, and divided into batches."""
+"""A task's tokenized examples: stored without padding, and divided into batches."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ CHUNK_BATCHES = 128
 
 @dataclass(frozen=True)
 class Examples:
-    """A tokenised split. Example i has the tokens `tokens[offsets[i]:offsets[i + 1]]`.
+    """A tokenized split. Example i has the tokens `tokens[offsets[i]:offsets[i + 1]]`.
 
     Attributes:
         tokens: (total,) int32.
@@ -67,7 +67,7 @@ class Batch:
 
 
 def write(path: Path, examples: Examples) -> None:
-    """Write a tokenised split as safetensors."""
+    """Write a tokenized split as safetensors."""
     from safetensors.numpy import save_file
 
     arrays = {"tokens": examples.tokens, "offsets": examples.offsets, "labels": examples.labels}
@@ -78,7 +78,7 @@ def write(path: Path, examples: Examples) -> None:
 
 
 def load(path: Path) -> Examples:
-    """Return the tokenised split that `write` wrote."""
+    """Return the tokenized split that `write` wrote."""
     from safetensors.numpy import load_file
 
     arrays = load_file(path)

@@ -1,4 +1,4 @@
-"""The card of a tokenised task (card.json): what its examples are, and the digests of the files that hold them."""
+"""The card of a tokenized task (card.json): what its examples are, and the digests of the files that hold them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from lora_core.records import read_json, sha256
 
 @dataclass(frozen=True)
 class SplitCard:
-    """One tokenised split.
+    """One tokenized split.
 
     Attributes:
         examples: How many examples it has.
         tokens: How many tokens they have together.
         longest: Tokens of the longest example.
-        truncated: How many examples were truncated when they were tokenised.
+        truncated: How many examples were truncated when they were tokenized.
         baseline_score: The task's first metric for a constant prediction
             (`lora_core.data.metrics.Metric.baseline_score`); `constant_guess` in the file.
         sha256: Digest of the tokens and labels.
@@ -55,7 +55,7 @@ class SplitCard:
 
 @dataclass(frozen=True)
 class DataCard:
-    """A tokenised task.
+    """A tokenized task.
 
     Attributes:
         task: Its name.

@@ -1,4 +1,4 @@
-"""Tokenise a task: read its splits, check them, and write them with their card."""
+"""Tokenize a task: read its splits, check them, and write them with their card."""
 
 import hashlib
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from lora_core.records import read_json, sha256, write_json
 
 @dataclass(frozen=True)
 class TokenizedFiles:
-    """The files of a tokenised task."""
+    """The files of a tokenized task."""
 
     train: Path
     validation: Path
@@ -35,7 +35,7 @@ class TokenizedFiles:
 
 
 def tokenize_task(source: DatasetSource, task: Task, model: Path, max_length: int, out: TokenizedFiles) -> None:
-    """Write the tokenised splits of a task and their card.
+    """Write the tokenized splits of a task and their card.
 
     `model` is a prepared model's folder; an example has at most `max_length` tokens, and no more than its tokenizer
     allows. Raise ValueError if the data cannot be read or does not fit the task.
@@ -72,7 +72,7 @@ def tokenize_task(source: DatasetSource, task: Task, model: Path, max_length: in
 
 
 def tokenize(columns: Columns, task: Task, tokenizer_file: Path, max_length: int) -> tuple[Examples, int]:
-    """Return one tokenised split, and the number of examples that were truncated to `max_length` tokens."""
+    """Return one tokenized split, and the number of examples that were truncated to `max_length` tokens."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(tokenizer_file))

@@ -145,11 +145,11 @@ def _matthews_of_sums(sums: np.ndarray) -> np.ndarray:
 
 
 def _moments(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    x, y = (_standardised(values.astype(float)) for values in (labels, logits[:, 0]))
+    x, y = (_standardized(values.astype(float)) for values in (labels, logits[:, 0]))
     return np.stack([np.ones(len(labels)), x, y, x * x, y * y, x * y], axis=1)
 
 
-def _standardised(values: np.ndarray) -> np.ndarray:
+def _standardized(values: np.ndarray) -> np.ndarray:
     """Shift to mean 0 and scale to spread 1, so that sums of squares lose no digits."""
     return (values - values.mean()) / (values.std() or 1.0)
 

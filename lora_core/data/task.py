@@ -37,7 +37,7 @@ class Task:
         return self.validation_split if split == "validation" else split
 
     def to_params(self) -> dict[str, object]:
-        """Return what decides the tokenised data as plain values: everything but the title."""
+        """Return what decides the tokenized data as plain values: everything but the title."""
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()

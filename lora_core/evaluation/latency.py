@@ -22,7 +22,6 @@ from lora_core.methods import registry
 from lora_core.models import model as models
 from lora_core.records import LatencyRow, write_json, write_rows
 from lora_core.training.progress import Progress
-from lora_core.training.spec import MeterSettings
 from lora_core.training.steps import compute_logits
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ class TimedMethod:
 
 @dataclass(frozen=True)
 class TimingInputs:
-    """What all methods share: the prepared base model and the tokenised validation split with its card."""
+    """What all methods share: the prepared base model and the tokenized validation split with its card."""
 
     model: Path
     data_card: Path
@@ -100,8 +99,7 @@ def time_inference(
     card = read_data_card(inputs.data_card, validation=inputs.validation_data)
     examples = data.load(inputs.validation_data)
     # Here the meter only detects whether another process uses the device.
-    choice = "auto" if device.type == "cuda" else "none"
-    meter = meters.open_meter(MeterSettings(choice, simulated=False, sample_seconds=0.5, idle_seconds=0.0), device)
+    meter = meters.open_meter("auto" if device.type == "cuda" else "none", device)
     started = provenance.collect(device, plan.threads)
     with devices.exclusive_device(device), torch.inference_mode():
         meter.begin()

@@ -65,7 +65,7 @@ class TimedRounds:
         return rows
 
     def _numbers(self, rows: list[LatencyRow], start: float) -> Iterator[int]:
-        """Yield round numbers until `rows`, to which the caller adds, fulfil the plan."""
+        """Yield round numbers until `rows`, to which the caller adds, fulfill the plan."""
         plan = self.plan
         against = None if plan.reference is None else (plan.reference, "plain")
         number = 0

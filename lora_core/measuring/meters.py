@@ -7,7 +7,7 @@ a class and an entry in `METERS`.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,9 +19,31 @@ if TYPE_CHECKING:
 
     import torch
 
-    from lora_core.training.spec import MeterSettings
-
 POWERCAP = Path("/sys/class/powercap")
+
+
+@dataclass(frozen=True)
+class MeterSettings:
+    """How a run's power, energy and memory are read.
+
+    Attributes:
+        meter: "auto", a name in `METERS`, or "none".
+        sample_seconds: Seconds between two samples.
+        idle_seconds: Seconds of rest before training, from which the idle power follows.
+    """
+
+    meter: str
+    sample_seconds: float
+    idle_seconds: float
+
+    def to_params(self) -> JsonObject:
+        """Return the settings as plain values, with `simulated`, a property of the meter that run.json records."""
+        return asdict(self) | {"simulated": self.meter in METERS and METERS[self.meter].simulated}
+
+    @classmethod
+    def from_params(cls, params: JsonObject) -> MeterSettings:
+        """Return the settings that `to_params` described."""
+        return cls(**{name: value for name, value in params.items() if name != "simulated"})
 
 
 @dataclass(frozen=True)
@@ -172,43 +194,47 @@ class RaplMeter(_HostMeter):
         )
 
 
-def _open_rapl(device: torch.device, simulated: bool) -> Meter:
-    return RaplMeter(device_type=device.type)
-
-
-def _open_nvml(device: torch.device, simulated: bool) -> Meter:
+def _open_nvml(device: torch.device) -> Meter:
     from lora_core.measuring.nvml import NvmlMeter
 
-    return NvmlMeter.of_simulated_driver() if simulated else NvmlMeter(lambda: uuid(device))
+    return NvmlMeter(lambda: uuid(device))
+
+
+def _open_simulated_nvml(device: torch.device) -> Meter:
+    from lora_core.measuring.nvml import SimulatedNvmlMeter
+
+    return SimulatedNvmlMeter()
 
 
 @dataclass(frozen=True)
 class MeterKind:
-    """A meter that `measure.meter` may name.
+    """A meter that the configuration can choose.
 
     Attributes:
-        open: Opens the meter of a device, over a simulated driver if the second argument is True. Raise MeterError if
-            it cannot be read.
+        open: Opens the meter of a device. Raise MeterError if it cannot be read.
         automatic_for: The types of devices for which "auto" takes it.
+        simulated: The driver is a stand-in. `measure.simulated` chooses this meter instead of the real one.
     """
 
-    open: Callable[[torch.device, bool], Meter]
+    open: Callable[[torch.device], Meter]
     automatic_for: tuple[str, ...] = ()
+    simulated: bool = False
 
 
 METERS = {
     "nvml": MeterKind(_open_nvml, automatic_for=("cuda",)),
-    "rapl": MeterKind(_open_rapl, automatic_for=("cpu",)),
+    "rapl": MeterKind(lambda device: RaplMeter(device_type=device.type), automatic_for=("cpu",)),
+    "simulated_nvml": MeterKind(_open_simulated_nvml, simulated=True),
 }
-METER_CHOICES = ("auto", *METERS, "none")  # the values of `measure.meter`
+# The values of `measure.meter`.
+METER_CHOICES = ("auto", *(name for name, kind in METERS.items() if not kind.simulated), "none")
 
 
-def open_meter(settings: MeterSettings, device: torch.device) -> Meter:
-    """Open the meter that `settings` name; "auto" takes the one for the device that trains.
+def open_meter(name: str, device: torch.device) -> Meter:
+    """Open a meter by its name in `METERS`; "auto" takes the one for the device that trains, "none" measures nothing.
 
     A meter that cannot be read becomes a NoMeter with the reason, and training continues without energy.
     """
-    name = settings.meter
     if name == "auto":
         name = next((name for name, kind in METERS.items() if device.type in kind.automatic_for), "none")
         if name == "none":
@@ -216,6 +242,6 @@ def open_meter(settings: MeterSettings, device: torch.device) -> Meter:
     if name == "none":
         return NoMeter("measure.meter is none", device.type)
     try:
-        return METERS[name].open(device, settings.simulated)
+        return METERS[name].open(device)
     except MeterError as error:
         return NoMeter(str(error), device.type)

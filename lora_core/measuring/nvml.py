@@ -21,12 +21,12 @@ class NvmlMeter:
     name = "nvml"
     boundary: str | None = "the GPU alone, without the host"
     memory_kind = "device"
+    simulated = False
 
-    def __init__(self, find_uuid: Callable[[], str | None], simulated: bool = False) -> None:
+    def __init__(self, find_uuid: Callable[[], str | None]) -> None:
         import pynvml
 
         self._nvml = pynvml
-        self.simulated = simulated
         self.reason: str | None = None
         self.shared: bool | None = None
         self._refusal: str | None = None  # the last error other than "not supported"
@@ -53,11 +53,6 @@ class NvmlMeter:
             "power_field": "instant" if instant else "average",
             "power_limit_watts": self._value(lambda: pynvml.nvmlDeviceGetEnforcedPowerLimit(self._handle) / 1e3),
         }
-
-    @classmethod
-    def of_simulated_driver(cls) -> NvmlMeter:
-        """Return the meter of the first device of a stand-in driver, which torch does not know."""
-        return cls(_first_uuid, simulated=True)
 
     def _instant_watts(self) -> float | None:
         (field,) = self._nvml.nvmlDeviceGetFieldValues(self._handle, [self._nvml.NVML_FI_DEV_POWER_INSTANT])
@@ -136,6 +131,15 @@ class NvmlMeter:
         """Release the driver; a lost device may refuse even that."""
         with suppress(self._nvml.NVMLError):
             self._nvml.nvmlShutdown()
+
+
+class SimulatedNvmlMeter(NvmlMeter):
+    """The first device of a stand-in driver, which torch does not know."""
+
+    simulated = True
+
+    def __init__(self) -> None:
+        super().__init__(_first_uuid)
 
 
 def _first_uuid() -> str:

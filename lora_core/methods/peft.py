@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from lora_core.methods import peft_config
 from lora_core.methods.adapter_files import CONFIG, save_tensors
-from lora_core.methods.settings import MethodSettings, PlainLora
+from lora_core.methods.settings import MethodSettings, PlainLora, TrainingOptions
 from lora_core.models.model import head_parameters
 from lora_core.records import write_json
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     import torch
     from torch import nn
-
-    from lora_core.training.spec import Hyperparameters
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ class Settings(MethodSettings):
             return None
         return PlainLora(config["r"], config["lora_alpha"], tuple(sorted(config["target_modules"])))
 
-    def check(self, hyperparameters: Hyperparameters) -> None:
+    def check(self, hyperparameters: TrainingOptions) -> None:
         """Raise ValueError if PEFT does not know the configuration, or it cannot be trained here."""
         try:
             peft_config.new_configuration(self.config)

@@ -8,7 +8,7 @@ from the training data has `init_from_data`.
 
 from __future__ import annotations
 
-import difflib
+import re
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lora_core.methods import adapter_files
 from lora_core.models import model as models
+from lora_core.nearest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,16 +27,15 @@ if TYPE_CHECKING:
 
     from lora_core.methods.settings import MethodSettings
 
-# The files of this folder that are not methods.
-INFRASTRUCTURE = frozenset(
-    {"__init__", "adapter_files", "bottleneck", "layers", "merging", "peft_config", "registry", "save_load", "settings"}
-)
-
 
 @cache
 def names() -> tuple[str, ...]:
-    """The kinds' names in alphabetical order."""
-    return tuple(sorted({file.stem for file in Path(__file__).parent.glob("*.py")} - INFRASTRUCTURE))
+    """The kinds' names in alphabetical order: the files that define a class `Settings`.
+
+    The text decides, because importing the other files of this folder would load torch.
+    """
+    files = Path(__file__).parent.glob("*.py")
+    return tuple(sorted(f.stem for f in files if re.search(r"^class Settings\b", f.read_text(encoding="utf-8"), re.M)))
 
 
 def kinds() -> dict[str, type[MethodSettings]]:
@@ -61,13 +61,11 @@ def settings_from_params(params: Mapping[str, Any]) -> MethodSettings:
 def _module(kind: str) -> ModuleType:
     """The file of a kind.
 
-    This is the only dynamic import in what a job runs, so that a job depends on the file of its own method and of no
-    other: its rule adds that file to the code digest by the kind's name.
+    It is imported by name, so that a job depends on the file of its own method and of no other: its rule adds that
+    file to the code digest. Tables and figures (`lora_core.reporting.catalogue`) are imported in the same way.
     """
     if kind not in names():
-        close = difflib.get_close_matches(kind, names(), n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"the kinds are {', '.join(names())}"
-        raise ValueError(f"kind: there is no kind of method called {kind!r}; {hint}")
+        raise ValueError(f"kind: there is no kind of method called {kind!r}{nearest(kind, names())}")
     return import_module(f"lora_core.methods.{kind}")
 
 

@@ -8,12 +8,9 @@ configuration checks the constraints in the fields' types.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Protocol
 
 from annotated_types import Gt, MinLen
-
-if TYPE_CHECKING:
-    from lora_core.training.spec import Hyperparameters
 
 Targets = Annotated[tuple[str, ...], MinLen(1)]
 
@@ -25,6 +22,16 @@ class PlainLora:
     rank: int
     alpha: float
     targets: tuple[str, ...]
+
+
+class TrainingOptions(Protocol):
+    """The hyperparameters that not every method can be trained with (`lora_core.training.spec.Hyperparameters`)."""
+
+    @property
+    def loraplus_lr_ratio(self) -> float: ...  # noqa: D102
+
+    @property
+    def gradient_checkpointing(self) -> bool: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ class MethodSettings:
         """The rank, alpha and targets of a method that computes what the paper's LoRA computes, else None."""
         return None
 
-    def check(self, hyperparameters: Hyperparameters) -> None:
+    def check(self, hyperparameters: TrainingOptions) -> None:
         """Raise ValueError if the method cannot be trained with these settings and resolved hyperparameters.
 
         The message begins with the key at fault, relative to the method's entry in the configuration.

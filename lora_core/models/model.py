@@ -20,7 +20,7 @@ def load(
 ) -> Any:
     """Load a prepared model with a head for `labels` (none: regression), on the CPU in float32.
 
-    With `head_generator` the head is re-initialised as in transformers: weights normal with the configuration's
+    With `head_generator` the head is re-initialized as in transformers: weights normal with the configuration's
     `initializer_range`, biases zero. `dropout` replaces every dropout probability; None keeps the model's own.
     """
     import torch

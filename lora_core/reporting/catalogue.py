@@ -4,11 +4,12 @@ The rules, the page, the configuration's schema and results/README.md read this 
 function and one entry here. Importing this module is free: a function is imported when it is called for.
 """
 
-import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
+
+from lora_core.nearest import nearest
 
 # Groups of files that a table or figure may read. The rules know their paths.
 RECORDS = (
@@ -189,13 +190,6 @@ def _entry(entries: Mapping[str, Entry], name: str, kind: str) -> Entry:
     if name in entries:
         return entries[name]
     raise ValueError(f"there is no {kind} '{name}'{nearest(name, entries)}")
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """The end of an error message about an unknown name: the most similar name, or all names if none is similar."""
-    names = list(names)
-    matches = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean '{matches[0]}'?" if matches else f"; choose from {', '.join(names)}"
 
 
 def available_tables(*, sweep: bool) -> list[str]:

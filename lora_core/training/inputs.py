@@ -1,4 +1,4 @@
-"""What a run reads: the prepared model, the tokenised task and, if it starts from another run, that run's weights."""
+"""What a run reads: the prepared model, the tokenized task and, if it starts from another run, that run's weights."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +15,8 @@ class RunInputs:
 
     Attributes:
         model: The folder of the prepared model.
-        train_data: The tokenised training split.
-        validation_data: The tokenised validation split.
+        train_data: The tokenized training split.
+        validation_data: The tokenized validation split.
         data_card: The card of the task, with the digests of both.
         start_weights: The weights folder of another task's run to start from; None starts from the prepared model.
         start_record: The run.json of that run, with the digests of its weights.
@@ -32,7 +32,7 @@ class RunInputs:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """A tokenised task: its card and its two splits."""
+    """A tokenized task: its card and its two splits."""
 
     card: DataCard
     train: Examples
@@ -44,7 +44,7 @@ class TrainingData:
         return replace(self, train=train, validation=validation)
 
     def count_truncated(self, max_tokens: int) -> dict[str, int]:
-        """Return how many examples of each split are truncated at `max_tokens` tokens, or were when tokenised."""
+        """Return how many examples of each split are truncated at `max_tokens` tokens, or were when tokenized."""
         splits = {"train": self.train, "validation": self.validation}
         return {
             f"truncated_{name}": batches.count_truncated(examples, max_tokens, self.card.split(name).truncated)
@@ -68,7 +68,7 @@ class InputDigests:
 
 
 def read_data(inputs: RunInputs) -> TrainingData:
-    """Read the tokenised task. Raise ValueError if a file is damaged or missing."""
+    """Read the tokenized task. Raise ValueError if a file is damaged or missing."""
     card = read_data_card(inputs.data_card, inputs.train_data, inputs.validation_data)
     return TrainingData(card, batches.load(inputs.train_data), batches.load(inputs.validation_data))
 

@@ -44,7 +44,7 @@ def train(
     torch.set_num_threads(threads)
     device = devices.resolve(spec.device)
     data = read_data(inputs)
-    meter = open_meter(spec.measure, device)  # before anything touches the device
+    meter = open_meter(spec.measure.meter, device)  # before anything touches the device
     digests = digest_inputs(inputs)
     # The model on shapes alone predicts the memory. Building it also imports what would else count as the model's.
     shapes = registry.build_without_weights(

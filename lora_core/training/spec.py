@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Lt
 
+from lora_core.measuring.meters import MeterSettings
 from lora_core.methods.registry import settings_from_params
 
 if TYPE_CHECKING:
@@ -55,23 +56,6 @@ class Hyperparameters:
 
 
 @dataclass(frozen=True)
-class MeterSettings:
-    """How a run's power, energy and memory are read.
-
-    Attributes:
-        meter: "auto", a meter's name, or "none".
-        simulated: The driver behind the meter is a stand-in, and nothing it reads was measured.
-        sample_seconds: Seconds between two samples.
-        idle_seconds: Seconds of rest before training, from which the idle power follows.
-    """
-
-    meter: str
-    simulated: bool
-    sample_seconds: float
-    idle_seconds: float
-
-
-@dataclass(frozen=True)
 class RunSpec:
     """One run. `to_params` is what a rule passes to its job and what run.json records; `from_params` reads it back."""
 
@@ -93,7 +77,7 @@ class RunSpec:
         return values | {
             "settings": self.settings.to_params(),
             "hyperparameters": asdict(self.hyperparameters),
-            "measure": asdict(self.measure),
+            "measure": self.measure.to_params(),
         }
 
     @classmethod
@@ -104,6 +88,6 @@ class RunSpec:
                 **params,
                 "settings": settings_from_params(params["settings"]),
                 "hyperparameters": Hyperparameters(**params["hyperparameters"]),
-                "measure": MeterSettings(**params["measure"]),
+                "measure": MeterSettings.from_params(params["measure"]),
             }
         )

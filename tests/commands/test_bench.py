@@ -21,7 +21,7 @@ def test_every_benchmark_runs_at_its_smallest_size(tmp_path):
     assert all(part["quick"] and part["data"] == "mini-GLUE" for part in record["benchmarks"].values())
     rows = [row for part in record["benchmarks"].values() for row in part["rows"]]
     unmeasured = [row["what"] for row in rows if row["value"] is None]
-    assert unmeasured == ["score of optimised training"]
+    assert unmeasured == ["score of optimized training"]
     assert result.stdout == (tmp_path / "bench.md").read_text()
 
 

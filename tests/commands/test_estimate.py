@@ -36,11 +36,11 @@ def test_a_run_takes_its_steps_and_its_tokens(tmp_path, cola):
     assert seconds == pytest.approx(3 * (10 * 0.5 + 950 * 1.02 * 0.001 + 500 * 1.02 * 0.001 / 3))
 
 
-def test_data_that_is_not_tokenised_has_the_size_of_glue_within_the_studys_limits(tmp_path):
+def test_data_that_is_not_tokenized_has_the_size_of_glue_within_the_studys_limits(tmp_path):
     assert estimate.data_size(study_of(tmp_path), "cola") == estimate.DataSize(8551, 1043, 11)
     limited = estimate.data_size(study_of(tmp_path, data__max_train_examples=100), "cola")
     assert limited == estimate.DataSize(100, 1043, 11)
-    with pytest.raises(ConfigError, match="not tokenised yet"):
+    with pytest.raises(ConfigError, match="not tokenized yet"):
         estimate.data_size(load_study(changed(results_dir=str(tmp_path))), "cola")
 
 

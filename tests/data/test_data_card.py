@@ -1,4 +1,4 @@
-"""The card of a tokenised task: read back as written, and its files checked."""
+"""The card of a tokenized task: read back as written, and its files checked."""
 
 import pytest
 

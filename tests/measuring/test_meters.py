@@ -19,14 +19,13 @@ from lora_core.measuring import power_trace as trace
 from lora_core.measuring.nvml import NvmlMeter
 from lora_core.measuring.sampler import Sampler
 from lora_core.records import PowerRow, read_json, read_rows
-from lora_core.training.spec import MeterSettings
 
 INTERVAL = 0.5
 
 
-def opened(meter, device="cpu", simulated=False):
-    """The meter that a configuration with this `measure.meter` opens."""
-    return meters.open_meter(MeterSettings(meter, simulated, 0.5, 0.0), torch.device(device))
+def opened(meter, device="cpu"):
+    """The meter of this name."""
+    return meters.open_meter(meter, torch.device(device))
 
 
 def powercap(tmp_path, packages=2, top=1_000_000):
@@ -65,7 +64,7 @@ def test_a_new_meter_needs_its_entry_alone(monkeypatch):
     class Constant(meters.NoMeter):
         name = "constant"
 
-    kind = meters.MeterKind(lambda device, simulated: Constant("a test"), automatic_for=("cpu",))
+    kind = meters.MeterKind(lambda device: Constant("a test"), automatic_for=("cpu",))
     monkeypatch.setattr(meters, "METERS", {"constant": kind} | meters.METERS)
     assert opened("constant").name == opened("auto").name == "constant"
 
@@ -73,9 +72,7 @@ def test_a_new_meter_needs_its_entry_alone(monkeypatch):
 def test_auto_takes_the_meter_of_the_device_that_trains(monkeypatch):
     asked = []
     for name, kind in list(meters.METERS.items()):
-        monkeypatch.setitem(
-            meters.METERS, name, replace(kind, open=lambda device, simulated, name=name: asked.append(name))
-        )
+        monkeypatch.setitem(meters.METERS, name, replace(kind, open=lambda device, name=name: asked.append(name)))
     for device in ("cpu", "cuda"):
         opened("auto", device)
     assert asked == ["rapl", "nvml"]
@@ -184,7 +181,7 @@ def test_a_device_that_cannot_be_measured_is_refused_in_words(fake_nvml, monkeyp
 
 
 def test_a_simulated_driver_is_read_without_a_gpu(fake_nvml):
-    meter = opened("nvml", simulated=True)
+    meter = opened("simulated_nvml")
     assert (meter.name, meter.simulated, meter.read().power_watts) == ("nvml", True, 200)
     meter.close()
 
@@ -370,7 +367,7 @@ def test_zeus_agrees_over_the_same_driver(fake_driver):
 
 
 def over_fake(bert, cola, out, **changes):
-    settings = {"meter": "nvml", "simulated": True, "idle_seconds": 2.1, "sample_seconds": 0.1}
+    settings = {"meter": "simulated_nvml", "idle_seconds": 2.1, "sample_seconds": 0.1}
     epochs = {"hyperparameters": {"epochs": 120}}  # some seconds, on a quick machine too
     return trained(LORA, bert, cola, out, **(settings | epochs | changes))
 

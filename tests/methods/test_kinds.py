@@ -351,7 +351,7 @@ def test_lora_plus_lets_b_alone_learn_faster_as_peft_has_it(name, bert):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_every_trained_parameter_is_in_one_group_of_the_optimiser(name, bert):
+def test_every_trained_parameter_is_in_one_group_of_the_optimizer(name, bert):
     model = build_model(spec(ALL[name]), bert, LABELS, TARGETS)
     adamw, _ = create_optimizer(model, spec(LORA).hyperparameters, 10)
     held = [id(p) for group in adamw.param_groups for p in group["params"]]

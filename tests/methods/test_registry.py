@@ -4,6 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 from builders import FULL, LORA, LORALIB, ROOT
@@ -20,6 +21,9 @@ HOULSBY = {"kind": "houlsby", "bottleneck": 4, "targets": ["output.dense"]}
 
 def test_every_file_of_a_method_is_a_kind_of_that_name():
     assert {"bitfit", "full", "houlsby", "lora", "loralib", "peft"} <= set(names())
+    modules = {f.stem: f"lora_core.methods.{f.stem}" for f in (ROOT / "lora_core" / "methods").glob("[!_]*.py")}
+    defined = {name: getattr(import_module(module), "Settings", None) for name, module in modules.items()}
+    assert set(names()) == {name for name, cls in defined.items() if cls and cls.__module__ == modules[name]}
     for name, cls in kinds().items():
         assert issubclass(cls, MethodSettings)
         assert dataclasses.is_dataclass(cls)
@@ -101,7 +105,7 @@ def test_unknown_kinds_and_settings_are_refused():
         settings_from_params({"kind": "peft", "config": {"r": 4}})
 
 
-def test_the_same_lora_is_recognised_in_every_implementation():
+def test_the_same_lora_is_recognized_in_every_implementation():
     same = PlainLora(4, 8.0, ("query", "value"))
     for params in (LORA, LORALIB, PEFT_LORA):
         assert settings_from_params(params).plain_lora() == same

@@ -37,7 +37,7 @@ def test_an_unlisted_name_is_refused_with_the_nearest_name(find):
     known = "table2" if find is catalogue.table else "score_over_time"
     with pytest.raises(ValueError, match=f"did you mean '{known}'"):
         find(known.replace("e", "E", 1))
-    with pytest.raises(ValueError, match="choose from"):
+    with pytest.raises(ValueError, match="valid: "):
         find("???")
 
 

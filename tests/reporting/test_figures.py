@@ -19,7 +19,7 @@ def svg_text(svg):
 
 
 def front_of(made):
-    """The grey line of the first panel of the figure of score against cost."""
+    """The gray line of the first panel of the figure of score against cost."""
     figure, _ = catalogue.figure("pareto").function()(made.inputs, DrawSettings())
     return figure.axes[0].lines[0]
 
@@ -77,7 +77,7 @@ def test_a_mean_and_its_interval_are_in_the_tooltip(drawn):
     assert "published, LoRA: 62.6" in svg_text(drawn["scores"])
 
 
-def test_marks_carry_their_method_and_task_and_text_takes_the_colour_of_the_page(drawn):
+def test_marks_carry_their_method_and_task_and_text_takes_the_color_of_the_page(drawn):
     for name, svg in drawn.items():
         text = svg.read_text()
         assert 'data-method="lora"' in text

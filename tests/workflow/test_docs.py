@@ -151,6 +151,13 @@ def test_every_link_leads_to_a_file_and_a_heading():
                 assert anchor in {re.sub(r"[^\w\- ]", "", h).strip().lower().replace(" ", "-") for h in headings}, link
 
 
+def test_every_test_that_a_page_names_exists():
+    tests = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
+    for page in PAGES:
+        for name in re.findall(r"`(test_\w+)`", page.read_text()):
+            assert f"def {name}(" in tests, f"{page.name}: {name}"
+
+
 def test_the_pictures_are_those_of_the_code():
     drawn = subprocess.run(
         [sys.executable, ROOT / "docs" / "architecture.py"], capture_output=True, text=True, check=True

@@ -84,7 +84,7 @@ class ConstantMeter(NoMeter):
 
 
 METERS = {
-    "constant": MeterKind(lambda device, simulated: ConstantMeter(device.type)),
+    "constant": MeterKind(lambda device: ConstantMeter(device.type)),
 '''
 METRIC = """
 METRICS = {

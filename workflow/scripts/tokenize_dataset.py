@@ -1,4 +1,4 @@
-"""Tokenise the training and validation split of a task."""
+"""Tokenize the training and validation split of a task."""
 
 from pathlib import Path
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from lora_core.evaluation.frames import per_device, read_costs, read_curves
 from lora_core.reporting.figures.style import (
-    GREY,
+    GRAY,
     Drawing,
     MethodStyle,
     add_legend,
@@ -74,7 +74,7 @@ def _draw(inputs: Inputs, settings: DrawSettings, axis: Axis) -> Drawing:
             _curve(panel, runs, axis, styles[str(method)], width)
         threshold = of_task["threshold"].iloc[0]
         if not pd.isna(threshold):
-            panel.axhline(100 * threshold, color=GREY, linewidth=0.8)
+            panel.axhline(100 * threshold, color=GRAY, linewidth=0.8)
         if axis.whole_numbers:
             panel.xaxis.get_major_locator().set_params(integer=True)
         else:
@@ -83,7 +83,7 @@ def _draw(inputs: Inputs, settings: DrawSettings, axis: Axis) -> Drawing:
     add_legend(figure, [panel for _, _, panel in parts])
     set_title(
         figure,
-        f"Score after each epoch, mean of {seed_count(frame)}. Grey line: equal accuracy, min(FFT, LoRA) - 0.5 points.",
+        f"Score after each epoch, mean of {seed_count(frame)}. Gray line: equal accuracy, min(FFT, LoRA) - 0.5 points.",
     )
     return figure, frame.drop(columns="entry")
 

@@ -20,10 +20,10 @@ from lora_core.reporting.inputs import DrawSettings, Inputs
 LABELS = {
     "weights_mb": "weights",
     "gradients_mb": "gradients",
-    "optimizer_mb": "optimiser state",
+    "optimizer_mb": "optimizer state",
     "saved_for_backward_mb": "saved for backward",
 }
-COLORS = ("#08306b", "#2171b5", "#6baed6", "#bdd7ec")  # distinct in grey too
+COLORS = ("#08306b", "#2171b5", "#6baed6", "#bdd7ec")  # distinct in gray too
 
 
 def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:

@@ -8,7 +8,7 @@ from lora_core.evaluation.frames import read_memory_scaling
 from lora_core.reporting.figures.style import (
     COLORS,
     DASHES,
-    GREY,
+    GRAY,
     INK,
     SMALL,
     Drawing,
@@ -40,7 +40,7 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
     for column, marker, size, label in MEASURED:
         panel.plot(counted["parameters"], 100 * counted[column], marker, color=INK, markersize=size, label=label)
     _published(panel, predicted)
-    panel.axhline(75, color=GREY, linewidth=0.8)
+    panel.axhline(75, color=GRAY, linewidth=0.8)
     panel.text(predicted["parameters"].min(), 75.5, "without activations", fontsize=SMALL)
     panel.set_xscale("log")
     panel.set_ylim(0, 82)

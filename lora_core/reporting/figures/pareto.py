@@ -7,7 +7,7 @@ import pandas as pd
 from lora_core.evaluation.counts import read_counts
 from lora_core.evaluation.frames import per_device, read_costs, read_memory, read_scores
 from lora_core.reporting.figures.style import (
-    GREY,
+    GRAY,
     Drawing,
     MethodStyle,
     add_legend,
@@ -49,7 +49,7 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
     add_legend(figure, axes)
     set_title(
         figure,
-        f"Score against cost, means over tasks ({frame['task'].nunique()}) and {seed_count(frame)}. On the grey line "
+        f"Score against cost, means over tasks ({frame['task'].nunique()}) and {seed_count(frame)}. On the gray line "
         "no other method is both better and cheaper.",
     )
     return figure, points
@@ -64,7 +64,7 @@ def _panel(panel: Any, points: pd.DataFrame, column: str, styles: dict[str, Meth
         return
     name_missing(panel, [m for m in points["method"] if m not in set(known["method"])])
     front = known[known["best"] >= known["best"].cummax()]
-    panel.plot(front[column], 100 * front["best"], color=GREY, linewidth=1, drawstyle="steps-post", zorder=1)
+    panel.plot(front[column], 100 * front["best"], color=GRAY, linewidth=1, drawstyle="steps-post", zorder=1)
     for _, point in known.iterrows():
         method, style = point["method"], styles[point["method"]]
         (dot,) = panel.plot(

@@ -8,7 +8,7 @@ from lora_core.data.tasks import task_title
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.measuring.power_trace import windows
 from lora_core.records import PowerRow, read_rows
-from lora_core.reporting.figures.style import GREY, Drawing, method_styles, panels, set_title, show_reason, tag
+from lora_core.reporting.figures.style import GRAY, Drawing, method_styles, panels, set_title, show_reason, tag
 from lora_core.reporting.inputs import DrawSettings, Inputs
 
 
@@ -29,7 +29,7 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
         _trace(panel, trace, rows, styles[method].color)
     set_title(
         figure,
-        f"Power while training on {task_title(run.task)}, seed {run.seed}, n = 1 run per method; grey: evaluation.",
+        f"Power while training on {task_title(run.task)}, seed {run.seed}, n = 1 run per method; gray: evaluation.",
     )
     return figure, pd.concat(traces, ignore_index=True)
 
@@ -40,7 +40,7 @@ def _trace(panel: Any, trace: pd.DataFrame, rows: list[PowerRow], color: str) ->
     (line,) = panel.plot(trace["seconds"], trace["power_watts"], color=color, linewidth=1)
     tag(line, method, f"{method}: mean {trace['power_watts'].mean():.0f} W")
     for window in windows(rows, "eval"):
-        panel.axvspan(window[0].seconds, window[-1].seconds, color=GREY, alpha=0.25, linewidth=0)
+        panel.axvspan(window[0].seconds, window[-1].seconds, color=GRAY, alpha=0.25, linewidth=0)
     panel.set_ylim(bottom=0)
     panel.set_ylabel("power, W")
     panel.set_xlabel("seconds from the run's start")

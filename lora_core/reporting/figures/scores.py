@@ -8,7 +8,7 @@ from lora_core.data.tasks import PAPER_TASKS
 from lora_core.evaluation.frames import read_scores
 from lora_core.evaluation.references import References
 from lora_core.reporting.figures.style import (
-    GREY,
+    GRAY,
     Drawing,
     RowValues,
     draw_row,
@@ -61,5 +61,5 @@ def _row(method: str, values: pd.Series) -> RowValues:
 def _star(panel: Any, y: float, method: str, row: str, task: str) -> None:
     """Draw a published score."""
     score = TABLES["table2"].value(row, task)
-    (star,) = panel.plot([score], [y], "*", color=GREY, markersize=8, fillstyle="none", label="published")
+    (star,) = panel.plot([score], [y], "*", color=GRAY, markersize=8, fillstyle="none", label="published")
     tag(star, method, f"published, {row}: {score}")

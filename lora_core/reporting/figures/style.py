@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 WIDTH = 4.8  # inches: a phone shrinks it by a quarter, and its text stays readable
 SMALL = 8  # points
-INK = "#1a1a1a"  # text and axes; in the SVG it becomes the colour of the page's text
-GREY = "#808080"
-# The colours of Okabe and Ito differ for colour-blind readers; markers and dashes tell methods apart in grey.
+INK = "#1a1a1a"  # text and axes; in the SVG it becomes the color of the page's text
+GRAY = "#808080"
+# The colors of Okabe and Ito differ for color-blind readers; markers and dashes tell methods apart in gray.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = "osD^v<>XPph"
 DASHES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1, 1)), (0, (6, 1, 1, 1)))
@@ -50,7 +50,7 @@ Drawing = tuple["Figure", pd.DataFrame]
 
 @dataclass(frozen=True)
 class MethodStyle:
-    """Colour, marker and dashes of one method."""
+    """Color, marker and dashes of one method."""
 
     color: str
     marker: str
@@ -117,9 +117,9 @@ def set_title(figure: "Figure", text: str) -> None:
     figure.suptitle("\n".join(textwrap.wrap(text, 58)), x=0.01, ha="left", fontsize=10)
 
 
-def add_legend(figure: "Figure", labelled: Sequence[Any], columns: int = 3) -> None:
+def add_legend(figure: "Figure", labeled: Sequence[Any], columns: int = 3) -> None:
     """Put the labels of these panels below the whole figure, each once."""
-    handles = {label: h for panel in labelled for h, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    handles = {label: h for panel in labeled for h, label in zip(*panel.get_legend_handles_labels(), strict=True)}
     if handles:
         figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=columns)
 
@@ -215,7 +215,7 @@ def save(figure: "Figure", frame: pd.DataFrame, svg: Path, csv: Path) -> None:
 
 
 def _for_page(svg: str) -> str:
-    """Turn tags into attributes and titles, and ink into the text's colour; drop identifiers without a reference."""
+    """Turn tags into attributes and titles, and ink into the text's color; drop identifiers without a reference."""
 
     def attributes(match: re.Match) -> str:
         kind, name, tooltip = (unquote(part or "") for part in match.groups())

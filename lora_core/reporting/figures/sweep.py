@@ -8,7 +8,7 @@ import pandas as pd
 from lora_core.evaluation.counts import read_counts
 from lora_core.evaluation.frames import read_costs, read_scores
 from lora_core.reporting.figures.style import (
-    GREY,
+    GRAY,
     SMALL,
     Drawing,
     MethodStyle,
@@ -74,5 +74,5 @@ def _line(panel: Any, runs: pd.DataFrame, column: str, factor: float, label: str
 
 def _horizontal(panel: Any, score: float, label: str) -> None:
     """Draw the mean score of full fine-tuning as a line."""
-    panel.axhline(score, color=GREY, linewidth=0.8)
+    panel.axhline(score, color=GRAY, linewidth=0.8)
     panel.text(0.01, score, label, fontsize=SMALL, va="bottom", transform=panel.get_yaxis_transform())

@@ -40,8 +40,8 @@ def threshold_data(curves: Sequence[Path], costs: Sequence[Path]) -> dict[str, d
 
 
 def _task(curves: pd.DataFrame, costs: pd.DataFrame) -> TaskCurves:
-    labelled = per_device(costs.assign(entry=costs["method"]))
-    labels = labelled.rename(columns={"method": "label", "entry": "method"})[["method", "seed", "label"]]
+    labeled = per_device(costs.assign(entry=costs["method"]))
+    labels = labeled.rename(columns={"method": "label", "entry": "method"})[["method", "seed", "label"]]
     rows = curves.merge(labels, on=["method", "seed"])
     runs = [
         RunCurve(str(run["method"].iloc[0]), str(run["label"].iloc[0]), _epochs(run))

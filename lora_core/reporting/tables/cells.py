@@ -39,12 +39,12 @@ def groups(frame: pd.DataFrame) -> list[Group]:
     """Split runs by method and task, and by device if there are several, in the order of the records."""
     if "device" in frame:
         several = frame["device"].nunique() > 1
-        labelled = per_device(frame.assign(entry=frame["method"]))
+        labeled = per_device(frame.assign(entry=frame["method"]))
     else:
-        several, labelled = False, frame.assign(entry=frame["method"])
+        several, labeled = False, frame.assign(entry=frame["method"])
     return [
         Group(str(label), str(runs["entry"].iloc[0]), str(runs["device"].iloc[0]) if several else "", str(task), runs)
-        for (label, task), runs in labelled.groupby(["method", "task"], sort=False)
+        for (label, task), runs in labeled.groupby(["method", "task"], sort=False)
     ]
 
 

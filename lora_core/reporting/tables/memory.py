@@ -14,7 +14,7 @@ ROWS = (
     ("peak_reserved_mb", ": allocator's reserved peak", "allocator's reserved peak"),
     ("weights_mb", ": weights", "weights"),
     ("gradients_mb", ": gradients", "gradients"),
-    ("optimizer_mb", ": optimiser state", "optimiser state"),
+    ("optimizer_mb", ": optimizer state", "optimizer state"),
     ("saved_for_backward_mb", ": saved for backward", "saved for backward"),
     ("accounted_mb", ": sum of the four", "sum of the four parts"),
     ("predicted_saved_mb", ": saved for backward, predicted", "saved for backward, predicted"),
