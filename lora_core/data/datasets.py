@@ -8,7 +8,7 @@ import numpy as np
 
 from lora_core.data.batches import SPLITS, Examples, write
 from lora_core.data.card import DataCard, SplitCard
-from lora_core.data.columns import check_columns
+from lora_core.data.checks import check_columns
 from lora_core.data.metrics import METRICS
 from lora_core.data.reading import Columns, read_split
 from lora_core.data.source import DatasetSource

@@ -9,7 +9,7 @@ from builders import shared_glue
 
 from lora_core.data import batches as data
 from lora_core.data.card import read_data_card
-from lora_core.data.columns import check_columns, check_local_files
+from lora_core.data.checks import check_columns, check_local_files
 from lora_core.data.datasets import TokenizedFiles, sample, tokenize, tokenize_task
 from lora_core.data.mini_glue import generate
 from lora_core.data.reading import local_files, read_split

@@ -18,10 +18,10 @@ from lora_core.evaluation.run_record import device_of
 from lora_core.layout import Layout
 from lora_core.records import JsonObject, read_json, read_run_record
 from lora_core.reporting import catalogue
+from lora_core.reporting.page.cost_curves import cost_curves
 from lora_core.reporting.page.runs_table import RUN_COLUMNS, read_runs
 from lora_core.reporting.page.summary import provenance, summary
 from lora_core.reporting.page.tables import TableView
-from lora_core.reporting.page.threshold import threshold_data
 from lora_core.reporting.table import read_table, write_text
 
 VERDICTS = (REPRODUCED, REFUTED, UNDECIDED, UNMEASURED)
@@ -86,7 +86,7 @@ def write_report(inputs: ReportInputs, references: References, out: Path) -> Non
         tasks={task: task_title(task) for task in tasks},
         columns=list(RUN_COLUMNS),
         runs=runs,
-        curves=threshold_data(inputs.curves, inputs.costs),
+        curves=cost_curves(inputs.curves, inputs.costs),
     )
     write_text(out, text)
 
