@@ -18,6 +18,7 @@ from lora_core.evaluation.run_record import device_of
 from lora_core.layout import Layout
 from lora_core.records import JsonObject, read_json, read_run_record
 from lora_core.reporting import catalogue
+from lora_core.reporting.claims_page import qualified
 from lora_core.reporting.page.cost_curves import cost_curves
 from lora_core.reporting.page.runs_table import RUN_COLUMNS, read_runs
 from lora_core.reporting.page.summary import provenance, summary
@@ -78,8 +79,8 @@ def write_report(inputs: ReportInputs, references: References, out: Path) -> Non
     text = _render(
         banner=tables[0].banner if tables else [],
         summary=summary(runs, read_json(inputs.counts), {device_of(record) for record in records}, references),
-        claims=sorted(claims, key=lambda claim: VERDICTS.index(_verdict(claim))),
-        verdicts={verdict: sum(_verdict(claim) == verdict for claim in claims) for verdict in VERDICTS},
+        claims=sorted(claims, key=lambda claim: VERDICTS.index(claim["verdict"])),
+        verdicts={verdict: sum(claim["verdict"] == verdict for claim in claims) for verdict in VERDICTS},
         sections=_sections([TableView.of(table, methods) for table in tables], inputs.figures),
         provenance=_provenance(records, inputs.latency_records),
         methods=methods,
@@ -102,7 +103,7 @@ def _render(**values: Any) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.globals.update(markup=Markup, as_json=as_json, link=link, layout=Layout)
+    environment.globals.update(markup=Markup, as_json=as_json, link=link, layout=Layout, qualified=qualified)
     return environment.from_string(source("html")).render(style=source("css"), script=source("js"), **values)
 
 
@@ -140,11 +141,6 @@ def read_svg(path: Path) -> str:
 def _read_claims(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
-
-
-def _verdict(claim: Mapping[str, str]) -> str:
-    """The verdict without the remark in brackets."""
-    return claim["verdict"].split(" (")[0]
 
 
 def link(pattern: str, suffix: str = "", **wildcards: Any) -> str:
