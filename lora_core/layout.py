@@ -8,11 +8,6 @@ relative to the results folder.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 class _Below:
@@ -70,20 +65,3 @@ class Layout:
 
     logs = _Below("logs")
     train_log = _Below("logs/train/{method}/{task}/seed{seed}.log")
-
-
-@dataclass(frozen=True)
-class RunFiles:
-    """The records of one finished run."""
-
-    record: Path
-    history: Path
-    power: Path
-    predictions: Path
-
-    @classmethod
-    def of_each_run(
-        cls, record: Iterable[str], history: Iterable[str], power: Iterable[str], predictions: Iterable[str]
-    ) -> list[RunFiles]:
-        """Return the files of several runs, from a list of each kind of file in the same order of runs."""
-        return [cls(*map(Path, files)) for files in zip(record, history, power, predictions, strict=True)]

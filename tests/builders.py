@@ -123,14 +123,6 @@ def run_outputs(folder: Path):
     )
 
 
-def run_files(folder: Path):
-    """The records of a finished run in one folder."""
-    from lora_core.layout import RunFiles
-
-    outputs = run_outputs(folder)
-    return RunFiles(outputs.record, outputs.history, outputs.power, outputs.predictions)
-
-
 def trained(settings, model: Path, data: Path, out: Path, start: Path | None = None, **changes) -> Path:
     """The folder of a finished run."""
     from lora_core.training.run import train

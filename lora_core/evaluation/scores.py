@@ -16,7 +16,6 @@ from lora_core.data.metrics import METRICS
 from lora_core.evaluation.bootstrap import Resampled, paired_bootstrap
 from lora_core.evaluation.references import References
 from lora_core.evaluation.run_record import RunRecord
-from lora_core.layout import RunFiles
 from lora_core.records import atomic_file
 from lora_core.stats import MIN_SEEDS, t_interval
 
@@ -80,12 +79,12 @@ class DifferenceRow:
 DIFFERENCE_COLUMNS = [field.name for field in fields(DifferenceRow)]
 
 
-def read_predictions(run: RunFiles) -> RunPredictions:
+def read_predictions(record_path: Path, predictions: Path) -> RunPredictions:
     """Read a run's record and predictions. Raise ValueError if one of them is damaged."""
     from safetensors.numpy import load_file
 
-    record = RunRecord.read(run.record, {"predictions.safetensors": run.predictions})
-    arrays = load_file(run.predictions)
+    record = RunRecord.read(record_path, {"predictions.safetensors": predictions})
+    arrays = load_file(predictions)
     return RunPredictions(record, arrays["logits"], arrays["labels"])
 
 
@@ -182,12 +181,11 @@ def _over_examples(runs: Sequence[RunPredictions], method: str, against: str, se
     )
 
 
-def compare_scores(runs: Sequence[RunFiles], references: References, scores: Path, differences: Path) -> None:
+def compare_scores(runs: Sequence[RunPredictions], references: References, scores: Path, differences: Path) -> None:
     """Write the scores of one task's runs and the differences between methods."""
-    predictions = [read_predictions(run) for run in runs]
     frames = {
-        scores: pd.DataFrame(score_rows(predictions)),
-        differences: pd.DataFrame(difference_rows(predictions, references), columns=DIFFERENCE_COLUMNS),
+        scores: pd.DataFrame(score_rows(runs)),
+        differences: pd.DataFrame(difference_rows(runs, references), columns=DIFFERENCE_COLUMNS),
     }
     for path, frame in frames.items():
         with atomic_file(path) as temp_path:

@@ -27,7 +27,8 @@ rule time_inference:
 
 rule compare_scores:
     input:
-        unpack(run_files_of_task),
+        records=of_task(LAYOUT.run_record),
+        predictions=of_task(LAYOUT.predictions),
     output:
         scores=LAYOUT.scores,
         differences=LAYOUT.differences,
@@ -46,7 +47,9 @@ rule compare_scores:
 
 rule aggregate_energy:
     input:
-        unpack(run_files_of_task),
+        records=of_task(LAYOUT.run_record),
+        histories=of_task(LAYOUT.history),
+        power=of_task(LAYOUT.power),
     output:
         costs=LAYOUT.costs,
         curve=LAYOUT.curve,
