@@ -120,6 +120,7 @@ def run_outputs(folder: Path):
         predictions=folder / "predictions.safetensors",
         weights=folder / "weights",
         progress=folder / "progress.json",
+        lock=folder / ".lock",
     )
 
 

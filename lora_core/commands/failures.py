@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lora_core.job import JobError, JobRecord, read_job_record
+from lora_core.layout import exit_record
 from lora_core.records import JsonObject
 
 if TYPE_CHECKING:
@@ -63,10 +64,10 @@ def failed_jobs(logs: Path, study: str) -> list[FailedJob]:
     It must have ended: a job that is recorded as running or waiting has then been killed.
     """
     failed = []
-    for file in sorted(logs.rglob("*.json")):
-        record = read_job_record(file)
+    for log in sorted(file for file in logs.rglob("*.log") if exit_record(file).exists()):
+        record = read_job_record(exit_record(log))
         if record.study == study and record.state != "finished":
-            failed.append(FailedJob(file.with_suffix(".log"), reason(record)))
+            failed.append(FailedJob(log, reason(record)))
     return failed
 
 

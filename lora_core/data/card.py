@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lora_core.layout import SPLIT
 from lora_core.records import JsonObject, read_json, sha256
 
 
@@ -132,7 +133,7 @@ def read_data_card(path: Path, train: Path | None = None, validation: Path | Non
         if file is None:
             continue
         problem = "missing" if not file.is_file() else ""
-        if not problem and card.files.get(f"{split}.safetensors", "") != sha256(file):
+        if not problem and card.files.get(SPLIT.format(split=split), "") != sha256(file):
             problem = f"damaged (its digest is not the one in {path.name})"
         if problem:
             raise ValueError(f"{file} is {problem}; delete the folder {path.parent} and run again")

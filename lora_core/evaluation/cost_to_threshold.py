@@ -12,6 +12,7 @@ import pandas as pd
 
 from lora_core.evaluation.references import References
 from lora_core.evaluation.run_record import RunRecord
+from lora_core.layout import HISTORY, POWER
 from lora_core.measuring import power_trace as trace
 from lora_core.records import PowerRow, atomic_file, read_rows
 
@@ -98,7 +99,7 @@ def read_history(record_path: Path, history: Path, power: Path) -> RunHistory:
 
     Raise ValueError if one is damaged, or if the samples do not have one training window per epoch.
     """
-    record = RunRecord.read(record_path, {"history.csv": history, "power.csv": power})
+    record = RunRecord.read(record_path, {HISTORY: history, POWER: power})
     run = RunHistory(record, pd.read_csv(history, float_precision="round_trip"), read_rows(power, PowerRow))
     if len(run.windows) != len(run.history):
         raise ValueError(

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lora_core.evaluation.run_record import device_of
-from lora_core.layout import Layout
+from lora_core.layout import PREDICTIONS, Layout
 from lora_core.records import JsonObject, LatencyRow, check_digests, read_json, read_rows, read_run_record
 
 PARTS = ("weights_mb", "gradients_mb", "optimizer_mb", "saved_for_backward_mb")  # of training memory
@@ -148,7 +148,7 @@ def read_losses(records: Sequence[Path], predictions: Sequence[Path]) -> pd.Data
     parts = []
     for path, stored in zip(records, predictions, strict=True):
         record = read_run_record(path)
-        check_digests(record, path, {"predictions.safetensors": stored})
+        check_digests(record, path, {PREDICTIONS: stored})
         run, losses = record["run"], load_file(stored)["step_losses"]
         parts.append(
             pd.DataFrame(

@@ -16,6 +16,7 @@ from lora_core.data.metrics import METRICS
 from lora_core.evaluation.bootstrap import Resampled, paired_bootstrap
 from lora_core.evaluation.references import References
 from lora_core.evaluation.run_record import RunRecord
+from lora_core.layout import PREDICTIONS
 from lora_core.records import atomic_file
 from lora_core.stats import MIN_SEEDS, t_interval
 
@@ -83,7 +84,7 @@ def read_predictions(record_path: Path, predictions: Path) -> RunPredictions:
     """Read a run's record and predictions. Raise ValueError if one of them is damaged."""
     from safetensors.numpy import load_file
 
-    record = RunRecord.read(record_path, {"predictions.safetensors": predictions})
+    record = RunRecord.read(record_path, {PREDICTIONS: predictions})
     arrays = load_file(predictions)
     return RunPredictions(record, arrays["logits"], arrays["labels"])
 

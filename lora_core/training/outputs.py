@@ -38,6 +38,7 @@ class RunOutputs:
         predictions: The validation logits of every epoch, and the loss of every step.
         weights: A folder: an adapter in PEFT's layout or a transformers folder.
         progress: How far the run is; deleted when it is finished.
+        lock: Held by the job that writes these files.
     """
 
     record: Path
@@ -46,6 +47,7 @@ class RunOutputs:
     predictions: Path
     weights: Path
     progress: Path
+    lock: Path
 
 
 def write_outputs(outputs: RunOutputs, loop: TrainingLoop, record: JsonObject) -> None:

@@ -74,7 +74,7 @@ def _exclusive_access(device: torch.device, meter: Meter, outputs: RunOutputs) -
     """Hold the device, then the run: an earlier job of it may still be running, on another machine of a cluster."""
     with devices.exclusive_device(device):
         meter.begin()
-        with devices.file_lock(outputs.record.with_name(".lock"), "the files of this run"):
+        with devices.file_lock(outputs.lock, "the files of this run"):
             yield
 
 

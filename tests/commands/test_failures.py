@@ -12,6 +12,7 @@ import torch
 
 from lora_core.commands import failures
 from lora_core.job import JobError, JobRecord
+from lora_core.layout import exit_record
 from lora_core.processes import this_process
 from lora_core.records import write_json
 
@@ -70,7 +71,10 @@ def test_only_the_jobs_of_this_snakemake_that_did_not_finish_have_failed(tmp_pat
     }  # fmt: skip
     for name, (study, state, problem) in jobs.items():
         record = JobRecord(name, study, state, this_process(), problem)
-        write_json(tmp_path / f"{name}.json", asdict(record))
+        log = tmp_path / f"{name}.log"
+        write_json(exit_record(log), asdict(record))
+        log.touch()
+    (tmp_path / "no job of ours.log").touch()
     assert failures.failed_jobs(tmp_path, "mine") == [
         failures.FailedJob(tmp_path / "e.log", failures.KILLED),
         failures.FailedJob(tmp_path / "train" / "a.log", "a reason"),

@@ -9,7 +9,7 @@ rule time_inference:
         passes=LAYOUT.latency,
         record=LAYOUT.latency_record,
     log:
-        f"{LAYOUT.logs}/time_inference/{{task}}/seed{{seed}}.log",
+        LAYOUT.log("time_inference/{task}/seed{seed}"),
     conda:
         ENVIRONMENT
     threads: threads_of_measured_jobs
@@ -33,7 +33,7 @@ rule compare_scores:
         scores=LAYOUT.scores,
         differences=LAYOUT.differences,
     log:
-        f"{LAYOUT.logs}/compare_scores/{{task}}.log",
+        LAYOUT.log("compare_scores/{task}"),
     conda:
         ENVIRONMENT
     resources:
@@ -54,7 +54,7 @@ rule aggregate_energy:
         costs=LAYOUT.costs,
         curve=LAYOUT.curve,
     log:
-        f"{LAYOUT.logs}/aggregate_energy/{{task}}.log",
+        LAYOUT.log("aggregate_energy/{task}"),
     conda:
         ENVIRONMENT
     resources:
@@ -72,7 +72,7 @@ rule collect_runs:
     output:
         report(LAYOUT.runs, caption="../report/runs.rst", category="Runs"),
     log:
-        f"{LAYOUT.logs}/collect_runs.log",
+        LAYOUT.log("collect_runs"),
     conda:
         ENVIRONMENT
     resources:
