@@ -16,7 +16,7 @@ from project import Project
 
 from lora_core.reporting import catalogue
 
-FIGURES = catalogue.default_figures(same_as_lora=True)
+FIGURES = catalogue.default_figures(methods_equal_to_lora=True)
 
 
 def test_the_chain_makes_every_table_and_a_second_run_makes_nothing(study):
