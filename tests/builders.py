@@ -264,7 +264,7 @@ def scored(folder, *runs, metric="matthews", differences=(), task="cola"):
     from lora_core.evaluation.scores import DIFFERENCE_COLUMNS
 
     file = folder / f"{task}.csv"
-    header = "method,seed,best,last,cross_fitted,collapsed,metric,examples,constant_guess,shared\n"
+    header = "method,seed,best,last,cross_fitted,collapsed,metric,examples,baseline_score,shared\n"
     lines = [f"{','.join(map(str, run))},{metric},277,0.5,\n" for run in runs]
     file.write_text(header + "".join(lines))
     lines = [",".join(DIFFERENCE_COLUMNS) + "\n", *(f"{','.join(map(str, d))}\n" for d in differences)]

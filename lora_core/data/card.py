@@ -19,7 +19,7 @@ class SplitCard:
         longest: Tokens of the longest example.
         truncated: How many examples were truncated when they were tokenised.
         baseline_score: The task's first metric for a constant prediction
-            (`lora_core.data.metrics.Metric.baseline_score`); `constant_guess` in the file.
+            (`lora_core.data.metrics.Metric.baseline_score`).
         sha256: Digest of the tokens and labels.
     """
 
@@ -37,7 +37,7 @@ class SplitCard:
             "tokens": self.tokens,
             "longest": self.longest,
             "truncated": self.truncated,
-            "constant_guess": self.baseline_score,
+            "baseline_score": self.baseline_score,
             "sha256": self.sha256,
         }
 
@@ -49,7 +49,7 @@ class SplitCard:
             tokens=content["tokens"],
             longest=content["longest"],
             truncated=content["truncated"],
-            baseline_score=content["constant_guess"],
+            baseline_score=content["baseline_score"],
             sha256=content["sha256"],
         )
 

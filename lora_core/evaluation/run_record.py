@@ -63,7 +63,7 @@ class RunRecord:
             method=run["method"],
             task=run["task"],
             seed=run["seed"],
-            baseline_score=run["data"]["validation"]["constant_guess"],
+            baseline_score=run["data"]["validation"]["baseline_score"],
             start_from=run["hyperparameters"]["start_from"],
             metric=score["metric"],
             best_score=score["best"],

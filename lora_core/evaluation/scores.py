@@ -50,7 +50,7 @@ class ScoreRow:
     cross_fitted: float | None
     epochs: int
     examples: int
-    constant_guess: float
+    baseline_score: float
     collapsed: bool
     shared: bool | None
 
@@ -125,7 +125,7 @@ def score_rows(runs: Sequence[RunPredictions]) -> list[ScoreRow]:
             cross_fitted=cross_fitted(run.record.metric, run.logits, run.labels),
             epochs=len(run.logits),
             examples=len(run.labels),
-            constant_guess=run.record.baseline_score,
+            baseline_score=run.record.baseline_score,
             collapsed=collapsed(run.logits[-1]),
             shared=run.record.shared,
         )

@@ -55,7 +55,7 @@ def _metadata(record: JsonObject, library: str | None) -> ModelCardData:
     run, score = record["run"], record["measurement"]["score"]
     data, base_model = DataCard.from_json(run["data"]).data, run["base_model"]
     source, hub_id = str(data["source"]), str(data["id"]) if data["source"] == "hub" else None
-    is_glue = source != "own"
+    is_glue = source != "user"
     result = EvalResult(
         task_type="text-classification",
         dataset_type=hub_id or source,
