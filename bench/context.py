@@ -91,6 +91,7 @@ class BenchContext:
             predictions=out / "predictions.safetensors",
             weights=out / "weights",
             progress=out / "progress.json",
+            lock=out / ".lock",
         )
         return inputs, outputs
 

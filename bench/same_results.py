@@ -19,9 +19,9 @@ from typing import Any
 
 from lora_core.records import MEASURED
 
-IDENTICAL = ("counts.json", "models/*/*", "data/*/*.safetensors", "scores/*.csv", "merged/*/*/*/model.safetensors",
+IDENTICAL = ("counts.json", "models/*/*", "data/*/*.safetensors", "merged/*/*/*/model.safetensors",
          "runs/*/*/*/predictions.safetensors", "runs/*/*/*/weights/*.safetensors")  # fmt: skip
-CSV_FILES = ("runs/*/*/*/history.csv", "energy/*.csv")
+CSV_FILES = ("scores/*.csv", "runs/*/*/*/history.csv", "energy/*.csv")
 TABLES = ("table1", "table2", "table7")
 # Labels of rows and columns in version 0.1.0, and what they are called now.
 RENAMED = {"fewer than the whole model": "reduction vs. whole model", "constant guess": "majority-class baseline"}

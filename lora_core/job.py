@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TextIO
 
+from lora_core.layout import exit_record
 from lora_core.processes import ProcessIdentity, this_process
 from lora_core.records import atomic_file, read_json, write_json
 
@@ -119,7 +120,7 @@ def job_log(log: str | Path, title: str) -> Iterator[None]:
     """Redirect standard output and standard error of the block, those of C libraries too, to the file `log`.
 
     An exception is written there with its traceback; the terminal shows one line with `title`, its message and the
-    name of the log. `record_path(log)` gets the job's exit record. The process ends when the snakemake that started it
+    name of the log. `exit_record(log)` gets the job's exit record. The process ends when the snakemake that started it
     does: an orphan would write files that a later job also writes.
     """
     global _job
@@ -132,7 +133,7 @@ def job_log(log: str | Path, title: str) -> Iterator[None]:
     with log.open("w", encoding="utf-8") as stream, os.fdopen(saved_stderr, "w") as terminal:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
-        job = _job = _Job(Console(terminal), record_path(log), title)
+        job = _job = _Job(Console(terminal), exit_record(log), title)
         job.set_state("running")
         signal.signal(signal.SIGTERM, _raise_system_exit)
         threading.Thread(target=_end_with_snakemake, args=(job,), daemon=True).start()
@@ -171,11 +172,6 @@ def waiting() -> Iterator[None]:
     yield
     if job:
         job.set_state("running")
-
-
-def record_path(log: Path) -> Path:
-    """Return the path of the exit record of the job with this log."""
-    return log.with_suffix(".json")
 
 
 def read_job_record(path: Path) -> JobRecord:

@@ -9,10 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 class _Below:
@@ -25,6 +21,11 @@ class _Below:
         return self.pattern if layout is None else f"{layout.results}/{self.pattern}"
 
 
+# The names of files in a run's folder and a task's data; the digests in run.json and card.json have them as keys.
+HISTORY, POWER, PREDICTIONS = "history.csv", "power.csv", "predictions.safetensors"
+SPLIT = "{split}.safetensors"
+MERGE_RECORD = "merge.json"  # in the folder of a merged model
+
 _RUN = "runs/{method}/{task}/seed{seed}"
 
 
@@ -36,9 +37,10 @@ class Layout:
 
     study = _Below("study.json")
     model = _Below("models/{model}")
+    model_config = _Below("models/{model}/config.json")
     data = _Below("data/{task}")
-    train_data = _Below("data/{task}/train.safetensors")
-    validation_data = _Below("data/{task}/validation.safetensors")
+    train_data = _Below(f"data/{{task}}/{SPLIT.format(split='train')}")
+    validation_data = _Below(f"data/{{task}}/{SPLIT.format(split='validation')}")
     data_card = _Below("data/{task}/card.json")
 
     counts = _Below("counts.json")
@@ -46,12 +48,13 @@ class Layout:
 
     run = _Below(_RUN)
     run_record = _Below(f"{_RUN}/run.json")
-    history = _Below(f"{_RUN}/history.csv")
-    power = _Below(f"{_RUN}/power.csv")
-    predictions = _Below(f"{_RUN}/predictions.safetensors")
+    history = _Below(f"{_RUN}/{HISTORY}")
+    power = _Below(f"{_RUN}/{POWER}")
+    predictions = _Below(f"{_RUN}/{PREDICTIONS}")
     weights = _Below(f"{_RUN}/weights")
     model_card = _Below(f"{_RUN}/README.md")
     progress = _Below(f"{_RUN}/progress.json")
+    run_lock = _Below(f"{_RUN}/.lock")
     checkpoint = _Below("checkpoints/{method}-{task}-seed{seed}")
     merged = _Below("merged/{method}/{task}/seed{seed}")
 
@@ -71,19 +74,33 @@ class Layout:
     logs = _Below("logs")
     train_log = _Below("logs/train/{method}/{task}/seed{seed}.log")
 
+    def log(self, job: str) -> str:
+        """Return the log of a job: the name of its rule, followed by its wildcards such as "/{task}"."""
+        return f"{self.results}/{Layout.logs}/{job}.log"
+
 
 @dataclass(frozen=True)
-class RunFiles:
-    """The records of one finished run."""
+class CheckpointFiles:
+    """The files in the folder of a run's checkpoint."""
 
-    record: Path
-    history: Path
-    power: Path
-    predictions: Path
+    folder: Path
 
-    @classmethod
-    def of_each_run(
-        cls, record: Iterable[str], history: Iterable[str], power: Iterable[str], predictions: Iterable[str]
-    ) -> list[RunFiles]:
-        """Return the files of several runs, from a list of each kind of file in the same order of runs."""
-        return [cls(*map(Path, files)) for files in zip(record, history, power, predictions, strict=True)]
+    @property
+    def state(self) -> Path:
+        """The run after an epoch."""
+        return self.folder / "state.safetensors"
+
+    @property
+    def samples(self) -> Path:
+        """The meter's samples."""
+        return self.folder / POWER
+
+    @property
+    def key(self) -> Path:
+        """What the run's result is decided by, as a digest."""
+        return self.folder / "key"
+
+
+def exit_record(log: Path) -> Path:
+    """Return the file that says how the job with this log ended."""
+    return log.with_suffix(".json")

@@ -169,15 +169,28 @@ def read_run_record(path: Path) -> JsonObject:
 
 
 def _from_format_1(record: JsonObject) -> JsonObject:
-    """Convert a record without "format", whose meter settings are flat in `run` and whose energy lacks `simulated`."""
+    """Convert a record without "format".
+
+    Its meter settings are flat in `run`, its energy lacks `simulated`, and what its data card says is named otherwise.
+    """
     run, measurement = dict(record["run"]), dict(record["measurement"])
     settings = {name: run.pop(name) for name in _METER_SETTINGS if name in run}
     if run.get("batching") == "bucketed":
         run["batching"] = "length_grouped"
+    if "data" in run:
+        run["data"] = _from_card_of_format_1(run["data"])
     if "energy" in measurement:
         measurement["energy"] = measurement["energy"] | {"simulated": settings.get("simulated", False)}
     converted = {"format": FORMAT, "run": run | {"measure": settings}, "measurement": measurement}
     return converted | {name: value for name, value in record.items() if name not in converted}
+
+
+def _from_card_of_format_1(card: JsonObject) -> JsonObject:
+    splits = {name: dict(card[name]) for name in ("train", "validation") if name in card}
+    for split in splits.values():
+        split["baseline_score"] = split.pop("constant_guess")
+    source = {"source": "user"} if card["data"]["source"] == "own" else {}
+    return card | splits | {"data": card["data"] | source}
 
 
 def sha256(path: Path) -> str:

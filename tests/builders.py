@@ -121,15 +121,8 @@ def run_outputs(folder: Path):
         predictions=folder / "predictions.safetensors",
         weights=folder / "weights",
         progress=folder / "progress.json",
+        lock=folder / ".lock",
     )
-
-
-def run_files(folder: Path):
-    """The records of a finished run in one folder."""
-    from lora_core.layout import RunFiles
-
-    outputs = run_outputs(folder)
-    return RunFiles(outputs.record, outputs.history, outputs.power, outputs.predictions)
 
 
 def trained(settings, model: Path, data: Path, out: Path, start: Path | None = None, **changes) -> Path:
@@ -258,7 +251,7 @@ def energy_run(method, seed, scores, seconds=10.0, joules=100.0, baseline=0.5):
         }
     )
     changes = {
-        "run": {"data": {"validation": {"constant_guess": baseline}}},
+        "run": {"data": {"validation": {"baseline_score": baseline}}},
         "measurement": {"train_seconds": seconds * len(scores)},
     }
     run = RunRecord.from_json(run_content(method, seed=seed, **changes))
@@ -289,7 +282,7 @@ def scored(folder, *runs, metric="matthews", differences=(), task="cola"):
     from lora_core.evaluation.scores import DIFFERENCE_COLUMNS
 
     file = folder / f"{task}.csv"
-    header = "method,seed,best,last,cross_fitted,collapsed,metric,examples,constant_guess,shared\n"
+    header = "method,seed,best,last,cross_fitted,collapsed,metric,examples,baseline_score,shared\n"
     lines = [f"{','.join(map(str, run))},{metric},277,0.5,\n" for run in runs]
     file.write_text(header + "".join(lines))
     lines = [",".join(DIFFERENCE_COLUMNS) + "\n", *(f"{','.join(map(str, d))}\n" for d in differences)]

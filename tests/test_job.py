@@ -13,7 +13,8 @@ from builders import ROOT
 from filelock import FileLock
 
 from lora_core import job
-from lora_core.job import Console, JobError, read_job_record, record_path
+from lora_core.job import Console, JobError, read_job_record
+from lora_core.layout import exit_record
 from lora_core.processes import has_ended
 from lora_core.training.progress import Progress
 
@@ -44,7 +45,7 @@ def finished(folder, code):
     output, errors = process.communicate(timeout=120)
     assert output == ""
     log = folder / "logs" / "a.log"
-    return process.returncode, errors, log.read_text(), read_job_record(record_path(log))
+    return process.returncode, errors, log.read_text(), read_job_record(exit_record(log))
 
 
 def test_what_a_job_prints_is_in_its_log_and_the_record_says_that_it_finished(tmp_path):
@@ -194,4 +195,4 @@ def test_outside_of_a_job_there_is_no_console_and_waiting_does_nothing():
     assert job.console() is None
     with job.waiting():
         pass
-    assert record_path(Path("logs/train/a.log")) == Path("logs/train/a.json")
+    assert exit_record(Path("logs/train/a.log")) == Path("logs/train/a.json")

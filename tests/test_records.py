@@ -22,12 +22,22 @@ def test_a_record_of_format_1_is_read_as_format_2():
     assert record["run"]["measure"] == {"meter": "nvml", "simulated": False, "sample_seconds": 0.5, "idle_seconds": 2.0}
     assert (before["run"]["batching"], record["run"]["batching"]) == ("bucketed", "length_grouped")
     assert record["measurement"]["energy"] == before["measurement"]["energy"] | {"simulated": False}
+    for split in ("train", "validation"):
+        guess = before["run"]["data"][split].pop("constant_guess")
+        assert record["run"]["data"][split].pop("baseline_score") == guess
     moved = {"meter", "simulated", "sample_seconds", "idle_seconds", "batching"}
     assert {k: v for k, v in before["run"].items() if k not in moved} == {
         k: v for k, v in record["run"].items() if k not in {"measure", "batching"}
     }
     assert record["provenance"] == before["provenance"]
     assert record["files"] == before["files"]
+
+
+def test_the_folder_of_a_user_is_named_as_such_in_a_record_of_format_1(tmp_path):
+    content = read_json(FORMAT_1)
+    content["run"]["data"]["data"] = {"source": "own"}
+    write_json(tmp_path / "run.json", content)
+    assert read_run_record(tmp_path / "run.json")["run"]["data"]["data"] == {"source": "user"}
 
 
 def test_a_record_of_the_current_format_is_read_as_it_is(tmp_path):

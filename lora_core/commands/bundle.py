@@ -34,7 +34,7 @@ RAW = [
         Layout.counts,
         Layout.memory_scaling,
         Layout.data_card,
-        f"{Layout.model}/config.json",
+        Layout.model_config,
         Layout.run_record,
         Layout.history,
         Layout.power,
@@ -76,7 +76,7 @@ def pack(overlays: Sequence[str], archive: Path) -> None:
     study = read_study(overlays)
     folder = Path(study.results_dir)
     names = _finished_files(study.results_dir, overlays)
-    names |= {f"{Layout.model}/config.json".format(model=study.model.name), Layout.study}
+    names |= {Layout.model_config.format(model=study.model.name), Layout.study}
     files = {f"{RESULTS}/{n}": (folder / n).read_bytes() for n in names if _matches(n, RAW) or _matches(n, DRAWN)}
     identity = json.loads(files[f"{RESULTS}/{Layout.study}"])
     files[f"{RESULTS}/{Layout.study}"] = _to_json(_without_local_paths(identity))

@@ -28,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if str(error.name).startswith("lora_core"):
             raise
         print(
-            f"the package {error.name!r} is missing: install the workflow's packages, in the repository with "
-            "`make setup` or `pip install '.[workflow]'`",
+            f"the workflow's packages are missing ({error}): install them with `make setup` in the repository, or with "
+            "`pip install 'lora-core[workflow] @ git+URL-OF-THE-REPOSITORY@TAG'`",
             file=sys.stderr,
         )
         return 1

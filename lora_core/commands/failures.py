@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lora_core.job import JobError, JobRecord, read_job_record
+from lora_core.layout import exit_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +30,13 @@ ADVICE_BY_ERRNO = {
     errno.EROFS: "make the folder writable",
     errno.EACCES: "make the folder writable",
 }
+# Of exceptions whose type does not say that memory ran out: torch's allocator on a CPU, a file that cannot be mapped, a
+# driver that cannot allocate.
+OUT_OF_MEMORY_TEXTS = (
+    "DefaultCPUAllocator: can't allocate memory",
+    os.strerror(errno.ENOMEM),
+    "CUDA error: out of memory",
+)
 
 
 @dataclass(frozen=True)
@@ -55,10 +63,10 @@ def failed_jobs(logs: Path, study: str) -> list[FailedJob]:
     It must have ended: a job that is recorded as running or waiting has then been killed.
     """
     failed = []
-    for file in sorted(logs.rglob("*.json")):
-        record = read_job_record(file)
+    for log in sorted(file for file in logs.rglob("*.log") if exit_record(file).exists()):
+        record = read_job_record(exit_record(log))
         if record.study == study and record.state != "finished":
-            failed.append(FailedJob(file.with_suffix(".log"), reason(record)))
+            failed.append(FailedJob(log, reason(record)))
     return failed
 
 
@@ -72,13 +80,20 @@ def advise(error: JobError) -> str:
     text = error.message
     if error.type in ("KeyboardInterrupt", "SystemExit"):
         return f"{text}; {CONTINUE.removeprefix('then ')}"
-    if error.type == "MemoryError" or ("alloc" in text and "memory" in text.lower()):
+    if _is_out_of_memory(error):
         return f"out of memory ({text}); free some, or lower batch_size or max_length"
     if error.errno in ADVICE_BY_ERRNO:
         return f"{text}; {ADVICE_BY_ERRNO[error.errno]}, {CONTINUE}"
     if error.type == "SafetensorError" and error.errno is None:
         return f"a file of tensors is damaged ({text}; the log names it); delete it and run the same command again"
     return text
+
+
+def _is_out_of_memory(error: JobError) -> bool:
+    """Whether memory ran out: Python's, NumPy's and PyArrow's MemoryErrors, torch.OutOfMemoryError, or ENOMEM."""
+    if error.type.endswith("MemoryError") or error.errno == errno.ENOMEM:
+        return True
+    return any(text in error.message for text in OUT_OF_MEMORY_TEXTS)
 
 
 def rerun_command(target: str, invocation: Invocation) -> str:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from lora_core.commands import failures
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.run_record import RunRecord
-from lora_core.job import JobRecord, read_job_record, record_path
-from lora_core.layout import Layout
+from lora_core.job import JobRecord, read_job_record
+from lora_core.layout import Layout, exit_record
 from lora_core.processes import ProcessIdentity, current_place, has_ended
 from lora_core.training.progress import RunProgress, read_progress
 
@@ -77,12 +77,12 @@ def _read_run(layout: Layout, method: str, task: str, seed: int) -> RunStatus:
     if record.exists():
         run = RunRecord.read(record)
         return RunStatus(method, task, seed, State.DONE, seconds=run.train_seconds + run.eval_seconds)
-    if not record_path(log).exists():
+    if not exit_record(log).exists():
         return RunStatus(method, task, seed, State.LEFT)
-    job = read_job_record(record_path(log))
+    job = read_job_record(exit_record(log))
     if job.state == "finished":  # and its results have been removed since
         return RunStatus(method, task, seed, State.LEFT)
-    if job.state == "failed" or not _is_running(job, record_path(log), progress_file):
+    if job.state == "failed" or not _is_running(job, exit_record(log), progress_file):
         return RunStatus(method, task, seed, State.FAILED, failures.reason(job))
     progress = _read_progress_of(job.process, progress_file)
     if job.state == "waiting":

@@ -31,12 +31,12 @@ def note_owner() -> None:
         for note in _notes():
             if _owner_has_ended(note):
                 note.unlink()
-        write_json(_own_note(), asdict(this_process()))
+        write_json(_note_of_this_process(), asdict(this_process()))
 
 
 def remove_note() -> None:
     """Remove the note of this process, which has released its lock."""
-    _own_note().unlink(missing_ok=True)
+    _note_of_this_process().unlink(missing_ok=True)
 
 
 def remove_stale_lock(overlays: Sequence[str] = ()) -> int:
@@ -66,7 +66,7 @@ def remove_stale_lock(overlays: Sequence[str] = ()) -> int:
     return 0
 
 
-def _own_note() -> Path:
+def _note_of_this_process() -> Path:
     return OWNERS / f"{os.getpid()}.json"
 
 

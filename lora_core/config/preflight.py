@@ -9,7 +9,7 @@ from lora_core.config.description import StudyDescription
 from lora_core.config.errors import ConfigError
 from lora_core.config.study import Study
 from lora_core.data.batches import SPLITS
-from lora_core.data.columns import check_local_files
+from lora_core.data.checks import check_local_files
 from lora_core.data.hub import check_hub
 from lora_core.data.reading import local_files
 from lora_core.layout import Layout

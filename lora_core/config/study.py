@@ -80,12 +80,12 @@ class Study(Frozen):
         return TASKS[name] if name in TASKS else self.task_settings[name].task(name)
 
     def source(self, task: str) -> DatasetSource:
-        """Return where a task's examples come from: the data section, or the folder of a user's own task."""
+        """Return where a task's examples come from: the data section, or the folder of a user's task."""
         section = self.data.model_dump(exclude={"max_length"})
         if task not in self.task_settings:
             return DatasetSource(**section)
         limits = {name: section[name] for name in ("max_train_examples", "max_validation_examples")}
-        return DatasetSource(source="own", path=self.task_settings[task].path, **limits)
+        return DatasetSource(source="user", path=self.task_settings[task].path, **limits)
 
     def starts(self, method: str, task: str) -> list[str]:
         """Return the tasks that a run starts from, the nearest first. Raise ConfigError if they form a cycle."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lora_core.layout import SPLIT
 from lora_core.records import read_json, sha256
 
 
@@ -18,7 +19,7 @@ class SplitCard:
         longest: Tokens of the longest example.
         truncated: How many examples were truncated when they were tokenized.
         baseline_score: The task's first metric for a constant prediction
-            (`lora_core.data.metrics.Metric.baseline_score`); `constant_guess` in the file.
+            (`lora_core.data.metrics.Metric.baseline_score`).
         sha256: Digest of the tokens and labels.
     """
 
@@ -36,7 +37,7 @@ class SplitCard:
             "tokens": self.tokens,
             "longest": self.longest,
             "truncated": self.truncated,
-            "constant_guess": self.baseline_score,
+            "baseline_score": self.baseline_score,
             "sha256": self.sha256,
         }
 
@@ -48,7 +49,7 @@ class SplitCard:
             tokens=content["tokens"],
             longest=content["longest"],
             truncated=content["truncated"],
-            baseline_score=content["constant_guess"],
+            baseline_score=content["baseline_score"],
             sha256=content["sha256"],
         )
 
@@ -132,7 +133,7 @@ def read_data_card(path: Path, train: Path | None = None, validation: Path | Non
         if file is None:
             continue
         problem = "missing" if not file.is_file() else ""
-        if not problem and card.files.get(f"{split}.safetensors", "") != sha256(file):
+        if not problem and card.files.get(SPLIT.format(split=split), "") != sha256(file):
             problem = f"damaged (its digest is not the one in {path.name})"
         if problem:
             raise ValueError(f"{file} is {problem}; delete the folder {path.parent} and run again")

@@ -8,11 +8,12 @@ import numpy as np
 
 from lora_core.data.batches import SPLITS, Examples, write
 from lora_core.data.card import DataCard, SplitCard
-from lora_core.data.columns import check_columns
+from lora_core.data.checks import check_columns
 from lora_core.data.metrics import METRICS
 from lora_core.data.reading import Columns, read_split
 from lora_core.data.source import DatasetSource
 from lora_core.data.task import Task
+from lora_core.layout import SPLIT, Layout
 from lora_core.records import read_json, sha256, write_json
 
 
@@ -27,7 +28,9 @@ class TokenizedFiles:
     @classmethod
     def in_folder(cls, folder: Path) -> "TokenizedFiles":
         """Return the files by their usual names in a folder."""
-        return cls(folder / "train.safetensors", folder / "validation.safetensors", folder / "card.json")
+        return cls(
+            *(folder / Path(file).name for file in (Layout.train_data, Layout.validation_data, Layout.data_card))
+        )
 
     def split(self, name: str) -> Path:
         """Return the file of the split of this name, "train" or "validation"."""
@@ -66,7 +69,7 @@ def tokenize_task(source: DatasetSource, task: Task, model: Path, max_length: in
         max_length=limit,
         train=cards["train"],
         validation=cards["validation"],
-        files={f"{split}.safetensors": sha256(out.split(split)) for split in SPLITS},
+        files={SPLIT.format(split=split): sha256(out.split(split)) for split in SPLITS},
     )
     write_json(out.card, card.to_json())
 

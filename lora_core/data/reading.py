@@ -16,15 +16,15 @@ Columns = dict[str, list]  # the values of a table, by the name of their column
 def local_files(source: DatasetSource, task: str, split: str) -> list[str]:
     """Return the files of a split in a local folder, sorted.
 
-    A folder in the layout of the hub's GLUE has `{task}/{split}-*.parquet`; that of a user's own task has `{split}*`,
+    A folder in the layout of the hub's GLUE has `{task}/{split}-*.parquet`; that of a user's task has `{split}*`,
     all CSV or all parquet. `split` is the name that the source has for it. Raise ValueError if there are none.
     """
-    of_user, folder = source.source == "own", str(source.path)
-    key = f"task_settings.{task}.path" if of_user else "data.path"
+    is_user_task, folder = source.source == "user", str(source.path)
+    key = f"task_settings.{task}.path" if is_user_task else "data.path"
     if not Path(folder).is_dir():
-        hint = "" if of_user else "; name a folder in the layout of the hub's nyu-mll/glue"
+        hint = "" if is_user_task else "; name a folder in the layout of the hub's nyu-mll/glue"
         raise ValueError(f"{key}: there is no folder {folder!r}{hint}")
-    patterns = [f"{split}*.csv", f"{split}*.parquet"] if of_user else [f"{task}/{split}-*.parquet"]
+    patterns = [f"{split}*.csv", f"{split}*.parquet"] if is_user_task else [f"{task}/{split}-*.parquet"]
     matches = [sorted(str(file) for file in Path(folder).glob(pattern)) for pattern in patterns]
     groups = [files for files in matches if files]
     if not groups:

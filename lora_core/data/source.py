@@ -11,7 +11,7 @@ class DatasetSource:
 
     Attributes:
         source: "mini" is generated; "hub" is a data set of the Hugging Face hub; "local" is a folder in the layout of
-            the hub's GLUE; "own" is the folder of a user's own task.
+            the hub's GLUE; "user" is the folder of a user's task.
         path: The folder of a local source.
         id: The name of a data set of the hub.
         revision: Its commit.
@@ -20,7 +20,7 @@ class DatasetSource:
         max_validation_examples: Maximum number of validation examples; None for no limit.
     """
 
-    source: Literal["mini", "hub", "local", "own"]
+    source: Literal["mini", "hub", "local", "user"]
     path: str | None = None
     id: str | None = None
     revision: str | None = None

@@ -12,7 +12,7 @@ import pandas as pd
 
 from lora_core.evaluation.references import References
 from lora_core.evaluation.run_record import RunRecord
-from lora_core.layout import RunFiles
+from lora_core.layout import HISTORY, POWER
 from lora_core.measuring import power_trace as trace
 from lora_core.records import PowerRow, atomic_file, read_rows
 
@@ -94,19 +94,19 @@ class CostRow:
     shared: bool | None
 
 
-def read_history(run: RunFiles) -> RunHistory:
+def read_history(record_path: Path, history: Path, power: Path) -> RunHistory:
     """Read a run's record, history and power samples.
 
     Raise ValueError if one is damaged, or if the samples do not have one training window per epoch.
     """
-    record = RunRecord.read(run.record, {"history.csv": run.history, "power.csv": run.power})
-    history = RunHistory(record, pd.read_csv(run.history, float_precision="round_trip"), read_rows(run.power, PowerRow))
-    if len(history.windows) != len(history.history):
+    record = RunRecord.read(record_path, {HISTORY: history, POWER: power})
+    run = RunHistory(record, pd.read_csv(history, float_precision="round_trip"), read_rows(power, PowerRow))
+    if len(run.windows) != len(run.history):
         raise ValueError(
-            f"{run.power} has {len(history.windows)} training windows, but {run.history} has {len(history.history)} "
-            f"epochs; delete the folder {run.record.parent} and run again"
+            f"{power} has {len(run.windows)} training windows, but {history} has {len(run.history)} epochs; delete the "
+            f"folder {record_path.parent} and run again"
         )
-    return history
+    return run
 
 
 def threshold(runs: Sequence[RunHistory], references: References) -> Threshold:
@@ -205,10 +205,9 @@ def curve_rows(runs: Sequence[RunHistory]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def write_costs(runs: Sequence[RunFiles], references: References, costs: Path, curve: Path) -> None:
+def write_costs(runs: Sequence[RunHistory], references: References, costs: Path, curve: Path) -> None:
     """Write one task's cost at equal accuracy, and score against cost epoch by epoch."""
-    histories = [read_history(run) for run in runs]
-    frames = {costs: pd.DataFrame(cost_rows(histories, references)), curve: curve_rows(histories)}
+    frames = {costs: pd.DataFrame(cost_rows(runs, references)), curve: curve_rows(runs)}
     for path, frame in frames.items():
         with atomic_file(path) as temp_path:
             frame.to_csv(temp_path, index=False)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from lora_core.evaluation.latency_record import LatencyRecord
 from lora_core.evaluation.run_record import MemoryParts, RunRecord, device_of
-from lora_core.layout import Layout
+from lora_core.layout import PREDICTIONS, Layout
 from lora_core.records import LatencyRow, read_json, read_rows
 
 PARTS = tuple(field.name for field in fields(MemoryParts))
@@ -157,7 +157,7 @@ def read_losses(records: Sequence[Path], predictions: Sequence[Path]) -> pd.Data
 
     parts = []
     for path, stored in zip(records, predictions, strict=True):
-        run = RunRecord.read(path, {"predictions.safetensors": stored})
+        run = RunRecord.read(path, {PREDICTIONS: stored})
         losses = load_file(stored)["step_losses"]
         parts.append(pd.DataFrame({**_key(run), "step": np.arange(1, len(losses) + 1), "loss": losses}))
     return pd.concat(parts, ignore_index=True)

@@ -16,7 +16,7 @@ from lora_core.data.metrics import METRICS
 from lora_core.evaluation.bootstrap import Resampled, paired_bootstrap
 from lora_core.evaluation.references import References
 from lora_core.evaluation.run_record import RunRecord
-from lora_core.layout import RunFiles
+from lora_core.layout import PREDICTIONS
 from lora_core.records import atomic_file
 from lora_core.stats import MIN_SEEDS, t_interval
 
@@ -50,7 +50,7 @@ class ScoreRow:
     cross_fitted: float | None
     epochs: int
     examples: int
-    constant_guess: float
+    baseline_score: float
     collapsed: bool
     shared: bool | None
 
@@ -80,12 +80,12 @@ class DifferenceRow:
 DIFFERENCE_COLUMNS = [field.name for field in fields(DifferenceRow)]
 
 
-def read_predictions(run: RunFiles) -> RunPredictions:
+def read_predictions(record_path: Path, predictions: Path) -> RunPredictions:
     """Read a run's record and predictions. Raise ValueError if one of them is damaged."""
     from safetensors.numpy import load_file
 
-    record = RunRecord.read(run.record, {"predictions.safetensors": run.predictions})
-    arrays = load_file(run.predictions)
+    record = RunRecord.read(record_path, {PREDICTIONS: predictions})
+    arrays = load_file(predictions)
     return RunPredictions(record, arrays["logits"], arrays["labels"])
 
 
@@ -125,7 +125,7 @@ def score_rows(runs: Sequence[RunPredictions]) -> list[ScoreRow]:
             cross_fitted=cross_fitted(run.record.score.metric, run.logits, run.labels),
             epochs=len(run.logits),
             examples=len(run.labels),
-            constant_guess=run.record.data.validation.baseline_score,
+            baseline_score=run.record.data.validation.baseline_score,
             collapsed=collapsed(run.logits[-1]),
             shared=run.record.provenance.shared,
         )
@@ -182,12 +182,11 @@ def _over_examples(runs: Sequence[RunPredictions], method: str, against: str, se
     )
 
 
-def compare_scores(runs: Sequence[RunFiles], references: References, scores: Path, differences: Path) -> None:
+def compare_scores(runs: Sequence[RunPredictions], references: References, scores: Path, differences: Path) -> None:
     """Write the scores of one task's runs and the differences between methods."""
-    predictions = [read_predictions(run) for run in runs]
     frames = {
-        scores: pd.DataFrame(score_rows(predictions)),
-        differences: pd.DataFrame(difference_rows(predictions, references), columns=DIFFERENCE_COLUMNS),
+        scores: pd.DataFrame(score_rows(runs)),
+        differences: pd.DataFrame(difference_rows(runs, references), columns=DIFFERENCE_COLUMNS),
     }
     for path, frame in frames.items():
         with atomic_file(path) as temp_path:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from lora_core.layout import MERGE_RECORD
 from lora_core.methods import adapter_files
 from lora_core.records import atomic_folder, check_digests, read_run_record, write_json
 
@@ -39,7 +40,7 @@ def merge_adapter(base: Path, weights: Path, record: Path | None, out: Path) -> 
             if file.is_file() and file.name not in ADAPTER_ONLY and not file.name.startswith("."):
                 shutil.copyfile(file, folder / file.name)
         save_file(after, folder / "model.safetensors", {"format": "pt"})
-        write_json(folder / "merge.json", {"changed": _changes(before, after)})
+        write_json(folder / MERGE_RECORD, {"changed": _changes(before, after)})
 
 
 def _changes(before: Tensors, after: Tensors) -> dict[str, dict[str, float]]:

@@ -31,7 +31,7 @@ RECORDS = (
 # `batching`: the description of the study says how training batches were formed.
 SETTINGS = ("batching", "references", "latency_margin", "methods", "hyperparameters", "swept")
 
-Requirement = Literal["", "sweep", "same_as_lora"]
+Requirement = Literal["", "sweep", "methods_equal_to_lora"]
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ FIGURES = _by_name(
     Entry("power", "Power of single training runs", "energy", "figures.power:draw", ("traced_runs", "traced_power")),
     Entry(
         "loss_curves", "Training loss of LoRA and of the methods that compute the same, step by step", "scores",
-        "figures.loss_curves:draw", ("loss_runs", "loss_predictions"), requires="same_as_lora",
+        "figures.loss_curves:draw", ("loss_runs", "loss_predictions"), requires="methods_equal_to_lora",
     ),
     Entry(
         "scaling", "Training memory that LoRA saves against model size", "memory_scaling",
@@ -197,9 +197,9 @@ def available_tables(*, sweep: bool) -> list[str]:
     return _available(TABLES, {"sweep"} if sweep else set())
 
 
-def available_figures(*, sweep: bool, same_as_lora: bool) -> list[str]:
-    """The figures that a study can be asked for; `same_as_lora`: a method computes the same as the LoRA under test."""
-    met = {name for name, holds in (("sweep", sweep), ("same_as_lora", same_as_lora)) if holds}
+def available_figures(*, sweep: bool, methods_equal_to_lora: bool) -> list[str]:
+    """The figures that a study can be asked for; `methods_equal_to_lora`: whether it has any (`Study`'s property)."""
+    met = {name for name, holds in (("sweep", sweep), ("methods_equal_to_lora", methods_equal_to_lora)) if holds}
     return _available(FIGURES, met)
 
 
@@ -212,11 +212,11 @@ def default_tables(more_tables: Iterable[str] = ()) -> list[str]:
     return [name for name, entry in TABLES.items() if not entry.optional] + [table(name).name for name in more_tables]
 
 
-def default_figures(*, same_as_lora: bool, more_tables: Iterable[str] = ()) -> list[str]:
+def default_figures(*, methods_equal_to_lora: bool, more_tables: Iterable[str] = ()) -> list[str]:
     """The figures that a study makes; an optional one where an optional table of its section is made."""
     sections = {table(name).section for name in more_tables}
     return [
         name
-        for name in available_figures(sweep=True, same_as_lora=same_as_lora)
+        for name in available_figures(sweep=True, methods_equal_to_lora=methods_equal_to_lora)
         if not FIGURES[name].optional or FIGURES[name].section in sections
     ]

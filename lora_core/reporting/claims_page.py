@@ -12,7 +12,8 @@ from lora_core.reporting.markdown import markdown_text
 from lora_core.reporting.table import NA, write_text
 from lora_core.stats import MIN_SEEDS
 
-# The columns of the CSV file, and their titles in the Markdown table.
+# Columns of both files, and their titles in the Markdown table. The CSV file also has `qualification`, which stands in
+# brackets after the verdict in the Markdown table, `rule`, and the description of the study as `remark`.
 COLUMNS = {
     "claim": "claim",
     "published": "published",
@@ -27,7 +28,7 @@ def write_claims(verdicts: Sequence[Verdict], study: StudyDescription, md: Path,
     """Write the verdicts as Markdown and as CSV."""
     rows = [_row(verdict, study) for verdict in verdicts]
     with atomic_file(csv) as temp_path:
-        table = pd.DataFrame(rows, columns=[*COLUMNS, "rule"]).assign(remark=" ".join(study.banner()))
+        table = pd.DataFrame(rows, columns=[*COLUMNS, "qualification", "rule"]).assign(remark=" ".join(study.banner()))
         table.to_csv(temp_path, index=False)
     judged = sum(verdict.verdict != UNMEASURED for verdict in verdicts)
     note = (
@@ -38,21 +39,27 @@ def write_claims(verdicts: Sequence[Verdict], study: StudyDescription, md: Path,
     )
     lines = ["# The paper's claims", "", *map(markdown_text, study.banner()), ""]
     lines += [f"| {' | '.join(COLUMNS.values())} |", "|" + " --- |" * len(COLUMNS)]
-    lines += ["| " + " | ".join(markdown_text(row[name]) for name in COLUMNS) + " |" for row in rows]
+    shown = [row | {"verdict": qualified(row["verdict"], row["qualification"])} for row in rows]
+    lines += ["| " + " | ".join(markdown_text(row[name]) for name in COLUMNS) + " |" for row in shown]
     lines += ["", note, "", "## The rules", ""]
     lines += [f"- **{markdown_text(v.claim.title)}**: {markdown_text(v.claim.rule)}." for v in verdicts]
     write_text(md, "\n".join(lines) + "\n")
 
 
+def qualified(verdict: str, qualification: str) -> str:
+    """Return a verdict as it is shown to people, with its qualification in brackets."""
+    return f"{verdict} ({qualification})" if qualification else verdict
+
+
 def _row(verdict: Verdict, study: StudyDescription) -> dict[str, str]:
-    """One row of both files; a verdict from another model or other data says so."""
-    remark = "" if study.comparable or verdict.verdict == UNMEASURED else " (other model or data)"
+    """One row of the CSV file; a verdict from another model or other data is qualified."""
     return {
         "claim": verdict.claim.title,
         "published": verdict.claim.published,
         "ours": (verdict.ours or NA) + (f" ({verdict.reason})" if verdict.reason else ""),
         "interval": verdict.interval or NA,
         "detectable": verdict.detectable or NA,
-        "verdict": verdict.verdict + remark,
+        "verdict": verdict.verdict,
+        "qualification": "" if study.comparable or verdict.verdict == UNMEASURED else "other model or data",
         "rule": verdict.claim.rule,
     }

@@ -53,7 +53,7 @@ def _metadata(run: RunRecord, library: str | None) -> ModelCardData:
 
     data = run.data.data
     source, hub_id = str(data["source"]), str(data["id"]) if data["source"] == "hub" else None
-    is_glue = source != "own"
+    is_glue = source != "user"
     result = EvalResult(
         task_type="text-classification",
         dataset_type=hub_id or source,

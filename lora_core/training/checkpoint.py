@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from lora_core.layout import CheckpointFiles
 from lora_core.records import JsonObject, PowerRow, atomic_file, read_rows
 
 if TYPE_CHECKING:
@@ -116,53 +117,50 @@ class Checkpoint:
     def __init__(self, folder: Path, key: str, seconds: float) -> None:
         self.state: State | None = None
         self.rows: Sequence[PowerRow] = []
-        self._folder = folder
+        self._files = CheckpointFiles(folder)
         self._seconds = seconds
-        self._state_file = folder / "state.safetensors"
-        self._sample_file = folder / "power.csv"
-        self._key_file = folder / "key"
         self._sample_stream: TextIO | None = None
         self._lost: list[list[int]] = []  # [first, end) of the samples of work that no state holds
         self._is_disabled = False
         folder.mkdir(parents=True, exist_ok=True)
         self._read_earlier_parts(key)
         self.part = 1 + max((row.part for row in self.rows), default=-1)
-        with atomic_file(self._key_file) as temp_path:
+        with atomic_file(self._files.key) as temp_path:
             temp_path.write_text(key, encoding="utf-8")
 
     def _read_earlier_parts(self, key: str) -> None:
         """Read what earlier parts saved; discard it if it is damaged or has another key."""
         try:
-            if any(file.exists() for file in (self._state_file, self._sample_file)):
-                if not self._key_file.exists() or self._key_file.read_text(encoding="utf-8") != key:
+            if any(file.exists() for file in (self._files.state, self._files.samples)):
+                if not self._files.key.exists() or self._files.key.read_text(encoding="utf-8") != key:
                     raise ValueError("it belongs to other settings, code, data or another machine")
                 self._resume()
         except (ValueError, KeyError, TypeError) as error:
-            message = f"{self._folder} cannot be resumed: {error}; the run starts from the beginning"
+            message = f"{self._files.folder} cannot be resumed: {error}; the run starts from the beginning"
             print(message, file=sys.stderr, flush=True)
             self.state, self.rows, self._lost = None, [], []
-            self._state_file.unlink(missing_ok=True)
-            self._sample_file.unlink(missing_ok=True)
+            self._files.state.unlink(missing_ok=True)
+            self._files.samples.unlink(missing_ok=True)
 
     def _resume(self) -> None:
         """Read state and samples. Raise ValueError, KeyError or TypeError if they are damaged."""
-        content = self._sample_file.read_bytes() if self._sample_file.exists() else b""
+        content = self._files.samples.read_bytes() if self._files.samples.exists() else b""
         saved_samples = 0
-        if self._state_file.exists():
-            self.state = _read(self._state_file)
+        if self._files.state.exists():
+            self.state = _read(self._files.state)
             samples = self.state.values.pop("samples")
             saved_samples, self._lost = samples["rows"], samples["lost"]
             if hashlib.sha256(content[: samples["bytes"]]).hexdigest() != samples["digest"]:
-                raise ValueError(f"{self._sample_file.name} is damaged")
+                raise ValueError(f"{self._files.samples.name} is damaged")
         if content:
             if not content.endswith(b"\n"):  # a kill cut the last line off
-                with atomic_file(self._sample_file) as temp_path:
+                with atomic_file(self._files.samples) as temp_path:
                     temp_path.write_bytes(content[: content.rfind(b"\n") + 1])
             self._take_samples(saved_samples)
 
     def _take_samples(self, saved_samples: int) -> None:
         """Read the samples; those after the state's are of lost work."""
-        rows = read_rows(self._sample_file, PowerRow)
+        rows = read_rows(self._files.samples, PowerRow)
         if saved_samples < len(rows):
             self._lost = [*self._lost, [saved_samples, len(rows)]]
         lost = {i for first, end in self._lost for i in range(first, end)}
@@ -176,7 +174,7 @@ class Checkpoint:
             return
         try:
             if self._sample_stream is None:
-                self._sample_stream = self._sample_file.open("a", newline="", encoding="utf-8")
+                self._sample_stream = self._files.samples.open("a", newline="", encoding="utf-8")
             names = [field.name for field in fields(PowerRow)]
             writer = csv.DictWriter(self._sample_stream, names, lineterminator="\n")
             if self._sample_stream.tell() == 0:
@@ -194,17 +192,17 @@ class Checkpoint:
         """Save the state after an epoch, which had taken this many samples, and replace the previous state."""
         from safetensors import SafetensorError
 
-        content = self._sample_file.read_bytes()
+        content = self._files.samples.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         described = {"rows": samples, "bytes": len(content), "digest": digest, "lost": self._lost}
         try:
-            _write(self._state_file, State(state.values | {"samples": described}, state.tensors))
+            _write(self._files.state, State(state.values | {"samples": described}, state.tensors))
         except (OSError, SafetensorError) as error:
             self._disable(error)
 
     def _disable(self, error: Exception) -> None:
         """Stop saving: a full disk costs the checkpoint, not the run."""
-        message = f"no further checkpoints are written to {self._folder}: {error}; the run continues without them"
+        message = f"no further checkpoints are written to {self._files.folder}: {error}; the run continues without them"
         print(message, file=sys.stderr, flush=True)
         self._is_disabled = True
 
@@ -212,7 +210,7 @@ class Checkpoint:
         """Delete the folder: the run is finished."""
         if self._sample_stream is not None:
             self._sample_stream.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self._files.folder, ignore_errors=True)
 
 
 def _write(path: Path, state: State) -> None:

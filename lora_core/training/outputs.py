@@ -37,6 +37,7 @@ class RunOutputs:
         predictions: The validation logits of every epoch, and the loss of every step.
         weights: A folder: an adapter in PEFT's layout or a transformers folder.
         progress: How far the run is; deleted when it is finished.
+        lock: Held by the job that writes these files.
     """
 
     record: Path
@@ -45,6 +46,7 @@ class RunOutputs:
     predictions: Path
     weights: Path
     progress: Path
+    lock: Path
 
 
 def write_outputs(outputs: RunOutputs, loop: TrainingLoop, record: Mapping[str, object]) -> None:

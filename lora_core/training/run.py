@@ -57,7 +57,7 @@ def train(
         started = provenance.collect(device, threads)
         checkpoint = open_checkpoint(checkpoints, _dependencies(spec, digests, started))
         progress = Progress(f"{spec.method} {spec.task} seed {spec.seed}", outputs.progress)
-        loop = _train(spec, inputs, data.truncate(max_tokens), meter, checkpoint, progress)
+        loop = _train(spec, inputs, data.truncate(max_tokens), device, meter, checkpoint, progress)
         record = {
             "run": spec.to_params() | {"data": data.card.to_json(), "model": inputs.model.name, "start": digests.start},
             "measurement": describe_measurement(loop, shapes) | {"input_tokens": input_tokens},
@@ -74,7 +74,7 @@ def _exclusive_access(device: torch.device, meter: Meter, outputs: RunOutputs) -
     """Hold the device, then the run: an earlier job of it may still be running, on another machine of a cluster."""
     with devices.exclusive_device(device):
         meter.begin()
-        with devices.file_lock(outputs.record.with_name(".lock"), "the files of this run"):
+        with devices.file_lock(outputs.lock, "the files of this run"):
             yield
 
 
@@ -82,12 +82,12 @@ def _train(
     spec: RunSpec,
     inputs: RunInputs,
     data: TrainingData,
+    device: torch.device,
     meter: Meter,
     checkpoint: Checkpointing,
     progress: Progress,
 ) -> TrainingLoop:
     """Load the model and train it, while the meter is read."""
-    device = devices.resolve(spec.device)
     label, interval = devices.label(device), spec.measure.sample_seconds
     with Sampler(meter, label, interval, checkpoint.part, checkpoint.rows, checkpoint.keep_sample) as sampler:
         sampler.measure_idle(spec.measure.idle_seconds)

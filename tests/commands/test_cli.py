@@ -1,6 +1,7 @@
 """The command `lora-core`: what it accepts, what it imports, and one sentence for a mistake."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -81,5 +82,9 @@ def test_without_the_packages_of_the_workflow_a_command_says_what_to_install(cap
     monkeypatch.delitem(sys.modules, "lora_core.commands.studies", raising=False)
     assert cli.main(["results-dir"]) == 1
     error = capsys.readouterr().err
-    assert error.startswith("the package 'yaml' is missing: install the workflow's packages")
+    start, _, advice = error.partition("): ")
+    assert start.startswith("the workflow's packages are missing (import of yaml")
+    # The Snakefile says the same; it cannot import the sentence from a package that is missing.
+    snakefile = (ROOT / "workflow" / "rules" / "common.smk").read_text()
+    assert advice.strip() in re.sub(r'"\n\s*"', "", snakefile)
     assert error.count("\n") == 1

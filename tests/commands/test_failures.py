@@ -5,10 +5,14 @@ import shlex
 import sys
 from dataclasses import asdict
 
+import numpy as np
+import pyarrow as pa
 import pytest
+import torch
 
 from lora_core.commands import failures
 from lora_core.job import JobError, JobRecord
+from lora_core.layout import exit_record
 from lora_core.processes import this_process
 from lora_core.records import write_json
 
@@ -21,10 +25,9 @@ from lora_core.records import write_json
         (JobError("KeyboardInterrupt", "interrupted"), "interrupted; run the same command again"),
         (JobError("SystemExit", "stopped by SIGTERM"), "stopped by SIGTERM; run the same command again"),
         (JobError("MemoryError", "MemoryError"), "out of memory (MemoryError); free some, or lower batch_size"),
-        (
-            JobError("RuntimeError", "RuntimeError: DefaultCPUAllocator: can't allocate memory"),
-            "out of memory (RuntimeError: DefaultCPUAllocator: can't allocate memory)",
-        ),
+        (JobError("OutOfMemoryError", "OutOfMemoryError: CUDA"), "out of memory (OutOfMemoryError: CUDA); free some"),
+        (JobError("OSError", "OSError: fork", errno.ENOMEM), "out of memory (OSError: fork); free some"),
+        (JobError("AcceleratorError", "AcceleratorError: CUDA error: out of memory"), "out of memory (AcceleratorErr"),
         (JobError("OSError", "OSError: no space", errno.ENOSPC), "OSError: no space; free some disk space, then run"),
         (JobError("SafetensorError", "no room (os error 28)", errno.ENOSPC), "no room (os error 28); free some disk"),
         (JobError("OSError", "OSError: too large", errno.EFBIG), "raise the limit on file sizes"),
@@ -43,6 +46,23 @@ def test_an_error_is_reported_with_what_to_do(error, sentence):
     assert "\n" not in text
 
 
+@pytest.mark.parametrize(
+    "allocate",
+    [lambda: torch.empty(10**15), lambda: np.empty(10**15), lambda: pa.allocate_buffer(10**15)],
+    ids=["torch", "numpy", "pyarrow"],
+)
+def test_an_allocation_that_fails_is_out_of_memory(allocate):
+    with pytest.raises((RuntimeError, MemoryError)) as raised:
+        allocate()
+    name = type(raised.value).__name__
+    assert failures.advise(JobError(name, f"{name}: {raised.value}")).startswith(f"out of memory ({name}: ")
+
+
+def test_an_error_that_mentions_memory_and_allocation_is_not_out_of_memory():
+    error = JobError("ValueError", "the memory of 'lora' has no key 'peak_allocated_mb'")
+    assert failures.advise(error) == error.message
+
+
 def test_only_the_jobs_of_this_snakemake_that_did_not_finish_have_failed(tmp_path):
     error = JobError("ValueError", "a reason")
     jobs = {
@@ -51,7 +71,10 @@ def test_only_the_jobs_of_this_snakemake_that_did_not_finish_have_failed(tmp_pat
     }  # fmt: skip
     for name, (study, state, problem) in jobs.items():
         record = JobRecord(name, study, state, this_process(), problem)
-        write_json(tmp_path / f"{name}.json", asdict(record))
+        log = tmp_path / f"{name}.log"
+        write_json(exit_record(log), asdict(record))
+        log.touch()
+    (tmp_path / "no job of ours.log").touch()
     assert failures.failed_jobs(tmp_path, "mine") == [
         failures.FailedJob(tmp_path / "e.log", failures.KILLED),
         failures.FailedJob(tmp_path / "train" / "a.log", "a reason"),

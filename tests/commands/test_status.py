@@ -11,8 +11,8 @@ from builders import changed, run_content
 from lora_core.commands import failures, status
 from lora_core.commands.status import RunStatus, State
 from lora_core.commands.studies import load_study
-from lora_core.job import JobError, JobRecord, record_path
-from lora_core.layout import Layout
+from lora_core.job import JobError, JobRecord
+from lora_core.layout import Layout, exit_record
 from lora_core.processes import this_process
 from lora_core.records import write_json
 from lora_core.training.progress import RunProgress
@@ -44,8 +44,8 @@ def start(study, method, seed, state="running", process=None, error=None):
     """The exit record of a job that has not finished."""
     log = place(study, Layout(study.results_dir).train_log, method, seed)
     record = JobRecord("a title", "a study", state, process or this_process(), error)
-    write_json(record_path(log), asdict(record))
-    return record_path(log)
+    write_json(exit_record(log), asdict(record))
+    return exit_record(log)
 
 
 def report(study, process=None):

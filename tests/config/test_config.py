@@ -226,7 +226,7 @@ def test_a_users_task_is_described_as_glues_are():
     assert (task.columns, task.labels, task.label_column) == (("title", "body"), (), "stars")
     assert task.metrics == ("pearson", "spearman")
     source = study.source("reviews")
-    assert (source.source, source.path, source.max_train_examples, source.seed) == ("own", "x", 5, None)
+    assert (source.source, source.path, source.max_train_examples, source.seed) == ("user", "x", 5, None)
     assert study.source("mnli").source == "mini"
 
 

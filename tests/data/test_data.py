@@ -9,7 +9,7 @@ from builders import shared_glue
 
 from lora_core.data import batches as data
 from lora_core.data.card import read_data_card
-from lora_core.data.columns import check_columns, check_local_files
+from lora_core.data.checks import check_columns, check_local_files
 from lora_core.data.datasets import TokenizedFiles, sample, tokenize, tokenize_task
 from lora_core.data.mini_glue import generate
 from lora_core.data.reading import local_files, read_split
@@ -158,7 +158,7 @@ def test_a_users_files_are_read_unchanged(suffix, tmp_path):
         frame.to_csv(tmp_path / f"{split}.csv", index=False) if suffix == "csv" else frame.to_parquet(
             tmp_path / f"{split}.parquet"
         )
-    source = DatasetSource("own", path=str(tmp_path))
+    source = DatasetSource("user", path=str(tmp_path))
     task = Task("mine", "mine", ("first", "second"), ("3", "2", "1"), ("accuracy",), label_column="kind")
     check_local_files(source, task)
     columns = read_split(source, task, "train")
@@ -178,7 +178,7 @@ def test_labels_and_texts_of_a_csv_are_read_as_text(labels, written, expected, b
     for split in ("train", "validation"):
         rows = [f"{number},{label}\n" for number, label in enumerate(written)]
         (tmp_path / f"{split}.csv").write_text("text,label\n" + "".join(rows))
-    source = DatasetSource("own", path=str(tmp_path))
+    source = DatasetSource("user", path=str(tmp_path))
     task = Task("mine", "mine", ("text",), tuple(labels), ("accuracy",))
     check_local_files(source, task)
     tokenize_task(source, task, bert, 16, TokenizedFiles.in_folder(tmp_path / "out"))
@@ -195,9 +195,9 @@ def test_two_formats_in_one_folder_are_refused(tmp_path):
     for name in ("train.csv", "train.parquet"):
         (tmp_path / name).touch()
     with pytest.raises(ValueError, match=r"task_settings\.mine\.path: .* keep the files of one format"):
-        local_files(DatasetSource("own", path=str(tmp_path)), "mine", "train")
+        local_files(DatasetSource("user", path=str(tmp_path)), "mine", "train")
     with pytest.raises(ValueError, match="has no validation"):
-        local_files(DatasetSource("own", path=str(tmp_path)), "mine", "validation")
+        local_files(DatasetSource("user", path=str(tmp_path)), "mine", "validation")
 
 
 def test_a_source_and_a_task_read_back_from_a_rules_params_are_the_same():

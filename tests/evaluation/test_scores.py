@@ -11,7 +11,6 @@ from lora_core.data.metrics import METRICS
 from lora_core.evaluation import scores
 from lora_core.evaluation.references import References
 from lora_core.evaluation.run_record import RunRecord
-from lora_core.layout import RunFiles
 from lora_core.records import read_json, sha256, write_json
 from lora_core.stats import t_interval
 
@@ -126,18 +125,18 @@ def written_run(folder, method, seed, labels=LABELS):
     from safetensors.numpy import save_file
 
     folder.mkdir()
-    files = RunFiles(folder / "r.json", folder / "none.csv", folder / "none.csv", folder / f"{method}.safetensors")
+    record_path, predictions = folder / "r.json", folder / f"{method}.safetensors"
     logits = np.stack([guesses(labels, 0.7, seed), guesses(labels, 0.8, seed + 1)])
-    save_file({"logits": logits, "labels": labels}, files.predictions)
+    save_file({"logits": logits, "labels": labels}, predictions)
     record = read_json(ROOT / "tests" / "fixtures" / "run_format1.json")
     record["run"] |= {"method": method, "seed": seed}
     record["measurement"]["score"] |= {"metric": "accuracy", "best_epoch": 2}
-    write_json(files.record, record | {"files": {"predictions.safetensors": sha256(files.predictions)}})
-    return files
+    write_json(record_path, record | {"files": {"predictions.safetensors": sha256(predictions)}})
+    return record_path, predictions
 
 
 def test_files_are_written_from_the_records_and_predictions_of_runs(tmp_path):
-    runs = [written_run(tmp_path / method, method, 1) for method in ("lora", "fft")]
+    runs = [scores.read_predictions(*written_run(tmp_path / method, method, 1)) for method in ("lora", "fft")]
     scores.compare_scores(runs, REFERENCES, tmp_path / "cola.csv", tmp_path / "other.csv")
     rows = pd.read_csv(tmp_path / "cola.csv")
     assert list(rows["method"]) == ["lora", "fft"]
@@ -147,7 +146,7 @@ def test_files_are_written_from_the_records_and_predictions_of_runs(tmp_path):
 
 
 def test_predictions_that_are_not_those_of_the_record_are_refused(tmp_path):
-    run = written_run(tmp_path / "run", "lora", 1)
-    run.predictions.write_bytes(run.predictions.read_bytes()[:-1] + b"!")
+    record, predictions = written_run(tmp_path / "run", "lora", 1)
+    predictions.write_bytes(predictions.read_bytes()[:-1] + b"!")
     with pytest.raises(ValueError, match=r"lora\.safetensors is damaged"):
-        scores.read_predictions(run)
+        scores.read_predictions(record, predictions)

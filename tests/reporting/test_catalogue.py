@@ -42,14 +42,14 @@ def test_an_unlisted_name_is_refused_with_the_nearest_name(find):
 
 
 def test_what_a_study_makes_follows_from_what_it_asks_for_and_has():
-    assert "loss_curves" in catalogue.default_figures(same_as_lora=True)
-    assert "loss_curves" not in catalogue.default_figures(same_as_lora=False)
+    assert "loss_curves" in catalogue.default_figures(methods_equal_to_lora=True)
+    assert "loss_curves" not in catalogue.default_figures(methods_equal_to_lora=False)
     assert not set(catalogue.OPTIONAL_TABLES) & set(catalogue.default_tables())
     assert catalogue.default_tables(["sweep"])[-1] == "sweep"
     assert "sweep" not in catalogue.available_tables(sweep=False)
-    assert "sweep" in catalogue.available_figures(sweep=True, same_as_lora=False)
-    assert "scaling" not in catalogue.default_figures(same_as_lora=True, more_tables=["convergence"])
-    assert "scaling" in catalogue.default_figures(same_as_lora=True, more_tables=["scaling"])
+    assert "sweep" in catalogue.available_figures(sweep=True, methods_equal_to_lora=False)
+    assert "scaling" not in catalogue.default_figures(methods_equal_to_lora=True, more_tables=["convergence"])
+    assert "scaling" in catalogue.default_figures(methods_equal_to_lora=True, more_tables=["scaling"])
     with pytest.raises(ValueError, match="did you mean 'scaling'"):
         catalogue.default_tables(["scalling"])
 

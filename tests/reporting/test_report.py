@@ -3,6 +3,7 @@
 import re
 import shutil
 
+import pandas as pd
 import pytest
 from builders import (
     FFT,
@@ -110,6 +111,22 @@ def test_the_page_shows_every_cell_and_note_of_its_tables_in_the_order_of_the_ca
     figures = re.findall(r'<figure id="figure-(\w+)"', text)
     order = [f.name for section in catalogue.SECTIONS for f in catalogue.FIGURES.values() if f.section == section]
     assert figures == [name for name in order if name in MADE_FIGURES]
+
+
+def test_a_verdict_on_another_model_is_counted_as_a_verdict_and_shown_with_its_qualification(inputs, tmp_path):
+    verdicts = [Verdict(Claim(f"claim {verdict}", "38%", "a rule"), verdict) for verdict in VERDICTS]
+    write_claims(verdicts, STUDY, tmp_path / "claims.md", tmp_path / "claims.csv")
+    rows = pd.read_csv(tmp_path / "claims.csv", keep_default_na=False)
+    assert list(rows["verdict"]) == list(VERDICTS)
+    assert list(rows["qualification"]) == [*["other model or data"] * 3, ""]
+    assert "| reproduced (other model or data) |" in (tmp_path / "claims.md").read_text()
+    write_report(
+        ReportInputs(**vars(inputs) | {"claims": tmp_path / "claims.csv"}), REFERENCES, tmp_path / "report.html"
+    )
+    text = (tmp_path / "report.html").read_text()
+    assert "this study reproduces <strong>1</strong>" in text
+    assert 'class="verdict not-reproduced">not reproduced (other model or data)</strong>' in text
+    assert 'class="verdict not-measured">not measured</strong>' in text
 
 
 def test_links_lead_to_the_files_of_the_study(made):

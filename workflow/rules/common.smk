@@ -29,8 +29,8 @@ try:
     from lora_core.seeds import derive
 except ImportError as error:
     raise WorkflowError(
-        f"The workflow's Python package is missing ({error}): install it from the workflow's repository with "
-        "pip install 'lora-core[workflow] @ git+URL-OF-THE-REPOSITORY@TAG'."
+        f"the workflow's packages are missing ({error}): install them with `make setup` in the repository, or with "
+        "`pip install 'lora-core[workflow] @ git+URL-OF-THE-REPOSITORY@TAG'`"
     ) from None
 
 try:

@@ -2,7 +2,7 @@ rule prepare_model:
     output:
         directory(MODEL),
     log:
-        f"{LAYOUT.logs}/prepare_model.log",
+        LAYOUT.log("prepare_model"),
     conda:
         ENVIRONMENT
     resources:
@@ -23,7 +23,7 @@ rule tokenize_dataset:
         validation=LAYOUT.validation_data,
         card=LAYOUT.data_card,
     log:
-        f"{LAYOUT.logs}/tokenize_dataset/{{task}}.log",
+        LAYOUT.log("tokenize_dataset/{task}"),
     conda:
         ENVIRONMENT
     resources:
@@ -41,7 +41,7 @@ rule count_parameters:
     output:
         LAYOUT.counts,
     log:
-        f"{LAYOUT.logs}/count_parameters.log",
+        LAYOUT.log("count_parameters"),
     conda:
         ENVIRONMENT
     resources:
@@ -58,7 +58,7 @@ rule predict_memory:
     output:
         LAYOUT.memory_scaling,
     log:
-        f"{LAYOUT.logs}/predict_memory.log",
+        LAYOUT.log("predict_memory"),
     conda:
         ENVIRONMENT
     threads: threads_of_measured_jobs

@@ -9,7 +9,7 @@ rule time_inference:
         passes=LAYOUT.latency,
         record=LAYOUT.latency_record,
     log:
-        f"{LAYOUT.logs}/time_inference/{{task}}/seed{{seed}}.log",
+        LAYOUT.log("time_inference/{task}/seed{seed}"),
     conda:
         ENVIRONMENT
     threads: threads_of_measured_jobs
@@ -27,12 +27,13 @@ rule time_inference:
 
 rule compare_scores:
     input:
-        unpack(run_files_of_task),
+        records=of_task(LAYOUT.run_record),
+        predictions=of_task(LAYOUT.predictions),
     output:
         scores=LAYOUT.scores,
         differences=LAYOUT.differences,
     log:
-        f"{LAYOUT.logs}/compare_scores/{{task}}.log",
+        LAYOUT.log("compare_scores/{task}"),
     conda:
         ENVIRONMENT
     resources:
@@ -46,12 +47,14 @@ rule compare_scores:
 
 rule aggregate_energy:
     input:
-        unpack(run_files_of_task),
+        records=of_task(LAYOUT.run_record),
+        histories=of_task(LAYOUT.history),
+        power=of_task(LAYOUT.power),
     output:
         costs=LAYOUT.costs,
         curve=LAYOUT.curve,
     log:
-        f"{LAYOUT.logs}/aggregate_energy/{{task}}.log",
+        LAYOUT.log("aggregate_energy/{task}"),
     conda:
         ENVIRONMENT
     resources:
@@ -69,7 +72,7 @@ rule collect_runs:
     output:
         report(LAYOUT.runs, caption="../report/runs.rst", category="Runs"),
     log:
-        f"{LAYOUT.logs}/collect_runs.log",
+        LAYOUT.log("collect_runs"),
     conda:
         ENVIRONMENT
     resources:

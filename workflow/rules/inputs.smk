@@ -23,17 +23,9 @@ def of_task_and_seed(pattern, methods):
     )
 
 
-def run_files_of_task(wildcards):
-    """The records of every run of a task, by the fields of `lora_core.layout.RunFiles`."""
-    return {
-        name: of_every_run(getattr(LAYOUT, pattern), tasks=[wildcards.task])
-        for name, pattern in {
-            "record": "run_record",
-            "history": "history",
-            "power": "power",
-            "predictions": "predictions",
-        }.items()
-    }
+def of_task(pattern):
+    """An input function: `pattern` for every run of the wildcards' task."""
+    return lambda wildcards: of_every_run(pattern, tasks=[wildcards.task])
 
 
 def records_of_table(wildcards):

@@ -12,7 +12,7 @@ rule render_table:
         ),
         tex=f"{LAYOUT.table}.tex",
     log:
-        f"{LAYOUT.logs}/render_table/{{table}}.log",
+        LAYOUT.log("render_table/{table}"),
     conda:
         ENVIRONMENT
     resources:
@@ -39,7 +39,7 @@ rule draw_figure:
         ),
         csv=f"{LAYOUT.figure}.csv",
     log:
-        f"{LAYOUT.logs}/draw_figure/{{figure}}.log",
+        LAYOUT.log("draw_figure/{figure}"),
     conda:
         ENVIRONMENT
     resources:
@@ -72,7 +72,7 @@ rule judge_claims:
             f"{LAYOUT.claims}.csv", caption="../report/claims.rst", category="Claims"
         ),
     log:
-        f"{LAYOUT.logs}/judge_claims.log",
+        LAYOUT.log("judge_claims"),
     conda:
         ENVIRONMENT
     resources:
@@ -98,7 +98,7 @@ rule write_report:
     output:
         report(LAYOUT.report, caption="../report/page.rst", category="Report"),
     log:
-        f"{LAYOUT.logs}/write_report.log",
+        LAYOUT.log("write_report"),
     conda:
         ENVIRONMENT
     resources:

@@ -8,7 +8,7 @@ TIMED_SEEDS = study.seeds[: study.measure.latency_seeds]
 SWEPT = bool(params.swept_params(study))
 TABLE_NAMES = catalogue.available_tables(sweep=SWEPT)
 FIGURE_NAMES = catalogue.available_figures(
-    sweep=SWEPT, same_as_lora=bool(study.methods_equal_to_lora)
+    sweep=SWEPT, methods_equal_to_lora=bool(study.methods_equal_to_lora)
 )
 
 
@@ -25,7 +25,7 @@ def of_runs(pattern, methods, tasks):
 # The power of one task is drawn, of the references or, without any, of the first method.
 TRACED = [m for m in (study.references.full, study.references.adapter) if m]
 TRACED = (TRACED or list(study.methods[:1]), study.tasks[:1])
-SAME_AS_LORA = (study.methods_equal_to_lora, study.tasks)
+EQUAL_TO_LORA = (study.methods_equal_to_lora, study.tasks)
 # What tables, figures and claims are made from, by the names that the catalogue uses.
 RECORDS = {
     "counts": [LAYOUT.counts],
@@ -40,8 +40,8 @@ RECORDS = {
     "curves": expand(LAYOUT.curve, task=study.tasks),
     "traced_runs": of_runs(LAYOUT.run_record, *TRACED),
     "traced_power": of_runs(LAYOUT.power, *TRACED),
-    "loss_runs": of_runs(LAYOUT.run_record, *SAME_AS_LORA),
-    "loss_predictions": of_runs(LAYOUT.predictions, *SAME_AS_LORA),
+    "loss_runs": of_runs(LAYOUT.run_record, *EQUAL_TO_LORA),
+    "loss_predictions": of_runs(LAYOUT.predictions, *EQUAL_TO_LORA),
     "memory_scaling": [LAYOUT.memory_scaling],
 }
 
@@ -67,7 +67,8 @@ TABLES = expand(
 FIGURES = expand(
     f"{LAYOUT.figure}.{{suffix}}",
     figure=catalogue.default_figures(
-        same_as_lora=bool(study.methods_equal_to_lora), more_tables=study.more_tables
+        methods_equal_to_lora=bool(study.methods_equal_to_lora),
+        more_tables=study.more_tables,
     ),
     suffix=["svg", "csv"],
 )

@@ -28,6 +28,7 @@ rule train:
             study, wildcards.method, wildcards.task, int(wildcards.seed)
         ),
         progress=LAYOUT.progress,
+        lock=LAYOUT.run_lock,
         checkpoint=LAYOUT.checkpoint,
         code=lambda wildcards: code_of_methods("train.py", [wildcards.method]),
     script:
@@ -40,7 +41,7 @@ rule write_model_card:
     output:
         LAYOUT.model_card,
     log:
-        f"{LAYOUT.logs}/write_model_card/{{method}}/{{task}}/seed{{seed}}.log",
+        LAYOUT.log("write_model_card/{method}/{task}/seed{seed}"),
     conda:
         ENVIRONMENT
     resources:
@@ -62,7 +63,7 @@ rule merge_adapter:
     output:
         directory(LAYOUT.merged),
     log:
-        f"{LAYOUT.logs}/merge_adapter/{{method}}/{{task}}/seed{{seed}}.log",
+        LAYOUT.log("merge_adapter/{method}/{task}/seed{seed}"),
     wildcard_constraints:
         method="|".join(map(re.escape, MERGED_METHODS)),
     conda:

@@ -5,12 +5,12 @@ from pathlib import Path
 from lora_core.job import job_log
 
 with job_log(Path(snakemake.log[0]), f"aggregate_energy {snakemake.wildcards.task}"):
-    from lora_core.evaluation.cost_to_threshold import write_costs
+    from lora_core.evaluation.cost_to_threshold import read_history, write_costs
     from lora_core.evaluation.references import References
-    from lora_core.layout import RunFiles
 
+    runs = zip(snakemake.input.records, snakemake.input.histories, snakemake.input.power, strict=True)
     write_costs(
-        RunFiles.of_each_run(**dict(snakemake.input.items())),
+        [read_history(*map(Path, files)) for files in runs],
         References(**snakemake.params.references),
         costs=Path(snakemake.output.costs),
         curve=Path(snakemake.output.curve),

@@ -15,7 +15,7 @@ with job_log(Path(snakemake.log[0]), f"train {wildcards.method} {wildcards.task}
     train(
         RunSpec.from_params(params.run),
         RunInputs(**files),
-        RunOutputs(**outputs, progress=Path(params.progress)),
+        RunOutputs(**outputs, progress=Path(params.progress), lock=Path(params.lock)),
         snakemake.threads,
         # Not a parameter of the rule: the interval changes no result, so a change must not rerun the training.
         CheckpointSettings(Path(params.checkpoint), snakemake.config["train"]["checkpoint_seconds"], code=params.code),

@@ -44,7 +44,7 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
         f"Best score on the validation split: mean of {seed_count(frame)}; one stroke per seed; with three or more "
         "seeds, the 95 % interval. Stars: published (RoBERTa-base).",
     )
-    return figure, frame[["method", "task", "seed", "best", "constant_guess"]]
+    return figure, frame[["method", "task", "seed", "best", "baseline_score"]]
 
 
 def _published_rows(references: References) -> dict[str, str]:

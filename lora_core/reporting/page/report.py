@@ -19,10 +19,11 @@ from lora_core.evaluation.references import References
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import Layout
 from lora_core.reporting import catalogue
+from lora_core.reporting.claims_page import qualified
+from lora_core.reporting.page.cost_curves import cost_curves
 from lora_core.reporting.page.runs_table import RUN_COLUMNS, read_runs
 from lora_core.reporting.page.summary import provenance, summary
 from lora_core.reporting.page.tables import TableView
-from lora_core.reporting.page.threshold import threshold_data
 from lora_core.reporting.table import read_table, write_text
 
 VERDICTS = (REPRODUCED, REFUTED, UNDECIDED, UNMEASURED)
@@ -79,15 +80,15 @@ def write_report(inputs: ReportInputs, references: References, out: Path) -> Non
     text = _render(
         banner=tables[0].banner if tables else [],
         summary=summary(runs, read_counts(inputs.counts), {record.device for record in records}, references),
-        claims=sorted(claims, key=lambda claim: VERDICTS.index(_verdict(claim))),
-        verdicts={verdict: sum(_verdict(claim) == verdict for claim in claims) for verdict in VERDICTS},
+        claims=sorted(claims, key=lambda claim: VERDICTS.index(claim["verdict"])),
+        verdicts={verdict: sum(claim["verdict"] == verdict for claim in claims) for verdict in VERDICTS},
         sections=_sections([TableView.of(table, methods) for table in tables], inputs.figures),
         provenance=_provenance(records, inputs.latency_records),
         methods=methods,
         tasks={task: task_title(task) for task in tasks},
         columns=list(RUN_COLUMNS),
         runs=runs,
-        curves=threshold_data(inputs.curves, inputs.costs),
+        curves=cost_curves(inputs.curves, inputs.costs),
     )
     write_text(out, text)
 
@@ -103,7 +104,7 @@ def _render(**values: Any) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.globals.update(markup=Markup, as_json=as_json, link=link, layout=Layout)
+    environment.globals.update(markup=Markup, as_json=as_json, link=link, layout=Layout, qualified=qualified)
     return environment.from_string(source("html")).render(style=source("css"), script=source("js"), **values)
 
 
@@ -144,11 +145,6 @@ def read_svg(path: Path) -> str:
 def _read_claims(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
-
-
-def _verdict(claim: Mapping[str, str]) -> str:
-    """The verdict without the remark in brackets."""
-    return claim["verdict"].split(" (")[0]
 
 
 def link(pattern: str, suffix: str = "", **wildcards: Any) -> str:

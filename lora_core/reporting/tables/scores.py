@@ -26,7 +26,7 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Table:
     first_runs = {str(task): group.iloc[0] for task, group in runs.groupby("task", sort=False)}
     cells = [*_scores(runs), *_differences(compared)]
     for task, run in first_runs.items():
-        value = run["constant_guess"]
+        value = run["baseline_score"]
         cells.append(Cell(BASELINE, task_title(task), value, percent(value), task=task, quantity=BASELINE,
                           unit="fraction"))  # fmt: skip
     return new_table("table2", "method", cells, _notes(runs, first_runs, len(compared) > 0))

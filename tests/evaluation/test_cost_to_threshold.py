@@ -18,7 +18,6 @@ from lora_core.evaluation.cost_to_threshold import (
 )
 from lora_core.evaluation.references import References
 from lora_core.evaluation.run_record import RunRecord
-from lora_core.layout import RunFiles
 from lora_core.records import HistoryRow, PowerRow, read_json, sha256, write_json, write_rows
 
 
@@ -148,17 +147,18 @@ def written_run(folder, windows=3, files=True):
     """A run's files: the record of a real run in format 1, three epochs of history, and as many training windows."""
     folder.mkdir()
     epochs = [HistoryRow(e, 0, 1, 1, 1, 0.5, 0.5, {}, 10.0, 1.0, None, None, 1.0, None, None) for e in (1, 2, 3)]
-    run = RunFiles(folder / "record.json", folder / "epochs.csv", folder / "samples.csv", folder / "none.safetensors")
-    write_rows(run.history, epochs, HistoryRow)
-    write_rows(run.power, power_samples(windows, 10.0, 100.0), PowerRow)
+    run = [folder / "record.json", folder / "epochs.csv", folder / "samples.csv"]
+    record_path, history, power = run
+    write_rows(history, epochs, HistoryRow)
+    write_rows(power, power_samples(windows, 10.0, 100.0), PowerRow)
     record = read_json(ROOT / "tests" / "fixtures" / "run_format1.json")
-    digests = {"history.csv": sha256(run.history), "power.csv": sha256(run.power)}
-    write_json(run.record, record | {"files": digests if files else {}})
+    digests = {"history.csv": sha256(history), "power.csv": sha256(power)}
+    write_json(record_path, record | {"files": digests if files else {}})
     return run
 
 
 def test_costs_are_written_from_files_with_any_name(tmp_path):
-    run = written_run(tmp_path / "run")
+    run = read_history(*written_run(tmp_path / "run"))
     write_costs([run], References(full="lora", adapter="lora"), tmp_path / "costs.csv", tmp_path / "curve.csv")
     (row,) = pd.read_csv(tmp_path / "costs.csv").to_dict("records")
     assert (row["method"], row["epochs_to_threshold"], row["energy_to_threshold_joules"]) == ("lora", 1, 100.0)
@@ -168,11 +168,11 @@ def test_costs_are_written_from_files_with_any_name(tmp_path):
 
 def test_a_run_whose_samples_and_history_disagree_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"samples\.csv has 2 training windows, but .*epochs\.csv has 3 epochs"):
-        read_history(written_run(tmp_path / "run", windows=2))
+        read_history(*written_run(tmp_path / "run", windows=2))
 
 
 def test_a_history_that_is_not_the_one_of_its_record_is_refused(tmp_path):
-    run = written_run(tmp_path / "run")
-    run.history.write_text(run.history.read_text().replace("0.5", "0.9"))
+    record, history, power = written_run(tmp_path / "run")
+    history.write_text(history.read_text().replace("0.5", "0.9"))
     with pytest.raises(ValueError, match=r"epochs\.csv is damaged .*delete the folder .*run and run again"):
-        read_history(run)
+        read_history(record, history, power)

@@ -30,7 +30,7 @@ class TaskCurves:
     runs: list[RunCurve]
 
 
-def threshold_data(curves: Sequence[Path], costs: Sequence[Path]) -> dict[str, dict[str, object]]:
+def cost_curves(curves: Sequence[Path], costs: Sequence[Path]) -> dict[str, dict[str, object]]:
     """Return plain values by task."""
     all_costs, all_curves = read_costs(costs), read_curves(curves)
     return {

@@ -1,4 +1,4 @@
-"""Validate the columns of CSV and parquet data before a task uses them, and turn labels into numbers."""
+"""Check the columns of CSV and parquet data before a task uses them, and turn labels into numbers."""
 
 import math
 
