@@ -5,17 +5,17 @@ import re
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TextIO
 
 from lora_core.layout import exit_record
-from lora_core.processes import ProcessIdentity, this_process
-from lora_core.records import atomic_file, read_json, write_json
+from lora_core.local_paths import shorten_paths, shorten_paths_in
+from lora_core.processes import ProcessIdentity, this_process, wait_for_parent
+from lora_core.records import read_json, write_json
 
 # Silences the progress bars and load reports of libraries; set before they are imported.
 SILENCE_LIBRARIES = {
@@ -155,7 +155,7 @@ def job_log(log: str | Path, title: str) -> Iterator[None]:
             os.dup2(saved_stderr, 2)
             os.dup2(saved_stdout, 1)
             os.close(saved_stdout)
-            _shorten_paths_in(log)
+            shorten_paths_in(log)
 
 
 def console() -> Console | None:
@@ -188,7 +188,7 @@ def read_job_record(path: Path) -> JobRecord:
 
 
 def _describe(error: BaseException) -> JobError:
-    text = _shorten_paths(" ".join(str(error).split()))
+    text = shorten_paths(" ".join(str(error).split()))
     name = type(error).__name__
     if isinstance(error, KeyboardInterrupt):
         text = "interrupted"
@@ -205,44 +205,14 @@ def _errno(error: BaseException) -> int | None:
     return int(match[1]) if match else None
 
 
-def _shorten_paths_in(file: Path) -> None:
-    """Shorten local paths in a log, since results may be shared; not where the file cannot be replaced."""
-    with suppress(OSError):
-        text = file.read_text(encoding="utf-8", errors="replace")
-        with atomic_file(file) as temp_path:
-            temp_path.write_text(_shorten_paths(text), encoding="utf-8")
-
-
-def _shorten_paths(text: str) -> str:
-    places = {sys.prefix: "ENVIRONMENT", sys.base_prefix: "PYTHON"}
-    with suppress(OSError):  # the working directory may be gone
-        places = {os.getcwd(): ".", **places}
-    with suppress(RuntimeError):  # there may be no home
-        places |= {str(Path.home()): "~"}
-    for place, short in places.items():
-        if len(place) > 1:
-            text = re.sub(re.escape(place) + r"(?![\w.-])", short, text)
-    return text
-
-
 def _raise_system_exit(number: int, frame: Any) -> NoReturn:
     raise SystemExit(f"stopped by {signal.Signals(number).name}")
 
 
 def _end_with_snakemake(job: _Job) -> None:
     """End this process when the snakemake that started it has ended: `kill -9` of snakemake leaves its jobs running."""
-    import psutil
-
-    snakemake = None
-    with suppress(psutil.Error):
-        # Not the direct parent, which may be a shell that outlives snakemake.
-        parents = psutil.Process().parents()
-        snakemake = next((p for p in parents if "snakemake" in [Path(word).name for word in p.cmdline()]), None)
-    if snakemake is None:  # a container may hide it
+    if not wait_for_parent("snakemake"):  # a container may hide it
         return
-    with suppress(psutil.Error):
-        while snakemake.is_running() and snakemake.status() != psutil.STATUS_ZOMBIE:
-            time.sleep(0.5)
     message = "the snakemake that started this job has ended, so the job ends too"
     print(message, file=sys.stderr, flush=True)
     job.set_state("failed", JobError("SnakemakeEnded", message))

@@ -1,8 +1,10 @@
-"""Which process wrote a note, and whether it has certainly ended."""
+"""Which process wrote a note, and whether it, or the process that started this one, has ended."""
 
 import hashlib
 import os
 import platform
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +85,23 @@ def has_ended(process: ProcessIdentity) -> bool:
     if process.boot != here.boot:
         return True
     return process.namespace == here.namespace and process.started != start_time(process.pid)
+
+
+def wait_for_parent(program: str) -> bool:
+    """Return True once the nearest process above this one that runs `program` has ended; False if there is none."""
+    import psutil
+
+    parent = None
+    with suppress(psutil.Error):
+        # Not the direct parent, which may be a shell that outlives the program.
+        parents = psutil.Process().parents()
+        parent = next((p for p in parents if program in [Path(word).name for word in p.cmdline()]), None)
+    if parent is None:
+        return False
+    with suppress(psutil.Error):
+        while parent.is_running() and parent.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.5)
+    return True
 
 
 def _read(file: Path) -> str | None:

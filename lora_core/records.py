@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from lora_core.record_format_1 import from_format_1
+
 JsonObject = dict[str, Any]  # a JSON file as read; what is only written is a dict[str, object]
 
 FORMAT = 2  # of run.json
-_METER_SETTINGS = ("meter", "simulated", "sample_seconds", "idle_seconds")  # what format 1 had flat in `run`
 
 # Fields that are measured, so that they differ between two executions. Every other field, except `provenance` and
 # `files`, is the same for the same seed on the same machine with the same number of threads.
@@ -165,32 +166,7 @@ def read_run_record(path: Path) -> JsonObject:
         return record
     if version != 1:
         raise ValueError(f"{path} has format {version}, but this version reads formats 1 to {FORMAT}; update lora_core")
-    return _from_format_1(record)
-
-
-def _from_format_1(record: JsonObject) -> JsonObject:
-    """Convert a record without "format".
-
-    Its meter settings are flat in `run`, its energy lacks `simulated`, and what its data card says is named otherwise.
-    """
-    run, measurement = dict(record["run"]), dict(record["measurement"])
-    settings = {name: run.pop(name) for name in _METER_SETTINGS if name in run}
-    if run.get("batching") == "bucketed":
-        run["batching"] = "length_grouped"
-    if "data" in run:
-        run["data"] = _from_card_of_format_1(run["data"])
-    if "energy" in measurement:
-        measurement["energy"] = measurement["energy"] | {"simulated": settings.get("simulated", False)}
-    converted = {"format": FORMAT, "run": run | {"measure": settings}, "measurement": measurement}
-    return converted | {name: value for name, value in record.items() if name not in converted}
-
-
-def _from_card_of_format_1(card: JsonObject) -> JsonObject:
-    splits = {name: dict(card[name]) for name in ("train", "validation") if name in card}
-    for split in splits.values():
-        split["baseline_score"] = split.pop("constant_guess")
-    source = {"source": "user"} if card["data"]["source"] == "own" else {}
-    return card | splits | {"data": card["data"] | source}
+    return {"format": FORMAT} | from_format_1(record)
 
 
 def sha256(path: Path) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from lora_core.config.preflight import describe
+from lora_core.config.description import StudyDescription
 from lora_core.config.study import Study
 from lora_core.layout import Layout
 from lora_core.measuring.meters import MeterSettings
@@ -81,8 +81,38 @@ def description_params(study: Study, batching: bool = True) -> dict[str, object]
 
     Without `batching` it does not say how batches are formed, for tables that do not depend on it.
     """
-    description = describe(study)
+    description = _describe(study)
     return (description if batching else replace(description, batching="")).to_params()
+
+
+def _describe(study: Study) -> StudyDescription:
+    """The description that is printed above every table."""
+    model, data = study.model, study.data
+    limits = [
+        f"at most {limit} {split} examples"
+        for split, limit in (("training", data.max_train_examples), ("validation", data.max_validation_examples))
+        if limit
+    ]
+    user_tasks = [task for task in study.tasks if task in study.task_settings]
+    name = {"mini": "mini-GLUE (generated)", "hub": "GLUE", "local": "GLUE from a local folder"}[data.source]
+    if user_tasks:
+        listed = ", ".join(user_tasks)
+        name = "user files" if len(user_tasks) == len(study.tasks) else f"{name} and user files ({listed})"
+    return StudyDescription(
+        model=model.id if model.source == "hub" else model.name,
+        data=", ".join([name, *limits]),
+        protocol=study.protocol_title,
+        seeds=list(study.seeds),
+        batching=study.train.batching,
+        simulated=study.measure.simulated,
+        comparable=model.source == "hub"
+        and model.id in ("roberta-base", "FacebookAI/roberta-base")
+        and data.source == "hub"
+        and data.id in ("glue", "nyu-mll/glue")
+        and not limits
+        and not user_tasks
+        and study.protocol == "table7",
+    )
 
 
 def draw_params(study: Study, name: str, settings: Collection[str]) -> dict[str, object]:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from lora_core.config.checks import method_errors
-from lora_core.config.description import StudyDescription
 from lora_core.config.errors import ConfigError
 from lora_core.config.study import Study
 from lora_core.data.batches import SPLITS
@@ -92,33 +91,3 @@ def check_targets(targets: Iterable[str], products: set[str], results_dir: str) 
     for target in targets:
         if target.startswith(folders) and target.rstrip("/") not in products:
             raise ValueError(f"this study has no target {target!r}{nearest(target, sorted(products))}")
-
-
-def describe(study: Study) -> StudyDescription:
-    """Return the description that is printed above every table."""
-    model, data = study.model, study.data
-    limits = [
-        f"at most {limit} {split} examples"
-        for split, limit in (("training", data.max_train_examples), ("validation", data.max_validation_examples))
-        if limit
-    ]
-    user_tasks = [task for task in study.tasks if task in study.task_settings]
-    name = {"mini": "mini-GLUE (generated)", "hub": "GLUE", "local": "GLUE from a local folder"}[data.source]
-    if user_tasks:
-        listed = ", ".join(user_tasks)
-        name = "user files" if len(user_tasks) == len(study.tasks) else f"{name} and user files ({listed})"
-    return StudyDescription(
-        model=model.id if model.source == "hub" else model.name,
-        data=", ".join([name, *limits]),
-        protocol=study.protocol_title,
-        seeds=list(study.seeds),
-        batching=study.train.batching,
-        simulated=study.measure.simulated,
-        comparable=model.source == "hub"
-        and model.id in ("roberta-base", "FacebookAI/roberta-base")
-        and data.source == "hub"
-        and data.id in ("glue", "nyu-mll/glue")
-        and not limits
-        and not user_tasks
-        and study.protocol == "table7",
-    )

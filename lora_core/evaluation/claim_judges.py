@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lora_core.data.tasks import PAPER_TASKS, task_title
+from lora_core.evaluation.claim_evidence import Evidence
 from lora_core.evaluation.claim_rules import (
     REFUTED,
     REPRODUCED,
@@ -22,10 +23,7 @@ from lora_core.evaluation.claim_rules import (
     every,
     over_seeds,
 )
-from lora_core.evaluation.counts import ParameterCounts
-from lora_core.evaluation.frames import LatencyRun
 from lora_core.evaluation.latency_summary import summarize
-from lora_core.evaluation.references import References
 from lora_core.evaluation.relative_changes import relative_changes
 from lora_core.stats import Equivalence, Interval
 
@@ -34,32 +32,6 @@ Rule = Callable[[Interval | None], str]
 NOT_AVAILABLE = "n/a"
 SIMULATED = "the power meter is simulated"
 _LATENCY_VERDICTS = {"equivalent": REPRODUCED, "faster": REPRODUCED, "slower": REFUTED, "undecided": UNDECIDED}
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """A study's records, as the judges read them.
-
-    Attributes:
-        counts: Of the parameters that each method trains.
-        differences: One row per pair of methods, quantity and task.
-        latency: The timed passes per task and seed.
-        latency_margin: Times are equivalent within this share.
-        memory: GPU memory, one row per run; without those of a simulated driver.
-        costs: One row per run; energy and power are missing if a simulated driver reported them.
-        tokens_per_example: Of the training split, by task.
-        simulated: Whether any run's meter was simulated.
-    """
-
-    references: References
-    counts: ParameterCounts
-    differences: pd.DataFrame
-    latency: Sequence[LatencyRun]
-    latency_margin: float
-    memory: pd.DataFrame
-    costs: pd.DataFrame
-    tokens_per_example: Mapping[str, float]
-    simulated: bool
 
 
 class Judge(Protocol):

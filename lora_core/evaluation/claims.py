@@ -4,13 +4,11 @@ What "LoRA", "full fine-tuning" and "loralib" stand for is configured (`Referenc
 study does not have is not measured.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 from lora_core.data.tasks import PAPER_TASKS
+from lora_core.evaluation.claim_evidence import ClaimRecords, read_evidence
 from lora_core.evaluation.claim_judges import (
-    Evidence,
     FewerParameters,
     Judge,
     MeanChange,
@@ -20,10 +18,7 @@ from lora_core.evaluation.claim_judges import (
     ScoreDifference,
 )
 from lora_core.evaluation.claim_rules import UNMEASURED, Claim, Verdict, above, within
-from lora_core.evaluation.counts import read_counts
-from lora_core.evaluation.frames import read_costs, read_differences, read_latency_runs, read_memory
 from lora_core.evaluation.references import References
-from lora_core.evaluation.run_record import RunRecord
 
 # The bounds that stand for the paper's words where it rounds or gives a range.
 REDUCTION_PERCENT = 99.7  # after rounding to one decimal
@@ -159,18 +154,6 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
 )
 
 
-@dataclass(frozen=True)
-class ClaimRecords:
-    """The files that the claims are judged from; `latency_records` are in the order of `latency`."""
-
-    counts: Path
-    differences: Sequence[Path]
-    latency: Sequence[Path]
-    latency_records: Sequence[Path]
-    runs: Sequence[Path]
-    costs: Sequence[Path]
-
-
 def judge(records: ClaimRecords, references: References, latency_margin: float) -> list[Verdict]:
     """Return the verdict on every claim, in the paper's order."""
     evidence = read_evidence(records, references, latency_margin)
@@ -180,22 +163,3 @@ def judge(records: ClaimRecords, references: References, latency_margin: float) 
         reason = references.missing(*judge_claim.roles)
         verdicts.append(Verdict(claim, UNMEASURED, reason=reason) if reason else judge_claim(claim, evidence))
     return verdicts
-
-
-def read_evidence(records: ClaimRecords, references: References, latency_margin: float) -> Evidence:
-    """Read the records, leaving out what a simulated power meter reported."""
-    memory, costs = read_memory(records.runs), read_costs(records.costs)
-    simulated = memory["simulated"].any() or costs["simulated"].any()
-    costs.loc[costs["simulated"], ["energy", "power"]] = float("nan")
-    cards = [RunRecord.read(path).data for path in records.runs]
-    return Evidence(
-        references=references,
-        counts=read_counts(records.counts),
-        differences=read_differences(records.differences),
-        latency=read_latency_runs(records.latency, records.latency_records),
-        latency_margin=latency_margin,
-        memory=memory[(memory["kind"] == "device") & ~memory["simulated"]],
-        costs=costs,
-        tokens_per_example={card.task: card.train.tokens / card.train.examples for card in cards},
-        simulated=bool(simulated),
-    )

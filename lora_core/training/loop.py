@@ -21,6 +21,7 @@ from lora_core.training.checkpoint import Checkpointing, State
 from lora_core.training.inputs import TrainingData
 from lora_core.training.progress import Progress, RunProgress
 from lora_core.training.spec import RunSpec
+from lora_core.training.state import capture, restore
 from lora_core.training.steps import compute_logits, compute_loss, create_optimizer, optimizer_step, predict_logits
 
 # Losses are copied to the host in groups, so that a GPU need not wait for the host at every step.
@@ -222,44 +223,19 @@ class TrainingLoop:
 
     def _state(self) -> State:
         """Everything that later epochs depend on, and the records of finished epochs."""
-        optimizer = self._optimizer.state_dict()
-        tensors = {f"model.{name}": p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
-        for number, entry in optimizer["state"].items():
-            tensors |= {f"optimizer.{number}.{name}": value for name, value in entry.items()}
-        tensors |= {
-            "random.cpu": torch.get_rng_state(),
+        state = capture(self.model, self._optimizer, self._schedule)
+        records = {"history": [vars(row) for row in self.history], "largest_batch": self.largest_batch}
+        tensors = {
             "losses": torch.tensor(self.losses, dtype=torch.float64),
             "predictions": torch.from_numpy(np.stack(self.predictions)),
         }
-        if self._device.type == "cuda":
-            tensors["random.cuda"] = torch.cuda.get_rng_state(self._device)
-        values = {
-            "history": [vars(row) for row in self.history],
-            "largest_batch": self.largest_batch,
-            "groups": optimizer["param_groups"],
-            "schedule": self._schedule.state_dict(),
-        }
-        return State(values, {name: tensor.cpu() for name, tensor in tensors.items()})
+        return State(state.values | records, state.tensors | tensors)
 
-    @torch.no_grad()
     def _restore(self, state: State) -> None:
         """Continue from what `_state` returned."""
-        values, tensors = state.values, state.tensors
-        for name, p in self.model.named_parameters():
-            if p.requires_grad:
-                p.copy_(tensors[f"model.{name}"])
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith("optimizer."):
-                _, number, field = name.split(".")
-                moments.setdefault(int(number), {})[field] = tensor
-        self._optimizer.load_state_dict({"state": moments, "param_groups": values["groups"]})
-        self._schedule.load_state_dict(values["schedule"])
-        self.history = [HistoryRow(**row) for row in values["history"]]
-        self.predictions = list(tensors["predictions"].numpy())
-        self.losses = tensors["losses"].tolist()
-        self.largest_batch = tuple(values["largest_batch"])
-        torch.set_rng_state(tensors["random.cpu"])
-        if self._device.type == "cuda":
-            torch.cuda.set_rng_state(tensors["random.cuda"], self._device)
+        restore(state, self.model, self._optimizer, self._schedule)
+        self.history = [HistoryRow(**row) for row in state.values["history"]]
+        self.predictions = list(state.tensors["predictions"].numpy())
+        self.losses = state.tensors["losses"].tolist()
+        self.largest_batch = tuple(state.values["largest_batch"])
         self._progress.report(f"resuming after epoch {len(self.history)} (part {self.checkpoint.part + 1})")

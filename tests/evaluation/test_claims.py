@@ -9,6 +9,7 @@ from builders import REFERENCES, latency_record, latency_rows, run_content
 from lora_core.data.tasks import PAPER_TASKS
 from lora_core.evaluation import claim_rules as rules
 from lora_core.evaluation import claims
+from lora_core.evaluation.claim_evidence import ClaimRecords
 from lora_core.evaluation.claim_rules import REFUTED, REPRODUCED, UNDECIDED, UNMEASURED
 from lora_core.evaluation.references import References
 from lora_core.evaluation.scores import DIFFERENCE_COLUMNS
@@ -52,7 +53,7 @@ class Made:
         write_json(self.folder / "counts.json", counts)
         latency = [file for task in self.tasks for file in self._latency(task)]
         methods = (self.references.full, self.references.adapter)
-        return claims.ClaimRecords(
+        return ClaimRecords(
             counts=self.folder / "counts.json",
             differences=[self._differences(task) for task in self.tasks],
             latency=latency,

@@ -6,7 +6,8 @@ from lora_core.job import job_log
 
 with job_log(Path(snakemake.log[0]), "judge_claims"):
     from lora_core.config.description import StudyDescription
-    from lora_core.evaluation.claims import ClaimRecords, judge
+    from lora_core.evaluation.claim_evidence import ClaimRecords
+    from lora_core.evaluation.claims import judge
     from lora_core.evaluation.references import References
     from lora_core.reporting.claims_page import write_claims
 

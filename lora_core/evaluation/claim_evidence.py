@@ -1,0 +1,69 @@
+"""What claims are judged from: a study's records, read into data frames."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from lora_core.evaluation.counts import ParameterCounts, read_counts
+from lora_core.evaluation.frames import LatencyRun, read_costs, read_differences, read_latency_runs, read_memory
+from lora_core.evaluation.references import References
+from lora_core.evaluation.run_record import RunRecord
+
+
+@dataclass(frozen=True)
+class ClaimRecords:
+    """The files that the claims are judged from; `latency_records` are in the order of `latency`."""
+
+    counts: Path
+    differences: Sequence[Path]
+    latency: Sequence[Path]
+    latency_records: Sequence[Path]
+    runs: Sequence[Path]
+    costs: Sequence[Path]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A study's records, as the judges read them.
+
+    Attributes:
+        counts: Of the parameters that each method trains.
+        differences: One row per pair of methods, quantity and task.
+        latency: The timed passes per task and seed.
+        latency_margin: Times are equivalent within this share.
+        memory: GPU memory, one row per run; without those of a simulated driver.
+        costs: One row per run; energy and power are missing if a simulated driver reported them.
+        tokens_per_example: Of the training split, by task.
+        simulated: Whether any run's meter was simulated.
+    """
+
+    references: References
+    counts: ParameterCounts
+    differences: pd.DataFrame
+    latency: Sequence[LatencyRun]
+    latency_margin: float
+    memory: pd.DataFrame
+    costs: pd.DataFrame
+    tokens_per_example: Mapping[str, float]
+    simulated: bool
+
+
+def read_evidence(records: ClaimRecords, references: References, latency_margin: float) -> Evidence:
+    """Read the records, leaving out what a simulated power meter reported."""
+    memory, costs = read_memory(records.runs), read_costs(records.costs)
+    simulated = memory["simulated"].any() or costs["simulated"].any()
+    costs.loc[costs["simulated"], ["energy", "power"]] = float("nan")
+    cards = [RunRecord.read(path).data for path in records.runs]
+    return Evidence(
+        references=references,
+        counts=read_counts(records.counts),
+        differences=read_differences(records.differences),
+        latency=read_latency_runs(records.latency, records.latency_records),
+        latency_margin=latency_margin,
+        memory=memory[(memory["kind"] == "device") & ~memory["simulated"]],
+        costs=costs,
+        tokens_per_example={card.task: card.train.tokens / card.train.examples for card in cards},
+        simulated=bool(simulated),
+    )
