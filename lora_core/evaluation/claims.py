@@ -21,6 +21,7 @@ from lora_core.evaluation.claim_judges import (
 )
 from lora_core.evaluation.claim_rules import UNMEASURED, Claim, Verdict, above, within
 from lora_core.evaluation.frames import read_costs, read_differences, read_latency_runs, read_memory
+from lora_core.evaluation.latency_summary import LEVEL
 from lora_core.evaluation.references import References
 from lora_core.records import read_json, read_run_record
 
@@ -82,7 +83,7 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
         Claim(
             "merged LoRA adds no inference latency",
             "0",
-            "on each of five tasks the 90% interval of merged / FFT over rounds is inside [1 / {bound}, {bound}], or "
+            "on each of five tasks the {level:g}% interval of merged / FFT over rounds is inside [1 / {bound}, {bound}], or "
             "LoRA is faster (refuted if it is slower on one)",
         ),
         NoLatency(),
@@ -175,7 +176,7 @@ def judge(records: ClaimRecords, references: References, latency_margin: float) 
     evidence = read_evidence(records, references, latency_margin)
     verdicts = []
     for claim, judge_claim in CLAIMS:
-        claim = replace(claim, rule=claim.rule.format(bound=f"{1 + latency_margin:g}"))
+        claim = replace(claim, rule=claim.rule.format(bound=f"{1 + latency_margin:g}", level=100 * LEVEL))
         reason = references.missing(*judge_claim.roles)
         verdicts.append(Verdict(claim, UNMEASURED, reason=reason) if reason else judge_claim(claim, evidence))
     return verdicts
