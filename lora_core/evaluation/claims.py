@@ -83,8 +83,8 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
         Claim(
             "merged LoRA adds no inference latency",
             "0",
-            "on each of five tasks the {level:g}% interval of merged / FFT over rounds is inside [1 / {bound}, {bound}], or "
-            "LoRA is faster (refuted if it is slower on one)",
+            "on each of five tasks the {level:g}% interval of merged / FFT over rounds is inside [1 / {bound}, "
+            "{bound}], or LoRA is faster (refuted if it is slower on one)",
         ),
         NoLatency(),
     ),

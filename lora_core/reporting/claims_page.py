@@ -34,8 +34,8 @@ def write_claims(verdicts: Sequence[Verdict], study: StudyDescription, md: Path,
     note = (
         f"{judged} of {len(verdicts)} claims were judged, each separately. Intervals are 95%: of twenty true "
         "comparisons, one is expected to miss, and a claim about every task makes five comparisons. Latency has a "
-        f"{100 * LEVEL:g}% interval, because it is examined while rounds are added. With fewer than {MIN_SEEDS} seeds, nothing that varies over "
-        "seeds is decided."
+        f"{100 * LEVEL:g}% interval, because it is examined while rounds are added. With fewer than {MIN_SEEDS} seeds, "
+        "nothing that varies over seeds is decided."
     )
     lines = ["# The paper's claims", "", *map(markdown_text, study.banner()), ""]
     lines += [f"| {' | '.join(COLUMNS.values())} |", "|" + " --- |" * len(COLUMNS)]
