@@ -160,8 +160,8 @@ def _notes(runs: Sequence[LatencyRun], cells: Sequence[Cell], references: Refere
     if any(cell.low is not None for cell in cells):
         notes.append(
             f"Compared with FFT: the ratio of times within a round, with its {100 * LEVEL:g}% interval. "
-            f"Equivalent: the interval is inside ±{100 * margin:g}%; slower, faster: outside; undecided: the time limit "
-            "was reached first. Smallest detectable difference: for this number of rounds."
+            f"Equivalent: the interval is inside ±{100 * margin:g}%; slower, faster: outside; undecided: the time "
+            "limit was reached first. Smallest detectable difference: for this number of rounds."
         )
     if missing := references.missing("full"):
         notes.append(f"No comparison with full fine-tuning: {missing}.")
