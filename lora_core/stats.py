@@ -59,7 +59,7 @@ def censored_median(reached: Sequence[float], total: int) -> Median:
 
 @dataclass(frozen=True)
 class Equivalence:
-    """A paired ratio with its 90% interval against a margin, and what follows (two one-sided tests at 5%)."""
+    """A paired ratio with its interval against a margin, and what follows (two one-sided tests)."""
 
     ratio: float
     low: float
@@ -69,13 +69,13 @@ class Equivalence:
     rounds: int
 
 
-def equivalence(log_ratios: Sequence[float], margin: float) -> Equivalence | None:
+def equivalence(log_ratios: Sequence[float], margin: float, level: float) -> Equivalence | None:
     """Judge paired log-ratios of times; None for fewer than two rounds.
 
-    The times are equivalent if the 90% interval of their ratio is inside [1 / (1 + margin), 1 + margin], slower or
-    faster if it is entirely outside, and undecided otherwise.
+    The times are equivalent if the interval of their ratio is inside [1 / (1 + margin), 1 + margin], slower or faster
+    if it is entirely outside, and undecided otherwise. Each one-sided test has the error (1 - level) / 2.
     """
-    interval = t_interval(log_ratios, 0.90)
+    interval = t_interval(log_ratios, level)
     if interval is None:
         return None
     ratio, low, high = (math.exp(v) for v in (interval.estimate, interval.low, interval.high))

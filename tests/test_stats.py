@@ -48,7 +48,7 @@ def test_the_smallest_detectable_effect_is_found_with_eighty_percent_power():
 )
 def test_equivalence_needs_the_whole_interval_on_one_side_of_the_margin(ratio, spread, verdict):
     wiggle = np.array([-1, 1, -1, 1, -1, 1, -1, 1]) * spread
-    result = stats.equivalence(list(math.log(ratio) + wiggle), 0.03)
+    result = stats.equivalence(list(math.log(ratio) + wiggle), 0.03, 0.90)
     assert result.verdict == verdict
     assert result.low < ratio * 1.0001
     assert result.high > ratio * 0.9999
@@ -61,8 +61,8 @@ def test_equivalence_is_the_two_one_sided_tests():
     margin = math.log(1.03)
     lower = scipy_stats.ttest_1samp(log_ratios, -margin, alternative="greater").pvalue
     upper = scipy_stats.ttest_1samp(log_ratios, margin, alternative="less").pvalue
-    assert (stats.equivalence(list(log_ratios), 0.03).verdict == "equivalent") == (max(lower, upper) < 0.05)
-    assert stats.equivalence([0.0], 0.03) is None
+    assert (stats.equivalence(list(log_ratios), 0.03, 0.90).verdict == "equivalent") == (max(lower, upper) < 0.05)
+    assert stats.equivalence([0.0], 0.03, 0.90) is None
 
 
 def test_the_median_of_runs_of_which_some_never_reach_the_threshold():

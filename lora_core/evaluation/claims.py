@@ -18,6 +18,7 @@ from lora_core.evaluation.claim_judges import (
     ScoreDifference,
 )
 from lora_core.evaluation.claim_rules import UNMEASURED, Claim, Verdict, above, within
+from lora_core.evaluation.latency_summary import LEVEL
 from lora_core.evaluation.references import References
 
 # The bounds that stand for the paper's words where it rounds or gives a range.
@@ -78,8 +79,8 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
         Claim(
             "merged LoRA adds no inference latency",
             "0",
-            "on each of five tasks the 90% interval of merged / FFT over rounds is inside [1 / {bound}, {bound}], or "
-            "LoRA is faster (refuted if it is slower on one)",
+            "on each of five tasks the {level:g}% interval of merged / FFT over rounds is inside [1 / {bound}, "
+            "{bound}], or LoRA is faster (refuted if it is slower on one)",
         ),
         NoLatency(),
     ),
@@ -159,7 +160,7 @@ def judge(records: ClaimRecords, references: References, latency_margin: float) 
     evidence = read_evidence(records, references, latency_margin)
     verdicts = []
     for claim, judge_claim in CLAIMS:
-        claim = replace(claim, rule=claim.rule.format(bound=f"{1 + latency_margin:g}"))
+        claim = replace(claim, rule=claim.rule.format(bound=f"{1 + latency_margin:g}", level=100 * LEVEL))
         reason = references.missing(*judge_claim.roles)
         verdicts.append(Verdict(claim, UNMEASURED, reason=reason) if reason else judge_claim(claim, evidence))
     return verdicts

@@ -14,7 +14,7 @@ from torch import nn
 
 from lora_core import device as devices
 from lora_core.data import batches as data
-from lora_core.evaluation.latency_summary import Variant, decided, summarize
+from lora_core.evaluation.latency_summary import LOOKS, Variant, decided, look_after, summarize
 from lora_core.records import LatencyRow
 from lora_core.seeds import derive
 from lora_core.training.progress import Progress
@@ -65,15 +65,17 @@ class TimedRounds:
         return rows
 
     def _numbers(self, rows: list[LatencyRow], start: float) -> Iterator[int]:
-        """Yield round numbers until `rows`, to which the caller adds, fulfill the plan."""
+        """Yield round numbers until `rows`, to which the caller adds, fulfill the plan.
+
+        When the time is over, whatever the verdicts, the rounds so far are the last look.
+        """
         plan = self.plan
         against = None if plan.reference is None else (plan.reference, "plain")
-        number = 0
-        while True:
-            number += 1
+        for number in range(1, (plan.passes << (LOOKS - 1)) + 1):
             yield number
-            out_of_time = time.monotonic() - start >= plan.seconds
-            if number >= plan.passes and (out_of_time or decided(summarize(rows, "pass", plan.margin, against))):
+            if look_after(number, plan.passes) and decided(summarize(rows, "pass", plan.margin, against)):
+                return
+            if number >= plan.passes and time.monotonic() - start >= plan.seconds:
                 return
 
     def singles(self, examples: int) -> list[LatencyRow]:

@@ -2,10 +2,11 @@
 
 A window lies between two points at which the device had finished its work. The primary energy is the difference of the
 device's own counter over the window. The paper's method, the sum of power samples over time, is reported next to it:
-power integrated by the trapezoid rule over the real timestamps, both edges included.
+power integrated by the trapezoid rule over the real timestamps, both edges included. A counter that does not advance
+during two seconds of work, and a power of 0 W for as long, are no measurements.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
@@ -26,6 +27,33 @@ def windows(rows: Iterable[PowerRow], phase: str) -> list[list[PowerRow]]:
 def seconds(window: Rows) -> float:
     """Return the length of a window."""
     return window[-1].seconds - window[0].seconds
+
+
+def _stays(pooled: Sequence[Rows], name: str, is_dead: Callable[[float, float], bool]) -> bool:
+    """Whether a column is dead, judged by two consecutive values, for `MIN_SECONDS` of the windows or longer."""
+    dead_seconds = 0.0
+    rows = [(row, number) for number, window in enumerate(pooled) for row in window]
+    for (before, window), (after, next_window) in pairwise(rows):
+        values = getattr(before, name), getattr(after, name)
+        if None in values:
+            continue
+        if not is_dead(*values):
+            dead_seconds = 0.0
+        elif window == next_window:  # the time between two windows is not work
+            dead_seconds += after.seconds - before.seconds
+        if dead_seconds >= MIN_SECONDS:
+            return True
+    return False
+
+
+def counter_stands_still(pooled: Sequence[Rows]) -> bool:
+    """Return whether the energy counter did not advance over `MIN_SECONDS` of work or longer."""
+    return _stays(pooled, "counter_millijoules", lambda before, after: before == after)
+
+
+def power_is_zero(pooled: Sequence[Rows]) -> bool:
+    """Return whether the device reported no power over `MIN_SECONDS` of work or longer."""
+    return _stays(pooled, "power_watts", lambda before, after: before <= 0 and after <= 0)
 
 
 def counter_joules(window: Rows) -> float | None:
@@ -50,19 +78,27 @@ def trapezoid_joules(window: Rows) -> float | None:
 
 
 def energy_source(rows: Rows) -> str | None:
-    """Return the source of the energy: "counter" if the device has one, else "trapezoid" (the power samples)."""
-    if any(row.counter_millijoules is not None for row in rows):
-        return "counter"
-    return "trapezoid" if any(row.power_watts is not None for row in rows) else None
+    """Return the source of a run's energy: "counter" if the device has one, else "trapezoid" (the power samples).
+
+    A counter that stands still while the run trains is not used if there is power above zero.
+    """
+    has_counter = any(row.counter_millijoules is not None for row in rows)
+    if not any(row.power_watts is not None for row in rows):
+        return "counter" if has_counter else None
+    train = windows(rows, "train")
+    return "counter" if has_counter and (not counter_stands_still(train) or power_is_zero(train)) else "trapezoid"
 
 
 def energy_joules(pooled: Sequence[Rows], source: str | None) -> float | None:
     """Return the energy of several windows together, from `source` ("counter" or "trapezoid").
 
-    It is None if one of the windows was not measured, or if all of them together are shorter than `MIN_SECONDS`.
+    It is None if one of the windows was not measured, if the source reports nothing while the device works, or if all
+    windows together are shorter than `MIN_SECONDS`.
     """
     measure = {"counter": counter_joules, "trapezoid": trapezoid_joules}.get(source or "")
     if measure is None or sum(map(seconds, pooled)) < MIN_SECONDS:
+        return None
+    if (counter_stands_still if source == "counter" else power_is_zero)(pooled):
         return None
     parts = [measure(window) for window in pooled]
     return None if None in parts else sum(part for part in parts if part is not None)
@@ -152,7 +188,9 @@ def energy(rows: Rows, interval: float) -> TracedEnergy:
         train_trapezoid_joules=by_source["trapezoid"],
         counter_over_trapezoid=_ratio(by_source["counter"], by_source["trapezoid"]),
         eval_joules=energy_joules(evaluation, primary),
-        power_mean_watts=mean(present_values((row for window in train for row in window), "power_watts")),
+        power_mean_watts=None
+        if power_is_zero(train)
+        else mean(present_values((row for window in train for row in window), "power_watts")),
         idle_watts=idle,
         idle_seconds=sum(map(seconds, windows(rows, "idle"))),
         sampling=sampling(train, interval),
@@ -166,6 +204,10 @@ def _reason(train: Sequence[Rows], source: str | None) -> str | None:
         return None
     if sum(map(seconds, train)) < MIN_SECONDS:
         return f"training took less than the {MIN_SECONDS:g} s that a meter needs"
+    if source == "counter" and counter_stands_still(train):
+        return f"the energy counter did not advance during {MIN_SECONDS:g} s of training or longer"
+    if source == "trapezoid" and power_is_zero(train):
+        return f"the device reported 0 W during {MIN_SECONDS:g} s of training or longer"
     if source == "counter" and all(None not in (w[0].counter_millijoules, w[-1].counter_millijoules) for w in train):
         return "the energy counter ran backwards (the driver was reset)"
     return "a sample is missing (the meter was lost for a while)"

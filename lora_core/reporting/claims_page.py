@@ -7,6 +7,7 @@ import pandas as pd
 
 from lora_core.config.description import StudyDescription
 from lora_core.evaluation.claim_rules import UNMEASURED, Verdict
+from lora_core.evaluation.latency_summary import LEVEL
 from lora_core.records import atomic_file
 from lora_core.reporting.markdown import markdown_text
 from lora_core.reporting.table import NA, write_text
@@ -33,9 +34,9 @@ def write_claims(verdicts: Sequence[Verdict], study: StudyDescription, md: Path,
     judged = sum(verdict.verdict != UNMEASURED for verdict in verdicts)
     note = (
         f"{judged} of {len(verdicts)} claims were judged, each separately. Intervals are 95%: of twenty true "
-        "comparisons, one is expected to miss, and a claim about every task makes five comparisons. Latency has a 90% "
-        f"interval, which matches its equivalence test. With fewer than {MIN_SEEDS} seeds, nothing that varies over "
-        "seeds is decided."
+        "comparisons, one is expected to miss, and a claim about every task makes five comparisons. Latency has a "
+        f"{100 * LEVEL:g}% interval, because it is examined while rounds are added. With fewer than {MIN_SEEDS} seeds, "
+        "nothing that varies over seeds is decided."
     )
     lines = ["# The paper's claims", "", *map(markdown_text, study.banner()), ""]
     lines += [f"| {' | '.join(COLUMNS.values())} |", "|" + " --- |" * len(COLUMNS)]

@@ -1,5 +1,7 @@
 """A table as LaTeX."""
 
+import re
+
 from lora_core.reporting.table import Grid, Table
 
 ROWS_OF_A_PAGE = 40
@@ -65,11 +67,18 @@ def _line(texts: list[str]) -> str:
 
 ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "<": r"\textless{}", ">": r"\textgreater{}",
-    "\n": " ",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "±": r"$\pm$", "≥": r"$\geq$", "≤": r"$\leq$", "≈": r"$\approx$", "≠": r"$\neq$", "×": r"$\times$", "·": r"$\cdot$",
+    "−": "$-$", "→": r"$\to$", "√": r"$\surd$", "∞": r"$\infty$", "°": r"$^\circ$", "µ": r"$\mu$", "…": r"\ldots{}",
+    "–": "--", "—": "---", "‘": "`", "’": "'", "“": "``", "”": "''", "\xa0": "~", "\n": " ",
+    **{letter: rf"$\{name}$" for letter, name in zip("αβγδεηθκλμπρστφχψωΔΣΩ", (
+        "alpha", "beta", "gamma", "delta", "varepsilon", "eta", "theta", "kappa", "lambda", "mu", "pi", "rho",
+        "sigma", "tau", "varphi", "chi", "psi", "omega", "Delta", "Sigma", "Omega"), strict=True)},
 }  # fmt: skip
+LATIN = re.compile("[ -~\u00c0-\u017f]")  # what pdflatex prints without further packages
 
 
 def latex_text(text: str) -> str:
-    """Escape a text so that LaTeX shows it as it is."""
-    return "".join(ESCAPES.get(character, character) for character in text)
+    """Escape a text so that LaTeX shows it as it is; a character that pdflatex lacks becomes its code point."""
+    shown = (c if LATIN.match(c) else f"[U+{ord(c):04X}]" for c in text)
+    return "".join(ESCAPES.get(character, other) for character, other in zip(text, shown, strict=True))

@@ -58,6 +58,41 @@ def test_a_counter_that_ran_backwards_or_was_lost_gives_no_energy(counters):
     assert ("backwards" in energy.reason) == (counters[0] == 9_000.0)
 
 
+def test_a_counter_that_stands_still_is_no_energy_but_the_power_is():
+    still = [row(0.5 * i, 100.0, 7_000.0) for i in range(7)]
+    energy = trace.energy(still, 0.5)
+    assert energy.train_counter_joules is None
+    assert (energy.source, energy.train_joules, energy.reason) == ("trapezoid", 300.0, None)
+    without_power = trace.energy([row(0.5 * i, None, 7_000.0) for i in range(7)], 0.5)
+    assert without_power.train_joules is None
+    assert without_power.reason == "the energy counter did not advance during 2 s of training or longer"
+
+
+def test_a_counter_that_stops_halfway_is_no_energy():
+    stops = [row(0.5 * i, None, 50_000.0 * min(i, 6)) for i in range(12)]
+    assert trace.energy(stops, 0.5).train_joules is None
+    assert trace.energy_joules([stops[:7]], "counter") == 300.0
+
+
+def test_a_device_that_reports_zero_watts_has_no_energy_and_no_power():
+    zero = [row(0.5 * i, 0.0) for i in range(7)]
+    energy = trace.energy(zero, 0.5)
+    assert (energy.train_joules, energy.train_trapezoid_joules, energy.power_mean_watts) == (None, None, None)
+    assert energy.reason == "the device reported 0 W during 2 s of training or longer"
+    neither = trace.energy([row(0.5 * i, 0.0, 7_000.0) for i in range(7)], 0.5)  # as RAPL's counter that stands still
+    assert (neither.train_joules, neither.power_mean_watts) == (None, None)
+    assert "did not advance" in neither.reason
+
+
+def test_a_coarse_counter_and_a_short_pause_are_measurements():
+    coarse = [row(0.5 * i, 100.0, 150_000.0 * (i // 3)) for i in range(13)]  # advances every 1.5 s
+    assert trace.energy(coarse, 0.5).train_joules == 600.0
+    pause = [row(0.5 * i, 0.0 if i in (3, 4) else 100.0) for i in range(13)]
+    assert trace.energy(pause, 0.5).train_joules == pytest.approx(500.0)
+    short_windows = [row(0.5 * i, None, 1_000.0 * (i // 2), part=i // 2) for i in range(40)]  # advances between them
+    assert not trace.counter_stands_still(trace.windows(short_windows, "train"))
+
+
 def test_energy_with_a_missing_sample_is_absent():
     assert trace.trapezoid_joules([row(0.0, 100.0), row(0.5), row(1.0, 100.0)]) is None
     assert trace.trapezoid_joules([row(0.0, 100.0)]) is None

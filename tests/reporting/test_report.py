@@ -268,6 +268,29 @@ def test_a_threshold_moves_what_it_costs(opened):
     assert cost(25) == ["3 of 3", "1.0", "10.0", "5.00"]
 
 
+def test_a_run_that_never_reaches_the_chosen_threshold_counts_as_the_most_expensive(opened):
+    def cost(total, *seconds):
+        """The cell of the time, if `total` runs reached 50 % after `seconds` or never."""
+        opened.evaluate(
+            """([total, seconds]) => {
+                const task = document.getElementById("threshold-task").value;
+                curves[task].runs = Array.from({ length: total }, (_, i) => ({
+                    method: "lora", name: "lora",
+                    epochs: [[i < seconds.length ? 0.5 : 0.1, seconds[i] ?? 999, null]] }));
+                const slider = document.getElementById("threshold-score");
+                slider.value = 50;
+                slider.dispatchEvent(new Event("input", { bubbles: true }));
+            }""",
+            [total, seconds],
+        )
+        return [cell.text_content() for cell in opened.locator("#threshold-table tbody tr").first.locator("td").all()]
+
+    assert cost(3, 20, 100) == ["2 of 3", "1.0", "100.0", "n/a"]  # the mean of those that reached it is 60
+    assert cost(4, 20, 100) == ["2 of 4", "≥ 1.0", "≥ 100.0", "n/a"]
+    assert cost(3, 20) == ["1 of 3", "not reached", "not reached", "n/a"]
+    assert cost(2) == ["0 of 2", "not reached", "not reached", "not reached"]
+
+
 def test_methods_and_tasks_can_be_left_out_by_keyboard(opened):
     box = opened.locator('#choice input[value="vera"]')
     box.focus()

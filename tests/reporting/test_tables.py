@@ -1,6 +1,7 @@
 """Tables: every figure from a record, published ones apart, absent ones n/a, and text that cannot break out."""
 
 import csv
+import re
 import shutil
 import subprocess
 from dataclasses import asdict, replace
@@ -11,6 +12,7 @@ from builders import (
     FFT,
     LORA,
     MERGED,
+    ROOT,
     draw_table,
     latency_inputs,
     record,
@@ -25,7 +27,7 @@ from lora_core.evaluation.parameter_counts import count_parameters
 from lora_core.evaluation.references import References
 from lora_core.methods.registry import settings_from_params
 from lora_core.records import write_json
-from lora_core.reporting.latex import latex
+from lora_core.reporting.latex import latex, latex_text
 from lora_core.reporting.markdown import markdown
 from lora_core.reporting.page.tables import TableView
 from lora_core.reporting.rendering import CSV_COLUMNS, TableFiles, write_table
@@ -232,9 +234,23 @@ def test_parameters_come_from_the_counts(tmp_path):
     assert texts(table)["lora", "trainable parameters"] == "1,024"
 
 
+def test_every_symbol_of_tables_has_its_latex():
+    """A lower bound must not be printed as a value because its sign is missing."""
+    sources = [
+        file
+        for folder in ("reporting", "evaluation", "config", "data")
+        for file in (ROOT / "lora_core" / folder).rglob("*.py")
+    ]
+    used = set(re.findall("[^ -~\\n]", "".join(file.read_text() for file in sources)))
+    assert "≥" in used
+    assert {symbol for symbol in used if "[U+" in latex_text(symbol)} <= {"ᵀ", "⁶"}  # of docstrings
+    assert latex_text("≥ 3 ± 1") == r"$\geq$ 3 $\pm$ 1"
+    assert latex_text("評") == "[U+8A55]"
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX here (apt: texlive-latex-recommended)")
 def test_latex_compiles_short_wide_and_long(tmp_path):
-    odd = "100 % of a_b & {c} ~ ^ \\ $ # <d>"
+    odd = "100 % of a_b & {c} ~ ^ \\ $ # <d> ≥ 1 ≤ 2 × 3 β é — 評"
     for name, high, wide in (("table2", 3, 2), ("table3", 6, 12), ("table4", 90, 2)):
         cells = [
             Cell(f"{odd if high < 40 else 'a_b %'} {r}", f"a_b {c}", 1.0, f"{r}.{c} ± 1 [0.957, 1.016] undecided")

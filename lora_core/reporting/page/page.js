@@ -59,28 +59,35 @@ function threshold(event) {
   }
   const at = Number(slider.value) / 100, methods = chosen("method");
   document.getElementById("threshold-value").textContent = `${(100 * at).toFixed(1)} %`;
-  const mean = (values) => (values.length && values.every((v) => v !== null) ? values.reduce((a, b) => a + b) / values.length : null);
+  // The median over all runs, as in tables 5 and 6: a run that did not reach the score ranks above all others.
+  const median = (values, total, show) => {
+    if (!values.length || values.includes(null)) return null;
+    const ranked = [...values].sort((a, b) => a - b), lower = Math.floor((total - 1) / 2), upper = Math.floor(total / 2);
+    if (upper < ranked.length) return { value: (ranked[lower] + ranked[upper]) / 2, text: show((ranked[lower] + ranked[upper]) / 2) };
+    return { value: null, text: lower < ranked.length ? `≥ ${show(ranked[lower])}` : "not reached" };
+  };
   const shown = runs.filter((run) => methods.has(run.method));
   const rows = [...new Set(shown.map((run) => run.name))].map((method) => {
     const runsOfMethod = shown.filter((run) => run.name === method);
     const costs = runsOfMethod.map((run) => run.epochs.findIndex(([score]) => score >= at - 1e-9)).map((i, n) => (i < 0 ? null : [i + 1, ...runsOfMethod[n].epochs[i].slice(1)])).filter(Boolean);
-    return { method, reached: `${costs.length} of ${runsOfMethod.length}`, epochs: mean(costs.map((c) => c[0])), time: mean(costs.map((c) => c[1])), energy: mean(costs.map((c) => c[2])) };
+    const cost = (column, show) => (costs.length ? median(costs.map((c) => c[column]), runsOfMethod.length, show) : { value: null, text: "not reached" });
+    return { method, reached: `${costs.length} of ${runsOfMethod.length}`, epochs: cost(0, (v) => v.toFixed(1)), time: cost(1, (v) => v.toFixed(1)), energy: cost(2, (v) => (v / 1e3).toPrecision(3)) };
   });
-  const longest = Math.max(...rows.map((c) => c.time ?? 0));
+  const longest = Math.max(...rows.map((c) => c.time?.value ?? 0));
   const body = document.getElementById("threshold-table").tBodies[0];
   body.replaceChildren(...rows.map((c) => {
     const row = document.createElement("tr"), head = document.createElement("th");
     head.scope = "row";
     head.textContent = c.method;
     row.append(head);
-    const cells = { "reached it": c.reached, epochs: c.epochs?.toFixed(1), "time, s": c.time?.toFixed(1), "energy, kJ": c.energy === null ? undefined : (c.energy / 1e3).toPrecision(3) };
+    const cells = { "reached it": c.reached, epochs: c.epochs?.text, "time, s": c.time?.text, "energy, kJ": c.energy?.text };
     for (const [label, text] of Object.entries(cells)) {
       const cell = document.createElement("td");
       cell.dataset.label = label;
-      if (label === "time, s" && c.time) {
+      if (label === "time, s" && c.time?.value) {
         const bar = document.createElement("span");
         bar.className = "bar";
-        bar.style.width = `${(5 * c.time) / longest}rem`;
+        bar.style.width = `${(5 * c.time.value) / longest}rem`;
         cell.append(bar);
       }
       cell.append(text ?? "n/a");

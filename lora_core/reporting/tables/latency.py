@@ -7,7 +7,7 @@ import pandas as pd
 
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.frames import LatencyRun, read_latency_runs
-from lora_core.evaluation.latency_summary import VARIANTS, Timing, summarize
+from lora_core.evaluation.latency_summary import LEVEL, VARIANTS, Timing, summarize
 from lora_core.evaluation.references import References
 from lora_core.reporting.inputs import DrawSettings, Inputs
 from lora_core.reporting.table import Cell, Table, new_table
@@ -159,9 +159,9 @@ def _notes(runs: Sequence[LatencyRun], cells: Sequence[Cell], references: Refere
     ]
     if any(cell.low is not None for cell in cells):
         notes.append(
-            "Compared with FFT: the ratio of times within a round, with its 90% interval. Equivalent: the interval is "
-            f"inside ±{100 * margin:g}%; slower, faster: outside; undecided: the time limit was reached first. "
-            "Smallest detectable difference: for this number of rounds."
+            f"Compared with FFT: the ratio of times within a round, with its {100 * LEVEL:g}% interval. "
+            f"Equivalent: the interval is inside ±{100 * margin:g}%; slower, faster: outside; undecided: the time "
+            "limit was reached first. Smallest detectable difference: for this number of rounds."
         )
     if missing := references.missing("full"):
         notes.append(f"No comparison with full fine-tuning: {missing}.")
