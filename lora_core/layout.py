@@ -36,10 +36,12 @@ class Layout:
 
     study = _Below("study.json")
     model = _Below("models/{model}")
+    model_record = _Below("models/{model}.json")
     data = _Below("data/{task}")
     train_data = _Below("data/{task}/train.safetensors")
     validation_data = _Below("data/{task}/validation.safetensors")
     data_card = _Below("data/{task}/card.json")
+    data_sources = _Below("data/{task}/sources.json")
 
     counts = _Below("counts.json")
     memory_scaling = _Below("scaling.json")
@@ -54,6 +56,7 @@ class Layout:
     progress = _Below(f"{_RUN}/progress.json")
     checkpoint = _Below("checkpoints/{method}-{task}-seed{seed}")
     merged = _Below("merged/{method}/{task}/seed{seed}")
+    merged_record = _Below("merged/{method}/{task}/seed{seed}.json")
 
     latency = _Below("latency/{task}/seed{seed}.csv")
     latency_record = _Below("latency/{task}/seed{seed}.json")

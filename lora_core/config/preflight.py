@@ -12,6 +12,7 @@ from lora_core.data.batches import SPLITS
 from lora_core.data.columns import check_local_files
 from lora_core.data.hub import check_hub
 from lora_core.data.reading import local_files
+from lora_core.data.unchanged import unchanged_files
 from lora_core.layout import Layout
 from lora_core.models import pretrained
 from lora_core.records import read_json, write_json
@@ -34,6 +35,19 @@ def data_files(study: Study, task: str) -> list[str]:
         return []
     splits = [study.task(task).split_name(split) for split in SPLITS]
     return [file for split in splits for file in local_files(source, task, split)]
+
+
+def unchanged_data_files(study: Study, task: str) -> set[str]:
+    """Return the files of a task in a local folder that are newer than the tokenised data, with the same content."""
+    layout = Layout(study.results_dir)
+    made = (layout.data_sources, layout.data_card, layout.train_data, layout.validation_data)
+    record, *outputs = (Path(pattern.format(task=task)) for pattern in made)
+    return unchanged_files(data_files(study, task), record, outputs)
+
+
+def data_bytes(study: Study, task: str) -> list[int]:
+    """Return the sizes of the files of a task in a local folder, which differ where older content was put in place."""
+    return [Path(file).stat().st_size for file in data_files(study, task)]
 
 
 def check_content(study: Study) -> None:

@@ -1,5 +1,7 @@
 """Files of data as people have them: read by the names of columns, or refused in a sentence with file and cause."""
 
+import datetime
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,10 +9,12 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from lora_core.data import unchanged
 from lora_core.data.columns import check_columns, check_local_files
 from lora_core.data.reading import local_files, read_split
 from lora_core.data.source import DatasetSource
 from lora_core.data.task import Task
+from lora_core.records import write_digests
 
 TASK = Task("mine", "mine", ("text",), ("no", "yes"), ("accuracy",))
 SCORE = replace(TASK, labels=(), metrics=("pearson",))
@@ -158,3 +162,30 @@ def test_one_file_or_one_set_of_shards_is_read(tmp_path, names):
         (tmp_path / name).touch()
     read_files = [Path(file).name for file in local_files(DatasetSource("own", path=str(tmp_path)), "mine", "train")]
     assert read_files == [name for name in names.split() if "notes" not in name and "bak" not in name]
+
+
+def test_only_a_newer_file_of_the_recorded_size_is_read_and_only_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file, record, output = Path("train.csv"), Path("sources.json"), Path("train.safetensors")
+    file.write_text(GOOD)
+    write_digests([file], record)
+    output.touch()
+    reads = []
+    digest = unchanged.sha256
+    monkeypatch.setattr(unchanged, "sha256", lambda path: reads.append(path) or digest(path))
+
+    def same():
+        return unchanged.unchanged_files([str(file)], record, [output])
+
+    now = datetime.datetime.now().timestamp()
+    os.utime(file, (now - 9, now - 9))
+    assert (same(), reads) == (set(), [])  # older than what was made from it: Snakemake does not ask
+    os.utime(file, (now + 9, now + 9))
+    assert same() == same() == {"train.csv"}
+    assert len(reads) == 1
+    file.write_text(GOOD.replace("b", "c"))
+    os.utime(file, (now + 99, now + 99))
+    assert same() == set()
+    assert len(reads) == 2
+    file.write_text(GOOD + "c,0\n")
+    assert (same(), len(reads)) == (set(), 2)
