@@ -38,10 +38,12 @@ class Layout:
     study = _Below("study.json")
     model = _Below("models/{model}")
     model_config = _Below("models/{model}/config.json")
+    model_record = _Below("models/{model}.json")
     data = _Below("data/{task}")
     train_data = _Below(f"data/{{task}}/{SPLIT.format(split='train')}")
     validation_data = _Below(f"data/{{task}}/{SPLIT.format(split='validation')}")
     data_card = _Below("data/{task}/card.json")
+    data_sources = _Below("data/{task}/sources.json")
 
     counts = _Below("counts.json")
     memory_scaling = _Below("scaling.json")
@@ -57,6 +59,7 @@ class Layout:
     run_lock = _Below(f"{_RUN}/.lock")
     checkpoint = _Below("checkpoints/{method}-{task}-seed{seed}")
     merged = _Below("merged/{method}/{task}/seed{seed}")
+    merged_record = _Below("merged/{method}/{task}/seed{seed}.json")
 
     latency = _Below("latency/{task}/seed{seed}.csv")
     latency_record = _Below("latency/{task}/seed{seed}.json")

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,6 +178,14 @@ def sha256(path: Path) -> str:
 def file_digests(folder: Path, *names: str) -> dict[str, str]:
     """Return the SHA-256 digest of each named file of a folder, as a record keeps them under `files`."""
     return {name: sha256(folder / name) for name in names}
+
+
+def write_digests(files: Iterable[Path], record_path: Path) -> None:
+    """Write the size and the digest of each file by its name: a small record that changes only with their content."""
+    digests = {
+        file.name: {"bytes": file.stat().st_size, "sha256": sha256(file)} for file in sorted(files) if file.is_file()
+    }
+    write_json(record_path, {"files": digests})
 
 
 def check_digests(record: Mapping[str, Any], record_path: Path, files: Mapping[str, Path]) -> None:

@@ -36,6 +36,8 @@ FULL = {"kind": "full"}
 LABELS = ["unacceptable", "acceptable"]  # CoLA's classes
 TARGETS = np.array([0, 1])  # two training labels, for a head that needs some
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
+# Seconds after which a process of a test counts as hanging: ten times what the slowest takes; a machine may be busy.
+HANG_SECONDS = 3000
 # What tests/faults counts; printed at the end of a test session.
 FAULTS = {"tried": 0, "lost": 0, "wrong": 0}
 

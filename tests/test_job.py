@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from builders import ROOT
+from builders import HANG_SECONDS, ROOT
 from filelock import FileLock
 
 from lora_core import job
@@ -30,7 +30,7 @@ def run_job(folder, code, log="logs/a.log", **popen):
     )  # fmt: skip
 
 
-def wait_until(condition, process, seconds=60):
+def wait_until(condition, process, seconds=HANG_SECONDS):
     """Wait for a condition while a process runs."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -42,7 +42,7 @@ def wait_until(condition, process, seconds=60):
 def finished(folder, code):
     """Exit status, standard error, log and record of a job that runs `code`."""
     process = run_job(folder, code)
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=HANG_SECONDS)
     assert output == ""
     log = folder / "logs" / "a.log"
     return process.returncode, errors, log.read_text(), read_job_record(exit_record(log))
@@ -92,7 +92,7 @@ def test_a_failure_is_one_line_on_the_terminal_and_the_whole_story_in_the_log(tm
 
 def test_a_killed_job_leaves_a_record_that_says_running_of_a_process_that_has_ended(tmp_path):
     process = run_job(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
-    process.communicate(timeout=60)
+    process.communicate(timeout=HANG_SECONDS)
     record = read_job_record(tmp_path / "logs" / "a.json")
     assert process.returncode == -signal.SIGKILL
     assert record.state == "running"
@@ -109,7 +109,7 @@ def test_a_job_that_waits_for_a_lock_says_so(tmp_path):
         except AssertionError:
             process.kill()
             raise
-    process.communicate(timeout=60)
+    process.communicate(timeout=HANG_SECONDS)
     log = (tmp_path / "logs" / "a.log").read_text()
     assert "waiting: another measured job is using this run" in log
     assert "there" in log
@@ -129,7 +129,7 @@ def test_a_job_ends_with_the_snakemake_that_started_it(tmp_path):
     snakemake.kill()
     snakemake.wait()
     process = read_job_record(tmp_path / "a.json").process
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANG_SECONDS
     while not has_ended(process):
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -5,16 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from lora_core.config import study as configuration
+from lora_core.config.study import Study
 from lora_core.records import JsonObject
 from lora_core.reporting import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from lora_core.config.study import Study
 
 
 def load_study(config: Mapping[str, Any], overlay: Mapping[str, Any] | None = None) -> Study:
@@ -22,6 +19,12 @@ def load_study(config: Mapping[str, Any], overlay: Mapping[str, Any] | None = No
 
     Raise ValueError with every error in it.
     """
+    missing = [name for name, field in Study.model_fields.items() if field.is_required() and name not in config]
+    if len(missing) > 1 and not Path("config.yaml").exists():
+        raise ValueError(
+            f"the configuration lacks {', '.join(missing)}, and {Path.cwd()} has no config.yaml that would set them: "
+            "run the command in the folder of the workflow, or name a whole configuration with --configfile"
+        )
     return configuration.load(config, overlay, optional_tables=catalogue.OPTIONAL_TABLES)
 
 
@@ -32,20 +35,23 @@ def read_study(overlays: Sequence[str] = ()) -> Study:
     """
     from snakemake.utils import update_config
 
-    config = _read_yaml("config.yaml")
+    config = _read_file("config.yaml") if Path("config.yaml").exists() or not overlays else {}
     overlay: JsonObject = {}
     for file in overlays:
-        update_config(overlay, _read_yaml(file))
+        update_config(overlay, _read_file(file))
     update_config(config, overlay)
     return load_study(config, overlay)
 
 
-def _read_yaml(file: str) -> JsonObject:
-    """Raise ValueError if a file is not a YAML mapping."""
+def _read_file(file: str) -> JsonObject:
+    """Read a file as Snakemake does: as JSON, else as YAML. Raise ValueError if it is neither, or has no keys."""
+    from snakemake.common.configfile import load_configfile
+    from snakemake_interface_common.exceptions import WorkflowError
+
+    Path(file).stat()  # an OSError names a missing file
     try:
-        content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file}: not valid YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{file}: expected keys and values, as in config.yaml")
-    return content
+        return load_configfile(file)
+    except (WorkflowError, UnicodeDecodeError) as error:
+        if error.__context__ is None:
+            raise ValueError(f"{file}: expected keys and values, as in config.yaml") from None
+        raise ValueError(f"{file}: not valid YAML or JSON ({' '.join(str(error.__context__).split())})") from None

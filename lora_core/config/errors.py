@@ -42,6 +42,8 @@ def sentence(error: Any, known: Sequence[Location]) -> str:
             return f"{path}: unknown value {value!r}{nearest(str(value), expected)}"
         case "value_error" if re.match(r"[\w.]+: ", message := str(error["ctx"]["error"])):
             return f"{path}.{message}"  # a check of a whole section names the key at fault
+        case "value_error":
+            return f"{path}: {error['ctx']['error']} (given: {value!r})"
     return f"{path}: {error['msg'][0].lower()}{error['msg'][1:]} (given: {value!r})"
 
 

@@ -1,5 +1,6 @@
 """Checks before a job starts: the study's files, the hub, the results folder, and the requested targets."""
 
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from lora_core.data.batches import SPLITS
 from lora_core.data.checks import check_local_files
 from lora_core.data.hub import check_hub
 from lora_core.data.reading import local_files
+from lora_core.data.unchanged import unchanged_files
 from lora_core.layout import Layout
 from lora_core.models import pretrained
 from lora_core.nearest import nearest
@@ -36,24 +38,45 @@ def data_files(study: Study, task: str) -> list[str]:
     return [file for split in splits for file in local_files(source, task, split)]
 
 
-def check_content(study: Study) -> None:
+def unchanged_data_files(study: Study, task: str) -> set[str]:
+    """Return the files of a task in a local folder that are newer than the tokenized data, with the same content."""
+    layout = Layout(study.results_dir)
+    made = (layout.data_sources, layout.data_card, layout.train_data, layout.validation_data)
+    record, *outputs = (Path(pattern.format(task=task)) for pattern in made)
+    return unchanged_files(data_files(study, task), record, outputs)
+
+
+def data_bytes(study: Study, task: str) -> list[int]:
+    """Return the sizes of the files of a task in a local folder, which differ where older content was put in place."""
+    return [Path(file).stat().st_size for file in data_files(study, task)]
+
+
+def check_content(study: Study, *, dry_run: bool = False) -> None:
     """Check method settings, file contents and hub access, once before the first job.
 
-    Raise ValueError for settings that a method does not accept, weights with another sha256, data with other columns or
-    labels, and a model or data set that must be downloaded but that the hub cannot provide.
+    A dry run may have nothing to do and no network: it asks no hub, and passes over methods whose runs exist, because
+    PEFT takes seconds to import. Raise ValueError for settings that a method does not accept, weights with another
+    sha256, data with other columns or labels, and a model or data set that must be downloaded but that the hub cannot
+    provide.
     """
-    errors = dict.fromkeys(method_errors(study, study.methods))
+    layout = Layout(study.results_dir)
+    runs = itertools.product(study.methods, study.tasks, study.seeds)
+    methods = dict.fromkeys(
+        method
+        for method, task, seed in runs
+        if not (dry_run and Path(layout.run_record.format(method=method, task=task, seed=seed)).exists())
+    )
+    errors = dict.fromkeys(method_errors(study, methods))
     if errors:
         raise ValueError("\n".join(errors))
-    layout = Layout(study.results_dir)
     if not Path(layout.model.format(model=study.model.name)).exists():
         if study.model.source == "wheel":
             pretrained.check_wheel(study.model.package, study.model.path, study.model.sha256)
-        if study.model.source == "hub":
+        if study.model.source == "hub" and not dry_run:
             check_hub("model", study.model.id, study.model.revision)
     pending = [task for task in study.trained_tasks if not Path(layout.data_card.format(task=task)).exists()]
     sources = {task: study.source(task) for task in pending}
-    if study.data.source == "hub" and any(source.source == "hub" for source in sources.values()):
+    if study.data.source == "hub" and not dry_run and any(source.source == "hub" for source in sources.values()):
         check_hub("data", study.data.id, study.data.revision)
     for task, source in sources.items():
         if source.path is not None:

@@ -1,6 +1,7 @@
 """The sections of the configuration: the keys of each, and the values they take."""
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -27,6 +28,16 @@ Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$", description="a full c
 Folder = Annotated[
     str, Field(pattern=r"""^[^-~{}"'`$\x00-\x1f][^{}"'`$\x00-\x1f]*$"""), AfterValidator(os.path.normpath)
 ]
+
+
+def _no_wildcard(path: str) -> str:
+    """Refuse a folder that Snakemake would take for a pattern; it has no way to write a brace."""
+    if re.search(r"[{}]", path):
+        raise ValueError("braces are wildcards of Snakemake; rename the folder, or name a link to it")
+    return path
+
+
+DataFolder = Annotated[str, AfterValidator(_no_wildcard)]
 HubId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")]
 if TYPE_CHECKING:
     MetricName = str
@@ -123,7 +134,7 @@ class LocalData(_Data):
     """A folder in the layout of the hub's GLUE: `{task}/train-*.parquet`, `{task}/validation-*.parquet`."""
 
     source: Literal["local"]
-    path: str
+    path: DataFolder
 
 
 def _label_text(value: Any) -> Any:
@@ -138,7 +149,7 @@ class UserTask(Frozen):
     otherwise a regression task.
     """
 
-    path: str
+    path: DataFolder
     texts: Annotated[tuple[str, ...], Field(min_length=1, max_length=2)]
     label: str = "label"
     labels: tuple[Annotated[str, BeforeValidator(_label_text)], ...] = ()

@@ -1,9 +1,12 @@
 """Check the columns of CSV and parquet data before a task uses them, and turn labels into numbers."""
 
 import math
+import re
+from collections.abc import Iterator
+from typing import Any
 
 from lora_core.data.batches import SPLITS
-from lora_core.data.reading import Columns, local_files, read_table
+from lora_core.data.reading import Columns, local_files, read_file
 from lora_core.data.source import DatasetSource
 from lora_core.data.task import Task
 
@@ -21,12 +24,23 @@ def check_columns(columns: Columns, task: Task, place: str) -> list[int | float]
     numbers: list[int | float] = []
     for row, value in enumerate(columns[task.label_column]):
         is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        text = str(int(value)) if is_number and value == int(value) else value
-        if text not in positions if labels else not is_number:
+        text = next((text for text in _spellings(value) if text in positions), None)
+        if text is None if labels else not is_number:
             expected = f"0..{len(labels) - 1} ({', '.join(labels)})" if labels else "a finite number"
             raise ValueError(f"{place}: unknown label {value!r} in row {row}; expected {expected}")
-        numbers.append(positions[text] if labels else value)
+        numbers.append(value if text is None else positions[text])
     return numbers
+
+
+def _spellings(value: Any) -> Iterator[str]:
+    """Yield how a label may be written in the configuration, the nearest first: 1.0 and "1.0" are also 1."""
+    text = str(value)
+    yield text
+    yield text.strip()
+    if whole := re.fullmatch(r"(-?\d+)\.0*", text.strip()):
+        yield whole[1]
+    if text.strip().lower() in ("false", "true"):  # a truth value of parquet, and what pandas writes to CSV
+        yield text.strip().lower()
 
 
 def _check_texts(columns: Columns, task: Task, place: str) -> None:
@@ -45,7 +59,4 @@ def check_local_files(source: DatasetSource, task: Task) -> None:
     """Check both splits of a local folder, before any job starts. Raise ValueError as `check_columns` does."""
     for split in SPLITS:
         for file in local_files(source, task.name, task.split_name(split)):
-            table = read_table(file, task.text_columns)
-            needed = [name for name in table.column_names if name in (*task.columns, task.label_column)]
-            columns = table.select(needed).to_pydict() if needed else {name: [] for name in table.column_names}
-            check_columns(columns, task, file)
+            check_columns(read_file(file, task), task, file)

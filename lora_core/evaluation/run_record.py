@@ -116,7 +116,7 @@ class RunRecord:
         hyperparameters: As they are printed.
         start_from: The task whose run this one started from; None for the pre-trained model.
         base_model: The id on the hub or the folder of the pre-trained model, `model` its name in the study.
-        data: The card of the tokenised task.
+        data: The card of the tokenized task.
         measurement: All that was measured, by the names in the file, for runs.csv.
     """
 

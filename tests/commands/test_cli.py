@@ -9,6 +9,7 @@ import pytest
 
 from lora_core.code_digest import ROOT
 from lora_core.commands import cli
+from lora_core.commands.studies import read_study
 
 
 def run(*arguments, cwd=ROOT):
@@ -34,6 +35,25 @@ def test_an_overlay_says_where_results_go(capsys, monkeypatch):
 def test_protocols_are_compared_on_the_page_as_the_command_prints_them(capsys):
     assert cli.main(["protocols"]) == 0
     assert capsys.readouterr().out in (ROOT / "docs" / "protocols.md").read_text()
+
+
+def test_commands_read_json_as_snakemake_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    overlay = tmp_path / "study.json"
+    sweep = '{"kind": "lora", "targets": ["query"], "rank": 8, "sweep": {"alpha": [1e-3]}}'
+    overlay.write_text(
+        '{\n\t"methods": ["fft", "lora", "lora_ref", "s"],\n\t"method_settings": {"s": ' + sweep + "}\n}"
+    )
+    assert read_study([str(overlay)]).methods[-1] == "s-alpha0.001"
+
+
+def test_a_whole_configuration_needs_no_config_yaml(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_bytes((ROOT / "config.yaml").read_bytes())
+    assert cli.main(["results-dir", "--configfile", "mine.yaml"]) == 0
+    (tmp_path / "mine.yaml").write_text("seeds: [1]")
+    assert cli.main(["results-dir", "--configfile", "mine.yaml"]) == 1
+    assert "has no config.yaml that would set them" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

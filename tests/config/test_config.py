@@ -142,6 +142,8 @@ USER_TASK = {"path": "folder", "texts": ["text"], "labels": ["a", "b", "c"]}
             r"mine\.metrics: 'pearson' is for a regression",
         ),
         ({"task_settings": {"mine": USER_TASK | {"metrics": ["f1"]}}}, "'f1' is for two labels"),
+        ({"task_settings": {"mine": USER_TASK | {"path": "a{b}"}}}, r"task_settings\.mine\.path: braces are wildcards"),
+        ({"data": {"source": "local", "path": "a{b}"}}, r"data\.path: braces are wildcards"),
         ({"task_settings": {"mine": {"path": "x"}}}, r"task_settings\.mine\.texts: this key is missing"),
         ({"task_settings": {"mine": USER_TASK}, "tasks": ["mien"]}, "unknown value 'mien'; did you mean 'mine'"),
         (

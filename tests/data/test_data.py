@@ -185,21 +185,6 @@ def test_labels_and_texts_of_a_csv_are_read_as_text(labels, written, expected, b
     assert data.load(tmp_path / "out" / "train.safetensors").labels.tolist() == expected
 
 
-@pytest.mark.parametrize("labels", [["true", "false"], []])
-def test_a_truth_value_is_no_label(labels):
-    with pytest.raises(ValueError, match="unknown label True in row 0"):
-        check_columns({"sentence": ["a"], "label": [True]}, replace(TASK, labels=tuple(labels)), "here")
-
-
-def test_two_formats_in_one_folder_are_refused(tmp_path):
-    for name in ("train.csv", "train.parquet"):
-        (tmp_path / name).touch()
-    with pytest.raises(ValueError, match=r"task_settings\.mine\.path: .* keep the files of one format"):
-        local_files(DatasetSource("user", path=str(tmp_path)), "mine", "train")
-    with pytest.raises(ValueError, match="has no validation"):
-        local_files(DatasetSource("user", path=str(tmp_path)), "mine", "validation")
-
-
 def test_a_source_and_a_task_read_back_from_a_rules_params_are_the_same():
     source = DatasetSource("hub", id="nyu-mll/glue", revision="0" * 40, max_train_examples=7)
     assert DatasetSource.from_params(source.to_params()) == source

@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from builders import ROOT
+from builders import HANG_SECONDS, ROOT
 from project import Project
 
 TABLE = "results/tables/table2.md"
@@ -77,6 +77,8 @@ class Faulty(Project):
         shutil.copy(ROOT / "Makefile", self.folder)
         (self.folder / ".venv").symlink_to(sys.prefix)
         command = ["make", "--old-file", ".venv/installed", "tables", "CONFIG=tiny.yaml"]
-        result = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=300, check=False)
+        result = subprocess.run(
+            command, cwd=self.folder, capture_output=True, text=True, timeout=HANG_SECONDS, check=False
+        )
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout + result.stderr

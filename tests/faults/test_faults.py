@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import FAULTS, ROOT
+from builders import FAULTS, HANG_SECONDS, ROOT
 from faults import STEPS, TABLE, Faulty
 from project import glue, unmeasured
 
@@ -108,7 +108,7 @@ def test_kill_9_of_a_job_is_named_and_it_resumes_after_its_last_epoch(project, f
     for point in POINTS:
         process = project.begin(POINTS[point])
         os.kill(project.reached(), signal.SIGKILL)
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=HANG_SECONDS)
         assert process.returncode != 0
         assert "cola/seed1: killed (SIGKILL; possibly out of memory" in output, point
         assert ("resuming after epoch" in output) == (point not in WITHOUT_STATE), point
@@ -124,7 +124,7 @@ def test_a_signal_ends_a_job_and_is_named(project, finish, kind):
         os.killpg(process.pid, signal.SIGINT)
     else:
         os.kill(job, signal.SIGTERM)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode != 0
     sentence = {"SIGINT": "interrupted", "SIGTERM": "stopped by SIGTERM"}[kind]
     assert f"cola seed 1 failed: {sentence} (log: " in output
@@ -137,7 +137,7 @@ def test_sigterm_to_snakemake_lets_the_running_job_end(project, finish):
     process = project.begin(POINTS["in the middle of an epoch"], seconds=3)
     project.reached()
     process.terminate()
-    process.communicate(timeout=120)
+    process.communicate(timeout=HANG_SECONDS)
     assert process.returncode != 0
     project.note()
     assert len(project.whole) == 1
@@ -151,7 +151,7 @@ def limited(size: int):
 
 def test_a_full_disk_stops_a_run_with_advice(project, finish):
     process = project.begin("", before=limited(60_000))  # less than a model's weights
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode != 0
     assert "cola seed 1 failed: " in output
     assert f"raise the limit on file sizes (ulimit -f), then {RERUN}" in output
@@ -242,14 +242,14 @@ def test_a_second_snakemake_in_the_folder_is_refused_by_the_lock(project, finish
     assert status != 0
     assert "Directory cannot be locked" in output
     assert project.unlock() == ""  # the first is still running
-    output, _ = first.communicate(timeout=120)
+    output, _ = first.communicate(timeout=HANG_SECONDS)
     assert first.returncode == 0, output
     assert "Nothing to be done" in finish()
 
 
 def test_out_of_memory_is_named(project, finish):
     process = project.begin("memory 3")
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode != 0
     assert "cola/seed1: out of memory (" in output
     assert "free some, or lower batch_size or max_length" in output
@@ -258,7 +258,7 @@ def test_out_of_memory_is_named(project, finish):
 
 def test_a_clock_set_back_changes_no_time(project, finish):
     process = project.begin("clock 6")
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == 0, output
     for path in project.results.glob("runs/*/*/*/run.json"):
         measured = read_json(path)["measurement"]

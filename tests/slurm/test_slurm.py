@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from builders import FAULTS
+from builders import FAULTS, HANG_SECONDS
 from project import Project, unmeasured
 
 from lora_core.records import read_json
@@ -62,7 +62,7 @@ def test_a_study_runs_through_slurm_and_ends_as_a_local_one_does(tmp_path, jobs)
     status, output = here.run()
     assert status == 0, output
     process = start(there)
-    output, _ = process.communicate(timeout=500)
+    output, _ = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == 0, output
 
     ran = jobs()
@@ -86,7 +86,7 @@ def test_a_job_killed_for_memory_is_retried_with_more_and_then_fails_with_a_sent
     work = "    from lora_core.training.checkpoint import"
     project.edit("workflow/scripts/train.py", work, f"    import os\n\n    os.kill(os.getpid(), 9)\n{work}")
     process = start(project, "results/runs/lora/cola/seed1/run.json")
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode != 0
     asked = re.findall(r"rule train:.*?mem_mb=(\d+)", output, re.DOTALL)
     assert [int(mb) for mb in asked] == [2000, 4000], output
@@ -108,11 +108,11 @@ def test_a_cancelled_job_resumes_from_its_last_epoch(tmp_path, jobs):
     project.wait_for(state)
     here = [line.split("|") for line in slurm("squeue", "--noheader", "--format=%i|%Z").splitlines()]
     slurm("scancel", *(number for number, folder in here if folder == str(project.folder)))
-    process.communicate(timeout=120)
+    process.communicate(timeout=HANG_SECONDS)
     assert process.returncode != 0
     assert state.exists()
     process = start(project, target)
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == 0, output
     FAULTS["wrong"] += project.weights("lora", 1) != whole.weights("lora", 1)
     assert project.weights("lora", 1) == whole.weights("lora", 1)

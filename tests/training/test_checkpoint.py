@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from builders import FULL, LORA, ROOT, run_inputs, run_outputs, spec, unmeasured_rows, without_measured
+from builders import FULL, HANG_SECONDS, LORA, ROOT, run_inputs, run_outputs, spec, unmeasured_rows, without_measured
 
 from lora_core.measuring import power_trace as trace
 from lora_core.records import PowerRow, read_json, read_rows
@@ -234,9 +234,9 @@ def test_a_second_job_of_a_run_waits_for_the_first(study, tmp_path):
     assert first.stdout.readline() == "there\n"
     second = start("two")
     assert "waiting: another measured job is using the files of this run" in second.stderr.readline()
-    first.communicate("x", timeout=60)
+    first.communicate("x", timeout=HANG_SECONDS)
     assert first.returncode == 0
     assert second.stdout.readline() == "there\n"
-    second.communicate("x", timeout=60)
+    second.communicate("x", timeout=HANG_SECONDS)
     assert second.returncode == 0
     assert not study.folder.exists()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from builders import BERT, ROOT, unmeasured_rows, without_measured
+from builders import BERT, HANG_SECONDS, ROOT, unmeasured_rows, without_measured
 
 from lora_core.records import MEASURED, read_json
 
@@ -68,7 +68,7 @@ class Project:
     def run(self, *arguments: str, overlay: str = "tiny.yaml", env: dict | None = None) -> tuple[int, str]:
         """Exit status and everything printed."""
         process = self.start(*arguments, overlay=overlay, env=env)
-        output, _ = process.communicate(timeout=600)
+        output, _ = process.communicate(timeout=HANG_SECONDS)
         return process.returncode, output
 
     def status(self, overlay: str = "tiny.yaml") -> str:
@@ -95,7 +95,7 @@ class Project:
                 jobs.add(f"{job[1]} {wildcards[1]}" if wildcards else job[1])
         return {job for job in jobs if job != "all"}
 
-    def wait(self, true: Callable[[], bool], seconds: float = 120) -> None:
+    def wait(self, true: Callable[[], bool], seconds: float = HANG_SECONDS) -> None:
         deadline = time.monotonic() + seconds
         while not true():
             assert time.monotonic() < deadline, f"still not so after {seconds} s"

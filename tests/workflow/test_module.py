@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from builders import ROOT
+from builders import HANG_SECONDS, ROOT
 from project import SNAKEMAKE, TINY
 from snakemake.utils import update_config
 
@@ -41,7 +41,7 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
     command = [SNAKEMAKE, "--cores", "1", *arguments]
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     variables |= {"HF_HUB_OFFLINE": "1", "XDG_CACHE_HOME": str(folder / "cache"), **environment}
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, env=variables)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=HANG_SECONDS, env=variables)
 
 
 @pytest.mark.parametrize("file", ["Snakefile", "workflow/Snakefile"])

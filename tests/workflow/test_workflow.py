@@ -11,7 +11,7 @@ import time
 import zipfile
 
 import pytest
-from builders import ROOT
+from builders import HANG_SECONDS, ROOT
 from project import Project
 
 from lora_core.reporting import catalogue
@@ -160,14 +160,14 @@ def test_an_interrupted_study_goes_on_with_the_same_command(tmp_path):
     project = Project(tmp_path / "project")
     results = project.folder / "results"
     process = project.start("results/tables/table2.md")
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANG_SECONDS
     # Runs go one at a time: when the second has a log, the first is finished.
     while len(list(results.glob("logs/train/**/*.log"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     (finished,) = results.rglob("run.json")
     stamp = finished.stat().st_mtime_ns
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: to snakemake and to the job
-    process.communicate(timeout=60)
+    process.communicate(timeout=HANG_SECONDS)
     assert len(list(results.rglob("run.json"))) < 4
     status, output = project.run("results/tables/table2.md")
     assert status == 0, output

@@ -37,6 +37,8 @@ try:
     study = load_study(config, overlay=workflow.config_settings.overwrite_config)
     preflight.check_paths(study)
     preflight.check_results_folder(study)
+    if workflow.output_settings.dryrun:  # which does not call onstart
+        preflight.check_content(study, dry_run=True)
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 

@@ -1,6 +1,7 @@
 rule prepare_model:
     output:
-        directory(MODEL),
+        folder=directory(MODEL),
+        record=MODEL_RECORD,
     log:
         LAYOUT.log("prepare_model"),
     conda:
@@ -17,11 +18,13 @@ rule prepare_model:
 rule tokenize_dataset:
     input:
         data=data_files,
-        model=rules.prepare_model.output[0],
+        model=ancient(MODEL),
+        model_record=rules.prepare_model.output.record,
     output:
         train=LAYOUT.train_data,
         validation=LAYOUT.validation_data,
         card=LAYOUT.data_card,
+        sources=LAYOUT.data_sources,
     log:
         LAYOUT.log("tokenize_dataset/{task}"),
     conda:
@@ -30,6 +33,7 @@ rule tokenize_dataset:
         **resources_of("other"),
     params:
         dataset=lambda wildcards: params.data_params(study, wildcards.task),
+        bytes=lambda wildcards: preflight.data_bytes(study, wildcards.task),
         code=code("tokenize_dataset.py"),
     script:
         "../scripts/tokenize_dataset.py"
@@ -37,7 +41,8 @@ rule tokenize_dataset:
 
 rule count_parameters:
     input:
-        model=rules.prepare_model.output[0],
+        model=ancient(MODEL),
+        model_record=rules.prepare_model.output.record,
     output:
         LAYOUT.counts,
     log:

@@ -1,10 +1,13 @@
 rule time_inference:
     input:
-        model=rules.prepare_model.output[0],
+        model=ancient(MODEL),
+        model_record=rules.prepare_model.output.record,
         data_card=rules.tokenize_dataset.output.card,
-        validation_data=rules.tokenize_dataset.output.validation,
-        weights=of_task_and_seed(LAYOUT.weights, study.methods),
-        merged=of_task_and_seed(LAYOUT.merged, MERGED_METHODS),
+        validation_data=ancient(LAYOUT.validation_data),
+        weights=ancient(of_task_and_seed(LAYOUT.weights, study.methods)),
+        records=of_task_and_seed(LAYOUT.run_record, study.methods),
+        merged=ancient(of_task_and_seed(LAYOUT.merged, MERGED_METHODS)),
+        merged_records=of_task_and_seed(LAYOUT.merged_record, MERGED_METHODS),
     output:
         passes=LAYOUT.latency,
         record=LAYOUT.latency_record,
@@ -28,7 +31,7 @@ rule time_inference:
 rule compare_scores:
     input:
         records=of_task(LAYOUT.run_record),
-        predictions=of_task(LAYOUT.predictions),
+        predictions=ancient(of_task(LAYOUT.predictions)),
     output:
         scores=LAYOUT.scores,
         differences=LAYOUT.differences,
@@ -48,8 +51,8 @@ rule compare_scores:
 rule aggregate_energy:
     input:
         records=of_task(LAYOUT.run_record),
-        histories=of_task(LAYOUT.history),
-        power=of_task(LAYOUT.power),
+        histories=ancient(of_task(LAYOUT.history)),
+        power=ancient(of_task(LAYOUT.power)),
     output:
         costs=LAYOUT.costs,
         curve=LAYOUT.curve,

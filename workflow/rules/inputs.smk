@@ -1,9 +1,21 @@
-"""Input functions: what a rule reads for its wildcards."""
+"""Input functions: what a rule reads for its wildcards.
+
+Snakemake compares time stamps, and contents only of files up to `max-checksum-file-size`. A folder, and a file that can
+be larger, is therefore `ancient`: its time stamp does not count. The small record that is written with it (run.json,
+card.json, models/{model}.json) is an input of the same job and says when the content is another.
+"""
 
 
 def data_files(wildcards):
-    """The files of a task in a local folder; none for the hub and mini-GLUE."""
-    return preflight.data_files(study, wildcards.task)
+    """The files of a task in a local folder; none for the hub and mini-GLUE.
+
+    A file that still has the content that the task was tokenized from is `ancient`.
+    """
+    unchanged = preflight.unchanged_data_files(study, wildcards.task)
+    return [
+        ancient(file) if file in unchanged else file
+        for file in preflight.data_files(study, wildcards.task)
+    ]
 
 
 def start_file(pattern):

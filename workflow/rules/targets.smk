@@ -3,6 +3,7 @@
 import re
 
 MODEL = LAYOUT.model.format(model=study.model.name)
+MODEL_RECORD = LAYOUT.model_record.format(model=study.model.name)
 MERGED_METHODS = [method for method in study.methods if study.can_merge(method)]
 TIMED_SEEDS = study.seeds[: study.measure.latency_seeds]
 SWEPT = bool(params.swept_params(study))
@@ -39,9 +40,9 @@ RECORDS = {
     "costs": expand(LAYOUT.costs, task=study.tasks),
     "curves": expand(LAYOUT.curve, task=study.tasks),
     "traced_runs": of_runs(LAYOUT.run_record, *TRACED),
-    "traced_power": of_runs(LAYOUT.power, *TRACED),
+    "traced_power": ancient(of_runs(LAYOUT.power, *TRACED)),
     "loss_runs": of_runs(LAYOUT.run_record, *EQUAL_TO_LORA),
-    "loss_predictions": of_runs(LAYOUT.predictions, *EQUAL_TO_LORA),
+    "loss_predictions": ancient(of_runs(LAYOUT.predictions, *EQUAL_TO_LORA)),
     "memory_scaling": [LAYOUT.memory_scaling],
 }
 

@@ -1,11 +1,12 @@
 # A measured job has its device to itself (on a CPU, the machine): one `device`, all threads.
 rule train:
     input:
-        model=rules.prepare_model.output[0],
-        train_data=rules.tokenize_dataset.output.train,
-        validation_data=rules.tokenize_dataset.output.validation,
+        model=ancient(MODEL),
+        model_record=rules.prepare_model.output.record,
+        train_data=ancient(LAYOUT.train_data),
+        validation_data=ancient(LAYOUT.validation_data),
         data_card=rules.tokenize_dataset.output.card,
-        start_weights=start_file(LAYOUT.weights),
+        start_weights=ancient(start_file(LAYOUT.weights)),
         start_record=start_file(LAYOUT.run_record),
     output:
         record=LAYOUT.run_record,
@@ -57,11 +58,13 @@ rule write_model_card:
 
 rule merge_adapter:
     input:
-        model=rules.prepare_model.output[0],
-        weights=rules.train.output.weights,
+        model=ancient(MODEL),
+        model_record=rules.prepare_model.output.record,
+        weights=ancient(LAYOUT.weights),
         record=rules.train.output.record,
     output:
-        directory(LAYOUT.merged),
+        folder=directory(LAYOUT.merged),
+        record=LAYOUT.merged_record,
     log:
         LAYOUT.log("merge_adapter/{method}/{task}/seed{seed}"),
     wildcard_constraints:

@@ -7,10 +7,14 @@ from lora_core.job import job_log
 wildcards = snakemake.wildcards
 with job_log(Path(snakemake.log[0]), f"merge_adapter {wildcards.method} {wildcards.task} seed {wildcards.seed}"):
     from lora_core.methods.merging import merge_adapter
+    from lora_core.records import write_digests
+
+    folder = Path(snakemake.output.folder)
 
     merge_adapter(
         base=Path(snakemake.input.model),
         weights=Path(snakemake.input.weights),
         record=Path(snakemake.input.record),
-        out=Path(snakemake.output[0]),
+        out=folder,
     )
+    write_digests(folder.iterdir(), Path(snakemake.output.record))

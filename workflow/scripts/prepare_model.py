@@ -6,5 +6,8 @@ from lora_core.job import job_log
 
 with job_log(Path(snakemake.log[0]), "prepare_model"):
     from lora_core.models.pretrained import prepare_model
+    from lora_core.records import write_digests
 
-    prepare_model(snakemake.params.source, Path(snakemake.output[0]))
+    folder = Path(snakemake.output.folder)
+    prepare_model(snakemake.params.source, folder)
+    write_digests(folder.iterdir(), Path(snakemake.output.record))

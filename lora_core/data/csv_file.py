@@ -1,0 +1,55 @@
+"""Read columns of a CSV file as text; what cannot be read is refused with its line and cause."""
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+_END = "\0end of the file"  # a line after the last one: inside a quoted field if a quote was never closed
+
+
+def read_csv(file: Path, find: Callable[[Sequence[str]], dict[str, int]]) -> dict[str, list[str]]:
+    """Return columns of a CSV file (UTF-8, commas, a header); every value is text, also "NA" and an empty field.
+
+    `find` returns the positions of the columns in the header by the names that they get. Raise ValueError that names
+    the file and the line if it is not UTF-8, if a row has more or fewer fields than the header, or if a quote is open.
+    """
+    rows = _rows(file)
+    _, header = next(rows, (1, []))
+    positions = find(header)
+    columns: dict[str, list[str]] = {name: [] for name in positions}
+    for line, row in rows:
+        if len(row) != len(header):
+            raise ValueError(f"{file}, line {line}: expected {len(header)} columns, got {len(row)}")
+        for name, position in positions.items():
+            columns[name].append(row[position])
+    return columns
+
+
+def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield each row that is not empty, with the number of its first line."""
+    csv.field_size_limit(2**31 - 1)  # instead of 128 kB
+    reader = csv.reader(chain(_lines(file), [_END]))
+    first = 1
+    try:
+        for row in reader:
+            if row and row[-1].endswith(_END):
+                if row != [_END]:
+                    raise ValueError(f"{file}, line {first}: a quote opens in this row and is never closed")
+            elif row:
+                yield first, row
+            first = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(f"{file}, line {first}: {error}") from error
+
+
+def _lines(file: Path) -> Iterator[str]:
+    with file.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                byte = line[error.start]
+                raise ValueError(
+                    f"{file}, line {number}: invalid UTF8 (byte {byte:#04x}); save the file in the encoding UTF-8"
+                ) from error

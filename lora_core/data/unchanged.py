@@ -1,0 +1,44 @@
+"""Which files of a local data set still have the content that a task was tokenized from, whatever their time stamps."""
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from lora_core.records import JsonObject, read_json, sha256, write_json
+
+# Digests by file, size and modification time, so that a file of gigabytes that was touched or copied is read once.
+CACHE = Path(".snakemake", "lora_core_data_digests.json")
+
+
+def unchanged_files(files: Iterable[str], record: Path, outputs: Iterable[Path]) -> set[str]:
+    """Return the files that are newer than `outputs`, but whose size and digest are those in `record`.
+
+    A file is read only if it is newer and of the recorded size, once for each modification time.
+    """
+    try:
+        recorded = read_json(record)["files"]
+        made = min(output.stat().st_mtime_ns for output in (record, *outputs))
+    except (OSError, ValueError, LookupError):
+        return set()
+    newer = [file for file in files if max(os.stat(file).st_mtime_ns, os.lstat(file).st_mtime_ns) >= made]
+    same_size = [f for f in newer if recorded.get(Path(f).name, {}).get("bytes") == os.stat(f).st_size]
+    digests = _digests(same_size) if same_size else {}
+    return {file for file in same_size if recorded[Path(file).name].get("sha256") == digests[file]}
+
+
+def _digests(files: Iterable[str]) -> dict[str, str]:
+    """Return the digest of each file, from the cache where it has the size and modification time of last time."""
+    cached: JsonObject = {}
+    with suppress(OSError, ValueError):
+        cached = read_json(CACHE)
+    entries: JsonObject = {}
+    for file in files:
+        stat = os.stat(file)
+        key = [stat.st_size, stat.st_mtime_ns]
+        entry = cached.get(file, {})
+        entries[file] = entry if entry.get("stat") == key else {"stat": key, "sha256": sha256(Path(file))}
+    if cached | entries != cached:
+        with suppress(OSError):  # a folder that cannot be written has no cache
+            write_json(CACHE, cached | entries)
+    return {file: entry["sha256"] for file, entry in entries.items()}
