@@ -92,8 +92,10 @@ format: setup  ## format the Python and Snakemake files
 schema: setup  ## write config/schema.json, which editors use
 	$(BIN)/lora-core schema > config/schema.json
 
-pictures: setup  ## write docs/architecture.md from the code
+pictures: setup  ## write docs/architecture.md and results/README.md from the code, and figures of docs/ from records
 	$(BIN)/python docs/architecture.py > docs/architecture.md
+	$(BIN)/python docs/results_folder.py > results/README.md
+	$(BIN)/python docs/pictures.py
 
 lock:  ## update requirements.lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra workflow --extra dev --universal --python-version 3.11 --generate-hashes \

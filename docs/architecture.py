@@ -58,8 +58,7 @@ memory against model size needs. Training and timing are measured: each has the 
 | a hyperparameter | `lora_core/training/spec.py`, the code that uses it, and the protocols that set it |
 | a task of your own | `task_settings` in the configuration ([how](adding-a-task.md)) |
 
-Then run `make schema pictures`: the configuration's schema and this page are written from the code. A new table or
-figure also gets its line in results/README.md, which a test compares with the catalogue.
+Then run `make schema pictures`: the configuration's schema, this page and results/README.md are written from the code.
 
 ## The folders
 

@@ -9,6 +9,7 @@ import sys
 import textwrap
 from importlib.util import find_spec
 
+import pictures
 import pytest
 from builders import ROOT
 from project import Project, glue
@@ -151,11 +152,19 @@ def test_every_link_leads_to_a_file_and_a_heading():
                 assert anchor in {re.sub(r"[^\w\- ]", "", h).strip().lower().replace(" ", "-") for h in headings}, link
 
 
-def test_the_pictures_are_those_of_the_code():
-    drawn = subprocess.run(
-        [sys.executable, ROOT / "docs" / "architecture.py"], capture_output=True, text=True, check=True
-    ).stdout
-    assert (ROOT / "docs" / "architecture.md").read_text() == drawn, "run: make pictures"
+@pytest.mark.parametrize(
+    ("program", "page"), [("architecture.py", "docs/architecture.md"), ("results_folder.py", "results/README.md")]
+)
+def test_a_page_about_the_code_is_what_its_program_prints(program, page):
+    command = [sys.executable, ROOT / "docs" / program]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert (ROOT / page).read_text() == printed, "run: make pictures"
+
+
+@pytest.mark.parametrize("name", pictures.FIGURES)
+def test_a_figure_of_the_documentation_is_drawn_from_its_records(name, tmp_path):
+    pictures.draw(name, tmp_path / "drawn.svg")
+    assert (ROOT / f"docs/{name}.svg").read_text() == (tmp_path / "drawn.svg").read_text(), "run: make pictures"
 
 
 def test_the_readme_fits_on_two_screens():
