@@ -64,7 +64,7 @@ verify-bundle: setup  ## redraw every table and figure of a BUNDLE from its raw 
 	@$(BIN)/lora-core verify-bundle "$(BUNDLE)"
 
 test: setup  ## run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slurm: setup  ## run the tests that need Slurm: a running one, or one started by SLURM=FOLDER's start-slurm.sh
 	@started=; if ! sinfo >/dev/null 2>&1 && [ -x "$(SLURM)/start-slurm.sh" ]; then "$(SLURM)/start-slurm.sh" && started=1; fi; \
@@ -92,8 +92,10 @@ format: setup  ## format the Python and Snakemake files
 schema: setup  ## write config/schema.json, which editors use
 	$(BIN)/lora-core schema > config/schema.json
 
-pictures: setup  ## write docs/architecture.md from the code
+pictures: setup  ## write docs/architecture.md and results/README.md from the code, and figures of docs/ from records
 	$(BIN)/python docs/architecture.py > docs/architecture.md
+	$(BIN)/python docs/results_folder.py > results/README.md
+	$(BIN)/python docs/pictures.py
 
 lock:  ## update requirements.lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra workflow --extra dev --universal --python-version 3.11 --generate-hashes \

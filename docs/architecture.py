@@ -59,8 +59,7 @@ memory against model size needs. Training and timing are measured: each has the 
 | a meter of power or energy | a class and its entry in `METERS`, both in `lora_core/measuring/meters.py` |
 | a hyperparameter | `lora_core/training/spec.py`, code that uses it, and the [protocols](protocols.md) that set it |
 
-Then run `make schema pictures`: the configuration's schema and this page are written from the code. A new table or
-figure also gets its line in results/README.md, which a test compares with the catalogue.
+Then run `make schema pictures`: the configuration's schema, this page and results/README.md are written from the code.
 
 ## The folders
 

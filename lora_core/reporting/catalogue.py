@@ -1,6 +1,6 @@
 """Every table and figure of a study, once: its title, its function, and what that function needs.
 
-The rules, the page, the configuration's schema and results/README.md read this list. A new table or figure is its
+The rules, the page, the configuration's schema and docs/results_folder.py read this list. A new table or figure is its
 function and one entry here. Importing this module is free: a function is imported when it is called for.
 """
 

@@ -59,9 +59,11 @@ def test_labels_that_a_task_does_not_have_are_refused_before_the_first_job(folde
 
 def test_data_that_was_tokenized_before_is_not_read_again(folder):
     study = users_task(folder, ["maybe"])
+    with pytest.raises(ValueError, match="unknown label 'maybe'"):
+        preflight.check_content(study)
     (folder / "results" / "data" / "mine").mkdir(parents=True)
     (folder / "results" / "data" / "mine" / "card.json").write_text("{}")
-    preflight.check_content(study)
+    preflight.check_content(study)  # whose unknown label is not seen
 
 
 def test_every_method_that_cannot_be_trained_as_configured_is_reported():

@@ -10,6 +10,8 @@ from sklearn.metrics import accuracy_score, matthews_corrcoef
 from lora_core.data.metrics import METRICS
 from lora_core.evaluation import bootstrap
 
+PLAIN = 1000  # resamples, drawn and scored one by one
+
 
 def predictions(n=300, outputs=2, seed=0, skill=1.0):
     generator = np.random.default_rng(seed)
@@ -50,12 +52,15 @@ def test_the_bootstrap_is_that_of_plain_resampling(metric):
     assert result.estimate == pytest.approx(score(labels, ours) - score(labels, theirs), abs=1e-9)
     generator = np.random.default_rng(3)
     plain = []
-    for _ in range(1000):
+    for _ in range(PLAIN):
         rows = generator.integers(0, len(labels), len(labels))
         plain.append(score(labels[rows], ours[rows]) - score(labels[rows], theirs[rows]))
-    reach = np.diff(np.quantile(plain, [0.025, 0.975]))[0]
-    assert result.low == pytest.approx(np.quantile(plain, 0.025), abs=0.12 * reach)
-    assert result.high == pytest.approx(np.quantile(plain, 0.975), abs=0.12 * reach)
+    # Both quantiles are estimates. A quantile q of n draws has the standard error sqrt(q (1 - q) / n) / density at the
+    # quantile, and the differences are about normal.
+    density = scipy_stats.norm.pdf(scipy_stats.norm.ppf(0.025)) / np.std(plain)
+    error = math.sqrt(0.025 * 0.975 * (1 / PLAIN + 1 / bootstrap.RESAMPLES)) / density
+    assert result.low == pytest.approx(np.quantile(plain, 0.025), abs=3 * error)
+    assert result.high == pytest.approx(np.quantile(plain, 0.975), abs=3 * error)
 
 
 def test_a_method_against_itself_differs_by_nothing_in_every_resample():
@@ -70,7 +75,9 @@ def test_a_resample_without_a_score_is_drawn_again_and_counted():
     result = bootstrap.paired_bootstrap("matthews", labels, [logits], [np.eye(2)[labels[::-1]]])
     # Both the only label and the only prediction of 1 must be drawn: 1 - 2 (14/15)^15 + (13/15)^15 of the resamples.
     scored = 1 - 2 * (14 / 15) ** 15 + (13 / 15) ** 15
-    assert result.redrawn == pytest.approx(bootstrap.RESAMPLES * (1 / scored - 1), rel=0.1)
+    # Failures before a number of successes: negative binomial.
+    redrawn = scipy_stats.nbinom(bootstrap.RESAMPLES, scored)
+    assert result.redrawn == pytest.approx(redrawn.mean(), abs=3 * redrawn.std())
     assert math.isfinite(result.low)
 
 

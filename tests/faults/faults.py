@@ -24,11 +24,7 @@ class Faulty(Project):
     """A project that faults can be injected into."""
 
     def __init__(self, folder: Path, ready: Path | None = None) -> None:
-        if ready is None:
-            super().__init__(folder)
-        else:
-            shutil.copytree(ready, folder)
-            self.folder = folder
+        super().__init__(folder, ready)
         self.study = STUDY
         self.configure(**STUDY)
         self.marker = folder.parent / "reached"

@@ -61,16 +61,6 @@ def test_importing_the_catalogue_loads_no_heavy_library():
     assert done.stdout.strip() == "[]"
 
 
-def test_the_documentation_of_results_lists_every_table_and_figure_with_its_title():
-    text = (ROOT / "results/README.md").read_text()
-    listed = re.findall(r"^\| `(tables|figures)/(\w+)\.\w+` \| ([^(]+?)(?: \(.+\))? \|$", text, re.M)
-    assert listed == [
-        (folder, entry.name, entry.title)
-        for folder, entries in (("tables", catalogue.TABLES), ("figures", catalogue.FIGURES))
-        for entry in entries.values()
-    ]
-
-
 def renamed_files(folder, study):
     """The same records with other names of the entries."""
     for file in folder.rglob("*"):

@@ -213,7 +213,8 @@ def test_bf16_trains_with_float32_weights(bert, cola, lora_run, tmp_path):
     assert {str(w.dtype) for w in weights.values()} == {"float32"}
     ours, theirs = (load_file(o / "predictions.safetensors")["step_losses"] for o in (out, lora_run))
     assert not np.array_equal(ours, theirs)
-    np.testing.assert_allclose(ours, theirs, rtol=0.05)
+    # This model's logits stay below 0.015. An error of 2^-7 of each (bf16 has 8 bits) moves a loss of log 2 by 0.02 %.
+    np.testing.assert_allclose(ours, theirs, rtol=2e-4)
 
 
 @pytest.mark.parametrize("settings", [LORA, LORALIB], ids=["lora", "loralib"])

@@ -31,10 +31,16 @@ TINY: dict[str, Any] = {
 
 
 class Project:
-    """A copy of the project in a separate folder, with a tiny study that overlays config.yaml."""
+    """A copy of the project in a separate folder, with a tiny study that overlays config.yaml.
 
-    def __init__(self, folder: Path) -> None:
+    With `copy_of`, the folder of another project, the copy has its results too.
+    """
+
+    def __init__(self, folder: Path, copy_of: Path | None = None) -> None:
         self.folder = folder
+        if copy_of is not None:
+            shutil.copytree(copy_of, folder)
+            return
         folder.mkdir(parents=True)
         keep = ["Snakefile", "config.yaml", "config", "profiles", "envs", "workflow", "lora_core", "requirements.lock"]
         for name in keep:

@@ -104,7 +104,7 @@ def test_progress_is_shown_and_libraries_are_silent(study):
 
 
 def test_results_name_no_path_user_or_host_of_the_machine(study):
-    names = {str(study.folder), str(ROOT), os.uname().nodename}
+    names = {str(study.made_in), str(ROOT), os.uname().nodename}
     for file in (study.folder / "results").rglob("*"):
         if file.suffix in (".json", ".csv", ".md", ".tex", ".log"):
             text = file.read_text()
