@@ -20,6 +20,7 @@ class SplitCard:
         baseline_score: The task's first metric for a constant prediction
             (`lora_core.data.metrics.Metric.baseline_score`); `constant_guess` in the file.
         sha256: Digest of the tokens and labels.
+        unknown: How many tokens the tokenizer did not know; None in a card from before they were counted.
     """
 
     examples: int
@@ -28,6 +29,7 @@ class SplitCard:
     truncated: int
     baseline_score: float
     sha256: str
+    unknown: int | None = None
 
     def to_json(self) -> JsonObject:
         """Return the split as stored in card.json."""
@@ -36,6 +38,7 @@ class SplitCard:
             "tokens": self.tokens,
             "longest": self.longest,
             "truncated": self.truncated,
+            "unknown": self.unknown,
             "constant_guess": self.baseline_score,
             "sha256": self.sha256,
         }
@@ -50,6 +53,7 @@ class SplitCard:
             truncated=content["truncated"],
             baseline_score=content["constant_guess"],
             sha256=content["sha256"],
+            unknown=content.get("unknown"),
         )
 
 
