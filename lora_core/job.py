@@ -163,6 +163,13 @@ def console() -> Console | None:
     return _job.console if _job else None
 
 
+def announce(line: str) -> None:
+    """Write a line into the log, and on the terminal that the job was started from."""
+    print(line, file=sys.stderr, flush=True)
+    if _job:
+        _job.console.print(line)
+
+
 @contextmanager
 def waiting() -> Iterator[None]:
     """Let the exit record say "waiting" during the block; without effect outside of `job_log`."""

@@ -85,13 +85,13 @@ def load(path: Path) -> Examples:
     return Examples(arrays["tokens"], arrays.get("types"), arrays["offsets"], arrays["labels"])
 
 
-def truncate(examples: Examples, max_tokens: int) -> Examples:
-    """Return the examples with at most `max_tokens` tokens each.
+def truncate(examples: Examples, max_tokens: int | None) -> Examples:
+    """Return the examples with at most `max_tokens` tokens each; None is no limit.
 
     They are truncated at the end; the final special token is kept.
     """
     lengths = examples.lengths
-    if lengths.max() <= max_tokens:
+    if max_tokens is None or lengths.max() <= max_tokens:
         return examples
     position = np.arange(len(examples.tokens)) - np.repeat(examples.offsets[:-1], lengths)
     is_kept = (position < max_tokens - 1) | (position == np.repeat(lengths, lengths) - 1)
@@ -103,9 +103,9 @@ def truncate(examples: Examples, max_tokens: int) -> Examples:
     )
 
 
-def count_truncated(examples: Examples, max_tokens: int, already: int) -> int:
+def count_truncated(examples: Examples, max_tokens: int | None, already: int) -> int:
     """Return how many examples are incomplete at `max_tokens` tokens; `already` were truncated by the tokenizer."""
-    return max(already, int((examples.lengths > max_tokens).sum()))
+    return already if max_tokens is None else max(already, int((examples.lengths > max_tokens).sum()))
 
 
 def order(lengths: np.ndarray, batch_size: int, batching: str, seed: int) -> list[np.ndarray]:

@@ -21,6 +21,7 @@ class SplitCard:
         baseline_score: The task's first metric for a constant prediction
             (`lora_core.data.metrics.Metric.baseline_score`).
         sha256: Digest of the tokens and labels.
+        unknown: How many tokens the tokenizer did not know; None in a card from before they were counted.
     """
 
     examples: int
@@ -29,6 +30,7 @@ class SplitCard:
     truncated: int
     baseline_score: float
     sha256: str
+    unknown: int | None = None
 
     def to_json(self) -> dict[str, object]:
         """Return the split as stored in card.json."""
@@ -37,6 +39,7 @@ class SplitCard:
             "tokens": self.tokens,
             "longest": self.longest,
             "truncated": self.truncated,
+            "unknown": self.unknown,
             "baseline_score": self.baseline_score,
             "sha256": self.sha256,
         }
@@ -51,6 +54,7 @@ class SplitCard:
             truncated=content["truncated"],
             baseline_score=content["baseline_score"],
             sha256=content["sha256"],
+            unknown=content.get("unknown"),
         )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lora_core import job
 from lora_core.data.batches import SPLITS, Examples, write
 from lora_core.data.card import DataCard, SplitCard
 from lora_core.data.checks import check_columns
@@ -15,6 +16,26 @@ from lora_core.data.source import DatasetSource
 from lora_core.data.task import Task
 from lora_core.layout import SPLIT, Layout
 from lora_core.records import read_json, sha256, write_json
+
+# Shares of a split's tokens that the tokenizer does not know: above the first the job warns, above the second it fails.
+UNKNOWN_WARNING, UNKNOWN_LIMIT = 0.01, 0.2
+
+
+@dataclass(frozen=True)
+class TokenizedSplit:
+    """A tokenized split.
+
+    Attributes:
+        examples: Its examples.
+        truncated: How many of them were truncated.
+        unknown: How many tokens are unknown to the tokenizer; a text of which no token is left counts as one.
+        unknown_share: Their share of the tokens without those that the tokenizer adds, such as [CLS].
+    """
+
+    examples: Examples
+    truncated: int
+    unknown: int
+    unknown_share: float
 
 
 @dataclass(frozen=True)
@@ -41,7 +62,8 @@ def tokenize_task(source: DatasetSource, task: Task, model: Path, max_length: in
     """Write the tokenized splits of a task and their card.
 
     `model` is a prepared model's folder; an example has at most `max_length` tokens, and no more than its tokenizer
-    allows. Raise ValueError if the data cannot be read or does not fit the task.
+    allows. Raise ValueError if the data cannot be read or does not fit the task, or if the tokenizer does not know a
+    large part of it.
     """
     limit = min(max_length, read_json(model / "tokenizer_config.json")["model_max_length"])
     cards: dict[str, SplitCard] = {}
@@ -50,15 +72,18 @@ def tokenize_task(source: DatasetSource, task: Task, model: Path, max_length: in
         columns = read_split(source, task, name)
         columns[task.label_column] = check_columns(columns, task, f"{task.name} ({name})")
         columns = sample(columns, source.max_examples(split))
-        examples, truncated = tokenize(columns, task, model / "tokenizer.json", limit)
+        tokenized = tokenize(columns, task, model, limit)
+        _check_unknown(tokenized.unknown_share, f"{task.name} ({name})", model.name)
+        examples = tokenized.examples
         write(out.split(split), examples)
         cards[split] = SplitCard(
             examples=len(examples),
             tokens=int(examples.offsets[-1]),
             longest=int(examples.lengths.max()),
-            truncated=truncated,
+            truncated=tokenized.truncated,
             baseline_score=METRICS[task.metrics[0]].baseline_score(examples.labels),
             sha256=hashlib.sha256(examples.tokens.tobytes() + examples.labels.tobytes()).hexdigest(),
+            unknown=tokenized.unknown,
         )
     card = DataCard(
         task=task.name,
@@ -74,24 +99,48 @@ def tokenize_task(source: DatasetSource, task: Task, model: Path, max_length: in
     write_json(out.card, card.to_json())
 
 
-def tokenize(columns: Columns, task: Task, tokenizer_file: Path, max_length: int) -> tuple[Examples, int]:
-    """Return one tokenized split, and the number of examples that were truncated to `max_length` tokens."""
+def _check_unknown(share: float, split: str, model: str) -> None:
+    """Warn of unknown tokens above `UNKNOWN_WARNING`. Raise ValueError above `UNKNOWN_LIMIT`."""
+    problem = f"{split}: {share:.1%} of the tokens are unknown to the tokenizer of the model {model!r}"
+    if share > UNKNOWN_LIMIT:
+        raise ValueError(f"{problem}; use the tokenizer that belongs to the model, or a model that knows these texts")
+    if share > UNKNOWN_WARNING:
+        job.announce(f"warning: {problem}")
+
+
+def tokenize(columns: Columns, task: Task, model: Path, max_length: int) -> TokenizedSplit:
+    """Return a split tokenized by a prepared model's tokenizer, at most `max_length` tokens an example.
+
+    There are token types only if the model has more than one.
+    """
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length, strategy="longest_first")
     texts = [columns[name] for name in task.columns]
     encodings = tokenizer.encode_batch(texts[0] if len(texts) == 1 else list(zip(*texts, strict=True)))
-    lengths = [len(encoding.ids) for encoding in encodings]
+    lengths = np.array([len(encoding.ids) for encoding in encodings])
+    tokens = np.concatenate([np.array(encoding.ids, np.int32) for encoding in encodings])
+    has_types = read_json(model / "config.json").get("type_vocab_size", 2) > 1
     types = np.concatenate([np.array(encoding.type_ids, np.int8) for encoding in encodings])
     examples = Examples(
-        tokens=np.concatenate([np.array(encoding.ids, np.int32) for encoding in encodings]),
-        types=types if types.any() else None,
+        tokens=tokens,
+        types=types if has_types and types.any() else None,
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         labels=np.array(columns[task.label_column], np.int64 if task.labels else np.float32),
     )
-    return examples, sum(bool(encoding.overflowing) for encoding in encodings)
+    added = tokenizer.num_special_tokens_to_add(len(texts) == 2)
+    unknown_token = tokenizer.token_to_id(str(read_json(model / "tokenizer_config.json").get("unk_token")))
+    blank = np.array([not any(text.strip() for text in example) for example in zip(*texts, strict=True)])
+    lost = int(((lengths <= added) & ~blank).sum())
+    unknown = lost + int((tokens == (-1 if unknown_token is None else unknown_token)).sum())
+    return TokenizedSplit(
+        examples=examples,
+        truncated=sum(bool(encoding.overflowing) for encoding in encodings),
+        unknown=unknown,
+        unknown_share=unknown / max(1, len(tokens) - added * len(lengths) + lost),
+    )
 
 
 def sample(columns: Columns, limit: int | None) -> Columns:

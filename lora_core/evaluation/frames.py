@@ -51,7 +51,7 @@ def _with_task(pattern: str, files: Sequence[Path]) -> pd.DataFrame:
 
 def read_scores(files: Sequence[Path]) -> pd.DataFrame:
     """Read scores/{task}.csv: one row per run."""
-    return _with_task(Layout.scores, files)
+    return _with_task(Layout.scores, files).rename(columns={"constant_guess": "baseline_score"})  # its first name
 
 
 def read_differences(files: Sequence[Path]) -> pd.DataFrame:

@@ -32,7 +32,7 @@ class LoadedVariant:
     """A model on the device, and the validation set as the model takes it."""
 
     model: Any
-    max_tokens: int
+    max_tokens: int | None
     examples: data.Examples
     batches: list[data.Batch]
 

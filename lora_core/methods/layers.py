@@ -190,7 +190,8 @@ class _LowRankLinear(torch.autograd.Function):
         out = F.linear(rows, weight, bias).addmm_(down, b.T, alpha=scale)  # (rows, out)
         ctx.save_for_backward(rows if ctx.needs_input_grad[3] else None, weight, a, b, down)
         ctx.scale, ctx.shape = scale, x.shape
-        return out.view(*x.shape[:-1], out.shape[-1])
+        # Not `view`: what a Function returns may be changed in place (nn.ReLU(inplace=True)) only if it is no view.
+        return torch.ops.aten._unsafe_view(out, [*x.shape[:-1], out.shape[-1]])
 
     @staticmethod
     @torch.autograd.function.once_differentiable

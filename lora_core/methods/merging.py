@@ -58,7 +58,8 @@ def _changes(before: Tensors, after: Tensors) -> dict[str, dict[str, float]]:
 def _merge_low_rank(base: Path, weights: Path, tensors: Tensors) -> Tensors:
     """W + B A · alpha / rank (Section 3.1)."""
     adapter = adapter_files.read_adapter(weights, "numpy")
-    if replaced := sorted(adapter.saved_modules.keys() & tensors.keys()):
+    encoder = {name.split(".")[0] for name in adapter.modules}
+    if replaced := [n for n in sorted(adapter.saved_modules) if n in tensors and n.split(".")[0] in encoder]:
         raise ValueError(f"the adapter in {weights} would replace {replaced[0]!r} of the base model")
     scale = adapter.config.alpha / adapter.config.rank
     for module in adapter.modules:

@@ -89,8 +89,8 @@ def apply(model: nn.Module, settings: Settings, generator: torch.Generator) -> n
     """Wrap the model as PEFT does. What PEFT draws at random comes from the generator's seed.
 
     The matrices A of LoRA, if they start as by PEFT's default, are drawn as in the project's own LoRA, so that the two
-    start equal. Raise ValueError for a configuration that cannot be trained, and if PEFT would not save a part of the
-    head.
+    start equal. Raise ValueError for a configuration that cannot be trained, if PEFT would not save a part of the head,
+    and for a name in the configuration that matches nothing in the model.
     """
     import torch
     from peft import get_peft_model
@@ -98,9 +98,11 @@ def apply(model: nn.Module, settings: Settings, generator: torch.Generator) -> n
     config = peft_config.new_configuration(settings.config)
     if not config.is_prompt_learning:
         config.modules_to_save = _modules_to_save(model, config.modules_to_save)
+    modules = [name for name, _ in model.named_modules()]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator.initial_seed())
         adapted = get_peft_model(model, config)
+    peft_config.check_names(settings.config, adapted, modules)
     unsaved = [name for name, _ in head_parameters(adapted) if ".modules_to_save." not in name]
     if unsaved:
         raise ValueError(

@@ -9,7 +9,7 @@ from lora_core.methods.adapter_files import load_tensors, read_config
 from lora_core.models.model import head_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor, nn
@@ -89,6 +89,35 @@ def configuration(fields: Mapping[str, Any]) -> Any:
         return get_peft_config({**fields, "task_type": "SEQ_CLS"})
     except (TypeError, ValueError) as error:
         raise ValueError(f"PEFT rejects this configuration of {fields['peft_type']}: {error}") from error
+
+
+def check_names(fields: Mapping[str, Any], adapted: Any, modules: Sequence[str]) -> None:
+    """Raise ValueError for the first name or pattern that matches nothing, which PEFT ignores or only warns about.
+
+    `modules` are the names of the modules of the model before PEFT wrapped it.
+    """
+    targeted = getattr(adapted.base_model, "targeted_module_names", ())
+    parameters = getattr(adapted.base_model, "targeted_parameter_names", ())
+    names = {
+        "target_modules": targeted,
+        "feedforward_modules": targeted,
+        "target_parameters": parameters,
+        "exclude_modules": modules,
+        "modules_to_save": modules,
+    }
+    patterns = dict.fromkeys(names, re.escape) | {key: str for key in fields if key.endswith("_pattern")}
+    for key, pattern in patterns.items():
+        values = fields.get(key) or ()
+        if isinstance(values, str) or key == "layers_pattern":  # a regular expression, of which PEFT says if it fails
+            continue
+        for value in values:
+            matching = [*targeted, *parameters] if key.endswith("_pattern") else names[key]
+            if not any(re.match(rf"(.*\.)?({pattern(value)})$", name) for name in matching):
+                raise ValueError(f"{key}: {value!r} matches nothing that this adapter changes in the model")
+    layers = fields.get("layers_to_transform")
+    for layer in [layers] if isinstance(layers, int) else layers or ():
+        if not any(f".{layer}." in name for name in targeted):
+            raise ValueError(f"layers_to_transform: this model has no layer {layer} with a target")
 
 
 def can_start_another_task(config: Mapping[str, Any]) -> bool:

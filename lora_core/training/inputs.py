@@ -38,12 +38,12 @@ class TrainingData:
     train: Examples
     validation: Examples
 
-    def truncate(self, max_tokens: int) -> "TrainingData":
-        """Return the task with inputs of at most `max_tokens` tokens."""
+    def truncate(self, max_tokens: int | None) -> "TrainingData":
+        """Return the task with inputs of at most `max_tokens` tokens; None is no limit."""
         train, validation = (batches.truncate(split, max_tokens) for split in (self.train, self.validation))
         return replace(self, train=train, validation=validation)
 
-    def count_truncated(self, max_tokens: int) -> dict[str, int]:
+    def count_truncated(self, max_tokens: int | None) -> dict[str, int]:
         """Return how many examples of each split are truncated at `max_tokens` tokens, or were when tokenized."""
         splits = {"train": self.train, "validation": self.validation}
         return {

@@ -11,7 +11,8 @@ from lora_core.measuring import memory
 from lora_core.measuring import power_trace as trace
 from lora_core.measuring.meters import Meter
 from lora_core.methods import registry
-from lora_core.models.model import copy_tokenizer, head_parameters
+from lora_core.models.model import head_parameters
+from lora_core.models.tokenizer import copy_tokenizer
 from lora_core.records import (
     FORMAT,
     HistoryRow,

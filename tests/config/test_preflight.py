@@ -49,6 +49,14 @@ def test_files_that_a_task_is_read_from_must_exist(folder):
     assert preflight.data_files(load(changed()), "cola") == []
 
 
+def test_a_model_without_a_tokenizer_is_refused_before_the_first_job(folder):
+    (folder / "model").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (folder / "model" / name).write_text("{}")
+    with pytest.raises(ValueError, match=r"model\.path: 'model' has no tokenizer"):
+        preflight.check_paths(load(changed(), {"model": {"source": "local", "path": "model"}}))
+
+
 def test_labels_that_a_task_does_not_have_are_refused_before_the_first_job(folder):
     study = users_task(folder, ["no", "yes"])
     preflight.check_content(study)

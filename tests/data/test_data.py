@@ -48,11 +48,12 @@ def test_tokens_are_those_of_transformers(task, folder, request, tmp_path):
 
     model = request.getfixturevalue(folder)
     texts, columns = TASKS[task].columns, generate(task, "validation")
-    examples, truncated = tokenize(columns, TASKS[task], model / "tokenizer.json", 60)
+    tokenized = tokenize(columns, TASKS[task], model, 60)
+    examples = tokenized.examples
     theirs = AutoTokenizer.from_pretrained(model)(*(columns[name] for name in texts), truncation=True, max_length=60)
     ours = [examples.tokens[a:b].tolist() for a, b in zip(examples.offsets, examples.offsets[1:], strict=False)]
     assert ours == theirs["input_ids"]
-    assert truncated == sum(
+    assert tokenized.truncated == sum(
         len(ids) > 60 for ids in AutoTokenizer.from_pretrained(model)(*(columns[name] for name in texts))["input_ids"]
     )
 

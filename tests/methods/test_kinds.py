@@ -388,6 +388,13 @@ def test_what_would_not_be_what_it_is_called_is_refused(config, message):
     [
         ({"init_lora_weights": "pissa", "target_modules": ["query", "word_embeddings"]}, "does not support embeddings"),
         ({"modules_to_save": ["classifier.dense"]}, "'classifier.dense' is in the head, which is trained anyway"),
+        ({"rank_pattern": {"quary": 2}}, "^rank_pattern: 'quary' matches nothing"),
+        ({"alpha_pattern": {"layer.7.attention.self.query": 2}}, "^alpha_pattern: 'layer.7.* matches nothing"),
+        ({"target_modules": ["query", "vaule"]}, "^target_modules: 'vaule' matches nothing"),
+        ({"exclude_modules": ["layer.7"]}, "^exclude_modules: 'layer.7' matches nothing"),
+        ({"modules_to_save": ["pooller"]}, "^modules_to_save: 'pooller' matches nothing"),
+        ({"target_parameters": ["quary.weight"]}, "^target_parameters: 'quary.weight' matches nothing"),
+        ({"layers_to_transform": [0, 7]}, "^layers_to_transform: this model has no layer 7 with a target"),
     ],
 )
 def test_what_does_not_fit_the_model_is_refused_when_it_is_counted(config, message, roberta):

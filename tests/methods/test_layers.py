@@ -276,3 +276,16 @@ def test_a_frozen_input_gets_no_gradient():
     layer(x).sum().backward()
     assert x.grad is None
     assert layer.lora_A.grad is not None
+
+
+@pytest.mark.parametrize("shape", [(24,), (3, 24), (2, 3, 24)])
+@pytest.mark.parametrize("in_place", [nn.ReLU(inplace=True), lambda out: out.div_(2)], ids=["relu", "division"])
+def test_an_operation_in_place_behind_the_layer_gives_the_same_output_and_gradients(shape, in_place):
+    results = []
+    for layer in both(torch.float32):
+        x = torch.randn(*shape, generator=torch.Generator().manual_seed(2)).requires_grad_()
+        out = in_place(layer(x))
+        out.square().sum().backward()
+        results.append([out, x.grad, layer.lora_A.grad, layer.lora_B.grad])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from builders import FULL, LABELS, LORA, LORALIB, TARGETS, spec
+from builders import FULL, LABELS, LORA, LORALIB, SHAPE, TARGETS, prepared, spec
 
 from lora_core.data import batches as data
 from lora_core.evaluation.parameter_counts import count_parameters
@@ -108,7 +108,14 @@ def test_a_regression_head_starts_at_zero_or_at_the_mean_label(folder, choice, b
 
 def test_a_target_that_no_module_has_is_refused_with_the_names_there_are(bert):
     with pytest.raises(ValueError, match=r"\['qvery'\]; this model has .*query"):
-        built(LORA | {"targets": ["qvery"]}, bert)
+        built(LORA | {"targets": ["query", "qvery"]}, bert)
+
+
+def test_own_lora_trains_longformer_which_divides_the_query_in_place(tmp_path):
+    config = SHAPE | {"model_type": "longformer", "attention_window": [8, 8], "pad_token_id": 1}
+    model = build_model(spec(LORA), prepared(tmp_path / "m", config), LABELS, TARGETS)
+    model(input_ids=torch.arange(8, 40).reshape(2, 16)).logits.sum().backward()
+    assert all(p.grad is not None for name, p in model.named_parameters() if "classifier" in name)
 
 
 def test_a_foreign_adapter_is_refused(bert, lora_run):
