@@ -37,7 +37,7 @@ def load(
 
 
 def _draw_head(model: Any, missing: Set[str], generator: torch.Generator) -> None:
-    """Initialise the parameters of the head that are `missing` by the model's own rule, drawn from `generator`."""
+    """Initialize the parameters of the head that are `missing` by the model's own rule, drawn from `generator`."""
     import torch
 
     encoder = set(model.base_model.modules())
