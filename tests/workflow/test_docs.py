@@ -11,11 +11,14 @@ from functools import cache
 from importlib.util import find_spec
 
 import pictures
+import pyarrow as pa
 import pytest
 from builders import ROOT
-from project import Project, glue
+from project import Project
+from pyarrow import parquet
 
 from lora_core.commands import cli
+from lora_core.data.mini_glue import generate
 
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "results/README.md", "config/README.md")),
@@ -95,9 +98,12 @@ def project(tmp_path_factory):
     project = Project(tmp_path_factory.mktemp("docs") / "project")
     (overlay,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "config" / "README.md").read_text(), re.S)
     (project.folder / "config" / "mine.yaml").write_text(overlay)
-    folder = glue(project.folder / "FOLDER")
-    for task in ("rte", "stsb"):  # a plan reads no file
-        shutil.copytree(folder / "cola", folder / task)
+    for task in ("cola", "rte", "stsb"):
+        for split in ("train", "validation"):
+            columns = generate(task, split)
+            file = project.folder / f"FOLDER/{task}/{split}-00000-of-00001.parquet"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            parquet.write_table(pa.table(columns), file)
     return project
 
 
