@@ -26,7 +26,7 @@ from lora_core.config.description import StudyDescription
 from lora_core.evaluation.parameter_counts import count_parameters
 from lora_core.evaluation.references import References
 from lora_core.methods.registry import settings_from_params
-from lora_core.records import write_json
+from lora_core.records import read_json, write_json
 from lora_core.reporting.latex import latex, latex_text
 from lora_core.reporting.markdown import markdown
 from lora_core.reporting.page.tables import TableView
