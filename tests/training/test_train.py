@@ -194,6 +194,16 @@ def test_what_was_not_measured_is_null(lora_run):
     assert memory["saved_for_backward_mb"] > 0
 
 
+def test_processor_seconds_stand_next_to_the_wall_clock_seconds_of_each_epoch(lora_run):
+    with (lora_run / "history.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    for row in rows:
+        wall, all_threads, alone = (float(row[f"train_{name}seconds"]) for name in ("", "processor_", "thread_"))
+        assert 0 < alone < wall + 0.01
+        assert alone < all_threads + 0.01
+    assert {"train_processor_seconds", "train_thread_seconds"} <= MEASURED
+
+
 def test_counting_what_is_kept_for_backward_changes_no_weight(bert, cola, lora_run, tmp_path, monkeypatch):
     @contextmanager
     def uncounted(model):
