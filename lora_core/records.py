@@ -27,6 +27,7 @@ FORMAT = 2  # of run.json
 MEASURED = frozenset(
     {
         *("part", "parts", "lost", "train_seconds", "eval_seconds", "seconds"),
+        *("train_processor_seconds", "train_thread_seconds", "median_epoch_seconds", "disturbed"),
         *("train_energy_joules", "eval_energy_joules", "energy", "power_mean_watts", "memory", "conditions", "shared"),
         *("peak_allocated_mb", "peak_reserved_mb", "saved_for_backward_mb"),
         *("seconds_to_threshold", "energy_to_threshold_joules", "net_energy_to_threshold_joules"),
@@ -42,7 +43,8 @@ class HistoryRow:
     """One epoch of a run (history.csv).
 
     Energies are None if nothing measured them, or if the window is too short to be measured
-    (`power_trace.MIN_SECONDS`); the allocator's peaks are None on a CPU.
+    (`power_trace.MIN_SECONDS`); the allocator's peaks are None on a CPU. Next to the wall-clock seconds of training are
+    the seconds that processors worked for it: for all threads of the process, and for the one that trains.
     """
 
     epoch: int
@@ -54,6 +56,8 @@ class HistoryRow:
     score: float
     metrics: dict[str, float]  # one column each
     train_seconds: float
+    train_processor_seconds: float
+    train_thread_seconds: float
     eval_seconds: float
     train_energy_joules: float | None
     eval_energy_joules: float | None

@@ -248,6 +248,7 @@ def energy_run(method, seed, scores, seconds=10.0, joules=100.0, baseline=0.5):
         {
             "epoch": range(1, len(scores) + 1),
             "score": scores,
+            "part": 0,
             "train_seconds": seconds,
             "train_energy_joules": joules,
         }
@@ -334,6 +335,7 @@ class Made:
             rows = [
                 {
                     "method": m, "seed": s, "device": "a CPU", "planned_epochs": 3, "train_seconds": 30.0 + s,
+                    "median_epoch_seconds": 10.0 + s / 3, "disturbed": None,
                     "epochs_to_seed_threshold": 2, "reached": reached[m] is not None, "energy_source": None,
                     "energy_boundary": None, "start_from": None, "shared": None,
                     "threshold": 0.75, "threshold_meaningful": True, "epochs_to_threshold": reached[m],

@@ -120,6 +120,7 @@ def draw_params(study: Study, name: str, settings: Collection[str]) -> dict[str,
     known = {
         "references": reference_params,
         "latency_margin": lambda study: study.measure.latency_margin,
+        "precision": lambda study: study.train.precision,
         "methods": lambda study: [m for m in study.methods if study.settings(m).cost_table == name],
         "hyperparameters": hyperparameter_params,
         "swept": swept_params,

@@ -4,12 +4,13 @@ Cutting the recorded history gives exactly what early stopping would have cost (
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
 import pandas as pd
 
+from lora_core.evaluation.disturbance import is_disturbed
 from lora_core.evaluation.references import References
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import HISTORY, POWER
@@ -85,6 +86,7 @@ class CostRow:
     seconds_to_seed_threshold: float | None
     energy_to_seed_threshold_joules: float | None
     train_seconds: float
+    median_epoch_seconds: float
     train_energy_joules: float | None
     energy_source: str | None
     energy_boundary: str | None
@@ -92,6 +94,7 @@ class CostRow:
     meter_reason: str | None
     simulated: bool
     shared: bool | None
+    disturbed: bool | None  # `is_disturbed`
 
 
 def read_history(record_path: Path, history: Path, power: Path) -> RunHistory:
@@ -146,11 +149,23 @@ def energy_joules(run: RunHistory, epochs: int) -> float | None:
 def cost_rows(runs: Sequence[RunHistory], references: References) -> list[CostRow]:
     """Return one row per run of one task."""
     task_threshold = threshold(runs, references)
-    return [_cost_row(run, task_threshold, threshold(_same_seed(runs, run), references)) for run in runs]
+    return [
+        replace(
+            _cost_row(run, task_threshold, threshold(_same_seed(runs, run), references)),
+            disturbed=is_disturbed(run.history, run.record.provenance.device == "cpu", _same_work(runs, run)),
+        )
+        for run in runs
+    ]
 
 
 def _same_seed(runs: Sequence[RunHistory], run: RunHistory) -> list[RunHistory]:
     return [other for other in runs if other.record.seed == run.record.seed]
+
+
+def _same_work(runs: Sequence[RunHistory], run: RunHistory) -> list[pd.DataFrame]:
+    """The histories of all seeds of a run's method on its device."""
+    method, device = run.record.method, run.record.device
+    return [other.history for other in runs if (other.record.method, other.record.device) == (method, device)]
 
 
 def _cost_row(run: RunHistory, task_threshold: Threshold, seed_threshold: Threshold) -> CostRow:
@@ -177,6 +192,7 @@ def _cost_row(run: RunHistory, task_threshold: Threshold, seed_threshold: Thresh
         seconds_to_seed_threshold=seed_cost.train_seconds,
         energy_to_seed_threshold_joules=seed_cost.train_energy_joules,
         train_seconds=record.train_seconds,
+        median_epoch_seconds=float(run.history["train_seconds"].median()),
         train_energy_joules=energy_joules(run, len(run.history)),
         energy_source=record.energy.source,
         energy_boundary=record.energy.boundary,
@@ -184,6 +200,7 @@ def _cost_row(run: RunHistory, task_threshold: Threshold, seed_threshold: Thresh
         meter_reason=record.energy.reason,
         simulated=record.energy.simulated,
         shared=record.provenance.shared,
+        disturbed=None,
     )
 
 

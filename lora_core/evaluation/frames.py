@@ -4,13 +4,14 @@ A file's task and seed are read from its own name, by the patterns of `layout`.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from lora_core.data.tasks import task_title
 from lora_core.evaluation.latency_record import LatencyRecord
 from lora_core.evaluation.run_record import MemoryParts, RunRecord, device_of
 from lora_core.layout import PREDICTIONS, Layout
@@ -43,6 +44,11 @@ def per_device(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+def run_names(frame: pd.DataFrame) -> Iterator[str]:
+    """Name each run of a frame."""
+    return (f"{row['method']} {task_title(row['task'])} seed {row['seed']}" for _, row in frame.iterrows())
+
+
 def _with_task(pattern: str, files: Sequence[Path]) -> pd.DataFrame:
     """Concatenate CSV files that are named after their task, with the task as a column."""
     parts = [pd.read_csv(file).assign(task=wildcards(pattern, file)["task"]) for file in files]
@@ -60,13 +66,17 @@ def read_differences(files: Sequence[Path]) -> pd.DataFrame:
 
 
 def read_costs(files: Sequence[Path]) -> pd.DataFrame:
-    """Read energy/{task}.csv: one row per run, in the units of tables 5 and 6 (W, s, kJ)."""
+    """Read energy/{task}.csv: one row per run, in the units of tables 5 and 6 (W, s, kJ).
+
+    Seconds per epoch are those of the median epoch.
+    """
     frame = _with_task(Layout.costs, files)
     return frame.assign(
         power=frame["energy_to_threshold_joules"] / frame["seconds_to_threshold"],
         energy=frame["energy_to_threshold_joules"] / 1e3,
         net_energy=frame["net_energy_to_threshold_joules"] / 1e3,
-        seconds_per_epoch=frame["train_seconds"] / frame["planned_epochs"],
+        seconds_per_epoch=frame["median_epoch_seconds"],
+        disturbed=frame["disturbed"].astype(str) == "True",
     )
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # Merged and unmerged logits may differ by rounding, relative to the largest: float32 has 1.2e-7 per operation, and the
 # sums of several tens of layers add up.
 MERGE_TOLERANCE = 1e-4
+PRECISION = "fp32"  # of the timed passes, whatever the study trains in
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ def time_inference(
         outputs.record,
         {
             "merge": proofs,
+            "precision": PRECISION,
             "input_tokens": {
                 method: {
                     "longest": variant.max_tokens,

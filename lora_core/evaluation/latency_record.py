@@ -21,10 +21,14 @@ class InputTokens:
 
 @dataclass(frozen=True)
 class LatencyRecord:
-    """What tables need to know about timed passes; `input_tokens` are by method."""
+    """What tables need to know about timed passes; `input_tokens` are by method.
+
+    `precision` is that of the timed passes, as in the configuration; older records name none and are all "fp32".
+    """
 
     input_tokens: Mapping[str, InputTokens]
     provenance: Provenance
+    precision: str = "fp32"
 
     @classmethod
     def read(cls, path: Path) -> LatencyRecord:
@@ -34,4 +38,5 @@ class LatencyRecord:
             return cls(
                 {method: fill(InputTokens, tokens) for method, tokens in content["input_tokens"].items()},
                 fill(Provenance, content["provenance"]),
+                content.get("precision", "fp32"),
             )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from lora_core.data.tasks import task_title
+from lora_core.evaluation.frames import run_names
 from lora_core.evaluation.references import References
 
 AFTER_THRESHOLD = ("energy", "power")  # columns that are measured up to the threshold of equal accuracy
@@ -30,8 +31,8 @@ def relative_changes(
     """Return 100 * (LoRA / FFT - 1) times `sign` (-1: a reduction), for the seeds that have both on every task.
 
     `frame` has one row per run. Runs that shared their device are left out, and so are tasks whose threshold is not
-    meaningful. If the two methods were measured on several devices, a task is missing, or a run did not reach the
-    threshold, the figures are returned with the reason why they decide nothing.
+    meaningful. If the two methods were measured on several devices, a task is missing, or a run was disturbed or did
+    not reach the threshold, the figures are returned with the reason why they decide nothing.
     """
     full, adapter = references.full, references.adapter
     if full is None or adapter is None:
@@ -50,6 +51,8 @@ def relative_changes(
     measured = [t for t in frame["task"].unique() if (t, adapter) in values and (t, full) in values]
     if not measured:
         return RelativeChanges()
+    if "disturbed" in frame and frame["disturbed"].any():
+        reasons.append(f"disturbed: {', '.join(run_names(frame[frame['disturbed']]))}")
     if frame["device"].nunique() > 1:
         reasons.append("measured on several devices")
     if missing := [task_title(task) for task in tasks if task not in measured]:

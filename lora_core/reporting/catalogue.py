@@ -29,7 +29,7 @@ RECORDS = (
 )
 # What a table or figure may need from the configuration: the fields of `lora_core.reporting.inputs.DrawSettings`, and
 # `batching`: the description of the study says how training batches were formed.
-SETTINGS = ("batching", "references", "latency_margin", "methods", "hyperparameters", "swept")
+SETTINGS = ("batching", "references", "latency_margin", "precision", "methods", "hyperparameters", "swept")
 
 Requirement = Literal["", "sweep", "methods_equal_to_lora"]
 
@@ -95,7 +95,7 @@ TABLES = _by_name(
     ),
     Entry(
         "table3", "Inference latency", "latency", "tables.latency:draw",
-        ("latency", "latency_records"), ("batching", "references", "latency_margin"),
+        ("latency", "latency_records"), ("batching", "references", "latency_margin", "precision"),
     ),
     Entry("table4", "Average memory during training", "memory", "tables.memory:draw", ("runs",), ("batching",)),
     Entry(

@@ -33,12 +33,13 @@ class SweptMethod:
 class DrawSettings:
     """What tables and figures need from the configuration; an entry of the catalogue names what it reads.
 
-    `latency_margin` is the margin of the equivalence test (0.03: 3 %). `methods` are the entries that a table shows.
-    `hyperparameters` are by method, task and name; `swept` are by method.
+    `latency_margin` is the margin of the equivalence test (0.03: 3 %), `precision` that of training (empty: unknown).
+    `methods` are the entries that a table shows. `hyperparameters` are by method, task and name; `swept` are by method.
     """
 
     references: References = field(default_factory=References)
     latency_margin: float = 0.0
+    precision: str = ""
     methods: tuple[str, ...] = ()
     hyperparameters: Mapping[str, Mapping[str, Mapping[str, Setting]]] = field(default_factory=dict)
     swept: Mapping[str, SweptMethod] = field(default_factory=dict)
@@ -49,6 +50,7 @@ class DrawSettings:
         return cls(
             references=References(**params.get("references", {})),
             latency_margin=params.get("latency_margin", 0.0),
+            precision=params.get("precision", ""),
             methods=tuple(params.get("methods", ())),
             hyperparameters={
                 method: {

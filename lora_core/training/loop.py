@@ -116,8 +116,10 @@ class TrainingLoop:
         devices.reset_peak_memory(self._device)
         devices.synchronize(self._device)
         with self.sampler.window("train") as train_window:
+            worked = time.process_time(), time.thread_time()
             saved, tokens_real, tokens_computed = self._train_epoch(epoch, order, started)
             devices.synchronize(self._device)
+            worked = time.process_time() - worked[0], time.thread_time() - worked[1]
         allocated, reserved = devices.peak_memory_mb(self._device)
         with self.sampler.window("eval") as eval_window:
             scores = self._evaluate()
@@ -132,6 +134,8 @@ class TrainingLoop:
                 score=scores[self.data.card.metrics[0]],
                 metrics=scores,
                 train_seconds=trace.seconds(train_window),
+                train_processor_seconds=worked[0],
+                train_thread_seconds=worked[1],
                 eval_seconds=trace.seconds(eval_window),
                 train_energy_joules=trace.energy_joules([train_window], trace.energy_source(train_window)),
                 eval_energy_joules=trace.energy_joules([eval_window], trace.energy_source(eval_window)),

@@ -2,10 +2,12 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from lora_core.data import batches
 from lora_core.device import to_device
+from lora_core.models.model import head_parameters
 from lora_core.training.spec import Hyperparameters
 
 SGD_MOMENTUM = 0.9
@@ -29,10 +32,54 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 def compute_logits(
     model: nn.Module, batch: batches.Batch, device: torch.device, precision: str = "fp32"
 ) -> torch.Tensor:
-    """Return the logits (rows, outputs) of a padded batch, computed under autocast if `precision` is "bf16"."""
+    """Return the logits (rows, outputs) of a padded batch.
+
+    If `precision` is "bf16", they are computed under autocast, except for the task head, which stays in float32.
+    """
     tensors = model_inputs(batch, device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+    if precision != "bf16":
         return model(**tensors).logits
+    with torch.autocast(device.type, torch.bfloat16), _head_in_float32(model, device):
+        return model(**tensors).logits
+
+
+@contextmanager
+def _head_in_float32(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Compute the task head in float32 within autocast.
+
+    A bfloat16 has 8 significant bits, so that the logits of similar examples would coincide and lose their order.
+    """
+
+    def leave_autocast(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        torch.set_autocast_enabled(device.type, False)
+        return tuple(tensor.float() for tensor in inputs)
+
+    def return_to_autocast(*_: object) -> None:
+        torch.set_autocast_enabled(device.type, True)
+
+    hooks = []
+    for module in _head_modules(model):
+        hooks += [
+            module.register_forward_pre_hook(leave_autocast),
+            module.register_forward_hook(return_to_autocast),
+        ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _head_modules(model: nn.Module) -> list[nn.Module]:
+    """The modules that hold the parameters of the task head, looked up once for each model."""
+    if model not in _heads:
+        inner = getattr(model, "get_base_model", lambda: model)()
+        names = dict.fromkeys(name.rpartition(".")[0] for name, _ in head_parameters(model))
+        _heads[model] = [inner.get_submodule(name) for name in names]
+    return _heads[model]
+
+
+_heads: WeakKeyDictionary[nn.Module, list[nn.Module]] = WeakKeyDictionary()
 
 
 def model_inputs(batch: batches.Batch, device: torch.device) -> dict[str, torch.Tensor]:

@@ -34,6 +34,7 @@ class Made:
         self.epoch, self.energy, self.power = 0.6, dict.fromkeys(tasks, 1.8), 1.05
         self.full_energy = dict.fromkeys(tasks, 1000.0)
         self.shared = self.simulated = False
+        self.disturbed = ()
         self.meaningful, self.censored, self.second_device = True, (), None
         self.second_latency = None
 
@@ -128,7 +129,8 @@ class Made:
                         "method": method, "seed": seed, "planned_epochs": 5, "shared": self.shared and lora,
                         "start_from": None, "device": self._device(lora), "simulated": self.simulated,
                         "threshold_meaningful": self.meaningful or task != "rte", "reached": not censored,
-                        "train_seconds": 50.0 * (self.epoch * wiggle if lora else 1.0),
+                        "median_epoch_seconds": 10.0 * (self.epoch * wiggle if lora else 1.0),
+                        "disturbed": (method, task, seed) in self.disturbed,
                         "energy_to_threshold_joules": joules, "net_energy_to_threshold_joules": None,
                         "seconds_to_threshold": seconds,
                     }
@@ -320,6 +322,15 @@ def test_runs_that_shared_their_device_judge_no_energy(made):
     made.shared = True
     assert made.verdict("more energy") == UNMEASURED
     assert made.verdict("more power") == UNMEASURED
+
+
+def test_a_disturbed_run_is_named_and_leaves_claims_about_time_power_and_energy_open(made):
+    made.disturbed = (("lora", "rte", 2),)
+    for words in ("epoch is about 40% faster", "more energy", "more power", "less energy"):
+        (verdict,) = [v for title, v in made.verdicts().items() if words in title]
+        assert verdict.verdict == UNDECIDED
+        assert "lora RTE seed 2" in verdict.ours
+    assert made.verdict("38% less GPU memory") == REPRODUCED
 
 
 def test_two_seeds_decide_nothing_that_varies_over_seeds(tmp_path):

@@ -146,7 +146,10 @@ def test_the_curve_sums_time_and_energy_run_by_run():
 def written_run(folder, windows=3, files=True):
     """A run's files: the record of a real run in format 1, three epochs of history, and as many training windows."""
     folder.mkdir()
-    epochs = [HistoryRow(e, 0, 1, 1, 1, 0.5, 0.5, {}, 10.0, 1.0, None, None, 1.0, None, None) for e in (1, 2, 3)]
+    seconds = {"train_seconds": 10.0, "train_processor_seconds": 9.9, "train_thread_seconds": 9.9, "eval_seconds": 1.0}
+    memory = dict.fromkeys(("saved_for_backward_mb", "peak_allocated_mb", "peak_reserved_mb"))
+    energy = dict.fromkeys(("train_energy_joules", "eval_energy_joules"))
+    epochs = [HistoryRow(e, 0, 1, 1, 1, 0.5, 0.5, {}, **seconds, **energy, **memory) for e in (1, 2, 3)]
     run = [folder / "record.json", folder / "epochs.csv", folder / "samples.csv"]
     record_path, history, power = run
     write_rows(history, epochs, HistoryRow)

@@ -57,7 +57,8 @@ def test_every_raw_pass_is_recorded_and_rounds_are_interleaved(timing, merged):
         assert all(float(r["seconds"]) > 0 for r in of_mode)
         assert {(r["examples"], r["batch_size"]) for r in of_mode} == {(examples, size)}
     record = read_json(outputs.record)
-    assert list(record) == ["merge", "input_tokens", "warm_up_passes", "provenance"]
+    assert list(record) == ["merge", "precision", "input_tokens", "warm_up_passes", "provenance"]
+    assert record["precision"] == read_latency_runs([outputs.passes], [outputs.record])[0].record.precision == "fp32"
     assert record["merge"]["lora"]["merged_minus_unmerged"] < 1e-6 < record["merge"]["lora"]["merged_minus_base"]
     assert record["input_tokens"]["lora"] == {"longest": 130, "truncated": 0}
     frame = read_latency([outputs.passes], [outputs.record])

@@ -21,11 +21,12 @@ def convergence(inputs):
 SMALL = scaling.Shape("small", 32, 2, 2, 300, 130)
 
 
-def costs(folder, **methods):
+def costs(folder, disturbed=(), **methods):
     """energy/cola.csv of methods, each by `(epochs, seconds)` to the threshold, seed by seed; None did not reach it."""
     rows = [
         {
-            "method": method, "seed": seed, "device": "a CPU", "planned_epochs": 4, "train_seconds": 40.0,
+            "method": method, "seed": seed, "device": "a CPU", "planned_epochs": 4,
+            "train_seconds": 40.0, "median_epoch_seconds": 10.0, "disturbed": (method, seed) in disturbed,
             "threshold": 0.8, "epochs_to_threshold": at and at[0], "seconds_to_threshold": at and at[1],
             "epochs_to_seed_threshold": at and at[0], "seconds_to_seed_threshold": at and at[1],
             "energy_to_seed_threshold_joules": None, "start_from": None,
@@ -155,3 +156,13 @@ def test_the_scaling_figure_has_the_published_points_and_its_csv(tmp_path):
     assert "RoBERTa-base 38 %" in text
     assert "GPT-3 175B 66 %" in text
     assert len(pd.read_csv(tmp_path / "scaling.csv")) == len(rows) // 2 + 1
+
+
+def test_a_ratio_of_a_disturbed_run_is_marked_and_has_no_verdict(tmp_path):
+    times = {"fft": [(2, 20.0), (2, 20.0), (2, 20.0)], "lora": [(2, 10.0), (2, 10.1), (2, 9.9)]}
+    row = "lora / fft: time to the threshold", "CoLA"
+    assert texts(convergence(costs(tmp_path, **times)))[row].endswith("] less")
+    table = convergence(costs(tmp_path, {("lora", 2)}, **times))
+    assert texts(table)[row].endswith("] *")
+    assert texts(table)["lora / fft: saved for backward", "CoLA"].endswith("]")
+    assert any(note.startswith("* Disturbed") and "lora CoLA seed 2" in note for note in table.notes)

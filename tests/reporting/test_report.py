@@ -157,6 +157,9 @@ def test_the_summary_is_worked_out_from_the_runs(made):
         "1.00.",
         "It takes 4 kJ with full fine-tuning and 2 kJ with LoRA, over all planned epochs: a ratio of 0.50.",
     ]
+    assert summary(runs, counts, {"a CPU"}, REFERENCES, ["lora CoLA seed 1"])[-1] == (
+        "Time and energy include those of disturbed runs, so their ratios decide nothing: lora CoLA seed 1."
+    )
     (sentence,) = summary(runs, counts, {"a CPU"}, References(adapter="lora"))
     assert "references.full" in sentence
 

@@ -26,7 +26,7 @@ from lora_core.config.description import StudyDescription
 from lora_core.evaluation.parameter_counts import count_parameters
 from lora_core.evaluation.references import References
 from lora_core.methods.registry import settings_from_params
-from lora_core.records import write_json
+from lora_core.records import read_json, write_json
 from lora_core.reporting.latex import latex, latex_text
 from lora_core.reporting.markdown import markdown
 from lora_core.reporting.page.tables import TableView
@@ -155,19 +155,19 @@ def test_a_run_that_shared_its_device_is_named(tmp_path):
 COSTS = (
     "method,seed,device,planned_epochs,best_score,threshold,threshold_meaningful,reached,epochs_to_threshold,"
     "epochs_to_seed_threshold,seconds_to_threshold,energy_to_threshold_joules,net_energy_to_threshold_joules,"
-    "train_seconds,meter_reason,energy_source,energy_boundary,shared,start_from\n"
+    "median_epoch_seconds,disturbed,meter_reason,energy_source,energy_boundary,shared,start_from\n"
 )
 
 
 def test_costs_are_medians_over_seeds(tmp_path):
     file = tmp_path / "cola.csv"
     lines = "".join(
-        f"lora,{seed},a GPU,5,0.9,0.85,True,{reached},{epochs},1,{seconds},{joules},{net},50,,counter,the GPU alone,\n"
+        f"lora,{seed},a GPU,5,0.9,0.85,True,{reached},{epochs},1,{seconds},{joules},{net},10,,,counter,the GPU alone,\n"
         for seed, reached, epochs, seconds, joules, net in [
             (1, True, 2, 20.0, 4000.0, 3000.0), (2, True, 3, 30.0, 9000.0, 5000.0), (3, True, 3, 40.0, 9600.0, 5200.0),
         ]
     )  # fmt: skip
-    file.write_text(COSTS + lines + "fft,1,a GPU,5,0.9,0.85,True,True,1,1,9.0,,,50,no meter,,,True\n")
+    file.write_text(COSTS + lines + "fft,1,a GPU,5,0.9,0.85,True,True,1,1,9.0,,,10,,no meter,,,True\n")
     table = cost_table("table6", file, "lora")
     shown = texts(table)
     assert shown["training time (s)", "CoLA"].startswith("30.0 [")
@@ -187,6 +187,39 @@ def test_costs_are_medians_over_seeds(tmp_path):
     assert any(note.startswith("Shared") for note in full.notes)
 
 
+def test_figures_of_a_disturbed_run_are_marked_and_the_run_is_named(tmp_path):
+    file = tmp_path / "cola.csv"
+    lines = [f"fft,{s},a CPU,5,0.9,0.85,True,True,1,1,{10.0 + s},,,9,{s == 2},,,,,\n" for s in (1, 2)]
+    file.write_text(COSTS + "".join(lines) + "lora,1,a CPU,5,0.9,0.85,True,True,1,1,5.0,,,9,False,,,,,\n")
+    table = cost_table("table5", file, "fft")
+    shown = texts(table)
+    assert shown["training time (s)", "CoLA"] == "11.5 *"
+    assert shown["seconds per epoch", "CoLA"] == "9.00 *"
+    assert shown["epochs", "CoLA"] == "1"
+    assert shown["energy (kJ)", "CoLA"] == "n/a"
+    (note,) = [note for note in table.notes if note.startswith("* Disturbed")]
+    assert "fft CoLA seed 2" in note
+    assert "seed 1" not in note
+    undisturbed = cost_table("table6", file, "lora")
+    assert texts(undisturbed)["training time (s)", "CoLA"] == "5.0"
+    assert not [note for note in undisturbed.notes if "Disturbed" in note]
+
+
+@pytest.mark.parametrize(
+    ("recorded", "trained", "note"),
+    [
+        ({}, "fp32", "Timed in float32."),
+        ({"precision": "fp32"}, "bf16", "Timed in float32, although the study trains in bf16: in that precision"),
+    ],
+)
+def test_latency_names_the_precision_of_the_passes_and_of_training(recorded, trained, note, tmp_path):
+    file = timed(tmp_path, {FFT: [0.5, 0.5]})
+    record = file.with_suffix(".json")
+    write_json(record, read_json(record) | recorded)
+    table = draw_table("table3", latency_inputs(file), latency_margin=0.03, precision=trained)
+    assert any(line.startswith(note) for line in table.notes)
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
@@ -201,7 +234,7 @@ def test_costs_are_medians_over_seeds(tmp_path):
 def test_a_run_that_never_reached_the_threshold_counts_as_more_expensive_than_all_that_did(tmp_path, seconds, text):
     file = tmp_path / "cola.csv"
     cut = [("", "") if s is None else (2, s) for s in seconds]
-    lines = [f"fft,{i},a GPU,5,0.9,0.85,True,{e != ''},{e},1,{s},,,50,,,,\n" for i, (e, s) in enumerate(cut)]
+    lines = [f"fft,{i},a GPU,5,0.9,0.85,True,{e != ''},{e},1,{s},,,10,,,,,\n" for i, (e, s) in enumerate(cut)]
     file.write_text(COSTS + "".join(lines))
     table = cost_table("table5", file, "fft")
     cell = next(c for c in table.cells if c.row == "training time (s)")
@@ -215,7 +248,7 @@ def test_a_run_that_never_reached_the_threshold_counts_as_more_expensive_than_al
 
 def test_three_seeds_give_costs_an_interval(tmp_path):
     file = tmp_path / "cola.csv"
-    lines = [f"fft,{s},a GPU,5,0.9,0.85,True,True,1,1,{10.0 + s},,,50,,,,\n" for s in (1, 2, 3)]
+    lines = [f"fft,{s},a GPU,5,0.9,0.85,True,True,1,1,{10.0 + s},,,10,,,,,\n" for s in (1, 2, 3)]
     file.write_text(COSTS + "".join(lines))
     cell = next(c for c in cost_table("table5", file, "fft").cells if c.row == "training time (s)")
     assert (cell.value, cell.n) == (12.0, 3)

@@ -14,9 +14,11 @@ import torch
 import transformers
 from builders import (
     FULL,
+    LABELS,
     LORA,
     LORALIB,
     ROOT,
+    TARGETS,
     run_inputs,
     run_outputs,
     spec,
@@ -27,13 +29,17 @@ from builders import (
 )
 from safetensors.numpy import load_file
 
+from lora_core.data.batches import Batch
 from lora_core.data.metrics import METRICS
 from lora_core.models import model as models
 from lora_core.records import MEASURED, read_json
 from lora_core.training.progress import Progress, RunProgress, read_progress
-from lora_core.training.run import train
+from lora_core.training.run import apply_speedups, build_model, train
 from lora_core.training.spec import RunSpec
-from lora_core.training.steps import create_optimizer
+from lora_core.training.steps import compute_logits, compute_loss, create_optimizer
+
+CPU = torch.device("cpu")
+PEFT_LORA = {"kind": "peft", "config": {"peft_type": "LORA", "r": 4, "target_modules": ["query", "value"]}}
 
 
 def unmeasured(record):
@@ -188,6 +194,16 @@ def test_what_was_not_measured_is_null(lora_run):
     assert memory["saved_for_backward_mb"] > 0
 
 
+def test_processor_seconds_stand_next_to_the_wall_clock_seconds_of_each_epoch(lora_run):
+    with (lora_run / "history.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    for row in rows:
+        wall, all_threads, alone = (float(row[f"train_{name}seconds"]) for name in ("", "processor_", "thread_"))
+        assert 0 < alone < wall + 0.01
+        assert alone < all_threads + 0.01
+    assert {"train_processor_seconds", "train_thread_seconds"} <= MEASURED
+
+
 def test_counting_what_is_kept_for_backward_changes_no_weight(bert, cola, lora_run, tmp_path, monkeypatch):
     @contextmanager
     def uncounted(model):
@@ -215,6 +231,35 @@ def test_bf16_trains_with_float32_weights(bert, cola, lora_run, tmp_path):
     assert not np.array_equal(ours, theirs)
     # This model's logits stay below 0.015. An error of 2^-7 of each (bf16 has 8 bits) moves a loss of log 2 by 0.02 %.
     np.testing.assert_allclose(ours, theirs, rtol=2e-4)
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+@pytest.mark.parametrize("settings", [FULL, LORA, PEFT_LORA], ids=["full", "lora", "peft"])
+def test_the_head_computes_in_float32_under_bf16(family, settings, request):
+    """Between 2 and 4, bfloat16 has 128 values: similar examples would share a few of them."""
+    run = spec(settings, task="stsb", precision="bf16", hyperparameters={"head_bias": "label_mean"})
+    model = build_model(run, request.getfixturevalue(family), [], np.array([2.5])).eval()
+    apply_speedups(model, run, CPU)
+    ids = np.random.default_rng(0).integers(5, 300, (100, 12))
+    batch = Batch(ids, np.ones_like(ids), None, np.zeros(100, np.float32), np.arange(100), ids.size)
+    logits = compute_logits(model, batch, CPU, "bf16")
+    assert logits.dtype == torch.float32
+    assert len(logits.bfloat16().unique()) < 20
+    compute_loss(logits, torch.zeros(100)).backward()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in trained)
+    assert len(logits.unique()) == len(compute_logits(model.float(), batch, CPU).unique()) > 95
+
+
+def test_a_bf16_pass_leaves_nothing_behind_on_the_model(bert):
+    run = spec(FULL, precision="bf16")
+    model = build_model(run, bert, LABELS, TARGETS).eval()
+    ids = np.random.default_rng(0).integers(5, 300, (4, 12))
+    batch = Batch(ids, np.ones_like(ids), None, np.zeros(4, np.int64), np.arange(4), ids.size)
+    before = compute_logits(model, batch, CPU)
+    compute_logits(model, batch, CPU, "bf16")
+    assert torch.equal(compute_logits(model, batch, CPU), before)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
 @pytest.mark.parametrize("settings", [LORA, LORALIB], ids=["lora", "loralib"])

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.claim_rules import REFUTED, REPRODUCED, UNDECIDED, UNMEASURED
 from lora_core.evaluation.counts import read_counts
+from lora_core.evaluation.frames import read_costs, run_names
 from lora_core.evaluation.latency_record import LatencyRecord
 from lora_core.evaluation.references import References
 from lora_core.evaluation.run_record import RunRecord
@@ -77,9 +78,11 @@ def write_report(inputs: ReportInputs, references: References, out: Path) -> Non
     tables = [read_table(path) for path in inputs.tables]
     records = [RunRecord.read(path) for path in inputs.runs]
     claims = _read_claims(inputs.claims)
+    costs = read_costs(inputs.costs)
+    disturbed = list(run_names(costs[costs["disturbed"]]))
     text = _render(
         banner=tables[0].banner if tables else [],
-        summary=summary(runs, read_counts(inputs.counts), {record.device for record in records}, references),
+        summary=summary(runs, read_counts(inputs.counts), {record.device for record in records}, references, disturbed),
         claims=sorted(claims, key=lambda claim: VERDICTS.index(claim["verdict"])),
         verdicts={verdict: sum(claim["verdict"] == verdict for claim in claims) for verdict in VERDICTS},
         sections=_sections([TableView.of(table, methods) for table in tables], inputs.figures),

@@ -9,10 +9,16 @@ from lora_core.provenance import Provenance
 from lora_core.reporting.page.runs_table import RunRow
 
 
-def summary(runs: Sequence[RunRow], counts: ParameterCounts, devices: set[str], references: References) -> list[str]:
+def summary(
+    runs: Sequence[RunRow],
+    counts: ParameterCounts,
+    devices: set[str],
+    references: References,
+    disturbed: Sequence[str] = (),
+) -> list[str]:
     """Compare LoRA with full fine-tuning in plain sentences, from means over all runs.
 
-    `devices` are those that the runs were measured on.
+    `devices` are those that the runs were measured on, `disturbed` the names of the runs whose time is not their own.
     """
     full, adapter = references.full, references.adapter
     if full is None or adapter is None or not {full, adapter} <= {run.method for run in runs}:
@@ -33,7 +39,12 @@ def summary(runs: Sequence[RunRow], counts: ParameterCounts, devices: set[str], 
         return [*sentences, f"Measured on {len(devices)} devices, so time and energy have no mean."]
     sentences += means.costs("train_seconds", "Training one run takes", "s", 1.0)
     energy = means.costs("energy.train_joules", "It takes", "kJ", 1e-3)
-    return [*sentences, *(energy or ["Energy was not measured for all runs."])]
+    sentences += energy or ["Energy was not measured for all runs."]
+    if disturbed:
+        sentences.append(
+            f"Time and energy include those of disturbed runs, so their ratios decide nothing: {', '.join(disturbed)}."
+        )
+    return sentences
 
 
 class _Means:

@@ -3,17 +3,18 @@
 A function here takes an empty cell, which says where it is and what it holds, and fills it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from lora_core.data.tasks import task_title
-from lora_core.evaluation.frames import per_device
+from lora_core.evaluation.frames import per_device, run_names
 from lora_core.reporting.table import Cell
 from lora_core.stats import MIN_SEEDS, censored_median
 
 Show = Callable[[float], str]
+DISTURBED = "*"  # follows a figure of runs of which one was disturbed
 
 
 @dataclass(frozen=True)
@@ -103,11 +104,6 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
-def run_names(frame: pd.DataFrame) -> Iterator[str]:
-    """Name each run of a frame."""
-    return (f"{row['method']} {task_title(row['task'])} seed {row['seed']}" for _, row in frame.iterrows())
-
-
 def shared_device_note(frame: pd.DataFrame) -> list[str]:
     """Name the runs during which another process used the device; no note if there are none."""
     if "shared" not in frame:
@@ -117,6 +113,25 @@ def shared_device_note(frame: pd.DataFrame) -> list[str]:
         return []
     return [
         f"Shared device: another process used it during {', '.join(names)}; their measurements include that process."
+    ]
+
+
+def marked_if_disturbed(cell: Cell, runs: pd.DataFrame) -> Cell:
+    """Mark a cell of times or energies if one of its runs was disturbed, unless it has no value."""
+    return (
+        replace(cell, text=f"{cell.text} {DISTURBED}") if runs["disturbed"].any() and cell.text != Cell.text else cell
+    )
+
+
+def disturbed_note(frame: pd.DataFrame) -> list[str]:
+    """Name the runs that were disturbed, which explains the mark; no note if there are none."""
+    names = list(run_names(frame[frame["disturbed"]]))
+    if not names:
+        return []
+    return [
+        f"{DISTURBED} Disturbed: other processes took time from {', '.join(names)} (an epoch stands out, or the "
+        "processors worked for less of it than they should). Their time, power and energy are not those of the method "
+        "alone, and decide no claim."
     ]
 
 

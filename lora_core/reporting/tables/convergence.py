@@ -12,7 +12,7 @@ from lora_core.data.tasks import task_title
 from lora_core.evaluation.frames import read_costs, read_memory
 from lora_core.reporting.inputs import DrawSettings, Inputs
 from lora_core.reporting.table import Cell, Table, new_table
-from lora_core.reporting.tables.cells import median_cell, shared_device_note
+from lora_core.reporting.tables.cells import disturbed_note, marked_if_disturbed, median_cell, shared_device_note
 from lora_core.stats import MIN_SEEDS, t_interval
 
 # What is compared, and its column; the first three depend on a threshold.
@@ -23,6 +23,7 @@ QUANTITIES = {
     "time per epoch": "seconds_per_epoch",
     "saved for backward": "saved_for_backward_mb",
 }
+UNDISTURBED = ("epochs_to_seed_threshold", "saved_for_backward_mb")  # what other processes cannot change
 TO_THRESHOLD = ("_to_seed_threshold", "_to_seed_threshold_joules")
 # Below 1 or above 1 with the whole interval; None: undecided, or not available.
 Verdict = Literal["less", "more", None]
@@ -50,7 +51,7 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Table:
     if missing := settings.references.missing("full", "adapter"):
         notes.append(f"Fewer comparisons than usual: {missing}.")
     cells = [*_epochs(costs), *(ratio.cell for ratio in ratios)]
-    return new_table("convergence", "quantity", cells, notes + shared_device_note(costs))
+    return new_table("convergence", "quantity", cells, [*notes, *shared_device_note(costs), *disturbed_note(costs)])
 
 
 def _epochs(costs: pd.DataFrame) -> Iterator[Cell]:
@@ -81,7 +82,7 @@ def ratio_cell(cell: Cell, costs: pd.DataFrame, column: str, reference: str) -> 
     """Fill a cell with the ratio of the cell's method to a reference entry on one task, paired by seed.
 
     It is not available if it was not measured on both sides, or on two devices, and for costs up to a threshold that is
-    not meaningful.
+    not meaningful. A ratio of a disturbed run is marked and has no verdict.
     """
     method = cell.method
     if column.endswith(TO_THRESHOLD) and not _meaningful(costs):
@@ -95,13 +96,17 @@ def ratio_cell(cell: Cell, costs: pd.DataFrame, column: str, reference: str) -> 
         return replace(cell, n=len(pairs.dropna())), None
     logs = np.log(pairs[method].astype(float) / pairs[reference].astype(float))
     ratio = math.exp(logs.mean())
+    timed = costs[costs["method"].isin([method, reference])] if column not in UNDISTURBED else costs[:0]
     interval = t_interval(list(logs)) if len(logs) >= MIN_SEEDS else None
     if interval is None:
-        return replace(cell, value=ratio, text=f"{ratio:.2f}", n=len(logs)), None
+        return marked_if_disturbed(replace(cell, value=ratio, text=f"{ratio:.2f}", n=len(logs)), timed), None
     low, high = math.exp(interval.low), math.exp(interval.high)
     verdict = _verdict(low, high, known_spread=column != "epochs_to_seed_threshold" or low < high)
+    if timed["disturbed"].any():
+        verdict = None
     text = " ".join([f"{ratio:.2f} [{low:.2f}, {high:.2f}]", *([verdict] if verdict else [])])
-    return replace(cell, value=ratio, text=text, n=len(logs), low=low, high=high), verdict
+    filled = replace(cell, value=ratio, text=text, n=len(logs), low=low, high=high)
+    return marked_if_disturbed(filled, timed), verdict
 
 
 def _verdict(low: float, high: float, *, known_spread: bool) -> Verdict:

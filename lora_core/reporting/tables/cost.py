@@ -13,7 +13,9 @@ from lora_core.reporting.tables.cells import (
     Group,
     Show,
     devices_note,
+    disturbed_note,
     groups,
+    marked_if_disturbed,
     median_cell,
     percent,
     same_cell,
@@ -81,7 +83,8 @@ def _cells(group: Group, prefix: str) -> Iterator[Cell]:
             yield cell
             continue
         reached = runs[row.reached].notna() if row.reached else runs["seed"].notna()
-        yield median_cell(cell, runs[row.column], reached, row.show)
+        filled = median_cell(cell, runs[row.column], reached, row.show)
+        yield filled if row.unit == "epochs" else marked_if_disturbed(filled, runs)
     yield _reached_cell(
         _cell(group, f"{prefix}seeds that reached the threshold", "reached the threshold", "fraction"), runs
     )
@@ -106,7 +109,8 @@ def _notes(costs: pd.DataFrame) -> Iterator[str]:
     yield (
         "Cost up to the first epoch whose score reaches the task's threshold, which is min(mean FFT, mean LoRA) of the "
         f"best scores minus 0.5 points. Medians over seeds; with at least {MIN_SEEDS} seeds, the 95% t-interval of the "
-        "mean if all of them reached the threshold. Training only, without evaluation, loading and saving."
+        "mean if all of them reached the threshold. Training only, without evaluation, loading and saving. "
+        "Seconds per epoch are those of each run's median epoch."
     )
     yield "The learning rate decays over the planned epochs, so their number also affects the epochs to a threshold."
     if costs.empty:
@@ -122,6 +126,7 @@ def _notes(costs: pd.DataFrame) -> Iterator[str]:
     yield from _energy_notes(costs)
     yield devices_note(costs)
     yield from shared_device_note(costs)
+    yield from disturbed_note(costs)
 
 
 def _threshold_notes(costs: pd.DataFrame) -> Iterator[str]:

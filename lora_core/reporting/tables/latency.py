@@ -1,6 +1,6 @@
 """Table 3: how long a pass over the validation set takes, compared with full fine-tuning, and one example alone."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -15,6 +15,7 @@ from lora_core.reporting.tables.cells import devices_note, shared_device_note
 from lora_core.stats import Equivalence
 
 TIME, SINGLE_TIME = "time of a pass", "time of one example"
+PRECISIONS = {"fp32": "float32", "bf16": "bf16"}  # by the name in the configuration
 # What the record of a task says about the inputs of a method, and what a row calls it.
 INPUT_LABELS = (("longest input, tokens", "tokens"), ("truncated examples", "examples"))
 
@@ -47,7 +48,7 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Table:
             blocks.append([*_timing_cells(rows, timings, references), *_input_cells(rows)])
     # Row by row: the first kind of cell of every block, then the second, and so on.
     cells = [cell for same_kind in zip(*blocks, strict=True) for cell in same_kind if cell]
-    return new_table("table3", "method", cells, _notes(runs, cells, references, margin))
+    return new_table("table3", "method", cells, _notes(runs, cells, settings))
 
 
 def _timings(run: LatencyRun, references: References, margin: float) -> list[Timings]:
@@ -145,7 +146,7 @@ def _input_cells(rows: _Rows) -> list[Cell | None]:
     return [*cells]
 
 
-def _notes(runs: Sequence[LatencyRun], cells: Sequence[Cell], references: References, margin: float) -> list[str]:
+def _notes(runs: Sequence[LatencyRun], cells: Sequence[Cell], settings: DrawSettings) -> list[str]:
     timed = pd.DataFrame(
         [{"method": "latency", "task": run.task, "seed": run.seed, "device": run.device,
           "shared": run.record.provenance.shared} for run in runs]
@@ -156,14 +157,15 @@ def _notes(runs: Sequence[LatencyRun], cells: Sequence[Cell], references: Refere
         f"Median seconds per pass over the validation set, in batches of {batch_sizes} sorted by length and padded to "
         f"the longest example; {_rounds(runs)} rounds after warm-up, all variants in one process, in an order shuffled "
         "for each round. One example: a single example without padding, median (95th percentile).",
+        _precision_note({run.record.precision for run in runs}, settings.precision),
     ]
     if any(cell.low is not None for cell in cells):
         notes.append(
             f"Compared with FFT: the ratio of times within a round, with its {100 * LEVEL:g}% interval. "
-            f"Equivalent: the interval is inside ±{100 * margin:g}%; slower, faster: outside; undecided: the time "
-            "limit was reached first. Smallest detectable difference: for this number of rounds."
+            f"Equivalent: the interval is inside ±{100 * settings.latency_margin:g}%; slower, faster: outside; "
+            "undecided: the time limit was reached first. Smallest detectable difference: for this number of rounds."
         )
-    if missing := references.missing("full"):
+    if missing := settings.references.missing("full"):
         notes.append(f"No comparison with full fine-tuning: {missing}.")
     if any(cell.unit == "tokens" for cell in cells):
         notes.append(
@@ -171,6 +173,14 @@ def _notes(runs: Sequence[LatencyRun], cells: Sequence[Cell], references: Refere
             "examples are truncated; the table counts the validation examples affected."
         )
     return [*notes, devices_note(timed), *shared_device_note(timed)]
+
+
+def _precision_note(timed: Collection[str], trained: str) -> str:
+    """Name the precision of the passes, and that of training if it is another."""
+    note = f"Timed in {' and '.join(PRECISIONS[name] for name in sorted(timed))}"
+    if not trained or set(timed) == {trained}:
+        return f"{note}."
+    return f"{note}, although the study trains in {PRECISIONS[trained]}: in that precision the times are others."
 
 
 def _rounds(runs: Iterable[LatencyRun]) -> str:

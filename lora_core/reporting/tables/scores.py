@@ -6,10 +6,10 @@ import pandas as pd
 
 from lora_core.data.metrics import METRICS
 from lora_core.data.tasks import task_title
-from lora_core.evaluation.frames import read_differences, read_scores
+from lora_core.evaluation.frames import read_differences, read_scores, run_names
 from lora_core.reporting.inputs import DrawSettings, Inputs
 from lora_core.reporting.table import Cell, Table, new_table
-from lora_core.reporting.tables.cells import groups, percent, run_names, score_cell, shared_device_note
+from lora_core.reporting.tables.cells import groups, percent, score_cell, shared_device_note
 from lora_core.stats import MIN_SEEDS
 
 BASELINE = "majority-class baseline"

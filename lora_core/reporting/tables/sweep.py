@@ -8,7 +8,7 @@ from lora_core.evaluation.frames import read_costs, read_scores
 from lora_core.reporting.inputs import DrawSettings, Inputs
 from lora_core.reporting.labels import sweep_labels
 from lora_core.reporting.table import Cell, Table, new_table
-from lora_core.reporting.tables.cells import median_cell, score_cell
+from lora_core.reporting.tables.cells import disturbed_note, marked_if_disturbed, median_cell, score_cell
 
 
 def draw(inputs: Inputs, settings: DrawSettings) -> Table:
@@ -30,12 +30,14 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Table:
             seconds = runs["seconds_per_epoch"]
             cell = Cell(row, f"{task_title(task)}: seconds per epoch", method=method, task=task,
                         quantity="time per epoch", unit="s")  # fmt: skip
-            cells.append(median_cell(cell, seconds, seconds.notna(), lambda value: f"{value:.2f}"))
+            filled = median_cell(cell, seconds, seconds.notna(), lambda value: f"{value:.2f}")
+            cells.append(marked_if_disturbed(filled, runs))
     notes = [
-        "Scores in percent, best epoch, mean ± standard deviation over seeds; seconds of training, median over seeds.",
+        "Scores in percent, best epoch, mean ± standard deviation over seeds; seconds of the "
+        "median epoch of training, median over seeds.",
         "LoRA's scale is alpha / rank: with a fixed alpha, a higher rank is scaled down.",
     ]
-    return new_table("sweep", "method", cells, notes)
+    return new_table("sweep", "method", cells, notes + disturbed_note(costs))
 
 
 def _by_task(frame: pd.DataFrame, method: str) -> list[tuple[str, pd.DataFrame]]:
