@@ -30,7 +30,7 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Table:
             seconds = runs["seconds_per_epoch"]
             cell = Cell(row, f"{task_title(task)}: seconds per epoch", method=method, task=task,
                         quantity="time per epoch", unit="s")  # fmt: skip
-            cells.append(median_cell(cell, seconds, seconds.notna(), lambda value: f"{value:.2f}"))
+            cells.append(median_cell(cell, seconds, runs["seed"].notna(), lambda value: f"{value:.2f}"))
     notes = [
         "Scores in percent, best epoch, mean ± standard deviation over seeds; seconds of training, median over seeds.",
         "LoRA's scale is alpha / rank: with a fixed alpha, a higher rank is scaled down.",
