@@ -50,7 +50,7 @@ table = draw(input_files({{"runs": {record!r}}}), DrawSettings())
 write_table(table, StudyDescription(**{study!r}), TableFiles.at(Path({stem!r})))
 """
 DESCRIPTION = StudyDescription(
-    model="MiniLM", data="CoLA", protocol="bench", seeds=[1], batching="random", simulated=False, comparable=False
+    model="MiniLM", data="CoLA", protocol="bench", seeds=[1], batching="random", simulated=False, differences=[]
 )
 
 

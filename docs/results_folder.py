@@ -15,8 +15,8 @@ CONTENTS = {
     "needs no network",
     "table": "every table as `.md`, `.csv`, `.tex` and `.json`; see below",
     "figure": "every figure as `.svg`, with what it shows as `.csv`; see below",
-    "claims": "the paper's claims, each with the rule that judges it and the verdict, qualified where the "
-    "model or data are not the paper's, as `.md` and `.csv`",
+    "claims": "the paper's claims, each with the rule that judges it and the verdict, qualified by what differs from "
+    "the paper's study, as `.md` and `.csv`",
     "runs": "one row per run and quantity",
     "run": "one run:",
     "run_record": "its settings, measurement and provenance",

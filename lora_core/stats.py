@@ -8,6 +8,8 @@ import numpy as np
 
 MIN_SEEDS = 3  # below that there is no verdict across seeds: two say almost nothing about the spread between seeds
 POWER = 0.8  # of the smallest detectable effect
+MEANINGFUL = 0.02  # a score closer than this to the majority-class baseline shows that nothing was learned
+TIE = 1e-9  # figures this close are equal, in the unit of what is judged: a smaller difference is rounding
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,11 @@ class Interval:
     low: float
     high: float
     detectable: float
+
+    @property
+    def has_spread(self) -> bool:
+        """Whether the values differ by more than rounding."""
+        return self.high - self.low > TIE
 
 
 def t_interval(values: Sequence[float], level: float = 0.95) -> Interval | None:
@@ -79,11 +86,11 @@ def equivalence(log_ratios: Sequence[float], margin: float, level: float) -> Equ
     if interval is None:
         return None
     ratio, low, high = (math.exp(v) for v in (interval.estimate, interval.low, interval.high))
-    if low > 1 / (1 + margin) and high < 1 + margin:
+    if low >= 1 / (1 + margin) - TIE and high <= 1 + margin + TIE:
         verdict = "equivalent"
-    elif low >= 1 + margin:
+    elif low > 1 + margin + TIE:
         verdict = "slower"
-    elif high <= 1 / (1 + margin):
+    elif high < 1 / (1 + margin) - TIE:
         verdict = "faster"
     else:
         verdict = "undecided"

@@ -153,7 +153,7 @@ def test_a_wheels_path_stays_inside_the_package(path):
 def test_text_cannot_break_out_of_a_table(tmp_path, text):
     table = Table("table9", "T", "method", [Cell(text, text, 1.0, text)], [text])
     files = TableFiles.at(tmp_path / "t")
-    write_table(table, StudyDescription(text, text, text, [1], text, False, False), files)
+    write_table(table, StudyDescription(text, text, text, [1], text, False, [text]), files)
     markdown, latex = files.md.read_text(), files.tex.read_text()
     assert "<script" not in markdown
     assert "](javascript" not in markdown

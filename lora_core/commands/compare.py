@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, variance
+from statistics import fmean, geometric_mean, variance
 from typing import Any
 
 from lora_core.data.tasks import task_title
@@ -28,7 +28,7 @@ class Quantity:
     Attributes:
         name: What the table calls it.
         of: Its value in a run's record; None if it was not measured.
-        is_score: Compared as a difference in points; else as the ratio B / A.
+        is_score: Shown as the mean and compared as a difference in points; else as geometric mean and ratio B / A.
         depends_on_device: Compared only if all runs used one device.
     """
 
@@ -95,8 +95,9 @@ def compare_studies(a: Path, b: Path) -> str:
             lines.append(_markdown_row(method, task_title(task), quantity.name, *cells))
     lines += [
         "",
-        "- Means over seeds. Scores are in percent and their difference is in points; the others are ratios B / A. In "
-        f"brackets is the 95 % interval over seeds (Welch), if each side has at least {MIN_SEEDS} seeds.",
+        "- Scores: means over seeds in percent, and their difference in points. All else: geometric means over seeds, "
+        "and their ratio B / A. In brackets is the 95 % interval over seeds (Welch, of the logarithms for a ratio), if "
+        f"each side has at least {MIN_SEEDS} seeds.",
         "- Time and energy are compared only between runs on the same device.",
     ]
     return "\n".join([*lines, ""])
@@ -105,10 +106,12 @@ def compare_studies(a: Path, b: Path) -> str:
 def _result_cells(quantity: Quantity, a: Sequence[RunRecord], b: Sequence[RunRecord]) -> tuple[str, str, str]:
     """Return A's mean, B's mean, and how they compare."""
     values_a, values_b = ([quantity.of(run) for run in side] for side in (a, b))
-    measured_a, measured_b = ([v for v in side if v is not None] for side in (values_a, values_b))
+    measured_a, measured_b = (
+        [v for v in side if v is not None and (v > 0 or quantity.is_score)] for side in (values_a, values_b)
+    )
     complete = [len(m) == len(v) for m, v in ((measured_a, values_a), (measured_b, values_b))]
     means = [
-        _format_value(fmean(measured), quantity) if whole else NA
+        _mean(measured, quantity) if whole else NA
         for measured, whole in zip((measured_a, measured_b), complete, strict=True)
     ]
     devices = {run.device for run in (*a, *b)}
@@ -132,8 +135,8 @@ def _ratio(a: Sequence[float], b: Sequence[float]) -> str:
     return text + (f" [{math.exp(interval[0]):.2f}, {math.exp(interval[1]):.2f}]" if interval else "")
 
 
-def _format_value(value: float, quantity: Quantity) -> str:
-    return f"{100 * value:.1f}" if quantity.is_score else f"{value:,.4g}"
+def _mean(values: Sequence[float], quantity: Quantity) -> str:
+    return f"{100 * fmean(values):.1f}" if quantity.is_score else f"{geometric_mean(values):,.4g}"
 
 
 def _all_settings(folder: Path, runs: Runs, shared: Sequence[RunKey]) -> dict[str, str]:

@@ -14,7 +14,8 @@ class StudyDescription:
         seeds: The seeds of the study.
         batching: How batches are formed; empty for a table that does not depend on it.
         simulated: The power meter's driver is a stand-in.
-        comparable: The model, data and protocol are the paper's, so that published figures are comparable.
+        differences: In what the study differs from the paper's, each with a colon after what differs. Published figures
+            are comparable if there is none.
     """
 
     model: str
@@ -23,17 +24,24 @@ class StudyDescription:
     seeds: list[int]
     batching: str
     simulated: bool
-    comparable: bool
+    differences: list[str]
 
     def banner(self) -> list[str]:
         """Return the lines that are printed above a table."""
         seeds = ", ".join(map(str, self.seeds))
         lines = [f"Study: {self.model} on {self.data}; protocol: {self.protocol}; seeds: {seeds}."]
-        if not self.comparable:
-            lines.append("Not the paper's model, data and protocol: not comparable with the published figures.")
+        if self.differences:
+            listed = "; ".join(self.differences)
+            lines.append(f"Differs from the paper's study, so not comparable with the published figures: {listed}.")
         if self.simulated:
             lines.append("The power meter's driver is simulated: no power, energy or device memory here was measured.")
         return lines
+
+    @property
+    def qualification(self) -> str:
+        """What differs from the paper's study, in a few words; empty if nothing does."""
+        names = [difference.partition(":")[0] for difference in self.differences]
+        return f"other {', '.join(names)}" if names else ""
 
     def to_params(self) -> dict[str, object]:
         """Return plain values, which a rule passes to its job; `StudyDescription(**params)` reads them back."""

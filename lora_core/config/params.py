@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from lora_core.config.description import StudyDescription
+from lora_core.config.paper import differences_from_paper
 from lora_core.config.study import Study
 from lora_core.layout import Layout
 from lora_core.measuring.meters import MeterSettings
@@ -98,20 +99,15 @@ def _describe(study: Study) -> StudyDescription:
     if user_tasks:
         listed = ", ".join(user_tasks)
         name = "user files" if len(user_tasks) == len(study.tasks) else f"{name} and user files ({listed})"
+    data_title = ", ".join([name, *limits])
     return StudyDescription(
         model=model.id if model.source == "hub" else model.name,
-        data=", ".join([name, *limits]),
+        data=data_title,
         protocol=study.protocol_title,
         seeds=list(study.seeds),
         batching=study.train.batching,
         simulated=study.measure.simulated,
-        comparable=model.source == "hub"
-        and model.id in ("roberta-base", "FacebookAI/roberta-base")
-        and data.source == "hub"
-        and data.id in ("glue", "nyu-mll/glue")
-        and not limits
-        and not user_tasks
-        and study.protocol == "table7",
+        differences=differences_from_paper(study, data_title),
     )
 
 

@@ -162,6 +162,15 @@ class Study(Frozen):
         checked = HyperparameterOverrides(**values)  # turns a whole number into a float where one is needed
         return Hyperparameters(**checked.model_dump(exclude_unset=True))
 
+    def overrides(self, method: str, task: str) -> dict[str, object]:
+        """Return the hyperparameters that a method's entry sets to another value than the protocol has."""
+        values = self._protocol.resolve(self._column(method), task)
+        return {
+            name: value
+            for name, value in self.entry(method).overrides(task).items()
+            if name not in values or value != values[name]
+        }
+
     def hyperparameter_source(self, method: str, task: str, name: str) -> str:
         """Return a text that says where a hyperparameter comes from."""
         if name in self.entry(method).overrides(task):

@@ -33,7 +33,7 @@ class Evidence:
         differences: One row per pair of methods, quantity and task.
         latency: The timed passes per task and seed.
         latency_margin: Times are equivalent within this share.
-        memory: GPU memory, one row per run; without those of a simulated driver.
+        memory: One row per run; without figures unless they are those of a real GPU.
         costs: One row per run; energy and power are missing if a simulated driver reported them.
         tokens_per_example: Of the training split, by task.
         simulated: Whether any run's meter was simulated.
@@ -49,11 +49,17 @@ class Evidence:
     tokens_per_example: Mapping[str, float]
     simulated: bool
 
+    @property
+    def seeds(self) -> int:
+        """How many seeds the study has."""
+        return int(self.costs["seed"].nunique())
+
 
 def read_evidence(records: ClaimRecords, references: References, latency_margin: float) -> Evidence:
-    """Read the records, leaving out what a simulated power meter reported."""
+    """Read the records. What a simulated power meter reported is no figure, nor is a CPU's memory."""
     memory, costs = read_memory(records.runs), read_costs(records.costs)
     simulated = memory["simulated"].any() or costs["simulated"].any()
+    memory.loc[(memory["kind"] != "device") | memory["simulated"], "mean_mb"] = None
     costs.loc[costs["simulated"], ["energy", "power"]] = float("nan")
     cards = [RunRecord.read(path).data for path in records.runs]
     return Evidence(
@@ -62,7 +68,7 @@ def read_evidence(records: ClaimRecords, references: References, latency_margin:
         differences=read_differences(records.differences),
         latency=read_latency_runs(records.latency, records.latency_records),
         latency_margin=latency_margin,
-        memory=memory[(memory["kind"] == "device") & ~memory["simulated"]],
+        memory=memory,
         costs=costs,
         tokens_per_example={card.task: card.train.tokens / card.train.examples for card in cards},
         simulated=bool(simulated),

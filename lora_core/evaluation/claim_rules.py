@@ -1,13 +1,19 @@
 """The rules that turn an interval into a verdict on a claim.
 
 A claim is reproduced if the whole interval is on its side, not reproduced if the whole interval is on the other side,
-and undecided otherwise. Below three seeds there is no interval over seeds.
+and undecided otherwise. Below three seeds there is no interval over seeds. Figures are in the unit of the claim
+(points, percent or a ratio), and one tolerance decides ties at every bound.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from lora_core.stats import MIN_SEEDS, Interval, t_interval
+from lora_core.data.tasks import task_title
+from lora_core.stats import MIN_SEEDS, TIE, Interval, t_interval
+
+NOT_AVAILABLE = "n/a"
+
+Rule = Callable[[Interval | None], str]
 
 REPRODUCED, REFUTED, UNDECIDED, UNMEASURED = "reproduced", "not reproduced", "undecided", "not measured"
 
@@ -48,19 +54,27 @@ class Verdict:
 
 
 def above(interval: Interval | None, bound: float) -> str:
-    """Judge whether a figure is above a bound."""
+    """Judge whether a figure is above a bound; at the bound it is not."""
     if interval is None:
         return UNDECIDED
-    return REPRODUCED if interval.low > bound else REFUTED if interval.high < bound else UNDECIDED
+    return REPRODUCED if interval.low > bound + TIE else REFUTED if interval.high <= bound + TIE else UNDECIDED
 
 
 def within(interval: Interval | None, low: float, high: float) -> str:
-    """Judge whether a figure is between two bounds."""
+    """Judge whether a figure is between two bounds, which are included."""
     if interval is None:
         return UNDECIDED
-    if interval.low >= low and interval.high <= high:
+    if interval.low >= low - TIE and interval.high <= high + TIE:
         return REPRODUCED
-    return REFUTED if interval.high < low or interval.low > high else UNDECIDED
+    return REFUTED if interval.high < low - TIE or interval.low > high + TIE else UNDECIDED
+
+
+def judge_seeds(rule: Rule, interval: Interval | None, *, identical: bool = False) -> str:
+    """Apply a rule to an interval over seeds.
+
+    A spread of zero between seeds decides nothing, unless the two sides are known to be `identical` for every seed.
+    """
+    return UNDECIDED if interval is not None and not (interval.has_spread or identical) else rule(interval)
 
 
 def every(verdicts: Mapping[str, str], required: Sequence[str]) -> str:
@@ -77,3 +91,14 @@ def every(verdicts: Mapping[str, str], required: Sequence[str]) -> str:
 def over_seeds(values: Sequence[float]) -> Interval | None:
     """Return the t-interval of independent seeds; None below three."""
     return t_interval(values) if len(values) >= MIN_SEEDS else None
+
+
+def by_task(values: Mapping[str, object], show: Callable) -> str | None:
+    """List values by task, such as "CoLA +0.5; RTE +1.0"; None if there are none."""
+    return "; ".join(f"{task_title(task)} {show(value)}" for task, value in values.items()) or None
+
+
+def with_missing(text: str | None, present: Iterable[str], tasks: Sequence[str]) -> str | None:
+    """Add the tasks that a claim is about and the study has no figure for."""
+    missing = [task_title(task) for task in tasks if task not in set(present)]
+    return f"{text} (without {', '.join(missing)})" if text and missing else text

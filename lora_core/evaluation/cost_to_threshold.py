@@ -16,10 +16,9 @@ from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import HISTORY, POWER
 from lora_core.measuring import power_trace as trace
 from lora_core.records import PowerRow, atomic_file, read_rows
+from lora_core.stats import MEANINGFUL, TIE
 
 MARGIN = 0.005  # min(LoRA, FFT) - 0.005 (Section 4.1)
-MEANINGFUL = 0.02  # a threshold closer than this to the majority-class baseline is marked as not meaningful
-TIE = 1e-9  # scores are fractions of examples, so a smaller difference is rounding
 
 
 @dataclass(frozen=True)

@@ -1,71 +1,116 @@
-"""A measured figure of LoRA relative to that of full fine-tuning, in percent, seed by seed and task by task."""
+"""A measured figure of LoRA relative to that of full fine-tuning, seed by seed and task by task."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lora_core.data.tasks import task_title
-from lora_core.evaluation.frames import run_names
 from lora_core.evaluation.references import References
+from lora_core.measuring.power_trace import MIN_SECONDS
 
 AFTER_THRESHOLD = ("energy", "power")  # columns that are measured up to the threshold of equal accuracy
 
 
 @dataclass(frozen=True)
 class RelativeChanges:
-    """Changes in percent: one row per seed, one column per task, and of the sums over tasks.
+    """LoRA / FFT: a row for each seed that has both on every measured task, and a column for each of those tasks.
 
-    `ratio_of_sums` is the change of the sum over tasks. `open_reason` says why these figures decide nothing; empty if
-    they may.
+    Attributes:
+        by_seed: The ratios.
+        ratio_of_sums: The ratio of the sums over tasks; None without a complete seed.
+        measured: Whether a task has a figure on both sides.
+        reasons: Why the figures decide nothing; empty if they may.
     """
 
     by_seed: pd.DataFrame = field(default_factory=pd.DataFrame)
     ratio_of_sums: float | None = None
-    open_reason: str = ""
+    measured: bool = False
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def over_tasks(self) -> list[float]:
+        """The logarithm of the geometric mean over tasks, for each seed."""
+        return list(np.log(self.by_seed).mean(axis=1))
+
+    @property
+    def by_task(self) -> dict[str, float]:
+        """The geometric mean over seeds, for each task."""
+        return {str(task): float(ratio) for task, ratio in np.exp(np.log(self.by_seed).mean()).items()}
 
 
-def relative_changes(
-    frame: pd.DataFrame, column: str, references: References, sign: int, tasks: Sequence[str]
-) -> RelativeChanges:
-    """Return 100 * (LoRA / FFT - 1) times `sign` (-1: a reduction), for the seeds that have both on every task.
+def relative_changes(frame: pd.DataFrame, column: str, references: References, tasks: Sequence[str]) -> RelativeChanges:
+    """Return LoRA / FFT of a column.
 
-    `frame` has one row per run. Runs that shared their device are left out, and so are tasks whose threshold is not
-    meaningful. If the two methods were measured on several devices, a task is missing, or a run was disturbed or did
-    not reach the threshold, the figures are returned with the reason why they decide nothing.
+    `frame` has one row per run. No run is left out without a word: one that was disturbed or shared its device counts,
+    and one that has no figure leaves a gap; all are named in `reasons`. A task whose threshold is not meaningful is left
+    out and named.
     """
     full, adapter = references.full, references.adapter
     if full is None or adapter is None:
         return RelativeChanges()
     frame = frame[frame["method"].isin([adapter, full]) & frame["task"].isin(tasks)]
-    frame = frame[frame["shared"].astype(str) != "True"]
-    reasons = []
-    if column in AFTER_THRESHOLD:
-        frame = _with_meaningful_threshold(frame)
-        if censored := int((frame["reached"].astype(str) == "False").sum()):
-            reasons.append(f"{censored} of {len(frame)} runs did not reach the threshold")
-    frame = frame.dropna(subset=[column])
-    if frame.empty:
-        return RelativeChanges()
-    values = frame.pivot_table(index="seed", columns=["task", "method"], values=column, sort=False)
-    measured = [t for t in frame["task"].unique() if (t, adapter) in values and (t, full) in values]
-    if not measured:
-        return RelativeChanges()
-    if "disturbed" in frame and frame["disturbed"].any():
-        reasons.append(f"disturbed: {', '.join(run_names(frame[frame['disturbed']]))}")
-    if frame["device"].nunique() > 1:
+    vague = _vague_tasks(frame) if column in AFTER_THRESHOLD else []
+    frame = frame[~frame["task"].isin(vague)]
+    reasons = [*_open_runs(frame, column)]
+    values = frame.pivot(index="seed", columns=["task", "method"], values=column).astype(float)
+    known = set(values.columns[values.notna().any()])
+    measured = [task for task in frame["task"].unique() if {(task, adapter), (task, full)} <= known]
+    if frame.loc[frame[column].notna(), "device"].nunique() > 1:
         reasons.append("measured on several devices")
-    if missing := [task_title(task) for task in tasks if task not in measured]:
-        reasons.append(f"without {', '.join(missing)}")
+    if missing := [task for task in tasks if task not in measured]:
+        reasons.append(f"without {', '.join(map(task_title, missing))}")
+    if vague:
+        reasons.append(f"threshold not meaningful on {', '.join(map(task_title, vague))}")
     both = values[[(t, m) for t in measured for m in (adapter, full)]].dropna()
-    by_seed = pd.DataFrame({t: sign * 100 * (both[t, adapter] / both[t, full] - 1) for t in measured})
-    if both.empty:
-        return RelativeChanges(by_seed, None, "; ".join(reasons))
+    by_seed = pd.DataFrame({t: both[t, adapter] / both[t, full] for t in measured})
+    if by_seed.empty:
+        return RelativeChanges(by_seed, None, bool(measured), tuple(reasons))
     adapter_sum, full_sum = (sum(float(both[t, method].mean()) for t in measured) for method in (adapter, full))
-    return RelativeChanges(by_seed, sign * 100 * (adapter_sum / full_sum - 1), "; ".join(reasons))
+    return RelativeChanges(by_seed, adapter_sum / full_sum, True, tuple(reasons))
 
 
-def _with_meaningful_threshold(frame: pd.DataFrame) -> pd.DataFrame:
-    """Keep the tasks whose threshold is meaningful for every run."""
-    vague = [task for task, group in frame.groupby("task", sort=False) if not group["threshold_meaningful"].all()]
-    return frame[~frame["task"].isin(vague)]
+def _vague_tasks(frame: pd.DataFrame) -> list[str]:
+    """The tasks whose threshold is not meaningful."""
+    vague = frame["threshold_meaningful"].astype(str) == "False"
+    return [str(task) for task in frame.loc[vague, "task"].unique()]
+
+
+def _open_runs(frame: pd.DataFrame, column: str) -> Iterator[str]:
+    """Say which runs leave the figures open, one sentence for each reason."""
+    complete = pd.MultiIndex.from_product([frame[key].unique() for key in ("task", "method", "seed")])
+    runs = frame.set_index(["task", "method", "seed"]).reindex(complete)
+    named: dict[str, dict[str, list[str]]] = {}
+    for (task, method, seed), run in zip(runs.index, runs.to_dict("records"), strict=True):
+        for reason in _reasons(run, column):
+            named.setdefault(reason, {}).setdefault(f"{method} {task_title(task)}", []).append(str(seed))
+    for reason, groups in named.items():
+        count = sum(map(len, groups.values()))
+        listed = ", ".join(f"{name} seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}" for name, seeds in groups.items())
+        yield f"{count} of {len(runs)} runs {reason}: {listed}" if count < len(runs) else f"all {count} runs {reason}"
+
+
+def _reasons(run: Mapping[Hashable, Any], column: str) -> Iterator[str]:
+    """Why one run leaves the figures open; a run that the study lacks has no device."""
+    if str(run.get("shared")) == "True":
+        yield "shared the device with another process"
+    if run.get("disturbed") is True:
+        yield "were disturbed"
+    if not pd.isna(run[column]):
+        return
+    if pd.isna(run["device"]):
+        yield "are missing"
+    elif column in AFTER_THRESHOLD and str(run["reached"]) == "False":
+        yield "did not reach the threshold"
+    elif run.get("simulated") is True:
+        yield "have a simulated power meter"
+    elif isinstance(reason := run.get("meter_reason"), str):
+        yield f"have no reading ({reason})"
+    elif column in AFTER_THRESHOLD and run["seconds_to_threshold"] < MIN_SECONDS:
+        yield f"took less than {MIN_SECONDS:g} s to the threshold, too short for the meter"
+    elif run.get("kind") == "resident":
+        yield "have the memory of a process on a CPU only"
+    else:
+        yield "have no reading"

@@ -18,9 +18,10 @@ from lora_core.evaluation.references import References
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import PREDICTIONS
 from lora_core.records import atomic_file
-from lora_core.stats import MIN_SEEDS, t_interval
+from lora_core.stats import MEANINGFUL, MIN_SEEDS, TIE, t_interval
 
 QUANTITIES = ("best", "last", "cross_fitted")
+SAME_NUMBER = 1e-3  # predicted numbers that differ by less than this share of the labels' range are the same
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,9 @@ class DifferenceRow:
 
     `low` and `high` bound the interval over seeds, `detectable` is the smallest effect it finds with 80% power, and
     `examples_low` and `examples_high` bound the interval over validation examples (quantity "best" only), for which
-    `redrawn` resamples were drawn again.
+    `redrawn` resamples were drawn again. `identical_predictions` is the number of common seeds for which both make the
+    same predictions at their best epochs. `method_at_baseline` and `against_at_baseline` say whether a side's mean best
+    score is not above the majority-class baseline by more than 2 points, or most of its seeds collapsed.
     """
 
     method: str
@@ -75,6 +78,9 @@ class DifferenceRow:
     examples_low: float | None
     examples_high: float | None
     redrawn: int | None
+    identical_predictions: int
+    method_at_baseline: bool
+    against_at_baseline: bool
 
 
 DIFFERENCE_COLUMNS = [field.name for field in fields(DifferenceRow)]
@@ -112,6 +118,22 @@ def collapsed(logits: np.ndarray) -> bool:
     return bool(np.ptp(values) <= 1e-6 * max(1.0, float(np.abs(values).max())))
 
 
+def identical_predictions(a: RunPredictions, b: RunPredictions) -> bool:
+    """Return whether two runs make the same predictions at their best epochs.
+
+    These are the classes, or numbers that agree within 0.1% of the range of the labels.
+    """
+    if a.best_logits.shape[1] > 1:
+        return bool((a.best_logits.argmax(-1) == b.best_logits.argmax(-1)).all())
+    return bool((np.abs(a.best_logits - b.best_logits) <= SAME_NUMBER * np.ptp(a.labels)).all())
+
+
+def at_baseline(scores: pd.DataFrame) -> bool:
+    """Return whether a method learned nothing on a task, from the scores of its runs (`ScoreRow`)."""
+    gap = float(scores["best"].mean() - scores["baseline_score"].mean())
+    return gap <= MEANINGFUL + TIE or bool(scores["collapsed"].mean() > 0.5)
+
+
 def score_rows(runs: Sequence[RunPredictions]) -> list[ScoreRow]:
     """Return one row per run."""
     return [
@@ -141,11 +163,15 @@ def difference_rows(runs: Sequence[RunPredictions], references: References) -> l
     over validation examples comes from a crossed, paired bootstrap of the best epoch.
     """
     scores = pd.DataFrame(score_rows(runs))
+    by_run = {(run.record.method, run.record.seed): run for run in runs}
+    learned_nothing = {str(method): at_baseline(group) for method, group in scores.groupby("method", sort=False)}
     present = list(scores["method"].unique())
     first = [method for method in (references.full, references.adapter) if method in present]
     methods = [*first, *(method for method in present if method not in first)]
     rows = []
     for against, method in combinations(methods, 2):
+        common = [seed for seed in scores["seed"].unique() if {(method, seed), (against, seed)} <= by_run.keys()]
+        identical = sum(identical_predictions(by_run[method, seed], by_run[against, seed]) for seed in common)
         for quantity in QUANTITIES:
             by_method = scores.pivot(index="seed", columns="method", values=quantity)
             differences = (by_method[method] - by_method[against]).dropna()
@@ -166,6 +192,9 @@ def difference_rows(runs: Sequence[RunPredictions], references: References) -> l
                     examples_low=over_examples.low if over_examples else None,
                     examples_high=over_examples.high if over_examples else None,
                     redrawn=over_examples.redrawn if over_examples else None,
+                    identical_predictions=identical,
+                    method_at_baseline=learned_nothing[method],
+                    against_at_baseline=learned_nothing[against],
                 )
             )
     return rows

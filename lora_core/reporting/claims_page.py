@@ -53,7 +53,7 @@ def qualified(verdict: str, qualification: str) -> str:
 
 
 def _row(verdict: Verdict, study: StudyDescription) -> dict[str, str]:
-    """One row of the CSV file; a verdict from another model or other data is qualified."""
+    """One row of the CSV file; a verdict is qualified by what differs from the paper's study."""
     return {
         "claim": verdict.claim.title,
         "published": verdict.claim.published,
@@ -61,6 +61,6 @@ def _row(verdict: Verdict, study: StudyDescription) -> dict[str, str]:
         "interval": verdict.interval or NA,
         "detectable": verdict.detectable or NA,
         "verdict": verdict.verdict,
-        "qualification": "" if study.comparable or verdict.verdict == UNMEASURED else "other model or data",
+        "qualification": "" if verdict.verdict == UNMEASURED else study.qualification,
         "rule": verdict.claim.rule,
     }

@@ -62,6 +62,16 @@ def test_two_devices_are_not_compared_in_time_and_two_seeds_have_no_interval(tmp
     assert "| device | a CPU, 2 threads | another, 2 threads |" in compare_studies(a, b)
 
 
+def test_a_ratio_is_that_of_the_means_next_to_it(tmp_path):
+    a = study(tmp_path / "a", [0.8] * 3, [10.0, 10.0, 100.0])
+    b = study(tmp_path / "b", [0.8] * 3, [30.0, 30.0, 30.0])
+    text = compare_studies(a, b)
+    left, right, compared = rows(text)["training time"]
+    assert (left, right) == ("21.54", "30")  # (10 * 10 * 100) ** (1 / 3), which is half of the mean
+    assert compared.startswith("1.39× [")
+    assert "geometric means over seeds" in text
+
+
 def test_the_same_twice_differs_in_nothing_and_strangers_share_nothing(tmp_path):
     a, b = study(tmp_path / "a", [0.8], [1.0]), study(tmp_path / "b", [0.8], [1.0])
     assert "None." in compare_studies(a, b)

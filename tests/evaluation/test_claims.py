@@ -11,7 +11,9 @@ from lora_core.evaluation import claim_rules as rules
 from lora_core.evaluation import claims
 from lora_core.evaluation.claim_evidence import ClaimRecords
 from lora_core.evaluation.claim_rules import REFUTED, REPRODUCED, UNDECIDED, UNMEASURED
+from lora_core.evaluation.frames import read_costs
 from lora_core.evaluation.references import References
+from lora_core.evaluation.relative_changes import relative_changes
 from lora_core.evaluation.scores import DIFFERENCE_COLUMNS
 from lora_core.records import LatencyRow, write_json, write_rows
 from lora_core.stats import Interval
@@ -28,6 +30,7 @@ class Made:
         self.trainable, self.full = 294_912, 124_647_170
         self.score, self.against_library = dict.fromkeys(tasks, 0.0), dict.fromkeys(tasks, 0.0)
         self.spread = 0.001
+        self.identical, self.at_baseline = {}, {}  # by task: seeds with identical predictions; sides at the baseline
         self.latency = 1.0
         self.kind, self.memory = "device", dict.fromkeys(tasks, 0.62)
         self.lengths = dict(zip(tasks, (20, 50, 10, 60, 30), strict=False))
@@ -36,7 +39,8 @@ class Made:
         self.shared = self.simulated = False
         self.disturbed = ()
         self.meaningful, self.censored, self.second_device = True, (), None
-        self.second_latency = None
+        self.second_latency = self.slow_task = None
+        self.latency_shared, self.too_short = (), ()
 
     def all_verdicts(self, references=None):
         return claims.judge(self.records(), references or self.references, latency_margin=0.03)
@@ -67,7 +71,10 @@ class Made:
         def row(method, against, difference):
             interval = rules.over_seeds([difference + w * self.spread / 0.001 for w in WIGGLE[: len(self.seeds)]])
             bounds = (interval.low, interval.high, interval.detectable) if interval else (None, None, None)
-            return [method, against, "best", len(self.seeds), difference, *bounds, None, None, None]
+            at_baseline = [method in self.at_baseline.get(task, ()), against in self.at_baseline.get(task, ())]
+            identical = self.identical.get(task, 0)
+            counted = [method, against, "best", len(self.seeds), difference, *bounds, None, None, None]
+            return [*counted, identical, *at_baseline]
 
         file = self.folder / "scores" / f"{task}_differences.csv"
         file.parent.mkdir(exist_ok=True)
@@ -78,7 +85,8 @@ class Made:
 
     def _latency(self, task):
         files = []
-        for seed, ratio in ((1, self.latency), (2, self.second_latency)):
+        first = self.slow_task[1] if self.slow_task and self.slow_task[0] == task else self.latency
+        for seed, ratio in ((1, first), (2, self.second_latency)):
             if ratio is not None:
                 file = self.folder / "latency" / task / f"seed{seed}.csv"
                 full = [0.5 + w for w in (0.001, -0.001, 0.002, 0.0, 0.001)]
@@ -86,7 +94,8 @@ class Made:
                 merged = [s * (ratio + w) for s, w in zip(full, wiggle, strict=True)]
                 times = {(self.references.full, "plain"): full, (self.references.adapter, "merged"): merged}
                 write_rows(file, latency_rows(times), LatencyRow)
-                latency_record(file.with_suffix(".json"), device="gpu-0", device_model="a GPU")
+                latency_record(file.with_suffix(".json"), device="gpu-0", device_model="a GPU",
+                               shared=task in self.latency_shared)  # fmt: skip
                 files.append(file)
         return files
 
@@ -123,7 +132,9 @@ class Made:
                 joules = self.full_energy[task] * (self.energy[task] * wiggle if lora else 1.0) if self.energy else None
                 censored = (method, task, seed) in self.censored
                 joules = None if censored else joules
-                seconds = None if joules is None else joules / (300.0 * (self.power if lora else 1.0))
+                seconds = None if joules is None else joules / (300.0 * (self.power * wiggle if lora else 1.0))
+                if (method, task, seed) in self.too_short:
+                    joules, seconds = None, 1.5
                 rows.append(
                     {
                         "method": method, "seed": seed, "planned_epochs": 5, "shared": self.shared and lora,
@@ -156,7 +167,7 @@ def test_the_reduction_is_judged_to_one_decimal(made, trainable, verdict):
     ("difference", "spread", "verdict"),
     [
         (-0.015, 0.001, REPRODUCED), (-0.025, 0.001, REFUTED), (-0.020, 0.001, UNDECIDED), (0.05, 0.001, REPRODUCED),
-        (-0.015, 0.02, UNDECIDED),
+        (-0.015, 0.02, UNDECIDED), (-0.01, 0.0, UNDECIDED), (-0.05, 0.0, UNDECIDED),
     ],
 )  # fmt: skip
 def test_within_two_points_of_full_fine_tuning_holds_on_every_task_or_not_at_all(made, difference, spread, verdict):
@@ -225,8 +236,8 @@ def test_three_tasks_in_a_lucky_order_decide_nothing(tmp_path):
     assert made.verdict("longer sequences") == UNDECIDED
 
 
-@pytest.mark.parametrize(("share", "verdict"), [(0.6, REPRODUCED), (0.80, REFUTED), (0.70, UNDECIDED)])
-def test_epochs_are_faster_by_forty_percent_less_a_quarter(made, share, verdict):
+@pytest.mark.parametrize(("share", "verdict"), [(0.6, REPRODUCED), (0.80, REFUTED), (0.70, UNDECIDED), (0.45, REFUTED)])
+def test_epochs_are_faster_by_forty_percent_give_or_take_a_quarter(made, share, verdict):
     made.epoch = share
     assert made.verdict("LoRA epoch is about 40% faster") == verdict
 
@@ -241,11 +252,11 @@ def test_energy_is_judged_on_average_and_on_rte(made, ratio, average, on_rte):
     assert made.verdict("less energy than full fine-tuning on RTE") == on_rte
 
 
-def test_the_mean_over_tasks_is_reported_next_to_the_figure_of_the_sums(made):
+def test_the_geometric_mean_over_tasks_is_reported_next_to_the_figure_of_the_sums(made):
     made.energy = dict(zip(made.tasks, (1.0, 1.0, 4.0, 0.5, 1.5), strict=True))
     made.full_energy = dict(zip(made.tasks, (9000.0, 1000.0, 1000.0, 1000.0, 1000.0), strict=True))
     verdict = made.verdicts()["LoRA needs more energy at equal accuracy, on average"]
-    assert verdict.ours.startswith("+60.0% (")  # (0 + 0 + 300 - 50 + 50) / 5
+    assert verdict.ours.startswith("+24.6% (")  # (1 * 1 * 4 * 0.5 * 1.5) ** (1 / 5)
     assert "ratio of the sums: +23.1%" in verdict.ours  # 16 / 13
 
 
@@ -253,7 +264,7 @@ def test_a_run_that_never_reached_the_threshold_leaves_energy_open_and_is_counte
     made.censored = {("lora", "cola", 1)}
     verdict = made.verdicts()["LoRA needs more energy at equal accuracy, on average"]
     assert verdict.verdict == UNDECIDED
-    assert "1 of 40 runs did not reach the threshold" in verdict.ours
+    assert "1 of 40 runs did not reach the threshold: lora CoLA seed 1" in verdict.ours
     assert made.verdict("less energy than full fine-tuning on RTE") == REFUTED  # all reached it on RTE
 
 
@@ -306,8 +317,8 @@ def test_some_of_the_tasks_are_not_every_task(tmp_path):
     assert made.verdict("beats full") == REFUTED
 
 
-@pytest.mark.parametrize(("ratio", "verdict"), [(1.05, REPRODUCED), (0.95, REFUTED), (1.0, UNDECIDED)])
-def test_power_is_above_or_below(made, ratio, verdict):
+@pytest.mark.parametrize(("ratio", "verdict"), [(1.05, REPRODUCED), (0.95, REFUTED), (1.0, UNDECIDED), (1.3, REFUTED)])
+def test_power_is_slightly_above(made, ratio, verdict):
     made.power = ratio
     assert made.verdict("more power") == verdict
 
@@ -318,10 +329,94 @@ def test_without_a_meter_energy_is_not_measured(made):
         assert made.verdict(words) == UNMEASURED
 
 
-def test_runs_that_shared_their_device_judge_no_energy(made):
+def test_runs_that_shared_their_device_are_shown_leave_the_claim_open_and_are_named(made):
+    alone = made.verdicts()
     made.shared = True
-    assert made.verdict("more energy") == UNMEASURED
-    assert made.verdict("more power") == UNMEASURED
+    for title, verdict in made.verdicts().items():
+        if "more energy" in title or "more power" in title or "faster" in title:
+            assert verdict.verdict == UNDECIDED
+            assert verdict.interval == alone[title].interval
+            assert "20 of 40 runs shared the device with another process: lora SST-2 seeds 1, 2, 3, 4," in verdict.ours
+
+
+def test_the_cheapest_runs_leave_energy_open_and_are_named(made):
+    made.too_short = {("lora", "cola", 1), ("lora", "cola", 2), ("fft", "rte", 3)}
+    verdicts = made.verdicts()
+    for title in ("LoRA needs more energy at equal accuracy, on average", "LoRA draws slightly more power"):
+        assert verdicts[title].verdict == UNDECIDED
+        assert (
+            "3 of 40 runs took less than 2 s to the threshold, too short for the meter: lora CoLA seeds 1, 2, "
+            "fft RTE seed 3"
+        ) in verdicts[title].ours
+    made.too_short = {("lora", "rte", seed) for seed in SEEDS[:3]} | {("fft", "rte", SEEDS[3])}
+    verdict = made.verdicts()["LoRA needs less energy than full fine-tuning on RTE"]
+    assert (verdict.verdict, verdict.ours) == (UNDECIDED, None)  # no seed is complete, but some runs were measured
+    assert "lora RTE seeds 1, 2, 3" in verdict.reason
+
+
+def test_a_run_on_another_kind_of_device_leaves_memory_open_and_is_named(made):
+    records = made.records()
+    resident = run_content("lora", "cola", 1, measurement={"memory": {"kind": "resident", "mean_mb": 900.0}})
+    write_json(made.folder / "lora-cola-1.json", resident)
+    verdicts = {v.claim.title: v for v in claims.judge(records, REFERENCES, latency_margin=0.03)}
+    verdict = verdicts["LoRA takes 38% less GPU memory on average"]
+    assert verdict.verdict == UNDECIDED
+    assert "1 of 40 runs have the memory of a process on a CPU only: lora CoLA seed 1" in verdict.ours
+
+
+def test_a_seed_that_one_method_lacks_leaves_the_claim_open_and_is_named(made):
+    costs = made.records().costs[0]  # of SST-2
+    frame = pd.read_csv(costs)
+    frame[(frame["method"] != "lora") | (frame["seed"] != 2)].to_csv(costs, index=False)
+    changes = relative_changes(read_costs([costs]), "energy", REFERENCES, ["sst2"])
+    assert list(changes.by_seed.index) == [1, 3, 4]
+    assert changes.reasons == ("1 of 8 runs are missing: lora SST-2 seed 2",)
+
+
+def test_two_methods_at_the_baseline_leave_the_claim_open_and_the_task_is_named(made):
+    made.at_baseline, made.identical = {"rte": ("lora", "fft")}, {"rte": 4}
+    made.score["rte"], made.spread = -0.05, 0.001
+    verdict = made.verdicts()["LoRA within 2% of full fine-tuning on every task"]
+    assert verdict.verdict == UNDECIDED
+    assert "RTE: lora and fft at the majority-class baseline" in verdict.ours
+    assert "identical" not in verdict.ours
+
+
+def test_one_method_at_the_baseline_is_judged_and_named(made):
+    made.at_baseline, made.score["rte"] = {"rte": ("lora",)}, -0.05
+    verdict = made.verdicts()["LoRA within 2% of full fine-tuning on every task"]
+    assert verdict.verdict == REFUTED
+    assert "RTE: lora at the majority-class baseline" in verdict.ours
+
+
+def test_identical_predictions_are_evidence_and_a_zero_spread_alone_is_not(made):
+    made.spread = 0.0
+    assert made.verdict("points of loralib") == UNDECIDED
+    made.identical = dict.fromkeys(made.tasks, len(SEEDS))
+    verdict = made.verdicts()["this project's LoRA within 1.1 points of loralib on every task"]
+    assert verdict.verdict == REPRODUCED
+    assert "CoLA: identical predictions for 4 of 4 seeds" in verdict.ours
+    assert made.verdict("beats full fine-tuning") == REFUTED  # not better on a single example
+    made.identical["cola"] = 3
+    assert made.verdict("points of loralib") == UNDECIDED
+
+
+def test_one_slow_comparison_of_five_refutes_at_a_fifth_of_the_error_alone(made, tmp_path):
+    made.slow_task = ("cola", 1.0309)  # slower in its 98% interval, not in one of 99.6%
+    assert made.verdict("no inference latency") == UNDECIDED
+    (tmp_path / "one").mkdir()
+    one = Made(tmp_path / "one", tasks=("cola",))
+    one.latency = 1.0309
+    assert one.verdict("no inference latency") == REFUTED
+    made.slow_task = ("cola", 1.04)
+    assert made.verdict("no inference latency") == REFUTED
+
+
+def test_a_task_that_was_timed_on_a_shared_device_leaves_latency_open_and_is_named(made):
+    made.latency_shared = ("rte",)
+    verdict = made.verdicts()["merged LoRA adds no inference latency"]
+    assert verdict.verdict == UNDECIDED
+    assert "shared the device with another process: RTE seed 1" in verdict.ours
 
 
 def test_a_disturbed_run_is_named_and_leaves_claims_about_time_power_and_energy_open(made):
@@ -370,7 +465,7 @@ def test_a_claim_about_a_reference_that_the_study_lacks_is_not_measured_and_says
 
 def test_rules_name_their_bounds(made):
     text = " ".join(verdict.claim.rule for verdict in made.all_verdicts())
-    assert all(bound in text for bound in ("above -2 points", "inside ±1.1 points", "inside [1 / 1.03, 1.03]"))
+    assert all(bound in text for bound in ("not below -2 points", "inside ±1.1 points", "inside [1 / 1.03, 1.03]"))
 
 
 @pytest.mark.parametrize(
@@ -380,6 +475,16 @@ def test_rules_name_their_bounds(made):
 def test_above_needs_the_whole_interval(interval, expected):
     judged = interval and Interval(sum(interval) / 2, *interval, 0.1)
     assert rules.above(judged, 1.0) == expected
+
+
+@pytest.mark.parametrize("pairs", [[(0.88, 0.90), (0.78, 0.80), (0.48, 0.50)], [(0.88, 0.90), (0.90, 0.90)]])
+def test_a_difference_at_the_bound_is_within_it_and_not_above_it(pairs):
+    low = 100 * min(lora - full for lora, full in pairs)
+    assert low != -2.0  # in floats
+    interval = Interval(low, low, 100 * max(lora - full for lora, full in pairs), 0.0)
+    assert rules.within(interval, -2.0, 2.0) == REPRODUCED
+    assert rules.above(interval, -2.0) != REPRODUCED
+    assert rules.within(Interval(-2.1, -2.2, -2.0 - 1e-6, 0.0), -2.0, 2.0) == REFUTED
 
 
 def test_one_task_against_a_claim_refutes_it():

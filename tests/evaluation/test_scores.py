@@ -84,6 +84,49 @@ def test_differences_are_paired_by_seed_and_need_three_for_an_interval():
     assert two["examples_low"].notna().sum() == 1  # of the best epoch
 
 
+def scored_at(method, accuracy, seeds=3):
+    """Runs with this accuracy on labels of which 60% are of one class, as their baseline says."""
+    labels = np.repeat([0, 1], [600, 400])
+    wrong = np.arange(1000) % 100 >= round(100 * accuracy)
+    logits = np.eye(2, dtype=np.float32)[np.where(wrong, 1 - labels, labels)]
+    made = [run(method, seed, [logits], labels) for seed in range(seeds)]
+    return [dataclasses.replace(r, record=with_baseline(r.record, 0.6)) for r in made]
+
+
+def with_baseline(record, score):
+    validation = dataclasses.replace(record.data.validation, baseline_score=score)
+    return dataclasses.replace(record, data=dataclasses.replace(record.data, validation=validation))
+
+
+@pytest.mark.parametrize(("accuracy", "expected"), [(0.5, True), (0.62, True), (0.63, False), (0.8, False)])
+def test_a_method_within_two_points_of_the_majority_class_learned_nothing(accuracy, expected):
+    best = difference_frame(scored_at("fft", 0.9) + scored_at("lora", accuracy)).query("quantity == 'best'").iloc[0]
+    assert (best["method_at_baseline"], best["against_at_baseline"]) == (expected, False)
+
+
+def test_a_method_that_predicts_one_class_for_most_seeds_learned_nothing():
+    frame = pd.DataFrame({"best": [0.9] * 3, "baseline_score": 0.5, "collapsed": [True, True, False]})
+    assert scores.at_baseline(frame)
+    assert not scores.at_baseline(frame.assign(collapsed=[True, False, False]))
+
+
+def test_seeds_with_identical_predictions_at_the_best_epoch_are_counted():
+    runs = study(3, gap=0.0)  # the same first epoch, which is the best
+    assert set(difference_frame(runs)["identical_predictions"]) == {3}
+    one = runs[1].logits.copy()
+    one[:, 7] = one[:, 7, ::-1]  # another class for one example
+    runs[1] = dataclasses.replace(runs[1], logits=one)
+    assert set(difference_frame(runs)["identical_predictions"]) == {2}
+
+
+@pytest.mark.parametrize(("difference", "same"), [(0.004, True), (0.006, False)])
+def test_numbers_are_the_same_up_to_a_thousandth_of_the_range_of_the_labels(difference, same):
+    labels = np.linspace(0, 5, 50, dtype=np.float32)
+    logits = labels[:, None] + np.float32(0.1)
+    pair = [run(m, 1, [values], labels, "pearson") for m, values in (("a", logits), ("b", logits + difference))]
+    assert scores.identical_predictions(*pair) == same
+
+
 def test_a_seed_that_one_method_lacks_is_no_pair():
     rows = scores.difference_rows(study(3)[:-1], REFERENCES)
     assert {row.seeds for row in rows} == {2}

@@ -118,7 +118,7 @@ def test_tables_are_written_whatever_is_missing(study):
         "table7": {"hyperparameters": DrawSettings.from_params(plain).hyperparameters},
         "sweep": {"swept": {m: SweptMethod(m, {"rank": 1}) for m in methods}},
     }
-    description = StudyDescription("a model", "some data", "a protocol", seeds, "random", False, False)
+    description = StudyDescription("a model", "some data", "a protocol", seeds, "random", False, ["model: other"])
     with tempfile.TemporaryDirectory() as name:
         inputs = study_inputs(Path(name), *study)
         for entry in catalogue.TABLES.values():

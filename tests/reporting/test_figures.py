@@ -130,6 +130,16 @@ def test_a_method_without_a_value_is_named(tmp_path):
     assert "n/a: vera" in svg_text(draw_figure("score_over_energy", made.inputs, tmp_path))
 
 
+def test_a_mean_over_fewer_seeds_than_the_study_has_is_not_drawn(tmp_path):
+    made = Made(tmp_path, energy=5000.0)
+    for file, column in ((made.curves[0], "cumulative_train_energy_joules"), (made.costs[0], "train_energy_joules")):
+        frame = pd.read_csv(file)
+        frame.loc[(frame["method"] == "vera") & (frame["seed"] == SEEDS[0]), column] = None
+        frame.to_csv(file, index=False)
+    for name in ("score_over_energy", "pareto"):
+        assert "n/a: vera" in svg_text(draw_figure(name, made.inputs, tmp_path))
+
+
 def test_two_devices_are_never_averaged(tmp_path):
     made = Made(tmp_path)
     for file in made.costs:

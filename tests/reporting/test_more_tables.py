@@ -70,6 +70,18 @@ def test_a_ratio_is_paired_by_seed_and_certain_only_on_one_side_of_one(tmp_path)
     assert shown["lora / fft: epochs to the threshold", "CoLA"] == "2.00 [2.00, 2.00]"
 
 
+def test_a_run_that_shared_its_device_leaves_a_ratio_of_times_open_and_is_named(tmp_path):
+    inputs = costs(tmp_path, fft=[(2, 40.0)] * 3, lora=[(2, 10.0), (2, 11.0), (2, 12.0)], dora=[(2, 50.0)] * 3)
+    frame = pd.read_csv(inputs["costs"][0])
+    frame["shared"] = (frame["method"] == "lora") & (frame["seed"] == 2)
+    frame.to_csv(inputs["costs"][0], index=False)
+    table = convergence(inputs)
+    shown = texts(table)
+    assert shown["lora / fft: time to the threshold", "CoLA"].endswith("]")
+    assert shown["dora / fft: time to the threshold", "CoLA"].endswith("more")
+    assert any("lora CoLA seed 2" in note for note in table.notes)
+
+
 def test_what_holds_on_some_tasks_names_them():
     assert with_tasks("dora", ["CoLA", "RTE"], 2) == "dora"
     assert with_tasks("dora", ["CoLA"], 2) == "dora (CoLA)"

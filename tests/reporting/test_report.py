@@ -30,7 +30,7 @@ from lora_core.records import read_json, write_json
 from lora_core.reporting import catalogue
 from lora_core.reporting.claims_page import write_claims
 from lora_core.reporting.page.report import VERDICTS, ReportInputs, write_report
-from lora_core.reporting.page.runs_table import read_runs
+from lora_core.reporting.page.runs_table import RunRow, read_runs
 from lora_core.reporting.page.summary import summary
 from lora_core.reporting.page.tables import GridView
 from lora_core.reporting.rendering import TableFiles, write_table
@@ -38,7 +38,8 @@ from lora_core.reporting.table import Cell, Table, read_table
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ODD = "</script><img src=x onerror=alert(1)>"
-STUDY = StudyDescription("a model", f"data {ODD}", "a protocol", list(SEEDS), "length-grouped", False, False)
+DIFFERENCES = ["model: a model", "precision: bf16"]
+STUDY = StudyDescription("a model", f"data {ODD}", "a protocol", list(SEEDS), "length-grouped", False, DIFFERENCES)
 MADE_TABLES = {"table5": {"methods": ("fft",)}, "table6": {"methods": ("lora",)}, "table3": {"latency_margin": 0.03}}
 MADE_FIGURES = (
     "scores", "score_over_epochs", "score_over_time", "score_over_energy", "time_to_threshold", "energy_to_threshold",
@@ -75,7 +76,7 @@ def inputs(tmp_path_factory):
     claim = Claim(f"claim {ODD}", "38%", "a rule")
     verdicts = [Verdict(claim, verdict, "40%", "[39, 41]", "1%") for verdict in VERDICTS]
     claims = folder / "claims.csv"
-    write_claims(verdicts, StudyDescription(**vars(STUDY) | {"comparable": True}), folder / "claims.md", claims)
+    write_claims(verdicts, StudyDescription(**vars(STUDY) | {"differences": []}), folder / "claims.md", claims)
     write_runs(folder / "runs.csv")
     write_json(folder / "record.json", run_content())
     return ReportInputs(
@@ -118,14 +119,14 @@ def test_a_verdict_on_another_model_is_counted_as_a_verdict_and_shown_with_its_q
     write_claims(verdicts, STUDY, tmp_path / "claims.md", tmp_path / "claims.csv")
     rows = pd.read_csv(tmp_path / "claims.csv", keep_default_na=False)
     assert list(rows["verdict"]) == list(VERDICTS)
-    assert list(rows["qualification"]) == [*["other model or data"] * 3, ""]
-    assert "| reproduced (other model or data) |" in (tmp_path / "claims.md").read_text()
+    assert list(rows["qualification"]) == [*["other model, precision"] * 3, ""]
+    assert "| reproduced (other model, precision) |" in (tmp_path / "claims.md").read_text()
     write_report(
         ReportInputs(**vars(inputs) | {"claims": tmp_path / "claims.csv"}), REFERENCES, tmp_path / "report.html"
     )
     text = (tmp_path / "report.html").read_text()
     assert "this study reproduces <strong>1</strong>" in text
-    assert 'class="verdict not-reproduced">not reproduced (other model or data)</strong>' in text
+    assert 'class="verdict not-reproduced">not reproduced (other model, precision)</strong>' in text
     assert 'class="verdict not-measured">not measured</strong>' in text
 
 
@@ -154,12 +155,25 @@ def test_the_summary_is_worked_out_from_the_runs(made):
         "LoRA trains 10 parameters and the head, 10 % of the model's 100.",
         "Best score, mean over tasks and seeds: full fine-tuning 82.0 %, LoRA 82.0 %.",
         "Training one run takes 12 s with full fine-tuning and 12 s with LoRA, over all planned epochs: a ratio of "
-        "1.00.",
-        "It takes 4 kJ with full fine-tuning and 2 kJ with LoRA, over all planned epochs: a ratio of 0.50.",
+        "1.00 (geometric mean over tasks; of the sums 1.00).",
+        "It takes 4 kJ with full fine-tuning and 2 kJ with LoRA, over all planned epochs: a ratio of 0.50 (geometric "
+        "mean over tasks; of the sums 0.50).",
     ]
     assert summary(runs, counts, {"a CPU"}, REFERENCES, ["lora CoLA seed 1"])[-1] == (
         "Time and energy include those of disturbed runs, so their ratios decide nothing: lora CoLA seed 1."
     )
+
+
+def test_the_summary_gives_the_geometric_mean_of_ratios_next_to_that_of_the_sums(tmp_path):
+    seconds = {("fft", "cola"): 100.0, ("fft", "rte"): 1.0, ("lora", "cola"): 50.0, ("lora", "rte"): 8.0}
+    runs = [RunRow(m, t, "1", {"score.best": "0.8", "train_seconds": str(s)}) for (m, t), s in seconds.items()]
+    write_counts(tmp_path / "counts.json", {"fft": 100, "lora": 10})
+    text = " ".join(summary(runs, read_counts(tmp_path / "counts.json"), {"a CPU"}, REFERENCES))
+    assert "a ratio of 2.00 (geometric mean over tasks; of the sums 0.57)" in text  # (0.5 * 8) ** 0.5, and 58 / 101
+
+
+def test_a_summary_without_a_reference_says_so(made):
+    runs, counts = read_runs(made / "runs.csv"), read_counts(made / "counts.json")
     (sentence,) = summary(runs, counts, {"a CPU"}, References(adapter="lora"))
     assert "references.full" in sentence
 

@@ -33,7 +33,9 @@ from lora_core.reporting.page.tables import TableView
 from lora_core.reporting.rendering import CSV_COLUMNS, TableFiles, write_table
 from lora_core.reporting.table import Cell, Table, new_table, read_table
 
-STUDY = StudyDescription("a model", "mini-GLUE (generated)", "embedded study", [1, 2], "length-grouped", False, False)
+STUDY = StudyDescription(
+    "a model", "mini-GLUE (generated)", "embedded study", [1, 2], "length-grouped", False, ["model: other"]
+)
 
 
 def score_table(files):
@@ -291,7 +293,7 @@ def test_latex_compiles_short_wide_and_long(tmp_path):
             for c in range(wide)
         ]
         table = replace(new_table(name, "corner", cells, [odd, "a note"]), title=odd)
-        study = StudyDescription(odd, "data", "a protocol", [1], "length-grouped", False, False)
+        study = StudyDescription(odd, "data", "a protocol", [1], "length-grouped", False, ["model: other"])
         write_table(table, study, TableFiles.at(tmp_path / name))
     names = "".join(rf"\input{{table{n}.tex}}" for n in (2, 3, 4))
     packages = r"\usepackage{booktabs,graphicx,longtable}"
@@ -390,7 +392,7 @@ def test_published_figures_stand_in_a_block_of_their_own(tmp_path):
 
 
 def test_a_simulated_driver_is_said_above_every_table():
-    banner = StudyDescription("m", "d", "p", [1], "random", True, True).banner()
+    banner = StudyDescription("m", "d", "p", [1], "random", True, []).banner()
     assert any("simulated" in line for line in banner)
 
 

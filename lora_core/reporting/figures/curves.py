@@ -11,6 +11,7 @@ from lora_core.reporting.figures.style import (
     Drawing,
     MethodStyle,
     add_legend,
+    complete_means,
     legend_rows,
     method_styles,
     name_missing,
@@ -67,11 +68,15 @@ def _draw(inputs: Inputs, settings: DrawSettings, axis: Axis) -> Drawing:
             reasons = of_task["meter_reason"].dropna()
             show_reason(panel, f"{axis.label}: {reasons.iloc[0] if len(reasons) else 'not measured'}")
             continue
-        known = group.dropna(subset=[axis.column])
-        name_missing(panel, [m for m in group["method"].unique() if m not in set(known["method"])])
-        for method, runs in known.groupby("method", sort=False):
+        missing = []
+        for method, runs in group.groupby("method", sort=False):
+            mean = complete_means(runs.groupby("epoch")[[axis.column, "score"]]).dropna()
+            if mean.empty:
+                missing.append(str(method))
+                continue
             width = 2.0 if runs["entry"].iloc[0] in references else 1.0
-            _curve(panel, runs, axis, styles[str(method)], width)
+            _curve(panel, str(method), mean, axis, styles[str(method)], width)
+        name_missing(panel, missing)
         threshold = of_task["threshold"].iloc[0]
         if not pd.isna(threshold):
             panel.axhline(100 * threshold, color=GRAY, linewidth=0.8)
@@ -88,10 +93,8 @@ def _draw(inputs: Inputs, settings: DrawSettings, axis: Axis) -> Drawing:
     return figure, frame.drop(columns="entry")
 
 
-def _curve(panel: Any, runs: pd.DataFrame, axis: Axis, style: MethodStyle, width: float) -> None:
-    """Draw the mean over the seeds of one method."""
-    method = str(runs["method"].iloc[0])
-    mean = runs.groupby("epoch")[[axis.column, "score"]].mean()
+def _curve(panel: Any, method: str, mean: pd.DataFrame, axis: Axis, style: MethodStyle, width: float) -> None:
+    """Draw the mean over the seeds of one method, at the epochs that are known of every seed."""
     (line,) = panel.plot(
         axis.factor * mean[axis.column], 100 * mean["score"], label=method, linewidth=width, **style.line
     )

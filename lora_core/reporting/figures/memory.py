@@ -9,6 +9,7 @@ from lora_core.reporting.figures.style import (
     INK,
     Drawing,
     add_legend,
+    complete_means,
     name_rows,
     seed_count,
     set_title,
@@ -32,7 +33,7 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
     methods = list(dict.fromkeys(frame["method"]))
     figure, parts = task_panels(frame, height=0.5 + 0.2 * len(methods), legend_rows=3, sharey=True)
     for _, group, panel in parts:
-        means = group.groupby("method", sort=False)[[*PARTS, "added_mb"]].mean().reindex(methods)
+        means = complete_means(group.groupby("method", sort=False)[[*PARTS, "added_mb"]]).reindex(methods)
         _bars(panel, means)
         if means["added_mb"].notna().any():
             panel.plot(means["added_mb"], range(len(methods)), "D", color=INK, markerfacecolor="white", markersize=4,

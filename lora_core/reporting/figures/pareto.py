@@ -11,6 +11,7 @@ from lora_core.reporting.figures.style import (
     Drawing,
     MethodStyle,
     add_legend,
+    complete_means,
     legend_rows,
     method_styles,
     name_missing,
@@ -40,8 +41,8 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
         .merge(read_costs(inputs["costs"])[[*KEYS, "device", "train_seconds", "train_energy_joules"]], on=KEYS)
     )
     frame = per_device(frame.assign(parameters=[counts[method].trainable for method in frame["method"]]))
-    means = frame.groupby(["method", "task"], sort=False).mean(numeric_only=True).groupby("method", sort=False).mean()
-    points = means.reset_index()
+    by_task = complete_means(frame.groupby(["method", "task"], sort=False)[["best", *QUANTITIES]])
+    points = complete_means(by_task.groupby("method", sort=False)).reset_index()
     styles = method_styles(points["method"])
     figure, axes = panels([""] * len(QUANTITIES), height=2.0, legend_rows=legend_rows(frame))
     for column, panel in zip(QUANTITIES, axes, strict=True):

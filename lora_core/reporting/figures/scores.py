@@ -32,7 +32,7 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
     figure, parts = task_panels(frame, height=0.5 + 0.2 * len(methods), sharey=True)
     for task, group, panel in parts:
         for y, method in enumerate(methods):
-            values = 100 * group.loc[group["method"] == method, "best"].dropna()
+            values = 100 * group.loc[group["method"] == method, "best"]
             if len(values):
                 draw_row(panel, y, _row(method, values), styles[method], show_interval=True)
             if method in published and task in PAPER_TASKS:

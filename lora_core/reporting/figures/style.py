@@ -147,6 +147,12 @@ def tag(artist: Any, method: str, tooltip: str = "") -> None:
     artist.set_gid(f"method:{quote(method, safe='')}:{quote(tooltip, safe='')}")
 
 
+def complete_means(groups: Any) -> pd.DataFrame:
+    """Return the mean of each group's columns; none where a run has no value, so that it is never of fewer runs."""
+    means: pd.DataFrame = groups.agg(lambda values: values.mean(skipna=False))
+    return means
+
+
 def name_missing(panel: Any, methods: Iterable[str]) -> None:
     """Name the methods without a value to draw."""
     methods = list(methods)

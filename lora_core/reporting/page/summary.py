@@ -1,7 +1,7 @@
 """The answer in a few sentences at the head of the page, and where the records come from."""
 
 from collections.abc import Iterable, Sequence
-from statistics import fmean
+from statistics import fmean, geometric_mean
 
 from lora_core.evaluation.counts import ParameterCounts
 from lora_core.evaluation.references import References
@@ -67,10 +67,22 @@ class _Means:
         if means is None:
             return []
         full, adapter = (factor * value for value in means)
+        ratio = f"{self.geometric_ratio(quantity):.2f} (geometric mean over tasks; of the sums {adapter / full:.2f})"
         return [
             f"{start} {full:,.3g} {unit} with full fine-tuning and {adapter:,.3g} {unit} with LoRA, over all planned "
-            f"epochs: a ratio of {adapter / full:.2f}."
+            f"epochs: a ratio of {ratio}."
         ]
+
+    def geometric_ratio(self, quantity: str) -> float:
+        """Return the geometric mean over tasks of LoRA's mean over seeds relative to that of full fine-tuning."""
+        full, adapter = (
+            {
+                task: fmean(float(run.quantities[quantity]) for run in runs if run.task == task)
+                for task in {run.task for run in runs}
+            }
+            for runs in self.runs.values()
+        )
+        return geometric_mean(adapter[task] / full[task] for task in full.keys() & adapter.keys())
 
 
 def provenance(origins: Iterable[Provenance]) -> dict[str, str]:

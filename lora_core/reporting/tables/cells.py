@@ -75,8 +75,9 @@ def score_cell(cell: Cell, values: Sequence[float | None]) -> Cell:
 
 def same_cell(cell: Cell, values: pd.Series, show: Show) -> Cell:
     """Fill a cell with what is the same for every run, and was not measured."""
-    known = values.dropna().unique()
-    return replace(cell, value=float(known[0]), text=show(known[0])) if len(known) else cell
+    if values.empty or values.isna().any():
+        return cell
+    return replace(cell, value=float(values.iloc[0]), text=show(values.iloc[0]))
 
 
 def median_cell(cell: Cell, values: pd.Series, reached: pd.Series, show: Show) -> Cell:

@@ -13,7 +13,7 @@ from lora_core.evaluation.frames import read_costs, read_memory
 from lora_core.reporting.inputs import DrawSettings, Inputs
 from lora_core.reporting.table import Cell, Table, new_table
 from lora_core.reporting.tables.cells import disturbed_note, marked_if_disturbed, median_cell, shared_device_note
-from lora_core.stats import MIN_SEEDS, t_interval
+from lora_core.stats import MIN_SEEDS, TIE, t_interval
 
 # What is compared, and its column; the first three depend on a threshold.
 QUANTITIES = {
@@ -101,19 +101,17 @@ def ratio_cell(cell: Cell, costs: pd.DataFrame, column: str, reference: str) -> 
     if interval is None:
         return marked_if_disturbed(replace(cell, value=ratio, text=f"{ratio:.2f}", n=len(logs)), timed), None
     low, high = math.exp(interval.low), math.exp(interval.high)
-    verdict = _verdict(low, high, known_spread=column != "epochs_to_seed_threshold" or low < high)
-    if timed["disturbed"].any():
-        verdict = None
+    known_spread = column != "epochs_to_seed_threshold" or high - low > TIE
+    is_open = timed["disturbed"].any() or bool(shared_device_note(timed))
+    verdict = _verdict(low, high) if known_spread and not is_open else None
     text = " ".join([f"{ratio:.2f} [{low:.2f}, {high:.2f}]", *([verdict] if verdict else [])])
     filled = replace(cell, value=ratio, text=text, n=len(logs), low=low, high=high)
     return marked_if_disturbed(filled, timed), verdict
 
 
-def _verdict(low: float, high: float, *, known_spread: bool) -> Verdict:
-    """Which side of 1 the whole interval is on; none if all seeds agree on a whole number: that has no spread."""
-    if not known_spread:
-        return None
-    return "less" if high < 1 else "more" if low > 1 else None
+def _verdict(low: float, high: float) -> Verdict:
+    """Which side of 1 the whole interval is on."""
+    return "less" if high < 1 - TIE else "more" if low > 1 + TIE else None
 
 
 def _notes(costs: pd.DataFrame, ratios: Sequence[Ratio]) -> list[str]:
@@ -127,7 +125,8 @@ def _notes(costs: pd.DataFrame, ratios: Sequence[Ratio]) -> list[str]:
         f"{MIN_SEEDS} seeds, or if a run on either side never reached the threshold. less, more: the interval lies on "
         "one side of 1; these cases are named below, with the tasks in brackets unless it is all of them.",
         f"Planned epochs: {', '.join(planned)}. A threshold is reached at the end of an epoch, so epochs are whole "
-        "numbers. Where all seeds agree on that number, its spread is unknown and decides nothing.",
+        "numbers. Where all seeds agree on that number, its spread is unknown and decides nothing; nor does a time or "
+        "an energy if a run on either side shared its device.",
         "Times compare implementations as well: PEFT's layers are not those of this project's LoRA. A method of PEFT "
         "is best compared with LoRA implemented by PEFT, if that is in the study.",
         *_verdict_notes(ratios, len(_unique(costs, "task"))),

@@ -30,7 +30,7 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Table:
             seconds = runs["seconds_per_epoch"]
             cell = Cell(row, f"{task_title(task)}: seconds per epoch", method=method, task=task,
                         quantity="time per epoch", unit="s")  # fmt: skip
-            filled = median_cell(cell, seconds, seconds.notna(), lambda value: f"{value:.2f}")
+            filled = median_cell(cell, seconds, runs["seed"].notna(), lambda value: f"{value:.2f}")
             cells.append(marked_if_disturbed(filled, runs))
     notes = [
         "Scores in percent, best epoch, mean ± standard deviation over seeds; seconds of the "

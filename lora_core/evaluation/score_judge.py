@@ -1,0 +1,107 @@
+"""The judge of claims about scores: the difference between two references, task by task."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from lora_core.data.tasks import task_title
+from lora_core.evaluation.claim_evidence import Evidence
+from lora_core.evaluation.claim_rules import (
+    NOT_AVAILABLE,
+    UNDECIDED,
+    Claim,
+    Rule,
+    Verdict,
+    by_task,
+    every,
+    judge_seeds,
+    with_missing,
+)
+from lora_core.stats import Interval
+
+
+@dataclass(frozen=True)
+class ScoreDifference:
+    """Judges the difference of best scores, in points, between two references on every one of some tasks."""
+
+    method: str
+    baseline: str
+    tasks: Sequence[str]
+    rule: Rule
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Both sides of the difference."""
+        return self.method, self.baseline
+
+    def __call__(self, claim: Claim, evidence: Evidence) -> Verdict:
+        """Judge the interval over seeds, task by task."""
+        differences = evidence.differences
+        selected = differences[
+            (differences["method"] == getattr(evidence.references, self.method))
+            & (differences["against"] == getattr(evidence.references, self.baseline))
+            & (differences["quantity"] == "best")
+            & differences["task"].isin(self.tasks)
+        ]
+        compared = {str(row["task"]): _Compared.of(row, evidence.seeds) for _, row in selected.iterrows()}
+        intervals = {task: one.interval for task, one in compared.items()}
+        ours = with_missing(by_task(compared, lambda one: f"{one.points:+.1f}"), compared, self.tasks)
+        remarks = [f"{task_title(task)}: {remark}" for task, one in compared.items() for remark in one.remarks]
+        return Verdict(
+            claim,
+            every({task: one.verdict(self.rule) for task, one in compared.items()}, self.tasks),
+            f"{ours} ({'; '.join(remarks)})" if remarks else ours,
+            by_task(intervals, _points),
+            by_task(intervals, lambda i: NOT_AVAILABLE if i is None else f"{i.detectable:.1f}"),
+        )
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """The scores of two methods on one task: their difference in points, and what the predictions show.
+
+    `at_baseline` are the methods that are no better than the majority-class baseline, or predict a single class for
+    most seeds. `identical` counts the seeds, of `seeds`, for which both make the same predictions; `missing` those of
+    the study that one of the methods lacks.
+    """
+
+    points: float
+    interval: Interval | None
+    seeds: int
+    identical: int
+    missing: int
+    at_baseline: tuple[str, ...]
+
+    @classmethod
+    def of(cls, row: pd.Series, seeds: int) -> "_Compared":
+        """Read a row of the differences; `seeds` is how many the study has."""
+        figures = (100 * row["difference"], 100 * row["low"], 100 * row["high"], 100 * row["detectable"])
+        return cls(
+            points=figures[0],
+            interval=None if pd.isna(row["low"]) else Interval(*figures),
+            seeds=int(row["seeds"]),
+            identical=int(row["identical_predictions"]),
+            missing=seeds - int(row["seeds"]),
+            at_baseline=tuple(row[side] for side in ("method", "against") if row[f"{side}_at_baseline"]),
+        )
+
+    def verdict(self, rule: Rule) -> str:
+        """Judge the difference: two methods that both learned nothing, or a missing run, decide nothing."""
+        if len(self.at_baseline) > 1 or self.missing:
+            return UNDECIDED
+        return judge_seeds(rule, self.interval, identical=self.identical == self.seeds)
+
+    @property
+    def remarks(self) -> Iterator[str]:
+        """What stands next to the difference."""
+        if self.missing:
+            yield f"{self.missing} of the study's seeds missing"
+        if self.at_baseline:
+            yield f"{' and '.join(self.at_baseline)} at the majority-class baseline"
+        if self.identical and len(self.at_baseline) < 2:
+            yield f"identical predictions for {self.identical} of {self.seeds} seeds"
+
+
+def _points(interval: Interval | None) -> str:
+    return NOT_AVAILABLE if interval is None else f"[{interval.low:+.1f}, {interval.high:+.1f}]"
