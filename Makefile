@@ -71,8 +71,8 @@ test-slurm: setup  ## run the tests that need Slurm: a running one, or one start
 	$(BIN)/python -m pytest -m slurm tests/slurm; status=$$?; \
 	[ -z "$$started" ] || "$(SLURM)/stop-slurm.sh"; exit $$status
 
-test-faults: setup  ## run all fault tests, including those that need root
-	$(BIN)/python -m pytest -m "root or not root" tests/faults
+test-faults: setup  ## run all tests of faults, run as root also those of file systems
+	$(BIN)/python -m pytest -m "faults or not faults" tests/faults
 
 bench: setup  ## benchmark against HF Trainer + PEFT, loralib and PEFT (GLUE=FOLDER for real data; 90 minutes)
 	$(BIN)/python -m bench $(if $(GLUE),--glue "$(GLUE)")

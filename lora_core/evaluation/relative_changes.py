@@ -45,8 +45,8 @@ def relative_changes(frame: pd.DataFrame, column: str, references: References, t
     """Return LoRA / FFT of a column.
 
     `frame` has one row per run. No run is left out without a word: one that was disturbed or shared its device counts,
-    and one that has no figure leaves a gap; all are named in `reasons`. A task whose threshold is not meaningful is left
-    out and named.
+    and one that has no figure leaves a gap; all are named in `reasons`. A task whose threshold is not meaningful is
+    left out and named.
     """
     full, adapter = references.full, references.adapter
     if full is None or adapter is None:

@@ -94,6 +94,7 @@ def finish(project, undisturbed):
     return again
 
 
+@pytest.mark.faults
 def test_kill_9_of_snakemake_ends_its_job_too_and_the_next_command_removes_the_lock(project, finish):
     *_, last = POINTS
     for point in POINTS:
@@ -121,6 +122,7 @@ def test_kill_9_of_a_job_is_named_and_it_resumes_after_its_last_epoch(project, f
     assert "resuming after epoch 3 (part 7)" in finish()
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("kind", ["SIGINT", "SIGTERM"])
 def test_a_signal_ends_a_job_and_is_named(project, finish, kind):
     process = project.begin(POINTS["in the middle of an epoch"])
@@ -138,6 +140,7 @@ def test_a_signal_ends_a_job_and_is_named(project, finish, kind):
     finish()
 
 
+@pytest.mark.faults
 def test_sigterm_to_snakemake_lets_the_running_job_end(project, finish):
     process = project.begin(POINTS["in the middle of an epoch"], seconds=3)
     project.reached()
@@ -154,6 +157,7 @@ def limited(size: int):
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
+@pytest.mark.faults
 def test_a_full_disk_stops_a_run_with_advice(project, finish):
     process = project.begin("", before=limited(60_000))  # less than a model's weights
     output, _ = process.communicate(timeout=HANG_SECONDS)
@@ -167,7 +171,7 @@ def test_a_full_disk_stops_a_run_with_advice(project, finish):
     finish()
 
 
-@pytest.mark.root
+@pytest.mark.faults
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
 @pytest.mark.parametrize("state", ["full", "read-only"])
 def test_a_full_or_read_only_file_system_stops_a_run_with_its_reason(project, finish, state):
@@ -187,6 +191,7 @@ def test_a_full_or_read_only_file_system_stops_a_run_with_its_reason(project, fi
     finish()
 
 
+@pytest.mark.faults
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere; make test-faults mounts read-only")
 def test_a_read_only_results_folder_stops_the_study_with_its_reason(project, finish):
     project.results.chmod(0o555)
@@ -204,6 +209,7 @@ HARMS = {
 }
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     ("files", "target"),
     [
@@ -252,6 +258,7 @@ def test_a_second_snakemake_in_the_folder_is_refused_by_the_lock(project, finish
     assert "Nothing to be done" in finish()
 
 
+@pytest.mark.faults
 def test_out_of_memory_is_named(project, finish):
     process = project.begin("memory 3")
     output, _ = process.communicate(timeout=HANG_SECONDS)
@@ -261,6 +268,7 @@ def test_out_of_memory_is_named(project, finish):
     finish()
 
 
+@pytest.mark.faults
 def test_a_clock_set_back_changes_no_time(project, finish):
     process = project.begin("clock 6")
     output, _ = process.communicate(timeout=HANG_SECONDS)
@@ -293,6 +301,7 @@ ODD = {
 }
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("data", ["odd characters", "one example", "one label", "100,000 characters"])
 def test_odd_data_trains(project, data):
     texts = {
@@ -312,6 +321,7 @@ def test_odd_data_trains(project, data):
     assert "nan" not in (project.folder / "odd/tables/table2.md").read_text().lower()
 
 
+@pytest.mark.faults
 def test_a_package_with_another_hash_than_the_lock_is_not_installed(tmp_path):
     FAULTS["tried"] += 1
     lock = (ROOT / "requirements.lock").read_text()
