@@ -85,7 +85,7 @@ def measure(name: str, context: BenchContext) -> JsonObject:
     """Run a benchmark and return its rows with their provenance, as bench.json holds them."""
     started = provenance.collect(torch.device("cpu"), context.threads)
     return {
-        "provenance": started,
+        "provenance": asdict(started),
         "data": "mini-GLUE" if context.glue is None else "GLUE",
         "quick": context.quick,
         "rows": [asdict(row) | {"result": row.result} for row in BENCHMARKS[name](context)],

@@ -27,7 +27,7 @@ def classify(results: Path, task: str) -> None:
 def load_adapter(results: Path, task: str) -> None:
     """Load an adapter, which is in PEFT's layout, on top of the model it was trained on."""
     weights = results / "runs" / "lora" / task / "seed1" / "weights"
-    (base_folder,) = (results / "models").iterdir()
+    (base_folder,) = (folder for folder in (results / "models").iterdir() if folder.is_dir())
     merged_config = AutoConfig.from_pretrained(results / "merged" / "lora" / task / "seed1")
     base = AutoModelForSequenceClassification.from_pretrained(base_folder, num_labels=merged_config.num_labels)
     model = PeftModel.from_pretrained(base, weights).eval()

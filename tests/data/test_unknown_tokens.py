@@ -38,7 +38,7 @@ def tokenized(model, folder, texts, columns=("text",)):
         (folder / f"{split}.csv").write_text("\n".join([",".join([*columns, "label"]), *rows]) + "\n")
     task = Task("mine", "mine", columns, ("no", "yes"), ("accuracy",))
     files = TokenizedFiles.in_folder(folder)
-    tokenize_task(DatasetSource("own", path=str(folder)), task, model, 128, files)
+    tokenize_task(DatasetSource("user", path=str(folder)), task, model, 128, files)
     return files
 
 

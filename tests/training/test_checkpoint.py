@@ -6,11 +6,14 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from builders import FULL, HANG_SECONDS, LORA, ROOT, run_inputs, run_outputs, spec, unmeasured_rows, without_measured
 
+from lora_core import provenance
 from lora_core.measuring import power_trace as trace
 from lora_core.records import PowerRow, read_json, read_rows
 from lora_core.training.checkpoint import CheckpointSettings, open_checkpoint
@@ -183,12 +186,13 @@ def test_other_code_is_another_key(study, capfd):
 
 def test_other_threads_packages_or_processors_are_another_key(bert, cola, tmp_path):
     run, digests = spec(LORA), digest_inputs(run_inputs(bert, cola))
-    started = {"device_model": "a CPU", "threads": 1, "packages": {"torch": "2"}, "commit": "1234"}
+    started = replace(provenance.collect(torch.device("cpu"), 1), device_model="a CPU")
     changes = [{}, {"threads": 2}, {"packages": {"torch": "3"}}, {"device_model": "another CPU"}, {"commit": "5678"}]
     keys = []
     for changed in changes:
         open_checkpoint(
-            CheckpointSettings(tmp_path / "checkpoints", 0, "code"), _dependencies(run, digests, started | changed)
+            CheckpointSettings(tmp_path / "checkpoints", 0, "code"),
+            _dependencies(run, digests, replace(started, **changed)),
         )
         keys.append((tmp_path / "checkpoints" / "key").read_text())
     assert len(set(keys)) == 4

@@ -52,7 +52,7 @@ def test_an_edited_frame_reruns_what_is_drawn_and_no_job_that_measures(study):
 
 
 def test_an_edited_model_card_reruns_the_cards_alone(study):
-    study.edit("lora_core/models/model_card.py", "\n\n\n", "\n\n\nA_STATEMENT = 1\n\n\n")
+    study.edit("lora_core/reporting/model_card.py", "\n\n\n", "\n\n\nA_STATEMENT = 1\n\n\n")
     assert rules(study.plan()) == {"write_model_card"}
 
 
