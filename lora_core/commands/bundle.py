@@ -170,7 +170,7 @@ def _create_placeholders(folder: Path, config: JsonObject) -> None:
     tasks = [card.parent.name for card in (folder / RESULTS).glob(Layout.data_card.format(task="*"))]
     names = [f"{task}/{split}-0.parquet" for task in tasks for split in ("train", "validation", "validation_matched")]
     for section in _local_sections(config):
-        for name in (*names, "train.csv", "validation.csv", "config.json", "model.safetensors"):
+        for name in (*names, "train.csv", "validation.csv", "config.json", "model.safetensors", "tokenizer.json"):
             file = folder / section["path"] / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch()

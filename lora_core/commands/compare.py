@@ -15,7 +15,7 @@ from lora_core.layout import Layout
 from lora_core.records import read_json
 from lora_core.reporting.markdown import markdown_text
 from lora_core.reporting.table import NA
-from lora_core.stats import MIN_SEEDS
+from lora_core.stats import MIN_SEEDS, TIE
 
 RunKey = tuple[str, str]  # method and task
 Runs = dict[RunKey, list[RunRecord]]  # the records of its seeds
@@ -61,7 +61,7 @@ def read_results(folder: Path) -> Runs:
 def welch_interval(a: Sequence[float], b: Sequence[float]) -> tuple[float, float] | None:
     """Return the 95 % interval of mean(b) - mean(a) with unequal variances (Welch).
 
-    None below MIN_SEEDS values on either side.
+    None below MIN_SEEDS values on either side, and without any spread between seeds, which tells nothing.
     """
     from scipy.special import stdtrit
 
@@ -69,8 +69,8 @@ def welch_interval(a: Sequence[float], b: Sequence[float]) -> tuple[float, float
         return None
     parts = [variance(values) / len(values) for values in (a, b)]
     difference, standard_error = fmean(b) - fmean(a), math.sqrt(sum(parts))
-    if standard_error == 0:
-        return difference, difference
+    if standard_error <= TIE:
+        return None
     freedom = sum(parts) ** 2 / sum(p**2 / (len(v) - 1) for p, v in zip(parts, (a, b), strict=True))
     reach = float(stdtrit(freedom, 0.975)) * standard_error
     return difference - reach, difference + reach

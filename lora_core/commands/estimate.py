@@ -141,7 +141,7 @@ def run_trial(study: Study) -> Trial:
             per_token = max(0.0, (long - short) / (BATCH_SIZE * (LENGTHS[1] - LENGTHS[0])))
             step_times[method] = StepTime(max(0.0, short - per_token * BATCH_SIZE * LENGTHS[0]), per_token)
     meter.close()
-    return Trial(step_times, parameters, fmean(power) if power else None, meter.reason)
+    return Trial(step_times, parameters, fmean(power) if power else None, meter.reason or "the device reported 0 W")
 
 
 class _TrialTrainer:
@@ -172,7 +172,7 @@ class _TrialTrainer:
             if number:
                 seconds.append(time.monotonic() - before)
             watts = self.meter.read().power_watts
-            if watts is not None:
+            if watts is not None and watts > 0:  # 0 W during work is no measurement
                 self.power_watts.append(watts)
             if number >= 2 and time.monotonic() - start > TRIAL_SECONDS:
                 break

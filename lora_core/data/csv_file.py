@@ -29,18 +29,20 @@ def read_csv(file: Path, find: Callable[[Sequence[str]], dict[str, int]]) -> dic
 def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield each row that is not empty, with the number of its first line."""
     csv.field_size_limit(2**31 - 1)  # instead of 128 kB
-    reader = csv.reader(chain(_lines(file), [_END]))
+    # Not strict, the reader would take a quote in the middle of a field for the end of rows that it has run through.
+    reader = csv.reader(chain(_lines(file), [_END]), strict=True)
     first = 1
     try:
         for row in reader:
-            if row and row[-1].endswith(_END):
-                if row != [_END]:
-                    raise ValueError(f"{file}, line {first}: a quote opens in this row and is never closed")
-            elif row:
+            if row == [_END]:
+                continue
+            if row:
                 yield first, row
             first = reader.line_num + 1
     except csv.Error as error:
-        raise ValueError(f"{file}, line {first}: {error}") from error
+        never_closed = "unexpected end of data" in str(error)
+        cause = "a quote opens in this row and is never closed" if never_closed else f'{error} (a quote is written "")'
+        raise ValueError(f"{file}, line {first}: {cause}") from error
 
 
 def _lines(file: Path) -> Iterator[str]:

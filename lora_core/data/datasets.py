@@ -122,7 +122,14 @@ def tokenize(columns: Columns, task: Task, model: Path, max_length: int) -> Toke
     encodings = tokenizer.encode_batch(texts[0] if len(texts) == 1 else list(zip(*texts, strict=True)))
     lengths = np.array([len(encoding.ids) for encoding in encodings])
     tokens = np.concatenate([np.array(encoding.ids, np.int32) for encoding in encodings])
-    has_types = read_json(model / "config.json").get("type_vocab_size", 2) > 1
+    config = read_json(model / "config.json")
+    vocabulary = config.get("vocab_size")
+    if vocabulary is not None and tokens.max() >= vocabulary:
+        raise ValueError(
+            f"the tokenizer of the model {model.name!r} gives the token {tokens.max()}, but the model has embeddings "
+            f"for {vocabulary} tokens; use the tokenizer that belongs to the model"
+        )
+    has_types = config.get("type_vocab_size", 2) > 1
     types = np.concatenate([np.array(encoding.type_ids, np.int8) for encoding in encodings])
     examples = Examples(
         tokens=tokens,
@@ -131,7 +138,8 @@ def tokenize(columns: Columns, task: Task, model: Path, max_length: int) -> Toke
         labels=np.array(columns[task.label_column], np.int64 if task.labels else np.float32),
     )
     added = tokenizer.num_special_tokens_to_add(len(texts) == 2)
-    unknown_token = tokenizer.token_to_id(str(read_json(model / "tokenizer_config.json").get("unk_token")))
+    unknown_name = read_json(model / "tokenizer_config.json").get("unk_token")
+    unknown_token = None if unknown_name is None else tokenizer.token_to_id(str(unknown_name))
     blank = np.array([not any(text.strip() for text in example) for example in zip(*texts, strict=True)])
     lost = int(((lengths <= added) & ~blank).sum())
     unknown = lost + int((tokens == (-1 if unknown_token is None else unknown_token)).sum())

@@ -40,7 +40,7 @@ def is_disturbed(history: pd.DataFrame, on_cpu: bool, same_work: Iterable[pd.Dat
         return True
     if not on_cpu:
         return False
-    highest = max(_share(_judged(other), "train_processor_seconds").max() for other in same_work)
+    highest = pd.concat([_share(_judged(other), "train_processor_seconds") for other in same_work]).max()
     alone, all_threads = _share(epochs, "train_thread_seconds"), _share(epochs, "train_processor_seconds")
     return bool((alone < WORKING_SHARE).any() or (all_threads < WORKING_SHARE * highest).any())
 

@@ -128,10 +128,10 @@ def identical_predictions(a: RunPredictions, b: RunPredictions) -> bool:
     return bool((np.abs(a.best_logits - b.best_logits) <= SAME_NUMBER * np.ptp(a.labels)).all())
 
 
-def at_baseline(scores: pd.DataFrame) -> bool:
-    """Return whether a method learned nothing on a task, from the scores of its runs (`ScoreRow`)."""
-    gap = float(scores["best"].mean() - scores["baseline_score"].mean())
-    return gap <= MEANINGFUL + TIE or bool(scores["collapsed"].mean() > 0.5)
+def at_baseline(runs: Sequence[RunPredictions]) -> bool:
+    """Return whether a method learned nothing on a task, from the best epochs of its runs."""
+    gap = np.mean([run.record.score.best - run.record.data.validation.baseline_score for run in runs])
+    return bool(gap <= MEANINGFUL + TIE or np.mean([collapsed(run.best_logits) for run in runs]) > 0.5)
 
 
 def score_rows(runs: Sequence[RunPredictions]) -> list[ScoreRow]:
@@ -164,8 +164,8 @@ def difference_rows(runs: Sequence[RunPredictions], references: References) -> l
     """
     scores = pd.DataFrame(score_rows(runs))
     by_run = {(run.record.method, run.record.seed): run for run in runs}
-    learned_nothing = {str(method): at_baseline(group) for method, group in scores.groupby("method", sort=False)}
     present = list(scores["method"].unique())
+    learned_nothing = {method: at_baseline([run for run in runs if run.record.method == method]) for method in present}
     first = [method for method in (references.full, references.adapter) if method in present]
     methods = [*first, *(method for method in present if method not in first)]
     rows = []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lora_core import job, records
 from lora_core.data.hub import TIMEOUT_SECONDS, check_hub
-from lora_core.models.model import head_parameters, max_input_length
+from lora_core.models.model import head_parameters, max_input_length, model_shapes
 from lora_core.models.tokenizer import TOKENIZER_FILES, byte_tokenizer, check_tokenizer_files, open_tokenizer
 from lora_core.records import atomic_folder, read_json
 
@@ -130,7 +130,11 @@ def _prepare_folder(folder: Path, out: Path) -> None:
             f"the weights in {str(folder)!r} do not fit their config.json: {min(unfit)!r} of {type(model).__name__} is "
             "missing or has another shape"
         )
-    pretrained_head = head - report["missing_keys"] - mismatched
+    if poolers := sorted(name for name in report["missing_keys"] - head if "pooler" in name):
+        job.announce(f"the weights in {str(folder)!r} have no pooler; random values take its place ({poolers[0]})")
+    three_outputs = dict(model_shapes(folder, 3).named_parameters())
+    of_its_task = {name for name, p in model.named_parameters() if p.shape != three_outputs[name].shape}
+    pretrained_head = head - report["missing_keys"] - mismatched - of_its_task
     if not head & report["missing_keys"]:  # it answers a task already
         job.announce(f"the head of the model in {str(folder)!r} belongs to another task; a new one takes its place")
         pretrained_head = set()

@@ -107,6 +107,8 @@ def test_a_row_may_be_longer_than_a_megabyte_and_have_lines(tmp_path):
         (b"text,label\na,0\n\xe9t\xe9,1\n", r"line 3: invalid UTF8 \(byte 0xe9\)"),
         (GOOD.encode("utf-16"), r"line 1: invalid UTF8 \(byte 0xff\)"),
         ('text,label\na,0\n"b,1\nc,0\n', "line 3: a quote opens in this row and is never closed"),
+        ('text,label\n"Hello world,1\ngood "film",0\nok,1\n', "line 2: ',' expected after '\"'"),
+        ('text,label\n"abc"def,1\n', "line 2: ',' expected after '\"'"),
     ],
 )
 def test_a_csv_that_cannot_be_read_is_refused_with_the_cause(tmp_path, content, message):

@@ -89,3 +89,16 @@ def test_a_pair_has_token_types_only_if_the_model_has_more_than_one(types, expec
     model = word_model(bert, tmp_path / "words", KNOWN.split(), type_vocab_size=types)
     files = tokenized(model, tmp_path / "data", [KNOWN] * 4, ("one", "two"))
     assert (batches.load(files.train).types is not None) == expected
+
+
+def test_a_tokenizer_without_an_unknown_token_knows_the_word_none(bert, tmp_path):
+    model = word_model(bert, tmp_path / "words", ["None", "nobody"])
+    write_json(model / "tokenizer_config.json", {"model_max_length": 130, "unk_token": None})
+    card = read_data_card(tokenized(model, tmp_path / "data", ["None nobody"] * 4).card)
+    assert card.train.unknown == 0
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_has_embeddings_is_refused(bert, tmp_path):
+    model = word_model(bert, tmp_path / "words", KNOWN.split(), vocab_size=6)
+    with pytest.raises(ValueError, match="gives the token 8, but the model has embeddings for 6 tokens"):
+        tokenized(model, tmp_path / "data", [KNOWN] * 4)

@@ -36,6 +36,9 @@ def test_threads_that_spin_while_another_waits_are_noticed_next_to_other_seeds()
     spinning = epochs([3.0] * 3, [4.5] * 3, [3.0] * 3)
     assert on_cpu(spinning) is False
     assert on_cpu(spinning, quiet) is True
+    older_or_short = epochs([0.1] * 3, [0.1] * 3, [0.1] * 3)
+    assert is_disturbed(spinning, True, [older_or_short, spinning, quiet]) is True
+    assert is_disturbed(spinning, True, [quiet, spinning, older_or_short]) is True
     assert on_cpu(quiet, spinning) is False
 
 

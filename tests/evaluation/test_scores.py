@@ -105,9 +105,20 @@ def test_a_method_within_two_points_of_the_majority_class_learned_nothing(accura
 
 
 def test_a_method_that_predicts_one_class_for_most_seeds_learned_nothing():
-    frame = pd.DataFrame({"best": [0.9] * 3, "baseline_score": 0.5, "collapsed": [True, True, False]})
-    assert scores.at_baseline(frame)
-    assert not scores.at_baseline(frame.assign(collapsed=[True, False, False]))
+    labels = np.repeat([0, 1], [900, 100])
+    one_class = np.eye(2, dtype=np.float32)[np.zeros(1000, int)]
+    runs = [run("lora", seed, [one_class], labels) for seed in (1, 2)]
+    runs = [dataclasses.replace(r, record=with_baseline(r.record, 0.5)) for r in runs]
+    (learned,) = scored_at("lora", 0.9, seeds=1)
+    assert scores.at_baseline([*runs, learned])
+    assert not scores.at_baseline([runs[0], learned, learned])
+
+
+def test_a_method_that_collapses_after_its_best_epoch_is_judged_by_the_best():
+    labels = np.repeat([0, 1], [600, 400])
+    one_class, right = (np.eye(2, dtype=np.float32)[values] for values in (np.zeros(1000, int), labels))
+    runs = [run("fft", seed, [right, one_class], labels) for seed in (1, 2, 3)]
+    assert not scores.at_baseline([dataclasses.replace(r, record=with_baseline(r.record, 0.6)) for r in runs])
 
 
 def test_seeds_with_identical_predictions_at_the_best_epoch_are_counted():

@@ -156,6 +156,19 @@ def test_a_part_of_the_head_that_pre_training_brings_is_kept_trained_and_merged(
     assert not torch.equal(merged.head.dense.weight, model.head.dense.weight)
 
 
+def test_an_output_layer_of_a_tagger_is_not_taken_for_pre_training(bert, tmp_path):
+    """Its shape fits two labels by chance; the layer before it is missing."""
+    from transformers import AutoConfig, AutoModelForTokenClassification, DistilBertConfig
+
+    config = DistilBertConfig(vocab_size=read_json(bert / "config.json")["vocab_size"], dim=32, hidden_dim=32,
+                              n_layers=1, n_heads=2, max_position_embeddings=130, num_labels=2)  # fmt: skip
+    source = saved(AutoModelForTokenClassification.from_config(config), bert, tmp_path / "source")
+    out = prepared_from(source, tmp_path / "out")
+    assert not [name for name in load_file(out / "model.safetensors") if "classifier" in name]
+    assert models.load(out, ["a", "b", "c"], torch.Generator().manual_seed(1)).config.num_labels == 3
+    assert AutoConfig.from_pretrained(out).model_type == "distilbert"
+
+
 def test_the_head_of_bert_is_normal_with_the_configured_deviation_and_its_bias_zero(bert):
     model = models.load(bert, ["a", "b"], torch.Generator().manual_seed(3))
     expected = torch.empty(2, 32).normal_(0.0, 0.02, generator=torch.Generator().manual_seed(3))

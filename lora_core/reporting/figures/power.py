@@ -6,7 +6,7 @@ import pandas as pd
 
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.run_record import RunRecord
-from lora_core.measuring.power_trace import windows
+from lora_core.measuring.power_trace import power_is_zero, windows
 from lora_core.records import PowerRow, read_rows
 from lora_core.reporting.figures.style import GRAY, Drawing, method_styles, panels, set_title, show_reason, tag
 from lora_core.reporting.inputs import DrawSettings, Inputs
@@ -23,7 +23,7 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
     for method, record, rows, panel in zip(methods, records, samples, axes, strict=True):
         trace = pd.DataFrame(map(vars, rows), columns=["seconds", "phase", "power_watts"]).assign(method=method)
         traces.append(trace)
-        if trace["power_watts"].isna().all():
+        if trace["power_watts"].isna().all() or power_is_zero(windows(rows, "train")):
             show_reason(panel, record.energy.reason or "no power was sampled")
             continue
         _trace(panel, trace, rows, styles[method].color)
