@@ -5,7 +5,8 @@ How well torch uses its threads need not be known:
 
 - On a CPU the thread that trains always has work: what it does not share out it computes itself, and at the end of a
   shared operation it spins for a moment. If it worked for clearly less than the epoch lasted, it waited for a
-  processor, or for a thread that did. This holds for any number of threads, and for a run that is disturbed throughout.
+  processor, or for a thread that did. A run that is disturbed throughout shows it too. Measured with one and two
+  threads.
 - Where threads spin for longer (OMP_WAIT_POLICY=active), the first rule does not see another thread wait, but the
   processor seconds of all threads fall below threads x wall. So their ratio to wall-clock time is compared with the
   highest among the runs of the same method on the same task and device, which do the same work.
