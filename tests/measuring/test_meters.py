@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from builders import LORA, ROOT, trained
+from builders import HANG_SECONDS, LORA, ROOT, trained
 
 from lora_core.measuring import meters
 from lora_core.measuring import power_trace as trace
