@@ -19,7 +19,8 @@ PRECISION = "fp32"
 def differences_from_paper(study: Study, data: str) -> list[str]:
     """Return each difference as what differs, a colon, and what this study has.
 
-    Of the methods, only the references count. Seeds and batching do not. `data` is the description of the study's data.
+    Of the methods, only the references count, and where one is absent, those like it. Seeds and batching do not. `data`
+    is the description of the study's data.
     """
     return list(_differences(study, data))
 
@@ -37,11 +38,21 @@ def _differences(study: Study, data: str) -> Iterator[str]:
     yield from _differing_lengths(study)
     if study.train.precision != PRECISION:
         yield f"precision: {study.train.precision}"
-    for role, method in asdict(study.references).items():
-        if method is not None:
+    for role, reference in asdict(study.references).items():
+        for method in _compared(study, role) if reference is None else [reference]:
             settings = [*_differing_method(study, role, method), *_overrides(study, method)]
             if settings:
                 yield f"settings of {method}: {', '.join(settings)}"
+
+
+def _compared(study: Study, role: str) -> list[str]:
+    """The methods that readers compare with the paper's where the study lacks the reference itself."""
+    return [
+        method
+        for method in study.methods
+        if (role == "full" and study.settings(method).protocol_column == "full")
+        or (role == "adapter" and study.settings(method).plain_lora() is not None)
+    ]
 
 
 def _differing_lengths(study: Study) -> Iterator[str]:

@@ -171,6 +171,10 @@ def test_the_papers_study_is_comparable_whatever_its_seeds_batching_and_other_me
         ({"method_settings__lora_ref__alpha": 16}, "settings of lora_ref: alpha 16"),
         ({"method_settings__lora__targets": ["query"]}, "settings of lora: targets query"),
         ({"method_settings__lora__freeze_a": True}, "settings of lora: kind lora other than plain LoRA"),
+        (
+            {"methods": ["fft", "wide"], "method_settings__wide": {"kind": "lora", "rank": 1}},
+            "settings of wide: rank 1",
+        ),
         ({"references__full": "lora_ref", "references__library": None}, "settings of lora_ref: kind loralib"),
         ({"method_settings__fft__hyperparameters": {"epochs": 3}}, "settings of fft: epochs 3"),
         (
