@@ -2,10 +2,7 @@
 
 import csv
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
 from pathlib import Path
-
-_END = "\0end of the file"  # a line after the last one: inside a quoted field if a quote was never closed
 
 
 def read_csv(file: Path, find: Callable[[Sequence[str]], dict[str, int]]) -> dict[str, list[str]]:
@@ -30,12 +27,10 @@ def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield each row that is not empty, with the number of its first line."""
     csv.field_size_limit(2**31 - 1)  # instead of 128 kB
     # Not strict, the reader would take a quote in the middle of a field for the end of rows that it has run through.
-    reader = csv.reader(chain(_lines(file), [_END]), strict=True)
+    reader = csv.reader(_lines(file), strict=True)
     first = 1
     try:
         for row in reader:
-            if row == [_END]:
-                continue
             if row:
                 yield first, row
             first = reader.line_num + 1

@@ -4,7 +4,7 @@ Cutting the recorded history gives exactly what early stopping would have cost (
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -33,6 +33,11 @@ class RunHistory:
     def windows(self) -> list[list[PowerRow]]:
         """The training windows, one per epoch."""
         return trace.windows(self.power, "train")
+
+    @cached_property
+    def energy_source(self) -> str | None:
+        """The source of the run's energy, for any part of it."""
+        return trace.energy_source(self.power)
 
     @property
     def best(self) -> float:
@@ -142,15 +147,17 @@ def cost_to_reach(run: RunHistory, score: float | None) -> Cost:
 
 def energy_joules(run: RunHistory, epochs: int) -> float | None:
     """Return the energy of the first epochs' training windows, read from the same source as that of the whole run."""
-    return trace.energy_joules(run.windows[:epochs], trace.energy_source(run.power))
+    return trace.energy_joules(run.windows[:epochs], run.energy_source)
 
 
 def cost_rows(runs: Sequence[RunHistory], references: References) -> list[CostRow]:
     """Return one row per run of one task."""
     task_threshold = threshold(runs, references)
     return [
-        replace(
-            _cost_row(run, task_threshold, threshold(_same_seed(runs, run), references)),
+        _cost_row(
+            run,
+            task_threshold,
+            threshold(_same_seed(runs, run), references),
             disturbed=is_disturbed(run.history, run.record.provenance.device == "cpu", _same_work(runs, run)),
         )
         for run in runs
@@ -167,7 +174,7 @@ def _same_work(runs: Sequence[RunHistory], run: RunHistory) -> list[pd.DataFrame
     return [other.history for other in runs if (other.record.method, other.record.device) == (method, device)]
 
 
-def _cost_row(run: RunHistory, task_threshold: Threshold, seed_threshold: Threshold) -> CostRow:
+def _cost_row(run: RunHistory, task_threshold: Threshold, seed_threshold: Threshold, disturbed: bool | None) -> CostRow:
     record, score = run.record, task_threshold.score
     meaningful_from = record.data.validation.baseline_score + MEANINGFUL
     cost, seed_cost = cost_to_reach(run, score), cost_to_reach(run, seed_threshold.score)
@@ -199,7 +206,7 @@ def _cost_row(run: RunHistory, task_threshold: Threshold, seed_threshold: Thresh
         meter_reason=record.energy.reason,
         simulated=record.energy.simulated,
         shared=record.provenance.shared,
-        disturbed=None,
+        disturbed=disturbed,
     )
 
 

@@ -13,9 +13,9 @@ from lora_core.typed_records import fill, name_damaged_file
 
 @dataclass(frozen=True)
 class InputTokens:
-    """The longest input of a method in tokens, and how many validation examples are truncated to it."""
+    """The longest input of a method in tokens (None: no limit), and how many validation examples it truncates."""
 
-    longest: int
+    longest: int | None
     truncated: int
 
 
@@ -38,5 +38,5 @@ class LatencyRecord:
             return cls(
                 {method: fill(InputTokens, tokens) for method, tokens in content["input_tokens"].items()},
                 fill(Provenance, content["provenance"]),
-                content.get("precision", "fp32"),
+                content.get("precision", cls.precision),
             )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from lora_core.evaluation.frames import per_device, read_costs, read_curves
+from lora_core.evaluation.frames import per_device, read_curves
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,11 @@ class TaskCurves:
     runs: list[RunCurve]
 
 
-def cost_curves(curves: Sequence[Path], costs: Sequence[Path]) -> dict[str, dict[str, object]]:
-    """Return plain values by task."""
-    all_costs, all_curves = read_costs(costs), read_curves(curves)
+def cost_curves(curves: Sequence[Path], costs: pd.DataFrame) -> dict[str, dict[str, object]]:
+    """Return plain values by task; `costs` has one row per run (`read_costs`)."""
     return {
-        str(task): asdict(_task(rows, all_costs[all_costs["task"] == task]))
-        for task, rows in all_curves.groupby("task", sort=False)
+        str(task): asdict(_task(rows, costs[costs["task"] == task]))
+        for task, rows in read_curves(curves).groupby("task", sort=False)
     }
 
 

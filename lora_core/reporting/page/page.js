@@ -61,16 +61,17 @@ function threshold(event) {
   document.getElementById("threshold-value").textContent = `${(100 * at).toFixed(1)} %`;
   // The median over all runs, as in tables 5 and 6: a run that did not reach the score ranks above all others.
   const median = (values, total, show) => {
-    if (!values.length || values.includes(null)) return null;
+    if (values.includes(null)) return null;
     const ranked = [...values].sort((a, b) => a - b), lower = Math.floor((total - 1) / 2), upper = Math.floor(total / 2);
-    if (upper < ranked.length) return { value: (ranked[lower] + ranked[upper]) / 2, text: show((ranked[lower] + ranked[upper]) / 2) };
+    const middle = (ranked[lower] + ranked[upper]) / 2;
+    if (upper < ranked.length) return { value: middle, text: show(middle) };
     return { value: null, text: lower < ranked.length ? `≥ ${show(ranked[lower])}` : "not reached" };
   };
   const shown = runs.filter((run) => methods.has(run.method));
   const rows = [...new Set(shown.map((run) => run.name))].map((method) => {
     const runsOfMethod = shown.filter((run) => run.name === method);
     const costs = runsOfMethod.map((run) => run.epochs.findIndex(([score]) => score >= at - 1e-9)).map((i, n) => (i < 0 ? null : [i + 1, ...runsOfMethod[n].epochs[i].slice(1)])).filter(Boolean);
-    const cost = (column, show) => (costs.length ? median(costs.map((c) => c[column]), runsOfMethod.length, show) : { value: null, text: "not reached" });
+    const cost = (column, show) => median(costs.map((c) => c[column]), runsOfMethod.length, show);
     return { method, reached: `${costs.length} of ${runsOfMethod.length}`, epochs: cost(0, (v) => v.toFixed(1)), time: cost(1, (v) => v.toFixed(1)), energy: cost(2, (v) => (v / 1e3).toPrecision(3)) };
   });
   const longest = Math.max(...rows.map((c) => c.time?.value ?? 0));

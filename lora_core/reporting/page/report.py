@@ -91,7 +91,7 @@ def write_report(inputs: ReportInputs, references: References, out: Path) -> Non
         tasks={task: task_title(task) for task in tasks},
         columns=list(RUN_COLUMNS),
         runs=runs,
-        curves=cost_curves(inputs.curves, inputs.costs),
+        curves=cost_curves(inputs.curves, costs),
     )
     write_text(out, text)
 
