@@ -115,12 +115,12 @@ def _positions(names: Sequence[str], task: Task, file: str) -> dict[str, int]:
     positions = {}
     for wanted in (*task.columns, task.label_column):
         exact = [i for i, name in enumerate(names) if name == wanted]
-        found = exact or [i for i, name in enumerate(names) if name.strip() == wanted.strip()]
-        if not found:
+        matches = exact or [i for i, name in enumerate(names) if name.strip() == wanted.strip()]
+        if not matches:
             raise ValueError(f"{file} lacks the column {wanted!r}; it has {', '.join(names) or 'none'}")
-        if len(found) > 1:
-            raise ValueError(f"{file} has {len(found)} columns of the name {wanted!r}; keep one of them")
-        positions[wanted] = found[0]
+        if len(matches) > 1:
+            raise ValueError(f"{file} has {len(matches)} columns of the name {wanted!r}; keep one of them")
+        positions[wanted] = matches[0]
     return positions
 
 
