@@ -7,13 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
 from builders import FAULTS, HANG_SECONDS, ROOT
-from faults import STEPS, TABLE, Faulty
-from project import glue, unmeasured
+from faults import STEPS, TABLE
+from project import glue
 
 from lora_core.processes import start_time
 from lora_core.records import read_json
@@ -22,11 +20,6 @@ RUN = "results/runs/{}/cola/seed1"
 UNLOCKING = "unlocking: the snakemake that locked this folder was killed"
 RERUN = "run the same command again: it continues with what is left"
 WITHOUT_STATE = ("before the first checkpoint", "in the middle of an epoch")  # no earlier part has saved a state
-# What `unmeasured` compares, without what is only drawn or timed.
-COMPARED = [
-    *(f"results/tables/table{number}.md" for number in (1, 2, 7)),
-    "results/runs.csv", "results/merged/lora/cola/seed1", "results/energy/cola.csv",
-]  # fmt: skip
 # In an order in which one study can be stopped at all of them, one after the other.
 POINTS = {
     "before the first checkpoint": "step 2",
@@ -38,62 +31,6 @@ POINTS = {
 }
 
 
-@pytest.fixture(scope="session")
-def ready(tmp_path_factory) -> Path:
-    """A project whose model and data are prepared."""
-    project = Faulty(tmp_path_factory.mktemp("faults") / "ready")
-    status, output = project.run("results/data/cola/card.json")
-    assert status == 0, output
-    return project.folder
-
-
-@pytest.fixture
-def project(ready, tmp_path):
-    made = Faulty(tmp_path / "Projekt ü 好", ready)
-    yield made
-    if made.marker.exists() and (text := made.marker.read_text()) and start_time(int(text)):
-        os.kill(int(text), signal.SIGKILL)
-
-
-@pytest.fixture(scope="session")
-def finished(ready, tmp_path_factory) -> Path:
-    """A project whose study has run, undisturbed."""
-    project = Faulty(tmp_path_factory.mktemp("finished") / "project", ready)
-    status, output = project.run(*COMPARED)
-    assert status == 0, output
-    return project.folder
-
-
-@pytest.fixture(scope="session")
-def undisturbed(finished) -> dict[str, Any]:
-    """The results of the finished study that are not measured."""
-    return unmeasured(finished / "results")
-
-
-@pytest.fixture
-def finish(project, undisturbed):
-    """Run the same command again, as `make tables` does: it must finish the work, with nothing lost or wrong."""
-
-    def again(*targets: str) -> str:
-        unlocked = project.unlock()
-        status, output = project.run(TABLE, *targets)
-        assert status == 0, unlocked + output
-        lost = [path for path, content in project.whole.items() if path.read_bytes() != content]
-        results = unmeasured(project.results)
-        needed = {name for name in undisturbed if name.startswith(("data/", "runs/", "scores/", "tables/table2.md"))}
-        lost += sorted(needed - set(results))
-        wrong = [name for name in results if results[name] != undisturbed.get(name)]
-        FAULTS["tried"] += 1
-        FAULTS["lost"] += len(lost)
-        FAULTS["wrong"] += len(wrong)
-        assert (lost, wrong) == ([], [])
-        assert not list(project.results.rglob("*.part"))
-        assert not list(project.results.glob("checkpoints/*"))
-        return unlocked + output
-
-    return again
-
-
 @pytest.mark.faults
 def test_kill_9_of_snakemake_ends_its_job_too_and_the_next_command_removes_the_lock(project, finish):
     *_, last = POINTS
@@ -103,8 +40,8 @@ def test_kill_9_of_snakemake_ends_its_job_too_and_the_next_command_removes_the_l
         process.kill()
         process.wait()
         project.wait(lambda job=job: start_time(job) is None)
-        FAULTS["tried"] += 1
         if point != last:
+            FAULTS["tried"] += 1
             assert UNLOCKING in project.unlock(), point
     assert UNLOCKING in project.make_tables()
     finish()
@@ -118,7 +55,7 @@ def test_kill_9_of_a_job_is_named_and_it_resumes_after_its_last_epoch(project, f
         assert process.returncode != 0
         assert "cola/seed1: killed (SIGKILL; possibly out of memory" in output, point
         assert ("resuming after epoch" in output) == (point not in WITHOUT_STATE), point
-        FAULTS["tried"] += 1
+    FAULTS["tried"] += len(POINTS) - 1
     assert "resuming after epoch 3 (part 7)" in finish()
 
 
@@ -240,7 +177,7 @@ def test_a_damaged_file_is_named_before_anything_is_made_from_it(project, finish
             assert f"{file} is damaged" in output, harm
             assert "and run again" in output
             assert not made.exists()
-            FAULTS["tried"] += 1
+            FAULTS["tried"] += file != files[0] or harm != "truncated"
     folders = re.findall(r"delete the folder (\S+) and run again", output)
     shutil.rmtree(project.folder / (folders[-1] if folders else path.parent))
     finish(target)
@@ -323,7 +260,6 @@ def test_odd_data_trains(project, data):
 
 @pytest.mark.faults
 def test_a_package_with_another_hash_than_the_lock_is_not_installed(tmp_path):
-    FAULTS["tried"] += 1
     lock = (ROOT / "requirements.lock").read_text()
     (entry,) = re.findall(r"^throttler==.*?(?=^\S)", lock, re.MULTILINE | re.DOTALL)
     (tmp_path / "requirements.lock").write_text(
