@@ -2,59 +2,48 @@
 
 The archive holds the raw records, what was drawn from them, the configuration, the lock and the provenance of each
 record; no weights and no text of the data. Verifying takes only the raw records, lets the workflow score, aggregate,
-judge and draw, and compares every file with the one in the archive, byte for byte.
+judge and draw, and compares every file with the one in the archive, byte for byte. Snakemake works in an empty folder
+on a configuration that is written here from the parsed one, so nothing in the archive decides what runs or where.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import subprocess
 import sys
 import tempfile
+import uuid
 import zipfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from lora_core.commands.studies import read_study
+from lora_core.commands import failures
+from lora_core.commands.bundle_archive import (
+    BUNDLE,
+    CONFIG,
+    DRAWN,
+    LOCK,
+    RAW,
+    RESULTS,
+    BundleArchive,
+    check_members,
+    matches,
+    open_archive,
+)
+from lora_core.commands.studies import load_study, read_study
+from lora_core.job import STUDY_VARIABLE
 from lora_core.layout import Layout
 from lora_core.provenance import ROOT
-from lora_core.records import JsonObject, atomic_file
+from lora_core.records import JsonObject, atomic_file, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from lora_core.config.study import Study
 
 FORMAT = 2  # 1, of the first version, has no BUNDLE file
-BUNDLE, CONFIG, LOCK, RESULTS = "bundle.json", "config.json", "requirements.lock", "results"
-ANY = dict.fromkeys(("model", "method", "task", "seed", "table", "figure"), "*")
-# Raw records; everything else in a bundle is made from them.
-RAW = [
-    pattern.format(**ANY)
-    for pattern in (
-        Layout.study,
-        Layout.counts,
-        Layout.memory_scaling,
-        Layout.data_card,
-        Layout.model_config,
-        Layout.run_record,
-        Layout.history,
-        Layout.power,
-        Layout.predictions,
-        Layout.latency,
-        Layout.latency_record,
-    )
-]
-DRAWN = [
-    pattern.format(**ANY)
-    for pattern in (
-        Layout.scores,
-        Layout.costs,
-        Layout.runs,
-        f"{Layout.table}.*",
-        f"{Layout.figure}.*",
-        f"{Layout.claims}.*",
-        Layout.report,
-    )
-]
 RULES = (
     "compare_scores",
     "aggregate_energy",
@@ -77,54 +66,117 @@ def pack(overlays: Sequence[str], archive: Path) -> None:
     folder = Path(study.results_dir)
     names = _finished_files(study.results_dir, overlays)
     names |= {Layout.model_config.format(model=study.model.name), Layout.study}
-    files = {f"{RESULTS}/{n}": (folder / n).read_bytes() for n in names if _matches(n, RAW) or _matches(n, DRAWN)}
+    files = {f"{RESULTS}/{n}": (folder / n).read_bytes() for n in names if matches(n, (*RAW, *DRAWN))}
     identity = json.loads(files[f"{RESULTS}/{Layout.study}"])
-    files[f"{RESULTS}/{Layout.study}"] = _to_json(_without_local_paths(identity))
+    files[f"{RESULTS}/{Layout.study}"] = _to_json(_without_local_paths(identity, resolve=True))
     config = study.model_dump(mode="json", exclude_unset=True) | {"results_dir": RESULTS}
-    files[CONFIG] = _to_json(_without_local_paths(config))
+    files[CONFIG] = _to_json(_without_local_paths(config, resolve=True))
     files[LOCK] = _project_file(LOCK).read_bytes()
     files[BUNDLE] = _to_json({"format": FORMAT})
     archive.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(archive) as temp_path, zipfile.ZipFile(temp_path, "w", zipfile.ZIP_DEFLATED) as stream:
         for name, content in sorted(files.items()):
             stream.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
+        check_members(archive, stream.infolist())  # what is packed can be verified
 
 
 def verify(archive: Path) -> dict[str, str]:
     """Draw everything again from the raw records. Return the files that differ from those in the archive, and how.
 
-    Raise ValueError if the archive is not a bundle or is of a newer format, and if the workflow fails.
+    Raise ValueError if the archive is not a bundle or is of a newer format, or if its records cannot be drawn.
     """
-    with tempfile.TemporaryDirectory() as temp_folder, zipfile.ZipFile(archive) as stream:
-        folder, names = Path(temp_folder), stream.namelist()
-        if CONFIG not in names or any(Path(n).is_absolute() or ".." in Path(n).parts for n in names):
-            raise ValueError(f"{archive} is not a bundle of a study")
-        _check_format(archive, json.loads(stream.read(BUNDLE)).get("format") if BUNDLE in names else 1)
-        packed = {n for n in names if n.startswith(f"{RESULTS}/") and _matches(n.removeprefix(f"{RESULTS}/"), DRAWN)}
-        stream.extractall(folder, [n for n in names if n not in packed])
-        _create_placeholders(folder, json.loads(stream.read(CONFIG)))
-        # The report needs every table and figure, and those need every score and cost.
-        arguments = ["--cores", "all", "--quiet", "all", "--allowed-rules", *RULES, "--configfile", CONFIG]
-        _run_snakemake([*arguments, "--", f"{RESULTS}/{Layout.report}"], folder)
-        drawn = {str(path.relative_to(folder)) for p in DRAWN for path in (folder / RESULTS).glob(p)}
+    with open_archive(archive) as bundle, tempfile.TemporaryDirectory() as temp_folder:
+        folder, study = Path(temp_folder), _read_study(archive, bundle)
+        packed = bundle.names(DRAWN)
+        _lay_out(bundle, study, folder)
+        _draw(archive, folder)
+        drawn = {str(path.relative_to(folder)) for path in (folder / RESULTS).rglob("*") if path.is_file()}
+        drawn = {name for name in drawn if matches(name.removeprefix(f"{RESULTS}/"), DRAWN)}
         differences = dict.fromkeys(sorted(drawn - packed), "is not in the bundle")
         differences |= dict.fromkeys(sorted(packed - drawn), "is not made from it")
-        changed = [n for n in sorted(drawn & packed) if (folder / n).read_bytes() != stream.read(n)]
+        changed = [n for n in sorted(drawn & packed) if (folder / n).read_bytes() != bundle.read(n)]
         return differences | dict.fromkeys(changed, "differs")
 
 
-def _check_format(archive: Path, version: object) -> None:
-    if not isinstance(version, int) or version > FORMAT:
+def _read_study(archive: Path, bundle: BundleArchive) -> Study:
+    """Return the study that the archive describes, with paths of the product's own.
+
+    Raise ValueError if there is none, or if a record of it is missing.
+    """
+    if CONFIG not in bundle:
+        raise ValueError(f"{archive} is not a bundle of a study: it has no {CONFIG}")
+    version = bundle.read_json(BUNDLE).get("format") if BUNDLE in bundle else 1
+    if type(version) is not int or not 1 <= version <= FORMAT:
         raise ValueError(
-            f"{archive} has the bundle format {version}, and this version reads up to {FORMAT}: use the version that "
-            "wrote it"
+            f"{archive} has the bundle format {version!r:.20}, and this version reads up to {FORMAT}: use the version "
+            "that wrote it"
         )
+    config = _without_local_paths(bundle.read_json(CONFIG)) | {"results_dir": RESULTS}
+    entries = config.get("method_settings")
+    if isinstance(entries, dict) and any(isinstance(entry, dict) and "sweep" in entry for entry in entries.values()):
+        raise ValueError(f"{archive}: {CONFIG} has a sweep, and a bundle lists its methods; get a new copy")
+    try:
+        study = load_study(config)
+    except ValueError as error:
+        raise ValueError(f"{archive}: {CONFIG}: {_plain(str(error))}") from None
+    missing = next((name for name in _records(study) if f"{RESULTS}/{name}" not in bundle), None)
+    if missing:
+        raise ValueError(f"{archive} lacks {RESULTS}/{missing}, which its study needs; get a new copy")
+    return study
+
+
+def _records(study: Study) -> Iterator[str]:
+    """Yield the records that every study is drawn from."""
+    yield from (Layout.counts, Layout.model_config.format(model=study.model.name))
+    for task in study.tasks:
+        yield Layout.data_card.format(task=task)
+        for seed in study.seeds[: study.measure.latency_seeds]:
+            yield from (p.format(task=task, seed=seed) for p in (Layout.latency, Layout.latency_record))
+    of_a_run = (Layout.run_record, Layout.history, Layout.power, Layout.predictions)
+    for method, task, seed, pattern in itertools.product(study.methods, study.tasks, study.seeds, of_a_run):
+        yield pattern.format(method=method, task=task, seed=seed)
+
+
+def _lay_out(bundle: BundleArchive, study: Study, folder: Path) -> None:
+    """Write what Snakemake reads to an empty folder: the raw records, the configuration, and placeholders."""
+    identity = f"{RESULTS}/{Layout.study}"
+    bundle.extract(bundle.names(RAW) - {identity}, folder)
+    if identity in bundle:
+        write_json(folder / identity, _without_local_paths(bundle.read_json(identity)))
+    config = study.model_dump(mode="json", exclude_unset=True)
+    write_json(folder / CONFIG, config)
+    _create_placeholders(folder, config)
+
+
+def _draw(archive: Path, folder: Path) -> None:
+    """Let the workflow draw everything in a folder. Raise ValueError with the first reason why it cannot.
+
+    Python does not search the folder for modules, and Snakemake reads no profile and asks no hub.
+    """
+    search_path = [str(Path(entry).resolve()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    identifier = str(uuid.uuid4())
+    environment = {"PYTHONPATH": os.pathsep.join(search_path), "PYTHONSAFEPATH": "1", "HF_HUB_OFFLINE": "1"}
+    arguments = ["--profile", "none", "--workflow-profile", "none", "--cores", "all", "--quiet", "all"]
+    # The report needs every table and figure, and those need every score and cost.
+    arguments += ["--allowed-rules", *RULES, "--configfile", CONFIG, "--", f"{RESULTS}/{Layout.report}"]
+    result = _run_snakemake(arguments, folder, environment | {STUDY_VARIABLE: identifier})
+    if result.returncode:
+        failed = failures.failed_jobs(folder / RESULTS / Layout.logs, identifier)
+        lines = [job.reason for job in failed] or (result.stdout + result.stderr).strip().splitlines()[-1:]
+        raise ValueError(f"{archive}: its records cannot be drawn: {_plain(' '.join(lines[:1]))}")
+
+
+def _plain(text: str) -> str:
+    """Return a text about contents of an archive as one line without control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:500]
 
 
 def _finished_files(results_dir: str, overlays: Sequence[str]) -> set[str]:
     """Return the files of a study relative to its results folder. Raise ValueError if one is not up to date."""
-    summary = _run_snakemake(["--summary", *(["--configfile", *overlays] if overlays else [])], Path.cwd())
-    rows = [line.split("\t") for line in summary.splitlines() if line.startswith(f"{results_dir}/")]
+    result = _run_snakemake(["--summary", *(["--configfile", *overlays] if overlays else [])], Path.cwd())
+    if result.returncode:
+        raise ValueError(f"the workflow failed:\n{(result.stdout + result.stderr)[-2000:]}")
+    rows = [line.split("\t") for line in result.stdout.splitlines() if line.startswith(f"{results_dir}/")]
     if unfinished := [row[0] for row in rows if row[-1] != "no update"]:
         raise ValueError(
             f"{len(unfinished)} files of the study are not up to date, among them {unfinished[0]}: run the study first"
@@ -132,13 +184,15 @@ def _finished_files(results_dir: str, overlays: Sequence[str]) -> set[str]:
     return {str(PurePosixPath(row[0]).relative_to(results_dir)) for row in rows}
 
 
-def _run_snakemake(arguments: list[str], folder: Path) -> str:
-    """Run this workflow in a folder and return its output. Raise ValueError if it fails."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(_project_file("Snakefile")), *arguments]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    if result.returncode:
-        raise ValueError(f"the workflow failed:\n{(result.stdout + result.stderr)[-2000:]}")
-    return result.stdout
+def _run_snakemake(
+    arguments: list[str], folder: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run this workflow in a folder, with variables added to the environment."""
+    # With -P, Python does not search the working directory for modules.
+    command = [sys.executable, "-P", "-m", "snakemake", "--snakefile", str(_project_file("Snakefile")), *arguments]
+    return subprocess.run(
+        command, cwd=folder, env=os.environ | (environment or {}), capture_output=True, text=True, errors="replace"
+    )
 
 
 def _project_file(name: str) -> Path:
@@ -152,17 +206,27 @@ def _project_file(name: str) -> Path:
     raise ValueError(f"there is no {name} in this folder: run the command in a copy of the workflow")
 
 
-def _without_local_paths(config: JsonObject) -> JsonObject:
-    """Return the configuration without the names of this machine's folders."""
+def _without_local_paths(config: JsonObject, *, resolve: bool = False) -> JsonObject:
+    """Return the configuration without the names of folders: only the last part of each remains, in plain characters.
+
+    `resolve` follows links, as the name of a model does; it is for paths of this machine alone.
+    """
     for section in _local_sections(config):
-        section["path"] = f"{ABSENT}/{Path(section['path']).resolve().name}"  # a model is named after its folder
+        path = Path(section["path"]).resolve() if resolve else PurePosixPath(section["path"])
+        name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in path.name)[:200]
+        section["path"] = f"{ABSENT}/{(name.strip('.') and name) or 'folder'}"
     return config
 
 
 def _local_sections(config: JsonObject) -> list[JsonObject]:
     """Return the sections that name a folder: the data, the model, and user-defined tasks."""
-    sections = (config.get("data"), config.get("model"), *(config.get("task_settings") or {}).values())
-    return [s for s in sections if s and s.get("source", "local") == "local" and "path" in s]
+    tasks = config.get("task_settings")
+    sections = [config.get("data"), config.get("model"), *(tasks.values() if isinstance(tasks, dict) else ())]
+    return [s for s in sections if isinstance(s, dict) and _names_folder(s)]
+
+
+def _names_folder(section: JsonObject) -> bool:
+    return section.get("source", "local") == "local" and isinstance(section.get("path"), str)
 
 
 def _create_placeholders(folder: Path, config: JsonObject) -> None:
@@ -174,10 +238,6 @@ def _create_placeholders(folder: Path, config: JsonObject) -> None:
             file = folder / section["path"] / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch()
-
-
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(PurePosixPath(name).match(pattern) for pattern in patterns)
 
 
 def _to_json(value: Any) -> bytes:
