@@ -1,19 +1,29 @@
 """Untrusted input: harmful adapters, names and texts are refused or have no effect."""
 
 import ast
+import csv
 import json
+import os
 import re
 import shutil
+import stat
 import struct
+import warnings
+import zipfile
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from builders import DEFAULT, ROOT, changed
 from safetensors.numpy import load_file, save_file
 
+from lora_core.commands import bundle, bundle_archive
 from lora_core.config.description import StudyDescription
 from lora_core.config.study import ConfigError, load
+from lora_core.csv_cells import as_text, from_text, read_frame, write_frame
 from lora_core.methods.merging import merge_adapter
+from lora_core.reporting.page.figure_svg import read_svg
 from lora_core.reporting.rendering import TableFiles, write_table
 from lora_core.reporting.table import Cell, Table
 
@@ -165,6 +175,341 @@ def test_text_cannot_break_out_of_a_table(tmp_path, text):
         r"(?<!\\)[%_]", latex.split("\\begin{tabular}")[-1].split("\\end{tabular}")[0].replace("% ", "")
     )
     assert "\\input" not in latex
+
+
+@pytest.fixture
+def members():
+    """The files of a bundle of one run, as far as it is checked before anything is drawn."""
+    study = load(changed(methods=["fft"], tasks=["cola"], seeds=[1], references={}))
+    config = study.model_dump(mode="json", exclude_unset=True) | {"results_dir": "results"}
+    files = {"bundle.json": b'{"format": 2}', "config.json": json.dumps(config).encode(), "requirements.lock": b""}
+    return files | {f"results/{name}": b"{}" for name in bundle._records(study)}
+
+
+@pytest.fixture
+def laid_out(monkeypatch):
+    """The files that Snakemake would find, with their contents; nothing is drawn."""
+    found = {}
+
+    def note(archive, folder):
+        found.update({str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()})
+
+    monkeypatch.setattr(bundle, "_draw", note)
+    return found
+
+
+def zipped(path, members, *more):
+    """An archive of these files, then of more: pairs of a name, or its zipfile.ZipInfo, and a content."""
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        warnings.simplefilter("ignore")  # a name that is there twice
+        for name, content in (*members.items(), *more):
+            archive.writestr(name, content)
+    return path
+
+
+def archive_refused(archive, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        bundle.verify(archive)
+    assert archive.name in str(caught.value)
+    assert str(caught.value).isprintable(), "one sentence on one line"
+
+
+def test_only_raw_records_and_a_configuration_written_anew_reach_the_folder_of_snakemake(members, laid_out, tmp_path):
+    drawn = ("results/tables/table2.md", "results/scores/cola.csv", "results/report.html")
+    unread = ("results/runs/fft/cola/seed1/README.md", "results/runs/fft/cola/seed1/progress.json")  # of format 1
+    archive = zipped(tmp_path / "b.zip", members, *((name, b"99.9") for name in (*drawn, *unread)))
+    differences = bundle.verify(archive)
+    assert differences == dict.fromkeys(sorted(drawn), "is not made from it")
+    assert set(laid_out) == set(members) - {"bundle.json", "requirements.lock"}
+    assert laid_out["config.json"] != members["config.json"]
+    assert load(json.loads(laid_out["config.json"])) == load(json.loads(members["config.json"]))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "snakemake/__main__.py", "sitecustomize.py", "lora_core/__init__.py", "config.yaml", "Snakefile",
+        "profiles/default/config.yaml", "default/config.yaml", ".snakemake/lora_core_digests.json", "pyvenv.cfg",
+        "./results/tables/table2.md", "results//tables/table2.md", "results/./tables/table2.md",
+        "results/tables/../tables/table2.md", "../results/tables/table2.md", "/results/tables/table2.md",
+        "results\\tables\\table2.md", "C:results/tables/table2.md", "Results/tables/table2.md",
+        "results/tables/table2.md/", "results/tables/", "results/tables/table2.md\n", "results/tables/table2.md\0.py",
+        "results/tables/.md", "results/tables/-rf.md", "results/tables/tab\x1ble.md", "results/tables/täble.md",
+        "results/tables/a/b.md", "results/runs/fft/cola/seed1/weights/model.safetensors", "results/table2.py",
+        "results/runs/fft/cola/x/seed1/run.json", "results/runs/fft/cola/seedx/run.json",
+        "results/models/../config.json",
+        f"results/tables/{'a' * 300}.md", "inner.zip", "results/inner.zip",
+    ],
+)  # fmt: skip
+def test_an_archive_with_a_file_that_no_bundle_has_is_refused_by_its_name(members, laid_out, tmp_path, name):
+    info = zipfile.ZipInfo("placeholder")
+    info.filename = name  # zipfile would cut it at a null character
+    archive_refused(zipped(tmp_path / "b.zip", members, (info, b"raise SystemExit")), "is not a file that a bundle has")
+    assert not laid_out
+
+
+@pytest.mark.parametrize("name", ["results/tables/table2.md", "results/tables/TABLE2.md"])
+def test_an_archive_has_each_name_once_in_whatever_case(members, laid_out, tmp_path, name):
+    more = [("results/tables/table2.md", b"11.7"), (name, b"99.9")]
+    archive_refused(zipped(tmp_path / "b.zip", members, *more), "is there twice")
+    assert not laid_out
+
+
+def member(name="results/tables/table2.md", compress_type=zipfile.ZIP_DEFLATED, mode=0):
+    info = zipfile.ZipInfo(name)
+    info.compress_type, info.external_attr = compress_type, mode << 16
+    return info
+
+
+@pytest.mark.parametrize(
+    ("info", "message"),
+    [
+        (member(mode=stat.S_IFLNK | 0o777), "is not a regular file"),
+        (member(mode=stat.S_IFIFO | 0o666), "is not a regular file"),
+        (member(compress_type=zipfile.ZIP_LZMA), "is compressed in a way"),
+        (member(compress_type=zipfile.ZIP_BZIP2), "is compressed in a way"),
+    ],
+)
+def test_an_archive_with_a_link_or_another_compression_is_refused(members, laid_out, tmp_path, info, message):
+    archive_refused(zipped(tmp_path / "b.zip", members, (info, b"../../elsewhere")), message)
+    assert not laid_out
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "message"),
+    [
+        ("MAX_FILE_BYTES", 5000, r"table2\.md' has 10,000 bytes, and at most 5,000 are read"),
+        ("MAX_BYTES", 5000, "its files have .* bytes, and a bundle has at most 5,000"),
+        ("MAX_FILES", 5, "it holds .* files, and a bundle has at most 5"),
+        ("MAX_SETTINGS_BYTES", 10, "'bundle.json' has 13 bytes, and at most 10 are read"),
+    ],
+)
+def test_an_archive_beyond_a_limit_is_refused_before_a_file_is_written(
+    members, laid_out, tmp_path, monkeypatch, limit, value, message
+):
+    archive = zipped(tmp_path / "b.zip", members, ("results/tables/table2.md", b"0" * 10_000))
+    bundle.verify(archive)
+    assert archive.stat().st_size < 10_000
+    laid_out.clear()
+    monkeypatch.setattr(bundle_archive, limit, value)
+    monkeypatch.setattr(bundle.tempfile, "TemporaryDirectory", lambda: pytest.fail("there is a folder for files"))
+    archive_refused(archive, message)
+    assert not laid_out
+
+
+def edited(archive, offset_in_entry, value):
+    """Overwrite a field of every entry in the archive's directory."""
+    content = bytearray(archive.read_bytes())
+    for match in re.finditer(rb"PK\x01\x02", bytes(content)):
+        start = match.start() + offset_in_entry
+        content[start : start + len(value)] = value
+    archive.write_bytes(content)
+    return archive
+
+
+def test_an_archive_whose_directory_lies_about_sizes_is_refused(members, laid_out, tmp_path):
+    archive_refused(edited(zipped(tmp_path / "b.zip", members), 24, struct.pack("<I", 1)), "damaged")
+    archive_refused(edited(zipped(tmp_path / "c.zip", members), 24, struct.pack("<I", 90_000)), "damaged")
+    assert not laid_out
+
+
+def test_an_encrypted_archive_is_refused(members, tmp_path):
+    archive_refused(edited(zipped(tmp_path / "b.zip", members), 8, struct.pack("<H", 1)), "is encrypted")
+
+
+@pytest.mark.parametrize("part", [0, 10, 0.3, 0.6, 0.9, 0.999])
+def test_a_truncated_archive_is_refused(members, tmp_path, part):
+    archive = zipped(tmp_path / "b.zip", members)
+    content = archive.read_bytes()
+    archive.write_bytes(content[: part if part > 1 else int(part * len(content))])
+    archive_refused(archive, "is not a zip file or is damaged")
+
+
+def test_an_archive_with_a_flipped_byte_is_refused_in_one_sentence_or_read_as_before(members, laid_out, tmp_path):
+    archive = zipped(tmp_path / "b.zip", members)
+    original, refusals = archive.read_bytes(), []
+    for position in range(0, len(original), 7):
+        content = bytearray(original)
+        content[position] ^= 0xFF
+        archive.write_bytes(content)
+        try:
+            bundle.verify(archive)
+        except ValueError as error:
+            refusals.append(str(error))
+    assert len(refusals) > len(original) / 14
+    assert [text for text in refusals if archive.name not in text or not text.isprintable()] == []
+
+
+def test_an_archive_inside_an_archive_is_not_opened(members, tmp_path):
+    inner = zipped(tmp_path / "inner.zip", members)
+    archive_refused(zipped(tmp_path / "b.zip", {"inner.zip": inner.read_bytes()}), "not a file that a bundle has")
+    record = {"results/counts.json": inner.read_bytes(), "config.json": inner.read_bytes()}
+    archive_refused(zipped(tmp_path / "c.zip", members | record), "config.json cannot be read")
+
+
+CONFIGURATIONS = {
+    "a list": "[]",
+    "not JSON": "{",
+    "not text": b"\xff",
+    "YAML": "a: &a [x]",
+    "deeply nested": "[" * 100_000,
+    "a deep value": '{"model": {"source": "random", "config": ' + '{"a":' * 60 + "1" + "}" * 62,
+    "a number that JSON lacks": '{"seeds": [NaN]}',
+    "nothing": "{}",
+    "types": '{"model": 5, "data": [], "tasks": {"a": 1}, "methods": 3, "method_settings": [], "task_settings": 4}',
+    "an object as a name": '{"protocol": {}, "methods": [[]], "tasks": [{}], "seeds": [{}], "method_settings": {"a": 1}}',  # noqa: E501
+}
+
+
+@pytest.mark.parametrize("content", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
+def test_an_archives_configuration_is_one_of_the_closed_schema(members, laid_out, tmp_path, content):
+    archive_refused(zipped(tmp_path / "b.zip", members | {"config.json": content}), "config.json")
+    assert not laid_out
+
+
+def test_an_archives_configuration_cannot_multiply_its_methods(members, laid_out, tmp_path):
+    config = json.loads(members["config.json"])
+    sweep = {f"hyperparameters.a{n}": [1, 2] for n in range(20)}
+    config["method_settings"]["many"] = {"kind": "lora", "sweep": sweep}
+    archive_refused(zipped(tmp_path / "b.zip", members | {"config.json": json.dumps(config)}), "has a sweep")
+
+
+@pytest.mark.parametrize(
+    "path", ["/elsewhere", "../../elsewhere", "..", "/", "", "a/..", "~/x", "a{task}", "a\nb\0", "-rf"]
+)
+def test_an_archives_configuration_cannot_name_a_folder(members, laid_out, tmp_path, path):
+    config = json.loads(members["config.json"])
+    config["results_dir"] = "/elsewhere"
+    config["data"] = {"source": "local", "path": path}
+    config["task_settings"] = {"mine": {"path": path, "texts": ["text"]}}
+    identity = {"model": config["model"], "data": {"source": "local", "path": path}}
+    changes = {"config.json": json.dumps(config), "results/study.json": json.dumps(identity)}
+    bundle.verify(zipped(tmp_path / "b.zip", members | changes))
+    written = json.loads(laid_out["config.json"])
+    assert written["results_dir"] == "results"
+    folder = written["data"]["path"]
+    assert re.fullmatch(r"not-in-the-bundle/[A-Za-z0-9._-]+", folder)
+    assert folder != "not-in-the-bundle/.."
+    assert written["task_settings"]["mine"]["path"] == folder
+    assert json.loads(laid_out["results/study.json"])["data"]["path"] == folder
+    assert all(name.startswith(("results/", "not-in-the-bundle/")) or name == "config.json" for name in laid_out)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["b.zip"]
+
+
+def test_an_archive_that_lacks_a_record_is_refused_by_its_name(members, tmp_path):
+    del members["results/runs/fft/cola/seed1/power.csv"]
+    archive_refused(zipped(tmp_path / "b.zip", members), r"lacks results/runs/fft/cola/seed1/power\.csv")
+
+
+def test_snakemake_finds_no_module_and_no_profile_in_its_folder(monkeypatch, tmp_path):
+    for name in ("snakemake", "json", "encodings"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit('a module of the folder')")
+    (tmp_path / "sitecustomize.py").write_text("raise SystemExit('a module of the folder')")
+    (tmp_path / "profiles" / "default").mkdir(parents=True)
+    (tmp_path / "profiles" / "default" / "config.yaml").write_text("cores: not a number\n")
+    monkeypatch.setenv("PYTHONPATH", f".{os.pathsep}{ROOT}")
+    monkeypatch.setenv("SNAKEMAKE_PROFILE", "profiles/default")
+    with pytest.raises(ValueError, match=r"b\.zip: its records cannot be drawn: .*the configuration lacks"):
+        bundle._draw(Path("b.zip"), tmp_path)
+
+
+HARMFUL_SVG = {
+    "a script": "<script>alert(1)</script>",
+    "a script with an address": '<script xlink:href="data:text/javascript,alert(1)"/>',
+    "a script in a definition": "<defs><script>alert(1)</script></defs>",
+    "a script of HTML": '<script xmlns="http://www.w3.org/1999/xhtml">alert(1)</script>',
+    "a handler": '<g onload="alert(1)" onclick="alert(1)"><path d="M 0 0"/></g>',
+    "a link": '<a xlink:href="javascript:alert(1)"><text>click</text></a>',
+    "foreign content": '<foreignObject><iframe xmlns="http://www.w3.org/1999/xhtml" src="x:alert(1)"/></foreignObject>',
+    "an image": '<image xlink:href="http://host.invalid/alert(1)"/>',
+    "a foreign shape": '<use xlink:href="http://host.invalid/alert(1)#a"/><use href="data:image/svg+xml,alert(1)#a"/>',
+    "an animation": '<set attributeName="onmouseover" to="alert(1)"/><animate attributeName="href" to="alert(1)"/>',
+    "a style": "<style>body { display: none } @import 'alert(1)';</style>",
+    "styles": '<g style="fill: url(http://host.invalid/alert(1)); position: fixed; stroke: \\75rl(alert(1))"/>',
+    "text that HTML would read": "<title>&lt;/title>&lt;img onerror=alert(1)></title><text>&lt;script>alert(1)</text>",
+    "a title with elements": "<title><style>&lt;img src=x onerror=alert(1)></style></title>",
+    "a comment": "<!-- --><!--><img src=x onerror=alert(1)>-->",
+    "an instruction": '<?xml-stylesheet href="javascript:alert(1)"?>',
+    "an attribute that ends": '<g data-method="&quot;&gt;&lt;script&gt;alert(1)&lt;/script&gt;"/>',
+    "the id of another element": '<g id="curves"><text>alert(1)</text></g>',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("part", HARMFUL_SVG.values(), ids=HARMFUL_SVG)
+def test_a_figure_in_the_page_is_shapes_and_text(tmp_path, part):
+    from html.parser import HTMLParser
+
+    file = tmp_path / "scores.svg"
+    namespaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    file.write_text(f'<svg {namespaces} onload="alert(1)">{part}<path d="M 1 2"/></svg>')
+    found = []
+
+    class Elements(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            found.append((tag, dict(attrs)))
+
+    Elements().feed(read_svg(file))
+    assert found[0] == ("svg", {})
+    assert found[-1] == ("path", {"d": "M 1 2"})
+    names = {name for _, attributes in found for name in attributes}
+    assert {tag for tag, _ in found} <= {"svg", "g", "defs", "path", "use", "text", "title"}
+    assert names <= {"d", "style", "id", "data-method"}
+    assert {attributes["style"] for _, attributes in found if "style" in attributes} <= {""}
+    assert {attributes["id"] for _, attributes in found if "id" in attributes} <= {"figure-scores-curves"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "<html></html>", "<svg", "\0", '<svg xmlns="http://www.w3.org/1999/xhtml"/>', "<svg/>",
+        '<!DOCTYPE svg [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;">]><svg xmlns="http://www.w3.org/2000/svg">&b;</svg>',
+    ],
+)  # fmt: skip
+def test_what_is_no_figure_is_refused_by_name(tmp_path, text):
+    (tmp_path / "scores.svg").write_text(text)
+    with pytest.raises(ValueError, match=r"scores\.svg is not a figure"):
+        read_svg(tmp_path / "scores.svg")
+
+
+FORMULAS = (
+    "=1+1", "+1+1", "-1+1", "@SUM(1)", " =1+1", "\t=1+1", "\n=1+1", "=", "-", "-1 %", "-0.3 ± 0.1", "\uff1d1", "'=1+1",
+    "-inf",
+)  # fmt: skip
+PLAIN = ("-0.3", "+1.5e-3", "-.5", "-7", "'", "it's", "a=b", "3 - 2", "", "NVIDIA H100")
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_a_text_in_a_csv_file_is_no_formula_and_is_read_back_as_it_was(tmp_path, text):
+    assert as_text(text).startswith("'")
+    assert from_text(as_text(text)) == text
+    write_frame(tmp_path / "f.csv", pd.DataFrame({"device": [text, "cpu"], "value": [-0.5, None], "n": [-1, 2]}))
+    frame = pd.read_csv(tmp_path / "f.csv")
+    assert frame["device"][0] == as_text(text)
+    assert list(frame["n"]) == [-1, 2]
+    assert frame["value"][0] == -0.5
+    assert list(read_frame(tmp_path / "f.csv")["device"]) == [text, "cpu"]
+
+
+@pytest.mark.parametrize("value", [*PLAIN, -0.5, -3, None, True, float("-inf")])
+def test_numbers_and_other_texts_in_a_csv_file_stay_as_they_are(value):
+    assert as_text(value) is value
+    assert from_text(value) is value
+
+
+def test_no_cell_of_a_tables_csv_is_a_formula(tmp_path):
+    harmful = "=HYPERLINK(1)"
+    cells = [Cell(harmful, harmful, value, text, method=harmful, unit=harmful, note=harmful)
+             for value, text in ((-0.5, "-0.5"), ("-a", "-0.5 ± 0.1"), (None, "n/a"))]  # fmt: skip
+    files = TableFiles.at(tmp_path / "t")
+    study = StudyDescription("m", "d", "p", [1], "random", False, [])
+    write_table(Table("table9", "T", "method", cells, [harmful]), study, files)
+    with files.csv.open(newline="") as stream:
+        header, *rows = csv.reader(stream)
+    assert len(rows) == 3
+    texts = [text for row in rows for text in row]
+    assert [t for t in texts if t[:1] in "=+-@" and t not in ("", "-0.5")] == []
+    assert [row[header.index("value")] for row in rows] == ["-0.5", "'-a", ""]
 
 
 def test_nothing_is_unpickled_and_no_downloaded_code_runs():

@@ -156,7 +156,7 @@ def _draw(archive: Path, folder: Path) -> None:
     search_path = [str(Path(entry).resolve()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     identifier = str(uuid.uuid4())
     environment = {"PYTHONPATH": os.pathsep.join(search_path), "PYTHONSAFEPATH": "1", "HF_HUB_OFFLINE": "1"}
-    arguments = ["--profile", "none", "--workflow-profile", "none", "--cores", "all", "--quiet", "all"]
+    arguments = ["--profile", "none", "--workflow-profile", "none", "--cores", "all", "--quiet", "progress", "rules"]
     # The report needs every table and figure, and those need every score and cost.
     arguments += ["--allowed-rules", *RULES, "--configfile", CONFIG, "--", f"{RESULTS}/{Layout.report}"]
     result = _run_snakemake(arguments, folder, environment | {STUDY_VARIABLE: identifier})

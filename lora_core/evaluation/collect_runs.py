@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from lora_core.csv_cells import as_text
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.records import atomic_file
 
@@ -18,7 +19,7 @@ def collect_runs(records: Sequence[Path], out: Path) -> None:
         for path in records:
             run = RunRecord.read(path)
             for quantity, value in _leaves(run.measurement):
-                writer.writerow([run.method, run.task, run.seed, quantity, value])
+                writer.writerow(map(as_text, (run.method, run.task, run.seed, quantity, value)))
 
 
 def _leaves(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from lora_core.csv_cells import write_frame
 from lora_core.evaluation.disturbance import is_disturbed
 from lora_core.evaluation.references import References
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import HISTORY, POWER
 from lora_core.measuring import power_trace as trace
-from lora_core.records import PowerRow, atomic_file, read_rows
+from lora_core.records import PowerRow, read_rows
 from lora_core.stats import MEANINGFUL, TIE
 
 MARGIN = 0.005  # min(LoRA, FFT) - 0.005 (Section 4.1)
@@ -232,5 +233,4 @@ def write_costs(runs: Sequence[RunHistory], references: References, costs: Path,
     """Write one task's cost at equal accuracy, and score against cost epoch by epoch."""
     frames = {costs: pd.DataFrame(cost_rows(runs, references)), curve: curve_rows(runs)}
     for path, frame in frames.items():
-        with atomic_file(path) as temp_path:
-            frame.to_csv(temp_path, index=False)
+        write_frame(path, frame)

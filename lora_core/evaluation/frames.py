@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lora_core.csv_cells import read_frame
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.latency_record import LatencyRecord
 from lora_core.evaluation.run_record import MemoryParts, RunRecord, device_of
@@ -51,7 +52,7 @@ def run_names(frame: pd.DataFrame) -> Iterator[str]:
 
 def _with_task(pattern: str, files: Sequence[Path]) -> pd.DataFrame:
     """Concatenate CSV files that are named after their task, with the task as a column."""
-    parts = [pd.read_csv(file).assign(task=wildcards(pattern, file)["task"]) for file in files]
+    parts = [read_frame(file).assign(task=wildcards(pattern, file)["task"]) for file in files]
     return pd.concat(parts, ignore_index=True)
 
 

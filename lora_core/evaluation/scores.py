@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lora_core.csv_cells import write_frame
 from lora_core.data.metrics import METRICS
 from lora_core.evaluation.bootstrap import Resampled, paired_bootstrap
 from lora_core.evaluation.references import References
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import PREDICTIONS
-from lora_core.records import atomic_file
 from lora_core.stats import MEANINGFUL, MIN_SEEDS, TIE, t_interval
 
 QUANTITIES = ("best", "last", "cross_fitted")
@@ -218,5 +218,4 @@ def compare_scores(runs: Sequence[RunPredictions], references: References, score
         differences: pd.DataFrame(difference_rows(runs, references), columns=DIFFERENCE_COLUMNS),
     }
     for path, frame in frames.items():
-        with atomic_file(path) as temp_path:
-            frame.to_csv(temp_path, index=False)
+        write_frame(path, frame)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from lora_core.config.description import StudyDescription
+from lora_core.csv_cells import write_frame
 from lora_core.evaluation.claim_rules import UNMEASURED, Verdict
 from lora_core.evaluation.latency_summary import LEVEL
-from lora_core.records import atomic_file
 from lora_core.reporting.markdown import markdown_text
 from lora_core.reporting.table import NA, write_text
 from lora_core.stats import MIN_SEEDS
@@ -28,9 +28,8 @@ COLUMNS = {
 def write_claims(verdicts: Sequence[Verdict], study: StudyDescription, md: Path, csv: Path) -> None:
     """Write the verdicts as Markdown and as CSV."""
     rows = [_row(verdict, study) for verdict in verdicts]
-    with atomic_file(csv) as temp_path:
-        table = pd.DataFrame(rows, columns=[*COLUMNS, "qualification", "rule"]).assign(remark=" ".join(study.banner()))
-        table.to_csv(temp_path, index=False)
+    table = pd.DataFrame(rows, columns=[*COLUMNS, "qualification", "rule"]).assign(remark=" ".join(study.banner()))
+    write_frame(csv, table)
     judged = sum(verdict.verdict != UNMEASURED for verdict in verdicts)
     note = (
         f"{judged} of {len(verdicts)} claims were judged, each separately. Intervals are 95%: of twenty true "

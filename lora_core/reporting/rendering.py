@@ -6,6 +6,7 @@ from io import StringIO
 from pathlib import Path
 
 from lora_core.config.description import StudyDescription
+from lora_core.csv_cells import as_text
 from lora_core.reporting.latex import latex
 from lora_core.reporting.markdown import markdown
 from lora_core.reporting.table import Cell, Table, write_table_json, write_text
@@ -49,11 +50,11 @@ def csv_text(table: Table) -> str:
     writer.writerow(CSV_COLUMNS)
     for cell in table.cells:
         note = " ".join(filter(None, [cell.note, *table.banner[1:]]))
-        writer.writerow([*_values(cell)[:-1], note])
+        writer.writerow([*_values(cell)[:-1], as_text(note)])
     if table.published:
         writer.writerows(map(_values, table.published.cells))
     return stream.getvalue()
 
 
 def _values(cell: Cell) -> list[float | int | str | None]:
-    return [getattr(cell, name) for name in CSV_COLUMNS]
+    return [as_text(getattr(cell, name)) for name in CSV_COLUMNS]

@@ -29,6 +29,7 @@ from lora_core.evaluation.references import References
 from lora_core.records import read_json, write_json
 from lora_core.reporting import catalogue
 from lora_core.reporting.claims_page import write_claims
+from lora_core.reporting.page import report
 from lora_core.reporting.page.report import VERDICTS, ReportInputs, write_report
 from lora_core.reporting.page.runs_table import RunRow, read_runs
 from lora_core.reporting.page.summary import summary
@@ -325,3 +326,40 @@ def test_methods_and_tasks_can_be_left_out_by_keyboard(opened):
 def test_what_a_name_says_stays_text(opened):
     assert opened.locator("header p").first.text_content().count(ODD) == 1
     assert opened.locator("img").count() == 0
+
+
+HARMFUL = (
+    '<script>document.title = "ran"; console.log("ran")</script><g onload="console.log(1)"/>'
+    '<image href="x" onerror="console.log(2)"/><style>h1 { display: none }</style>'
+    '<set attributeName="onmouseover" to="console.log(3)"/>'
+    '<animate onbegin="console.log(4)" attributeName="x" dur="1s"/>'
+    '<foreignObject><body xmlns="http://www.w3.org/1999/xhtml"><img src="x" onerror="console.log(5)"/></body>'
+    "</foreignObject>"
+)
+
+
+@pytest.mark.parametrize("unsanitized", [False, True], ids=["left out", "blocked by the policy"])
+def test_a_script_in_a_figure_does_not_run(browser, inputs, tmp_path, monkeypatch, unsanitized):
+    figures = [tmp_path / file.name for file in inputs.figures]
+    for file, original in zip(figures, inputs.figures, strict=True):
+        file.write_text(original.read_text().replace("</svg>", f"{HARMFUL}</svg>"))
+    if unsanitized:
+        monkeypatch.setattr(report, "read_svg", lambda path: path.read_text().partition("<svg")[2].join(["<svg", ""]))
+    write_report(ReportInputs(**vars(inputs) | {"figures": figures}), REFERENCES, tmp_path / "report.html")
+    tab = browser.new_page()
+    messages = []
+    tab.on("console", lambda message: messages.append(message.text))
+    tab.goto((tmp_path / "report.html").as_uri())
+    tab.mouse.move(300, 300)
+    tab.wait_for_timeout(300)
+    assert tab.title() != "ran"
+    assert [text for text in messages if "Content Security Policy" not in text] == []
+    assert tab.locator("#runs-table tbody tr:visible").count() > 0
+    assert tab.locator("#filter-count").text_content() != ""  # the page's own script ran
+    if unsanitized:
+        assert any("script-src" in text for text in messages)
+    else:
+        assert messages == []
+        assert tab.locator("h1").is_visible()
+        assert tab.locator("figure script, figure style, figure image, figure foreignObject").count() == 0
+    tab.close()

@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote
 
 import pandas as pd
 
+from lora_core.csv_cells import write_frame
 from lora_core.data.tasks import task_title
 from lora_core.records import atomic_file
 from lora_core.stats import Interval
@@ -216,8 +217,7 @@ def save(figure: "Figure", frame: pd.DataFrame, svg: Path, csv: Path) -> None:
     with atomic_file(svg) as temp_path:
         figure.savefig(temp_path, format="svg", metadata={"Date": None})
         temp_path.write_text(_for_page(temp_path.read_text(encoding="utf-8")), encoding="utf-8")
-    with atomic_file(csv) as temp_path:
-        frame.to_csv(temp_path, index=False)
+    write_frame(csv, frame)
 
 
 def _for_page(svg: str) -> str:

@@ -3,7 +3,9 @@
 The template, its style and its script are page.html, page.css and page.js in this folder.
 """
 
+import base64
 import csv
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from lora_core.csv_cells import from_text
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.claim_rules import REFUTED, REPRODUCED, UNDECIDED, UNMEASURED
 from lora_core.evaluation.counts import read_counts
@@ -22,6 +25,7 @@ from lora_core.layout import Layout
 from lora_core.reporting import catalogue
 from lora_core.reporting.claims_page import qualified
 from lora_core.reporting.page.cost_curves import cost_curves
+from lora_core.reporting.page.figure_svg import read_svg
 from lora_core.reporting.page.runs_table import RUN_COLUMNS, read_runs
 from lora_core.reporting.page.summary import provenance, summary
 from lora_core.reporting.page.tables import TableView
@@ -108,7 +112,11 @@ def _render(**values: Any) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals.update(markup=Markup, as_json=as_json, link=link, layout=Layout, qualified=qualified)
-    return environment.from_string(source("html")).render(style=source("css"), script=source("js"), **values)
+    script = source("js")
+    # The browser runs this script and no other.
+    script_hash = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    template = environment.from_string(source("html"))
+    return template.render(style=source("css"), script=script, script_hash=script_hash, **values)
 
 
 def _sections(tables: Sequence[TableView], figures: Sequence[Path]) -> list[SectionView]:
@@ -139,15 +147,9 @@ def _provenance(runs: Sequence[RunRecord], latency_records: Sequence[Path]) -> M
     }
 
 
-def read_svg(path: Path) -> str:
-    """Return a figure without what precedes the element, to stand inside a page."""
-    text = path.read_text(encoding="utf-8")
-    return text[text.index("<svg") :]
-
-
 def _read_claims(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
+        return [{name: from_text(value) for name, value in row.items()} for row in csv.DictReader(stream)]
 
 
 def link(pattern: str, suffix: str = "", **wildcards: Any) -> str:

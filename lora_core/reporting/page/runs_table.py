@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lora_core.csv_cells import from_text
+
 
 @dataclass(frozen=True)
 class RunColumn:
@@ -55,7 +57,7 @@ def read_runs(path: Path) -> list[RunRow]:
     with path.open(newline="", encoding="utf-8") as stream:
         for line in csv.DictReader(stream):
             quantities = runs.setdefault((line["method"], line["task"], line["seed"]), {})
-            quantities[line["quantity"]] = line["value"]
+            quantities[line["quantity"]] = from_text(line["value"])
     return [RunRow(*key, quantities) for key, quantities in runs.items()]
 
 
