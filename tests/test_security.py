@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import html
 import json
 import os
 import re
@@ -23,6 +24,7 @@ from lora_core.config.description import StudyDescription
 from lora_core.config.study import ConfigError, load
 from lora_core.csv_cells import as_text, from_text, read_frame, write_frame
 from lora_core.methods.merging import merge_adapter
+from lora_core.reporting.figures import style
 from lora_core.reporting.page.figure_svg import read_svg
 from lora_core.reporting.rendering import TableFiles, write_table
 from lora_core.reporting.table import Cell, Table
@@ -158,7 +160,8 @@ def test_a_wheels_path_stays_inside_the_package(path):
 
 
 @pytest.mark.parametrize(
-    "text", ["<script>alert(1)</script>", "a|b", "50%_x", r"\input{/etc/passwd}", "`x`", "[x](javascript:y)"]
+    "text",
+    ["<script>alert(1)</script>", "a|b", "50%_x", r"\input{/etc/passwd}", "`x`", "[x](javascript:y)", r"a\|b", "a\rb"],
 )
 def test_text_cannot_break_out_of_a_table(tmp_path, text):
     table = Table("table9", "T", "method", [Cell(text, text, 1.0, text)], [text])
@@ -170,7 +173,7 @@ def test_text_cannot_break_out_of_a_table(tmp_path, text):
     row = next(
         line for line in markdown.splitlines() if line.startswith("| ") and "---" not in line and "method" not in line
     )
-    assert len(re.findall(r"(?<!\\)\|", row)) == 3
+    assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) == 3  # a backslash before a backslash escapes no bar
     assert not re.search(
         r"(?<!\\)[%_]", latex.split("\\begin{tabular}")[-1].split("\\end{tabular}")[0].replace("% ", "")
     )
@@ -408,6 +411,7 @@ def test_snakemake_finds_no_module_and_no_profile_in_its_folder(monkeypatch, tmp
     (tmp_path / "sitecustomize.py").write_text("raise SystemExit('a module of the folder')")
     (tmp_path / "profiles" / "default").mkdir(parents=True)
     (tmp_path / "profiles" / "default" / "config.yaml").write_text("cores: not a number\n")
+    (tmp_path / "config.json").write_text("{}")
     monkeypatch.setenv("PYTHONPATH", f".{os.pathsep}{ROOT}")
     monkeypatch.setenv("SNAKEMAKE_PROFILE", "profiles/default")
     with pytest.raises(ValueError, match=r"b\.zip: its records cannot be drawn: .*the configuration lacks"):
@@ -470,6 +474,22 @@ def test_what_is_no_figure_is_refused_by_name(tmp_path, text):
     (tmp_path / "scores.svg").write_text(text)
     with pytest.raises(ValueError, match=r"scores\.svg is not a figure"):
         read_svg(tmp_path / "scores.svg")
+
+
+@pytest.mark.parametrize("text", ["a $x$ b", r"$\\bad{$ b", "$", r"a \$ b", "<b>&amp;</b>"])
+def test_a_figure_shows_a_text_as_it_is(tmp_path, text):
+    figure, (panel,) = style.panels([text])
+    panel.plot([1, 1000], [0, 1], label=text)
+    panel.set_xscale("log")
+    style.name_rows(panel, [text])
+    style.name_missing(panel, [text])
+    style.set_title(figure, text)
+    style.add_legend(figure, [panel])
+    style.save(figure, pd.DataFrame({"method": [text]}), tmp_path / "f.svg", tmp_path / "f.csv")
+    shown = [html.unescape(t) for t in re.findall(r"<text[^>]*>([^<]*)</text>", (tmp_path / "f.svg").read_text())]
+    assert shown.count(text) == 4  # heading, row, title, legend
+    assert f"n/a: {text}" in shown
+    assert not any("mathdefault" in t for t in shown), "ticks of powers of ten"
 
 
 FORMULAS = (

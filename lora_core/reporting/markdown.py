@@ -20,6 +20,7 @@ def _lines(grid: Grid) -> list[str]:
 
 def markdown_text(text: str) -> str:
     """Escape a text so that Markdown shows it as it is."""
-    for plain, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("](", "]\\("), ("\n", " ")):
+    entities = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\\", "&#92;"))
+    for plain, safe in (*entities, ("|", "\\|"), ("](", "]\\("), ("\n", " "), ("\r", " ")):
         text = text.replace(plain, safe)
     return text

@@ -10,6 +10,7 @@ from lora_core.data.metrics import METRICS
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import Layout
 from lora_core.records import atomic_file
+from lora_core.reporting.markdown import markdown_text
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
@@ -28,7 +29,7 @@ def write_model_card(record: Path, out: Path, library: str | None, can_merge: bo
 def model_card(run: RunRecord, library: str | None, can_merge: bool) -> str:
     """Return the card's text."""
     body = [f"# {run.method} on {run.task}", "", _contents(run, library, can_merge), "", "| | |", "| --- | --- |"]
-    body += [f"| {name} | {_escape(value)} |" for name, value in _facts(run).items()]
+    body += [f"| {name} | {markdown_text(value)} |" for name, value in _facts(run).items()]
     if run.energy.simulated:
         body += ["", "The power meter's driver was simulated: the energy was not measured."]
     return "\n".join(["---", _metadata(run, library).to_yaml(), "---", "", *body, ""])
@@ -99,8 +100,3 @@ def _facts(run: RunRecord) -> dict[str, str]:
 def _listed(settings: Mapping[str, object]) -> str:
     """Settings as one phrase, without those that are None."""
     return ", ".join(f"{name} {value}" for name, value in settings.items() if value is not None)
-
-
-def _escape(text: str) -> str:
-    """Text that can stand in a cell of a Markdown table."""
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

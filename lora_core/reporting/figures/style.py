@@ -211,6 +211,7 @@ def save(figure: "Figure", frame: pd.DataFrame, svg: Path, csv: Path) -> None:
 
     The SVG is the same for the same figure: it has no date and no random identifiers.
     """
+    _show_dollars(figure)
     figure.patch.set_gid("background")
     if not any(panel.axison for panel in figure.axes):  # reasons alone
         figure.set_figheight(0.8 + 0.5 * figure.axes[0].get_gridspec().nrows)  # type: ignore[union-attr]
@@ -218,6 +219,15 @@ def save(figure: "Figure", frame: pd.DataFrame, svg: Path, csv: Path) -> None:
         figure.savefig(temp_path, format="svg", metadata={"Date": None})
         temp_path.write_text(_for_page(temp_path.read_text(encoding="utf-8")), encoding="utf-8")
     write_frame(csv, frame)
+
+
+def _show_dollars(figure: "Figure") -> None:
+    """Let texts with dollar signs, such as a device's name, stay text; only numbers at axes are formulas."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        if "\\mathdefault" not in text.get_text():
+            text.set_parse_math("$" not in text.get_text())
 
 
 def _for_page(svg: str) -> str:
