@@ -399,6 +399,19 @@ def test_an_archives_configuration_cannot_name_a_folder(members, laid_out, tmp_p
     assert sorted(file.name for file in tmp_path.iterdir()) == ["b.zip"]
 
 
+def test_a_bundle_of_format_1_has_no_file_that_says_so(members, laid_out, tmp_path):
+    del members["bundle.json"]
+    assert bundle.verify(zipped(tmp_path / "b.zip", members)) == {}
+    assert "config.json" in laid_out
+
+
+@pytest.mark.parametrize("version", ["3", "0", "-1", "true", '"2"', "null", "[]", "2.0"])
+def test_a_bundle_of_another_format_is_refused(members, laid_out, tmp_path, version):
+    changes = {"bundle.json": f'{{"format": {version}}}'}
+    archive_refused(zipped(tmp_path / "b.zip", members | changes), "has the bundle format .* reads up to 2")
+    assert not laid_out
+
+
 def test_an_archive_that_lacks_a_record_is_refused_by_its_name(members, tmp_path):
     del members["results/runs/fft/cola/seed1/power.csv"]
     archive_refused(zipped(tmp_path / "b.zip", members), r"lacks results/runs/fft/cola/seed1/power\.csv")

@@ -128,8 +128,8 @@ def _read_study(archive: Path, bundle: BundleArchive) -> Study:
 def _records(study: Study) -> Iterator[str]:
     """Yield the records that every study is drawn from."""
     yield from (Layout.counts, Layout.model_config.format(model=study.model.name))
+    yield from (Layout.data_card.format(task=task) for task in study.trained_tasks)
     for task in study.tasks:
-        yield Layout.data_card.format(task=task)
         for seed in study.seeds[: study.measure.latency_seeds]:
             yield from (p.format(task=task, seed=seed) for p in (Layout.latency, Layout.latency_record))
     of_a_run = (Layout.run_record, Layout.history, Layout.power, Layout.predictions)
