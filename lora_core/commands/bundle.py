@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -162,8 +163,15 @@ def _draw(archive: Path, folder: Path) -> None:
     result = _run_snakemake(arguments, folder, environment | {STUDY_VARIABLE: identifier})
     if result.returncode:
         failed = failures.failed_jobs(folder / RESULTS / Layout.logs, identifier)
-        lines = [job.reason for job in failed] or (result.stdout + result.stderr).strip().splitlines()[-1:]
-        raise ValueError(f"{archive}: its records cannot be drawn: {_plain(' '.join(lines[:1]))}")
+        reason = failed[0].reason if failed else _last_error(result.stdout + result.stderr)
+        raise ValueError(f"{archive}: its records cannot be drawn: {_plain(reason)}")
+
+
+def _last_error(output: str) -> str:
+    """Return the last error that Snakemake prints, without the place in the code."""
+    lines = [line for line in output.splitlines() if line.strip() and not line.strip().startswith('File "')]
+    heads = [i for i, line in enumerate(lines) if re.match(r"\w+(Error|Exception) in ", line)]
+    return " ".join(lines[heads[-1] + 1 :] if heads else lines[-1:])
 
 
 def _plain(text: str) -> str:

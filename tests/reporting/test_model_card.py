@@ -73,4 +73,4 @@ def test_a_model_and_data_of_the_hub_are_linked_and_local_ones_are_not(record):
 def test_a_name_cannot_break_the_table(record):
     text = card(record, None, can_merge=False, run={"data": {"labels": ["a|b", "<img src=x>\n---"]}})
     line = next(line for line in text.splitlines() if line.startswith("| labels"))
-    assert line == "| labels | a\\|b, &lt;img src=x> --- |"
+    assert line == "| labels | a\\|b, &lt;img src=x&gt; --- |"
