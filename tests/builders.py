@@ -199,8 +199,9 @@ def power_samples(epochs, seconds, joules):
     rows.append(PowerRow(5.0, 0, "idle", "gpu", watts and 2.0, None, 100.0, None))
     for epoch in range(epochs):
         start = 5.0 + epoch * (seconds + 1)
-        for phase, t in (("train", 0.0), ("train", seconds), ("eval", seconds), ("eval", seconds + 1)):
-            rows.append(PowerRow(start + t, 0, phase, "gpu", watts, None, 300.0, None))
+        train = [("train", t) for t in np.linspace(0.0, seconds, 1 + max(1, round(seconds / 0.5)))]
+        for phase, t in (*train, ("eval", seconds), ("eval", seconds + 1)):
+            rows.append(PowerRow(start + float(t), 0, phase, "gpu", watts, None, 300.0, None))
     return rows
 
 
