@@ -49,6 +49,13 @@ def run_names(frame: pd.DataFrame) -> Iterator[str]:
     return (f"{row['method']} {task_title(row['task'])} seed {row['seed']}" for _, row in frame.iterrows())
 
 
+def suspended_names(frame: pd.DataFrame) -> Iterator[str]:
+    """Name each suspended run of a frame of costs, and for how long it was suspended."""
+    suspended = frame[frame["suspended_seconds"] > 0]
+    for name, seconds in zip(run_names(suspended), suspended["suspended_seconds"], strict=True):
+        yield f"{name} ({seconds:.0f} s)"
+
+
 def _with_task(pattern: str, files: Sequence[Path]) -> pd.DataFrame:
     """Concatenate CSV files that are named after their task, with the task as a column."""
     parts = [pd.read_csv(file).assign(task=wildcards(pattern, file)["task"]) for file in files]
@@ -77,6 +84,7 @@ def read_costs(files: Sequence[Path]) -> pd.DataFrame:
         net_energy=frame["net_energy_to_threshold_joules"] / 1e3,
         seconds_per_epoch=frame["median_epoch_seconds"],
         disturbed=frame["disturbed"].astype(str) == "True",
+        suspended_seconds=frame.get("suspended_seconds", 0.0),
     )
 
 

@@ -97,6 +97,7 @@ class Energy:
         simulated: The driver behind the meter is a stand-in.
         train_joules: Of all training windows; None if it was not measured.
         power_limit_watts: The device's power limit; None if the meter does not know it.
+        suspended_seconds: For how long the run was suspended while it trained; None in older records.
     """
 
     meter: str
@@ -106,6 +107,7 @@ class Energy:
     simulated: bool
     train_joules: float | None
     power_limit_watts: float | None
+    suspended_seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,11 @@ class RunRecord:
                 parts=fill(MemoryParts, memory),
                 predicted=None if predicted is None else fill(MemoryParts, predicted),
             ),
-            energy=fill(Energy, {"power_limit_watts": None} | measurement["energy"]),
+            energy=fill(
+                Energy,
+                {"power_limit_watts": None} | measurement["energy"],
+                suspended_seconds=measurement["energy"]["sampling"].get("suspended_seconds"),
+            ),
             provenance=fill(Provenance, record["provenance"]),
             measurement=measurement,
         )
