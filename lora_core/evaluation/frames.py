@@ -77,7 +77,7 @@ def read_costs(files: Sequence[Path]) -> pd.DataFrame:
 
     Seconds per epoch are those of the median epoch.
     """
-    frame = _with_task(Layout.costs, files)
+    frame = _without_zero_energy(_with_task(Layout.costs, files))
     return frame.assign(
         power=frame["energy_to_threshold_joules"] / frame["seconds_to_threshold"],
         energy=frame["energy_to_threshold_joules"] / 1e3,
@@ -90,7 +90,13 @@ def read_costs(files: Sequence[Path]) -> pd.DataFrame:
 
 def read_curves(files: Sequence[Path]) -> pd.DataFrame:
     """Read energy/{task}_curve.csv: one row per epoch of every run, score against time and energy spent so far."""
-    return _with_task(Layout.curve, files)
+    return _without_zero_energy(_with_task(Layout.curve, files))
+
+
+def _without_zero_energy(frame: pd.DataFrame) -> pd.DataFrame:
+    """Older records have 0 J of a meter that stood still: that is no measurement, and nothing can be divided by it."""
+    names = [name for name in map(str, frame) if name.endswith("_joules") and not name.startswith("net_")]
+    return frame.assign(**{name: frame[name].where(frame[name] > 0) for name in names})
 
 
 def read_memory(records: Sequence[Path]) -> pd.DataFrame:

@@ -55,6 +55,39 @@ def test_rapl_adds_packages_and_survives_a_wrap_around(tmp_path):
     assert reading.power_watts > 0
 
 
+def test_a_package_that_stands_still_while_another_advances_ends_the_energy(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("lora_core.measuring.rapl.time.monotonic", lambda: clock[0])
+    meter = RaplMeter(powercap(tmp_path))
+    for second in (1, 2, 3):
+        clock[0] = float(second)
+        (tmp_path / "intel-rapl:0" / "energy_uj").write_text(str(900_000 + second))
+        reading = meter.read()
+    assert (reading.power_watts, reading.counter_millijoules) == (None, None)
+    assert meter.reason == "RAPL: the energy counter of intel-rapl:1 stands still while others advance"
+
+
+@pytest.mark.parametrize("value", ["1000001", "-5"])
+def test_a_counter_outside_of_its_range_is_no_energy(tmp_path, value):
+    meter = RaplMeter(powercap(tmp_path))
+    (tmp_path / "intel-rapl:1" / "energy_uj").write_text(value)
+    assert meter.read().counter_millijoules is None
+    assert meter.reason == "RAPL: the energy counter of intel-rapl:1 is outside of its range"
+
+
+def test_a_counter_without_a_range_is_refused(tmp_path):
+    with pytest.raises(meters.MeterError, match=r"intel-rapl:0 has no range \(max_energy_range_uj\)"):
+        RaplMeter(powercap(tmp_path, top=0))
+
+
+def test_a_counter_of_a_cpu_that_was_reset_is_no_energy(tmp_path):
+    meter = RaplMeter(powercap(tmp_path, packages=1, top=262_143_328_850))
+    with Sampler(meter, "cpu", HANG_SECONDS) as sampler, sampler.window("train") as rows:
+        (tmp_path / "intel-rapl:0" / "energy_uj").write_text("100")  # below the last: 262 kJ to the top and over
+    assert rows[-1].power_watts is None
+    assert trace.counter_joules(rows) is None
+
+
 def test_a_meter_that_is_not_there_says_why(tmp_path):
     with pytest.raises(meters.MeterError, match="no intel-rapl package"):
         RaplMeter(tmp_path)
