@@ -43,6 +43,7 @@ class Sampler:
         self._on_sample = on_sample
         self._start = self._last = now()
         self._phase: str | None = None
+        self._is_ending = False
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, daemon=True)
@@ -72,10 +73,10 @@ class Sampler:
         try:
             yield window
         finally:
-            ended = now()
+            ended, self._is_ending = now(), True  # the thread takes no sample after that
             with self._lock:
                 self._sample(asked=ended)
-                self._phase = None
+                self._phase, self._is_ending = None, False
                 window += self.rows[first:]
 
     def measure_idle(self, seconds: float) -> None:
@@ -88,7 +89,7 @@ class Sampler:
         due = now() + self._interval
         while not self._stop.wait(max(0.0, due - now())):
             with self._lock:
-                if self._phase is not None:
+                if self._phase is not None and not self._is_ending:
                     self._sample(asked=now())
             due = max(due + self._interval, now())
 
