@@ -39,5 +39,5 @@ def sampling(pooled: Sequence[Sequence[PowerRow]], interval: float) -> Sampling:
         late=sum(gap > LATE * interval for gap in gaps),
         missed=sum(max(0, round(gap / interval) - 1) for gap in gaps),
         longest_gap_seconds=max(gaps, default=0.0),
-        suspended_seconds=sum(gap - interval for gap in gaps if gap > interval + SUSPENDED_SECONDS),
+        suspended_seconds=sum((gap - interval for gap in gaps if gap > interval + SUSPENDED_SECONDS), 0.0),
     )
