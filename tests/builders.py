@@ -199,8 +199,9 @@ def power_samples(epochs, seconds, joules):
     rows.append(PowerRow(5.0, 0, "idle", "gpu", watts and 2.0, None, 100.0, None))
     for epoch in range(epochs):
         start = 5.0 + epoch * (seconds + 1)
-        for phase, t in (("train", 0.0), ("train", seconds), ("eval", seconds), ("eval", seconds + 1)):
-            rows.append(PowerRow(start + t, 0, phase, "gpu", watts, None, 300.0, None))
+        train = [("train", t) for t in np.linspace(0.0, seconds, 1 + max(1, round(seconds / 0.5)))]
+        for phase, t in (*train, ("eval", seconds), ("eval", seconds + 1)):
+            rows.append(PowerRow(start + float(t), 0, phase, "gpu", watts, None, 300.0, None))
     return rows
 
 
@@ -319,9 +320,9 @@ NO_METER = "no meter <here> & now"
 
 
 class Made:
-    """Records of a study that was never run."""
+    """Records of a study that was never run; `disturbed` holds the method, task and seed of runs."""
 
-    def __init__(self, folder, energy=None, never=()):
+    def __init__(self, folder, energy=None, never=(), disturbed=()):
         rng = np.random.default_rng(1)
         self.counts = folder / "counts.json"
         write_counts(self.counts, {m: {"fft": 1000, "lora": 100}.get(m, 10) for m in METHODS})
@@ -335,7 +336,7 @@ class Made:
             rows = [
                 {
                     "method": m, "seed": s, "device": "a CPU", "planned_epochs": 3, "train_seconds": 30.0 + s,
-                    "median_epoch_seconds": 10.0 + s / 3, "disturbed": None,
+                    "median_epoch_seconds": 10.0 + s / 3, "disturbed": (m, task, s) in disturbed,
                     "epochs_to_seed_threshold": 2, "reached": reached[m] is not None, "energy_source": None,
                     "energy_boundary": None, "start_from": None, "shared": None,
                     "threshold": 0.75, "threshold_meaningful": True, "epochs_to_threshold": reached[m],

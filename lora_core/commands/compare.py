@@ -38,12 +38,16 @@ class Quantity:
     depends_on_device: bool = False
 
 
+def _unless_suspended(run: RunRecord, cost: float | None) -> float | None:
+    return None if run.energy.suspended_seconds else cost
+
+
 QUANTITIES = (
     Quantity("best score", lambda run: run.score.best, is_score=True),
     Quantity("last score", lambda run: run.score.last, is_score=True),
-    Quantity("training time", lambda run: run.train_seconds, depends_on_device=True),
+    Quantity("training time", lambda run: _unless_suspended(run, run.train_seconds), depends_on_device=True),
     Quantity("saved for backward", lambda run: run.memory.parts.saved_for_backward_mb),
-    Quantity("energy of training", lambda run: run.energy.train_joules, depends_on_device=True),
+    Quantity("energy of training", lambda run: _unless_suspended(run, run.energy.train_joules), depends_on_device=True),
 )
 
 
@@ -98,7 +102,7 @@ def compare_studies(a: Path, b: Path) -> str:
         "- Scores: means over seeds in percent, and their difference in points. All else: geometric means over seeds, "
         "and their ratio B / A. In brackets is the 95 % interval over seeds (Welch, of the logarithms for a ratio), if "
         f"each side has at least {MIN_SEEDS} seeds.",
-        "- Time and energy are compared only between runs on the same device.",
+        "- Time and energy are compared only between runs on the same device, and are n/a if a run was suspended.",
     ]
     return "\n".join([*lines, ""])
 

@@ -16,6 +16,8 @@ from lora_core.evaluation.references import References
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import HISTORY, POWER
 from lora_core.measuring import power_trace as trace
+from lora_core.measuring.limits import DeviceLimits
+from lora_core.measuring.sampling import sampling
 from lora_core.records import PowerRow, read_rows
 from lora_core.stats import MEANINGFUL, TIE
 
@@ -34,6 +36,16 @@ class RunHistory:
     def windows(self) -> list[list[PowerRow]]:
         """The training windows, one per epoch."""
         return trace.windows(self.power, "train")
+
+    @cached_property
+    def limits(self) -> DeviceLimits:
+        """What its device can report."""
+        return DeviceLimits.of(self.record.energy.power_limit_watts)
+
+    @cached_property
+    def suspended_seconds(self) -> float:
+        """For how long the run was suspended while it trained."""
+        return sampling(self.windows, self.record.sample_seconds).suspended_seconds
 
     @cached_property
     def energy_source(self) -> str | None:
@@ -99,7 +111,8 @@ class CostRow:
     meter_reason: str | None
     simulated: bool
     shared: bool | None
-    disturbed: bool | None  # `is_disturbed`
+    disturbed: bool | None  # `is_disturbed`, or suspended
+    suspended_seconds: float
 
 
 def read_history(record_path: Path, history: Path, power: Path) -> RunHistory:
@@ -141,14 +154,14 @@ def cost_to_reach(run: RunHistory, score: float | None) -> Cost:
     epochs = int(reached[0]) + 1
     seconds = float(run.history["train_seconds"].iloc[:epochs].sum())
     joules = energy_joules(run, epochs)
-    idle_watts = trace.idle_watts(run.power)
+    idle_watts = trace.idle_watts(run.power, run.limits)
     net_joules = None if joules is None or idle_watts is None else joules - idle_watts * seconds
     return Cost(epochs, seconds, joules, net_joules)
 
 
 def energy_joules(run: RunHistory, epochs: int) -> float | None:
     """Return the energy of the first epochs' training windows, read from the same source as that of the whole run."""
-    return trace.energy_joules(run.windows[:epochs], run.energy_source)
+    return trace.energy_joules(run.windows[:epochs], run.energy_source, run.limits)
 
 
 def cost_rows(runs: Sequence[RunHistory], references: References) -> list[CostRow]:
@@ -159,7 +172,8 @@ def cost_rows(runs: Sequence[RunHistory], references: References) -> list[CostRo
             run,
             task_threshold,
             threshold(_same_seed(runs, run), references),
-            disturbed=is_disturbed(run.history, run.record.provenance.device == "cpu", _same_work(runs, run)),
+            disturbed=run.suspended_seconds > 0
+            or is_disturbed(run.history, run.record.provenance.device == "cpu", _same_work(runs, run)),
         )
         for run in runs
     ]
@@ -208,6 +222,7 @@ def _cost_row(run: RunHistory, task_threshold: Threshold, seed_threshold: Thresh
         simulated=record.energy.simulated,
         shared=record.provenance.shared,
         disturbed=disturbed,
+        suspended_seconds=run.suspended_seconds,
     )
 
 

@@ -9,9 +9,15 @@ How well torch uses its threads need not be known:
   threads.
 - Where threads spin for longer (OMP_WAIT_POLICY=active), the first rule does not see another thread wait, but the
   processor seconds of all threads fall below threads x wall. So their ratio to wall-clock time is compared with the
-  highest among the runs of the same method on the same task and device, which do the same work.
-- Processor seconds say little about a GPU, which works while the host waits or spins. There, as on a CPU, an epoch that
-  stands out from the run's median is disturbed. The first epoch of each part of a run is not judged: it also warms up.
+  highest among the runs of the same method on the same task and device, which do the same work. Fewer processor seconds
+  in the same time are no disturbance: of many threads some sleep where they could spin, differently in each run.
+- Of many threads a single one that waits for a processor delays all others, which spin: with 64 threads the time can
+  double while their processor seconds fall by less than a percent. So the time itself is compared as well: that of an
+  epoch with the run's median, and the median with that of the fastest run of the same work.
+- Processor seconds say little about a GPU, which works while the host waits or spins. There times alone are compared.
+- A thread cannot work for longer than the epoch lasted: if it did, one of the clocks is wrong.
+
+The first epoch of each part of a run is not judged: it also warms up.
 """
 
 from collections.abc import Iterable
@@ -26,6 +32,8 @@ STANDS_OUT = 1.5
 # were free: 0.98 with one thread, 1.00 with two, for full fine-tuning and LoRA alike; where others took a sixth of the
 # time 0.84 to 0.86, a quarter 0.69 to 0.79; next to eight busy processes 0.02 to 0.07.
 WORKING_SHARE = 0.85
+AT_MOST_WORKING = 1.1  # of wall-clock time by one thread; the clocks are not read at the same moment
+SLOWER = 1.05  # than the fastest run of the same work; random batches alone make less of a difference
 
 
 def is_disturbed(history: pd.DataFrame, on_cpu: bool, same_work: Iterable[pd.DataFrame]) -> bool | None:
@@ -37,13 +45,19 @@ def is_disturbed(history: pd.DataFrame, on_cpu: bool, same_work: Iterable[pd.Dat
     epochs = _judged(history)
     if epochs.empty:
         return None
-    if _stands_out(history):
+    others = [_judged(other) for other in same_work]
+    fastest = min(other["train_seconds"].median() for other in others if len(other))
+    alone = _share(epochs, "train_thread_seconds")
+    if _stands_out(history) or epochs["train_seconds"].median() > STANDS_OUT * fastest:
+        return True
+    if (alone > AT_MOST_WORKING).any():
         return True
     if not on_cpu:
         return False
-    highest = pd.concat([_share(_judged(other), "train_processor_seconds") for other in same_work]).max()
-    alone, all_threads = _share(epochs, "train_thread_seconds"), _share(epochs, "train_processor_seconds")
-    return bool((alone < WORKING_SHARE).any() or (all_threads < WORKING_SHARE * highest).any())
+    all_threads = _share(epochs, "train_processor_seconds")
+    highest = pd.concat([_share(other, "train_processor_seconds") for other in others]).max()
+    waited = (all_threads < WORKING_SHARE * highest) & (epochs["train_seconds"] > SLOWER * fastest)
+    return bool((alone < WORKING_SHARE).any() or waited.any())
 
 
 def _after_warm_up(history: pd.DataFrame) -> pd.DataFrame:

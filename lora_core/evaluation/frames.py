@@ -50,6 +50,13 @@ def run_names(frame: pd.DataFrame) -> Iterator[str]:
     return (f"{row['method']} {task_title(row['task'])} seed {row['seed']}" for _, row in frame.iterrows())
 
 
+def suspended_names(frame: pd.DataFrame) -> Iterator[str]:
+    """Name each suspended run of a frame of costs, and for how long it was suspended."""
+    suspended = frame[frame["suspended_seconds"] > 0]
+    for name, seconds in zip(run_names(suspended), suspended["suspended_seconds"], strict=True):
+        yield f"{name} ({seconds:.0f} s)"
+
+
 def _with_task(pattern: str, files: Sequence[Path]) -> pd.DataFrame:
     """Concatenate CSV files that are named after their task, with the task as a column."""
     parts = [read_frame(file).assign(task=wildcards(pattern, file)["task"]) for file in files]
@@ -71,19 +78,26 @@ def read_costs(files: Sequence[Path]) -> pd.DataFrame:
 
     Seconds per epoch are those of the median epoch.
     """
-    frame = _with_task(Layout.costs, files)
+    frame = _without_zero_energy(_with_task(Layout.costs, files))
     return frame.assign(
         power=frame["energy_to_threshold_joules"] / frame["seconds_to_threshold"],
         energy=frame["energy_to_threshold_joules"] / 1e3,
         net_energy=frame["net_energy_to_threshold_joules"] / 1e3,
         seconds_per_epoch=frame["median_epoch_seconds"],
         disturbed=frame["disturbed"].astype(str) == "True",
+        suspended_seconds=frame.get("suspended_seconds", 0.0),
     )
 
 
 def read_curves(files: Sequence[Path]) -> pd.DataFrame:
     """Read energy/{task}_curve.csv: one row per epoch of every run, score against time and energy spent so far."""
-    return _with_task(Layout.curve, files)
+    return _without_zero_energy(_with_task(Layout.curve, files))
+
+
+def _without_zero_energy(frame: pd.DataFrame) -> pd.DataFrame:
+    """Older records have 0 J of a meter that stood still: that is no measurement, and nothing can be divided by it."""
+    names = [name for name in map(str, frame) if name.endswith("_joules") and not name.startswith("net_")]
+    return frame.assign(**{name: frame[name].where(frame[name] > 0) for name in names})
 
 
 def read_memory(records: Sequence[Path]) -> pd.DataFrame:

@@ -96,6 +96,8 @@ class Energy:
         reason: Why there is no energy; None if there is.
         simulated: The driver behind the meter is a stand-in.
         train_joules: Of all training windows; None if it was not measured.
+        power_limit_watts: The device's power limit; None if the meter does not know it.
+        suspended_seconds: For how long the run was suspended while it trained; None in older records.
     """
 
     meter: str
@@ -104,6 +106,8 @@ class Energy:
     reason: str | None
     simulated: bool
     train_joules: float | None
+    power_limit_watts: float | None
+    suspended_seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,7 @@ class RunRecord:
         hyperparameters: As they are printed.
         start_from: The task whose run this one started from; None for the pre-trained model.
         base_model: The id on the hub or the folder of the pre-trained model, `model` its name in the study.
+        sample_seconds: Between two samples of the meter.
         data: The card of the tokenized task.
         measurement: All that was measured, by the names in the file, for runs.csv.
     """
@@ -131,6 +136,7 @@ class RunRecord:
     batching: str
     base_model: str
     model: str
+    sample_seconds: float
     data: DataCard
     parameters: Parameters
     score: Score
@@ -156,6 +162,7 @@ class RunRecord:
             cls,
             run | measurement,
             kind=run["settings"]["kind"],
+            sample_seconds=run["measure"]["sample_seconds"],
             start_from=run["hyperparameters"]["start_from"],
             data=DataCard.from_json(run["data"]),
             parameters=fill(Parameters, measurement["parameters"]),
@@ -166,7 +173,11 @@ class RunRecord:
                 parts=fill(MemoryParts, memory),
                 predicted=None if predicted is None else fill(MemoryParts, predicted),
             ),
-            energy=fill(Energy, measurement["energy"]),
+            energy=fill(
+                Energy,
+                {"power_limit_watts": None} | measurement["energy"],
+                suspended_seconds=measurement["energy"]["sampling"].get("suspended_seconds"),
+            ),
             provenance=fill(Provenance, record["provenance"]),
             measurement=measurement,
         )

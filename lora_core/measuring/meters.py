@@ -6,20 +6,17 @@ a class and an entry in `METERS`.
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from lora_core.device import uuid
+from lora_core.measuring.limits import DeviceLimits
 from lora_core.records import JsonObject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import torch
-
-POWERCAP = Path("/sys/class/powercap")
 
 
 @dataclass(frozen=True)
@@ -72,6 +69,7 @@ class Meter(Protocol):
         simulated: The driver is a stand-in: nothing that it reports was measured.
         reason: Why there is no energy; None if there is.
         shared: Whether another process used the device; None if that is not known.
+        limits: What the device can report; the sampler records nothing that lies outside of them.
         details: Facts for run.json.
     """
 
@@ -81,6 +79,7 @@ class Meter(Protocol):
     simulated: bool
     reason: str | None
     shared: bool | None
+    limits: DeviceLimits
     details: JsonObject
 
     def read(self) -> Reading:
@@ -104,7 +103,7 @@ class MeterError(RuntimeError):
     """A meter cannot be read; the message says why."""
 
 
-class _HostMeter:
+class HostMeter:
     """What meters of the host share.
 
     For a run on the CPU, the memory is this process's resident memory in MB (10^6 bytes). They do not see the memory
@@ -113,6 +112,7 @@ class _HostMeter:
 
     simulated = False
     shared: bool | None = None
+    limits = DeviceLimits()
 
     def __init__(self, reason: str | None, device_type: str) -> None:
         import psutil
@@ -122,7 +122,8 @@ class _HostMeter:
         self.memory_kind = "resident" if device_type == "cpu" else "device"
         self._process = psutil.Process() if device_type == "cpu" else None
 
-    def _memory_mb(self) -> float | None:
+    def memory_mb(self) -> float | None:
+        """Return this process's resident memory; None for a run on a GPU."""
         return self._process.memory_info().rss / 1e6 if self._process else None
 
     def begin(self) -> None:
@@ -135,7 +136,7 @@ class _HostMeter:
         """Do nothing."""
 
 
-class NoMeter(_HostMeter):
+class NoMeter(HostMeter):
     """Measures no energy, for `reason`."""
 
     name = "none"
@@ -146,52 +147,13 @@ class NoMeter(_HostMeter):
 
     def read(self) -> Reading:
         """Read the memory alone."""
-        return Reading(memory_used_mb=self._memory_mb())
+        return Reading(memory_used_mb=self.memory_mb())
 
 
-class RaplMeter(_HostMeter):
-    """The energy counters of the CPU packages (RAPL), read from the kernel's powercap files.
+def _open_rapl(device: torch.device) -> Meter:
+    from lora_core.measuring.rapl import RaplMeter
 
-    The counters wrap around. Power is the difference between two readings. Raise MeterError if they cannot be read.
-    """
-
-    name = "rapl"
-    boundary: str | None = "the CPU packages, whatever else runs on them, without memory and disk"
-
-    def __init__(self, root: Path = POWERCAP, device_type: str = "cpu") -> None:
-        super().__init__(None, device_type)
-        # intel-rapl:0 is a package. intel-rapl:0:1 is a part of it, which it includes; psys is the whole platform.
-        zones = sorted(zone for zone in root.glob("intel-rapl:*") if zone.name.count(":") == 1)
-        try:
-            self._zones = [zone for zone in zones if (zone / "name").read_text().startswith("package")]
-            self._range = [int((zone / "max_energy_range_uj").read_text()) for zone in self._zones]
-            self._last = [int((zone / "energy_uj").read_text()) for zone in self._zones]
-        except PermissionError as error:
-            raise MeterError("RAPL: only root may read the energy counters") from error
-        except (OSError, ValueError) as error:
-            raise MeterError(f"RAPL: {error}") from error
-        if not self._zones:
-            raise MeterError(f"RAPL: {root} has no intel-rapl package")
-        self._total_microjoules = 0
-        self._read_at = time.monotonic()
-
-    def read(self) -> Reading:
-        """Read the counters of all packages together, and the memory."""
-        if self.reason is not None:
-            return Reading(memory_used_mb=self._memory_mb())
-        try:
-            values = [int((zone / "energy_uj").read_text()) for zone in self._zones]
-        except (OSError, ValueError) as error:
-            self.reason = f"RAPL: {error}"
-            return Reading(memory_used_mb=self._memory_mb())
-        read_at = time.monotonic()
-        used = sum((new - old) % (top + 1) for new, old, top in zip(values, self._last, self._range, strict=True))
-        watts = used / 1e6 / (read_at - self._read_at) if read_at > self._read_at else None
-        self._last, self._read_at = values, read_at
-        self._total_microjoules += used
-        return Reading(
-            power_watts=watts, memory_used_mb=self._memory_mb(), counter_millijoules=self._total_microjoules / 1e3
-        )
+    return RaplMeter(device_type=device.type)
 
 
 def _open_nvml(device: torch.device) -> Meter:
@@ -223,7 +185,7 @@ class MeterKind:
 
 METERS = {
     "nvml": MeterKind(_open_nvml, automatic_for=("cuda",)),
-    "rapl": MeterKind(lambda device: RaplMeter(device_type=device.type), automatic_for=("cpu",)),
+    "rapl": MeterKind(_open_rapl, automatic_for=("cpu",)),
     "simulated_nvml": MeterKind(_open_simulated_nvml, simulated=True),
 }
 # The values of `measure.meter`.

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from lora_core.measuring.driver_thread import DriverThread
+from lora_core.measuring.limits import MAX_WATTS, DeviceLimits
 from lora_core.measuring.meters import MeterError, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    Answer = TypeVar("Answer")
+
+OPEN_SECONDS = 20.0  # the driver may have to start its devices first
+ANSWER_SECONDS = 2.0  # below `sampling.SUSPENDED_SECONDS`; an H200 takes 15 ms at most
+# What pynvml raises, besides its own errors, if an answer makes no sense: a name that is no text, an absurd length.
+NONSENSE = (ValueError, OverflowError, MemoryError)
 
 
 class NvmlMeter:
@@ -16,6 +25,7 @@ class NvmlMeter:
 
     `find_uuid` returns the device's UUID. It is called after the processes on every device were listed, because asking
     torch for the UUID may put this process on the device. In a container, `os.getpid()` is not the number in that list.
+    A driver that does not answer in time costs the reading: every call to it is made by a `DriverThread`.
     """
 
     name = "nvml"
@@ -27,6 +37,7 @@ class NvmlMeter:
         import pynvml
 
         self._nvml = pynvml
+        self._driver = DriverThread()
         self.reason: str | None = None
         self.shared: bool | None = None
         self._refusal: str | None = None  # the last error other than "not supported"
@@ -34,24 +45,47 @@ class NvmlMeter:
         self._others: set[int] | None = None  # processes on the device before this one, if the driver says so
         self._ours: set[int] | None = None  # this process, by the number that the driver knows it by
         try:
-            pynvml.nvmlInit()
-            before = self._processes_by_uuid()
+            before = self._ask(self._start)
             uuid = find_uuid()
             if uuid is None:
                 raise MeterError("NVML: the run trained on a CPU")
             if uuid.startswith("MIG-"):
                 raise MeterError("the device is a MIG slice: NVML measures no energy for a part of a GPU")
-            self._handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
-        except pynvml.NVMLError as error:
-            raise MeterError(f"NVML: {error}") from error
-        self._before = before.get(uuid)
-        instant = self._value(self._instant_watts) is not None
+            self._handle = self._ask(lambda: pynvml.nvmlDeviceGetHandleByUUID(uuid))
+            self._before = before.get(uuid)
+            self._ask(self._describe)
+        except MeterError:
+            self._driver.close()
+            raise
+
+    def _ask(self, question: Callable[[], Answer]) -> Answer:
+        """The driver's answer while the meter is opened. Raise MeterError if there is none."""
+        try:
+            return self._driver.call(question, OPEN_SECONDS)
+        except TimeoutError as error:
+            raise MeterError(_silence(OPEN_SECONDS)) from error
+        except (self._nvml.NVMLError, *NONSENSE) as error:
+            raise MeterError(_text(error)) from error
+
+    def _start(self) -> dict[str, set[int] | None]:
+        self._nvml.nvmlInit()
+        return self._processes_by_uuid()
+
+    def _describe(self) -> None:
+        """Set the limits and details of the device, and which field its power is read from."""
+        limit = self._value(lambda: self._nvml.nvmlDeviceGetEnforcedPowerLimit(self._handle) / 1e3)
+        if limit is not None and not 0 < limit <= MAX_WATTS:
+            limit = None
+        total = self._value(lambda: self._nvml.nvmlDeviceGetMemoryInfo(self._handle).total / 1e6)
+        self.limits = DeviceLimits.of(limit, total)
+        watts = self._value(self._instant_watts)
+        instant = watts is not None and watts <= self.limits.power_watts
         self._power = self._instant_watts if instant else self._average_watts
         self.details = {
-            "driver": self._value(pynvml.nvmlSystemGetDriverVersion),
+            "driver": self._value(self._nvml.nvmlSystemGetDriverVersion),
             # Without an instant field, power is an average over about a second on Ampere (except GA100) and newer.
             "power_field": "instant" if instant else "average",
-            "power_limit_watts": self._value(lambda: pynvml.nvmlDeviceGetEnforcedPowerLimit(self._handle) / 1e3),
+            "power_limit_watts": limit,
         }
 
     def _instant_watts(self) -> float | None:
@@ -64,7 +98,7 @@ class NvmlMeter:
     def _processes_by_uuid(self) -> dict[str, set[int] | None]:
         processes = {}
         for index in range(self._nvml.nvmlDeviceGetCount()):
-            with suppress(self._nvml.NVMLError):  # another device may be broken
+            with suppress(self._nvml.NVMLError, *NONSENSE):  # another device may be broken
                 handle = self._nvml.nvmlDeviceGetHandleByIndex(index)
                 processes[self._nvml.nvmlDeviceGetUUID(handle)] = self._processes(handle)
         return processes
@@ -73,18 +107,24 @@ class NvmlMeter:
         """The processes that compute on a device; None if the driver does not say."""
         try:
             return {process.pid for process in self._nvml.nvmlDeviceGetComputeRunningProcesses(handle)}
-        except self._nvml.NVMLError:
+        except (self._nvml.NVMLError, *NONSENSE):
+            return None
+
+    def _processes_now(self) -> set[int] | None:
+        try:
+            return self._driver.call(lambda: self._processes(self._handle), ANSWER_SECONDS)
+        except TimeoutError:
             return None
 
     def begin(self) -> None:
         """Note which other processes use the device: those that did before this one touched it, and still do."""
-        now = self._processes(self._handle)
+        now = self._processes_now()
         self._others = None if now is None or self._before is None else now & self._before
         self.shared = True if self._others else None
 
     def settle(self) -> None:
         """Note which of the device's processes this one is."""
-        now = self._processes(self._handle)
+        now = self._processes_now()
         if now is None or self._others is None:
             return
         self._ours = now - self._others
@@ -92,7 +132,16 @@ class NvmlMeter:
         self.shared = bool(self._others) or len(self._ours) > 1 or (False if self._ours else None)
 
     def read(self) -> Reading:
-        """Read everything that the device offers."""
+        """Read everything that the device offers; nothing while the driver does not answer."""
+        try:
+            reading = self._driver.call(self._read, ANSWER_SECONDS)
+        except TimeoutError:
+            self._refusal, reading = _silence(ANSWER_SECONDS), Reading()
+        if reading.power_watts is None and reading.counter_millijoules is None and self.reason is None:
+            self.reason = self._refusal or "NVML: this device offers neither power nor an energy counter"
+        return reading
+
+    def _read(self) -> Reading:
         nvml, handle = self._nvml, self._handle
         reading = Reading(
             power_watts=self._value(self._power),
@@ -105,8 +154,6 @@ class NvmlMeter:
             clock_mhz=self._value(lambda: float(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM))),
             throttle_reasons=self._value(lambda: int(nvml.nvmlDeviceGetCurrentClocksEventReasons(handle))),
         )
-        if reading.power_watts is None and reading.counter_millijoules is None and self.reason is None:
-            self.reason = self._refusal or "NVML: this device offers neither power nor an energy counter"
         if self._ours is not None and (self._processes(handle) or set()) - self._ours:
             self.shared = True
         return reading
@@ -120,17 +167,18 @@ class NvmlMeter:
             return read()
         except (nvml.NVMLError_NotSupported, nvml.NVMLError_FunctionNotFound):
             return None
-        except nvml.NVMLError as error:
-            self._refusal = f"NVML: {error}"
+        except (nvml.NVMLError, *NONSENSE) as error:
+            self._refusal = _text(error)
             lost = (nvml.NVML_ERROR_GPU_IS_LOST, nvml.NVML_ERROR_UNINITIALIZED, nvml.NVML_ERROR_RESET_REQUIRED)
-            if error.value in lost:
+            if getattr(error, "value", None) in lost:
                 self.reason, self._is_lost = self._refusal, True
             return None
 
     def close(self) -> None:
         """Release the driver; a lost device may refuse even that."""
-        with suppress(self._nvml.NVMLError):
-            self._nvml.nvmlShutdown()
+        with suppress(self._nvml.NVMLError, TimeoutError):
+            self._driver.call(self._nvml.nvmlShutdown, ANSWER_SECONDS)
+        self._driver.close()
 
 
 class SimulatedNvmlMeter(NvmlMeter):
@@ -139,10 +187,24 @@ class SimulatedNvmlMeter(NvmlMeter):
     simulated = True
 
     def __init__(self) -> None:
-        super().__init__(_first_uuid)
+        super().__init__(lambda: self._ask(_first_uuid))
 
 
 def _first_uuid() -> str:
     import pynvml
 
     return pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetHandleByIndex(0))
+
+
+def _silence(seconds: float) -> str:
+    return f"NVML: the driver did not answer within {seconds:g} s"
+
+
+def _text(error: BaseException) -> str:
+    """What an error says; the driver's own text of it may be broken as well."""
+    if isinstance(error, NONSENSE):
+        return "NVML: the driver gave an answer that makes no sense"
+    try:
+        return f"NVML: {error}"
+    except NONSENSE:
+        return f"NVML: unknown error {getattr(error, 'value', '')}"

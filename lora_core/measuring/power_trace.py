@@ -3,17 +3,21 @@
 A window lies between two points at which the device had finished its work. The primary energy is the difference of the
 device's own counter over the window. The paper's method, the sum of power samples over time, is reported next to it:
 power integrated by the trapezoid rule over the real timestamps, both edges included. A counter that does not advance
-during two seconds of work, and a power of 0 W for as long, are no measurements.
+during two seconds of work, one that advances by more than the device can draw, and a power of 0 W for two seconds are
+no measurements.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
+from lora_core.measuring.limits import DeviceLimits
+from lora_core.measuring.sampling import Sampling, sampling
 from lora_core.records import PowerRow
 
 MIN_SECONDS = 2.0  # shorter windows have no energy: power readings are averages over about a second
-LATE = 1.1  # a sample is late if it comes after this multiple of the interval
+
+ANY_DEVICE = DeviceLimits()
 
 Rows = Sequence[PowerRow]
 
@@ -56,21 +60,28 @@ def power_is_zero(pooled: Sequence[Rows]) -> bool:
     return _stays(pooled, "power_watts", lambda before, after: before <= 0 and after <= 0)
 
 
-def counter_joules(window: Rows) -> float | None:
-    """Return the counter's last value minus its first; None if one is missing or the counter was reset."""
+def counter_jumps(window: Rows, limits: DeviceLimits) -> bool:
+    """Return whether the energy counter advanced by more than the device can draw, in one step or altogether."""
+    known = [(row.seconds, row.counter_millijoules) for row in window if row.counter_millijoules is not None]
+    steps = [*pairwise(known), (known[0], known[-1])] if known else []
+    return any(not limits.allows_joules((new - old) / 1e3, after - before) for (before, old), (after, new) in steps)
+
+
+def counter_joules(window: Rows, limits: DeviceLimits = ANY_DEVICE) -> float | None:
+    """Return the counter's last value minus its first; None if one is missing or the counter was reset or jumped."""
     values = [row.counter_millijoules for row in window]
     if values[0] is None or values[-1] is None:
         return None
     known = [value for value in values if value is not None]
-    if any(later < earlier for earlier, later in pairwise(known)):
+    if any(later < earlier for earlier, later in pairwise(known)) or counter_jumps(window, limits):
         return None
     return (known[-1] - known[0]) / 1e3
 
 
-def trapezoid_joules(window: Rows) -> float | None:
+def trapezoid_joules(window: Rows, limits: DeviceLimits = ANY_DEVICE) -> float | None:
     """Return power integrated over the real timestamps, both edges included; None if a sample is missing."""
     total = 0.0
-    for before, after in pairwise(window):
+    for before, after in pairwise(map(limits.without_impossible, window)):
         if before.power_watts is None or after.power_watts is None:
             return None
         total += (before.power_watts + after.power_watts) / 2 * (after.seconds - before.seconds)
@@ -89,54 +100,26 @@ def energy_source(rows: Rows) -> str | None:
     return "counter" if has_counter and (not counter_stands_still(train) or power_is_zero(train)) else "trapezoid"
 
 
-def energy_joules(pooled: Sequence[Rows], source: str | None) -> float | None:
+def energy_joules(pooled: Sequence[Rows], source: str | None, limits: DeviceLimits = ANY_DEVICE) -> float | None:
     """Return the energy of several windows together, from `source` ("counter" or "trapezoid").
 
-    It is None if one of the windows was not measured, if the source reports nothing while the device works, or if all
-    windows together are shorter than `MIN_SECONDS`.
+    It is None if one of the windows was not measured, if the source reports nothing while the device works or more than
+    it can draw, or if all windows together are shorter than `MIN_SECONDS`.
     """
     measure = {"counter": counter_joules, "trapezoid": trapezoid_joules}.get(source or "")
     if measure is None or sum(map(seconds, pooled)) < MIN_SECONDS:
         return None
     if (counter_stands_still if source == "counter" else power_is_zero)(pooled):
         return None
-    parts = [measure(window) for window in pooled]
+    parts = [measure(window, limits) for window in pooled]
     return None if None in parts else sum(part for part in parts if part is not None)
 
 
-def idle_watts(rows: Rows) -> float | None:
+def idle_watts(rows: Rows, limits: DeviceLimits = ANY_DEVICE) -> float | None:
     """Return the mean power of the device while nothing runs; None if that was not measured."""
     idle = windows(rows, "idle")
-    joules = energy_joules(idle, energy_source(rows))
+    joules = energy_joules(idle, energy_source(rows), limits)
     return None if joules is None else joules / sum(map(seconds, idle))
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How regular the samples of windows were.
-
-    Attributes:
-        samples: How many there are.
-        late: Samples that came late.
-        missed: Intervals in which no sample came.
-        longest_gap_seconds: The longest time between two samples.
-    """
-
-    samples: int
-    late: int
-    missed: int
-    longest_gap_seconds: float
-
-
-def sampling(pooled: Sequence[Rows], interval: float) -> Sampling:
-    """Return how regular the samples of several windows were, for the interval between them that was asked for."""
-    gaps = [after.seconds - before.seconds for window in pooled for before, after in pairwise(window)]
-    return Sampling(
-        samples=sum(map(len, pooled)),
-        late=sum(gap > LATE * interval for gap in gaps),
-        missed=sum(max(0, round(gap / interval) - 1) for gap in gaps),
-        longest_gap_seconds=max(gaps, default=0.0),
-    )
 
 
 @dataclass(frozen=True)
@@ -172,13 +155,14 @@ class TracedEnergy:
     reason: str | None
 
 
-def energy(rows: Rows, interval: float) -> TracedEnergy:
+def energy(rows: Rows, interval: float, limits: DeviceLimits = ANY_DEVICE) -> TracedEnergy:
     """Return a run's energy: gross by both methods, net of the idle power, and how it was sampled."""
+    rows = [limits.without_impossible(row) for row in rows]
     train, evaluation = windows(rows, "train"), windows(rows, "eval")
     primary = energy_source(rows)
-    gross = energy_joules(train, primary)
-    by_source = {name: energy_joules(train, name) for name in ("counter", "trapezoid")}
-    idle = idle_watts(rows)
+    gross = energy_joules(train, primary, limits)
+    by_source = {name: energy_joules(train, name, limits) for name in ("counter", "trapezoid")}
+    idle = idle_watts(rows, limits)
     train_seconds = sum(map(seconds, train))
     return TracedEnergy(
         source=primary,
@@ -187,18 +171,18 @@ def energy(rows: Rows, interval: float) -> TracedEnergy:
         train_counter_joules=by_source["counter"],
         train_trapezoid_joules=by_source["trapezoid"],
         counter_over_trapezoid=_ratio(by_source["counter"], by_source["trapezoid"]),
-        eval_joules=energy_joules(evaluation, primary),
+        eval_joules=energy_joules(evaluation, primary, limits),
         power_mean_watts=None
         if power_is_zero(train)
         else mean(present_values((row for window in train for row in window), "power_watts")),
         idle_watts=idle,
         idle_seconds=sum(map(seconds, windows(rows, "idle"))),
         sampling=sampling(train, interval),
-        reason=_reason(train, primary) if gross is None else None,
+        reason=_reason(train, primary, limits) if gross is None else None,
     )
 
 
-def _reason(train: Sequence[Rows], source: str | None) -> str | None:
+def _reason(train: Sequence[Rows], source: str | None, limits: DeviceLimits) -> str | None:
     """Why a run whose meter was read has no energy; None if nothing was read (then the meter has the reason)."""
     if source is None:
         return None
@@ -208,6 +192,8 @@ def _reason(train: Sequence[Rows], source: str | None) -> str | None:
         return f"the energy counter did not advance during {MIN_SECONDS:g} s of training or longer"
     if source == "trapezoid" and power_is_zero(train):
         return f"the device reported 0 W during {MIN_SECONDS:g} s of training or longer"
+    if source == "counter" and any(counter_jumps(window, limits) for window in train):
+        return f"the energy counter jumped by more than the device can draw ({limits.power_watts:,.0f} W)"
     if source == "counter" and all(None not in (w[0].counter_millijoules, w[-1].counter_millijoules) for w in train):
         return "the energy counter ran backwards (the driver was reset)"
     return "a sample is missing (the meter was lost for a while)"

@@ -8,12 +8,21 @@ from contextlib import contextmanager
 from lora_core.measuring.meters import Meter
 from lora_core.records import PowerRow
 
+# On Linux, time.monotonic stands still while the machine is asleep: a gap between samples shows that it was.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
+
+
+def now() -> float:
+    """Return seconds of a monotonic clock, those in which the machine was asleep included if the system counts them."""
+    return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
+
 
 class Sampler:
     """Reads a meter every `interval` seconds while a window is open, and at both ends of every window.
 
     `rows` holds the samples, as power.csv has them; for a resumed run (`part` above 0) it begins with those of the
-    earlier parts. `on_sample` is called with each new sample. Leaving the `with` block closes the meter.
+    earlier parts. `rejected` has by name the highest value that was read and is beyond the meter's limits. `on_sample`
+    is called with each new sample. Leaving the `with` block closes the meter.
     """
 
     def __init__(
@@ -27,12 +36,14 @@ class Sampler:
     ) -> None:
         self.meter = meter
         self.rows = list(rows)
+        self.rejected: dict[str, float] = {}
         self._device_label = device_label
         self._interval = interval
         self._part = part
         self._on_sample = on_sample
-        self._start = time.monotonic()
+        self._start = self._last = now()
         self._phase: str | None = None
+        self._is_ending = False
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, daemon=True)
@@ -62,9 +73,10 @@ class Sampler:
         try:
             yield window
         finally:
+            ended, self._is_ending = now(), True  # the thread takes no sample after that
             with self._lock:
-                self._sample()
-                self._phase = None
+                self._sample(asked=ended)
+                self._phase, self._is_ending = None, False
                 window += self.rows[first:]
 
     def measure_idle(self, seconds: float) -> None:
@@ -74,20 +86,30 @@ class Sampler:
                 time.sleep(seconds)
 
     def _loop(self) -> None:
-        due = time.monotonic() + self._interval
-        while not self._stop.wait(max(0.0, due - time.monotonic())):
+        due = now() + self._interval
+        while not self._stop.wait(max(0.0, due - now())):
             with self._lock:
-                if self._phase is not None:
-                    self._sample()
-            due = max(due + self._interval, time.monotonic())
+                if self._phase is not None and not self._is_ending:
+                    self._sample(asked=now())
+            due = max(due + self._interval, now())
 
-    def _sample(self) -> None:
+    def _sample(self, asked: float | None = None) -> None:
+        """Take a sample that was `asked` for at this time; None at the start of a window, which begins with it."""
         assert self._phase is not None
-        # The clock is read before and after, because a driver may take its time to answer.
-        before = time.monotonic()
+        # The clock is read before and after, because a driver may take its time to answer. If it does not answer at
+        # all, the wait for it is not part of the window.
+        before = now()
         reading = self.meter.read()
-        seconds = (before + time.monotonic()) / 2 - self._start
-        row = PowerRow(seconds, self._part, self._phase, self._device_label, **vars(reading))
+        after = now()
+        if reading.power_watts is not None or reading.counter_millijoules is not None:
+            read_at = (before + after) / 2
+        else:
+            read_at = after if asked is None else asked
+        self._last = max(read_at, self._last)
+        for name, value in self.meter.limits.impossible(reading).items():
+            self.rejected[name] = max(value, self.rejected.get(name, value))
+        reading = self.meter.limits.without_impossible(reading)
+        row = PowerRow(self._last - self._start, self._part, self._phase, self._device_label, **vars(reading))
         self.rows.append(row)
         if self._on_sample:
             self._on_sample(row)

@@ -79,7 +79,8 @@ def _metadata(run: RunRecord, library: str | None) -> ModelCardData:
 def _facts(run: RunRecord) -> dict[str, str]:
     """The rows of the card's table."""
     data, score, parameters, provenance = run.data, run.score, run.parameters, run.provenance
-    joules = run.energy.train_joules
+    joules, paused = run.energy.train_joules, run.energy.suspended_seconds
+    suspended = f", {paused:.1f} s of which the run was suspended" if paused else ""
     return {
         "method": f"{run.method} ({_listed(run.settings)})",
         "base model": run.model,
@@ -89,7 +90,7 @@ def _facts(run: RunRecord) -> dict[str, str]:
         "validation examples": f"{score.examples:,}",
         "labels": ", ".join(data.labels) or "a number",
         "trained parameters": f"{parameters.trained_with_head:,}, {parameters.head:,} of them in the head",
-        "training time": f"{run.train_seconds:.1f} s on {provenance.device_model}",
+        "training time": f"{run.train_seconds:.1f} s on {provenance.device_model}{suspended}",
         "training energy": f"n/a ({run.energy.reason})" if joules is None else f"{joules / 1e3:.3g} kJ",
         "seed": str(run.seed),
         "hyperparameters": _listed(run.hyperparameters),

@@ -15,7 +15,7 @@ from lora_core.data.metrics import METRICS
 from lora_core.measuring import memory
 from lora_core.measuring import power_trace as trace
 from lora_core.measuring.sampler import Sampler
-from lora_core.records import HistoryRow
+from lora_core.records import HistoryRow, PowerRow
 from lora_core.seeds import derive
 from lora_core.training.checkpoint import Checkpointing, State
 from lora_core.training.inputs import TrainingData
@@ -137,14 +137,17 @@ class TrainingLoop:
                 train_processor_seconds=worked[0],
                 train_thread_seconds=worked[1],
                 eval_seconds=trace.seconds(eval_window),
-                train_energy_joules=trace.energy_joules([train_window], trace.energy_source(train_window)),
-                eval_energy_joules=trace.energy_joules([eval_window], trace.energy_source(eval_window)),
+                train_energy_joules=self._energy_joules(train_window),
+                eval_energy_joules=self._energy_joules(eval_window),
                 saved_for_backward_mb=saved.mb,
                 peak_allocated_mb=allocated,
                 peak_reserved_mb=reserved,
             )
         )
         self._progress.report(self._status(epoch))
+
+    def _energy_joules(self, window: list[PowerRow]) -> float | None:
+        return trace.energy_joules([window], trace.energy_source(window), self.sampler.meter.limits)
 
     def _order(self, epoch: int) -> EpochOrder:
         lengths, spec = self.data.train.lengths, self.spec

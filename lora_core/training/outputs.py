@@ -9,7 +9,8 @@ from torch import nn
 
 from lora_core.measuring import memory
 from lora_core.measuring import power_trace as trace
-from lora_core.measuring.meters import Meter
+from lora_core.measuring.limits import DeviceLimits
+from lora_core.measuring.sampler import Sampler
 from lora_core.methods import registry
 from lora_core.models.model import head_parameters
 from lora_core.models.tokenizer import copy_tokenizer
@@ -87,7 +88,7 @@ def _write_predictions(path: Path, loop: TrainingLoop) -> None:
 
 def describe_measurement(loop: TrainingLoop, shapes: nn.Module) -> dict[str, object]:
     """Return a finished run's figures; what was not measured is None. `shapes` is the model on the meta device."""
-    meter, rows = loop.sampler.meter, loop.sampler.rows
+    sampler, rows = loop.sampler, loop.sampler.rows
     head = {id(p) for _, p in head_parameters(loop.model)}
     best = max(loop.history, key=lambda row: row.score)
     return {
@@ -106,11 +107,11 @@ def describe_measurement(loop: TrainingLoop, shapes: nn.Module) -> dict[str, obj
         },
         "steps": loop.steps,
         "parts": loop.checkpoint.part + 1,
-        "lost": _lost(rows),
+        "lost": _lost(rows, sampler.meter.limits),
         "train_seconds": sum(row.train_seconds for row in loop.history),
         "eval_seconds": sum(row.eval_seconds for row in loop.history),
         "memory": _memory(loop, shapes),
-        "energy": _energy(meter, rows, loop.spec.measure.sample_seconds),
+        "energy": _energy(sampler, loop.spec.measure.sample_seconds),
         "conditions": trace.conditions(rows),
     }
 
@@ -129,24 +130,36 @@ def _memory(loop: TrainingLoop, shapes: nn.Module) -> dict[str, object]:
     }
 
 
-def _energy(meter: Meter, rows: list[PowerRow], interval: float) -> dict[str, object]:
-    energy = trace.energy(rows, interval)
+def _energy(sampler: Sampler, interval: float) -> dict[str, object]:
+    meter = sampler.meter
+    energy = trace.energy(sampler.rows, interval, meter.limits)
     return {
         "meter": meter.name,
         "simulated": meter.simulated,
         "boundary": meter.boundary,
         **meter.details,
         **asdict(energy),
-        "reason": meter.reason or energy.reason,
+        "rejected": sampler.rejected,
+        "reason": _reason(sampler, energy),
     }
 
 
-def _lost(rows: list[PowerRow]) -> dict[str, float | None]:
+def _reason(sampler: Sampler, energy: trace.TracedEnergy) -> str | None:
+    """Why a run has no energy; None if it has. A reading that failed once may have cost nothing."""
+    if energy.train_joules is not None:
+        return None
+    meter, watts = sampler.meter, sampler.rejected.get("power_watts")
+    if meter.reason is None and watts is not None and energy.source != "counter":
+        return f"the device reported {watts:,.0f} W, but cannot draw more than {meter.limits.power_watts:,.0f} W"
+    return meter.reason or energy.reason
+
+
+def _lost(rows: list[PowerRow], limits: DeviceLimits) -> dict[str, float | None]:
     """Seconds and joules of work that was lost when parts were killed; the energy is None if it was not measured."""
     windows = trace.windows(rows, "lost")
     return {
         "seconds": sum(map(trace.seconds, windows)),
-        "energy_joules": trace.energy_joules(windows, trace.energy_source(rows)),
+        "energy_joules": trace.energy_joules(windows, trace.energy_source(rows), limits),
     }
 
 

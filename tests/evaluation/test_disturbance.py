@@ -42,6 +42,41 @@ def test_threads_that_spin_while_another_waits_are_noticed_next_to_other_seeds()
     assert on_cpu(quiet, spinning) is False
 
 
+@pytest.mark.parametrize("threads", [8, 64])
+def test_one_of_many_threads_that_waits_is_noticed_by_the_time_of_other_seeds(threads):
+    quiet = epochs([2.0] * 3, [2.0 * threads] * 3, [2.0] * 3)  # threads x wall at best
+    one_waits = epochs([4.0] * 3, [4.0 * (threads - 0.5)] * 3, [4.0] * 3)  # the others spin
+    assert on_cpu(one_waits) is False
+    assert on_cpu(one_waits, quiet) is True
+    assert on_cpu(quiet, one_waits) is False
+
+
+@pytest.mark.parametrize("threads", [8, 64])
+def test_a_quarter_of_many_processors_taken_is_noticed_next_to_other_seeds(threads):
+    quiet = epochs([2.0] * 3, [2.0 * threads] * 3, [2.0] * 3)
+    taken = epochs([2.7] * 3, [2.7 * threads * 0.75] * 3, [2.7] * 3)
+    assert on_cpu(taken, quiet) is True
+    assert on_cpu(quiet, taken) is False
+
+
+@pytest.mark.parametrize("threads", [8, 64])
+def test_threads_that_sleep_instead_of_spinning_disturb_no_run(threads):
+    spinning, sleeping = (epochs([2.0] * 3, [2.0 * threads * used] * 3, [1.98] * 3) for used in (1.0, 0.5))
+    assert on_cpu(sleeping, spinning) is on_cpu(spinning, sleeping) is False
+
+
+def test_a_gpu_that_is_slow_throughout_is_noticed_next_to_other_seeds():
+    slow, quick = epochs([3.1] * 3), epochs([2.0] * 3)
+    assert is_disturbed(slow, False, [slow, quick]) is True
+    assert is_disturbed(quick, False, [slow, quick]) is False
+
+
+@pytest.mark.parametrize("cpu", [True, False])
+def test_a_thread_that_worked_for_longer_than_the_epoch_lasted_shows_a_wrong_clock(cpu):
+    history = epochs([2.0] * 3, [4.0] * 3, [2.4] * 3)
+    assert is_disturbed(history, cpu, [history]) is True
+
+
 @pytest.mark.parametrize(("seconds", "disturbed"), [([2, 2, 3.1], True), ([2, 2, 2.9], False), ([3, 1.9, 3, 3], True)])
 @pytest.mark.parametrize("cpu", [True, False])
 def test_an_epoch_that_stands_out_disturbs_a_run_on_any_device(cpu, seconds, disturbed):

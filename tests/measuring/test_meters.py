@@ -17,6 +17,7 @@ from builders import HANG_SECONDS, LORA, ROOT, trained
 from lora_core.measuring import meters
 from lora_core.measuring import power_trace as trace
 from lora_core.measuring.nvml import NvmlMeter
+from lora_core.measuring.rapl import RaplMeter
 from lora_core.measuring.sampler import Sampler
 from lora_core.records import PowerRow, read_json, read_rows
 
@@ -45,7 +46,7 @@ def test_rapl_adds_packages_and_survives_a_wrap_around(tmp_path):
     platform.mkdir()
     for name, text in (("name", "psys"), ("max_energy_range_uj", "1000000"), ("energy_uj", "0")):
         (platform / name).write_text(text)
-    meter = meters.RaplMeter(tmp_path)
+    meter = RaplMeter(tmp_path)
     (platform / "energy_uj").write_text("999999")
     (tmp_path / "intel-rapl:0" / "energy_uj").write_text("950000")
     (tmp_path / "intel-rapl:1" / "energy_uj").write_text("99999")  # wrapped: 100,001 to the top and over, 99,999 on
@@ -54,9 +55,42 @@ def test_rapl_adds_packages_and_survives_a_wrap_around(tmp_path):
     assert reading.power_watts > 0
 
 
+def test_a_package_that_stands_still_while_another_advances_ends_the_energy(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("lora_core.measuring.rapl.time.monotonic", lambda: clock[0])
+    meter = RaplMeter(powercap(tmp_path))
+    for second in (1, 2, 3):
+        clock[0] = float(second)
+        (tmp_path / "intel-rapl:0" / "energy_uj").write_text(str(900_000 + second))
+        reading = meter.read()
+    assert (reading.power_watts, reading.counter_millijoules) == (None, None)
+    assert meter.reason == "RAPL: the energy counter of intel-rapl:1 stands still while others advance"
+
+
+@pytest.mark.parametrize("value", ["1000001", "-5"])
+def test_a_counter_outside_of_its_range_is_no_energy(tmp_path, value):
+    meter = RaplMeter(powercap(tmp_path))
+    (tmp_path / "intel-rapl:1" / "energy_uj").write_text(value)
+    assert meter.read().counter_millijoules is None
+    assert meter.reason == "RAPL: the energy counter of intel-rapl:1 is outside of its range"
+
+
+def test_a_counter_without_a_range_is_refused(tmp_path):
+    with pytest.raises(meters.MeterError, match=r"intel-rapl:0 has no range \(max_energy_range_uj\)"):
+        RaplMeter(powercap(tmp_path, top=0))
+
+
+def test_a_counter_of_a_cpu_that_was_reset_is_no_energy(tmp_path):
+    meter = RaplMeter(powercap(tmp_path, packages=1, top=262_143_328_850))
+    with Sampler(meter, "cpu", HANG_SECONDS) as sampler, sampler.window("train") as rows:
+        (tmp_path / "intel-rapl:0" / "energy_uj").write_text("100")  # below the last: 262 kJ to the top and over
+    assert rows[-1].power_watts is None
+    assert trace.counter_joules(rows) is None
+
+
 def test_a_meter_that_is_not_there_says_why(tmp_path):
     with pytest.raises(meters.MeterError, match="no intel-rapl package"):
-        meters.RaplMeter(tmp_path)
+        RaplMeter(tmp_path)
     assert opened("none").reason == "measure.meter is none"
 
 
@@ -80,7 +114,7 @@ def test_auto_takes_the_meter_of_the_device_that_trains(monkeypatch):
 
 
 def test_a_counter_file_that_vanishes_ends_the_energy_and_not_the_run(tmp_path):
-    meter = meters.RaplMeter(powercap(tmp_path))
+    meter = RaplMeter(powercap(tmp_path))
     (tmp_path / "intel-rapl:1" / "energy_uj").unlink()
     assert meter.read().counter_millijoules is None
     assert "RAPL" in meter.reason
@@ -97,7 +131,7 @@ def test_a_counter_for_root_alone_is_said(tmp_path, monkeypatch):
     powercap(tmp_path)
     monkeypatch.setattr(Path, "read_text", refuse)
     with pytest.raises(meters.MeterError, match="only root may read"):
-        meters.RaplMeter(tmp_path)
+        RaplMeter(tmp_path)
 
 
 def test_a_window_has_both_edges_and_samples_between():

@@ -1,9 +1,13 @@
 """A trace: energy is power over the real time, absent is None, and windows are what the samples say."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from lora_core.measuring import power_trace as trace
-from lora_core.records import PowerRow, read_rows, write_rows
+from lora_core.measuring.limits import DeviceLimits
+from lora_core.records import PowerRow, read_rows, read_run_record, write_rows
 
 
 def row(seconds, watts=None, counter=None, phase="train", **more):
@@ -82,6 +86,52 @@ def test_a_device_that_reports_zero_watts_has_no_energy_and_no_power():
     neither = trace.energy([row(0.5 * i, 0.0, 7_000.0) for i in range(7)], 0.5)  # as RAPL's counter that stands still
     assert (neither.train_joules, neither.power_mean_watts) == (None, None)
     assert "did not advance" in neither.reason
+
+
+@pytest.mark.parametrize("limits", [DeviceLimits(), DeviceLimits.of(350.0)], ids=["any device", "350 W"])
+def test_a_counter_that_jumps_is_no_energy(limits):
+    jumps = [row(0.5 * i, 100.0, 50_000.0 * i + (1e12 if i > 3 else 0)) for i in range(7)]
+    energy = trace.energy(jumps, 0.5, limits)
+    assert (energy.train_joules, energy.train_trapezoid_joules) == (None, 300.0)
+    assert f"jumped by more than the device can draw ({limits.power_watts:,.0f} W)" in energy.reason
+
+
+def test_what_a_counter_may_advance_by_follows_from_the_power_limit():
+    fast = [row(0.5 * i, None, 400_000.0 * i) for i in range(17)]  # 800 W, each step within what a coarse one may hold
+    assert trace.energy_joules([fast], "counter", DeviceLimits.of(700.0)) == 6400.0
+    assert trace.energy_joules([fast], "counter", DeviceLimits.of(250.0)) is None
+    assert trace.idle_watts([row(*r, phase="idle") for r in ((0, 0.0, 0.0), (3, 0.0, 1e9))]) is None
+
+
+@pytest.mark.parametrize("watts", [4294967.295, -1.0, float("nan"), float("inf")])
+def test_a_power_that_no_device_draws_is_a_missing_sample(watts):
+    energy = trace.energy([row(0.5 * i, watts if i == 3 else 100.0) for i in range(7)], 0.5)
+    assert (energy.train_joules, energy.power_mean_watts) == (None, 100.0)
+
+
+def test_a_long_gap_between_samples_is_time_in_which_the_run_was_suspended():
+    rows = [row(t) for t in (0.0, 0.5, 1.0, 26.0, 26.5)]
+    assert trace.sampling([rows], 0.5).suspended_seconds == 24.5
+    assert trace.sampling([rows], 30.0).suspended_seconds == 0.0
+    late = [row(t) for t in (0.0, 2.9, 3.4)]  # as long as a driver may take to answer
+    assert trace.sampling([late], 0.5).suspended_seconds == 0.0
+    between_windows = [rows[:3], rows[3:]]
+    assert trace.sampling(between_windows, 0.5).suspended_seconds == 0.0
+
+
+def test_a_trace_of_a_real_device_is_within_its_limits():
+    """The folder that GPU_RECORDS names holds runs of a real GPU; none of their samples may be refused."""
+    files = sorted(Path(os.environ.get("GPU_RECORDS", "/nowhere")).glob("**/power.csv"))
+    if not files:
+        pytest.skip("needs records of a real GPU: set GPU_RECORDS to a folder with some")
+    for file in files:
+        energy = read_run_record(file.with_name("run.json"))["measurement"]["energy"]
+        limits, rows = DeviceLimits.of(energy["power_limit_watts"]), read_rows(file, PowerRow)
+        assert not [row for row in rows if limits.impossible(row)]
+        again = trace.energy(rows, 0.5, limits)
+        assert again.train_joules == pytest.approx(energy["train_joules"])
+        assert again.reason is energy["reason"] is None
+        assert again.sampling.suspended_seconds == 0.0
 
 
 def test_a_coarse_counter_and_a_short_pause_are_measurements():

@@ -12,8 +12,10 @@ from lora_core.reporting.figures.style import (
     MethodStyle,
     RowValues,
     draw_row,
+    marker_face,
     method_styles,
     name_rows,
+    note_disturbed,
     row_text,
     seed_count,
     set_title,
@@ -63,12 +65,13 @@ def _draw(inputs: Inputs, quantity: Quantity) -> Drawing:
         name_rows(panel, methods)
         panel.set_xlim(left=0)
         panel.set_xlabel(quantity.unit)
+    note_disturbed(figure, frame)
     set_title(
         figure,
         f"{quantity.title} to equal accuracy, min(FFT, LoRA) - 0.5 points: median of {seed_count(frame)}; one "
         "stroke per seed. A run that never reached it ranks above all that did.",
     )
-    return figure, frame[["method", "task", "seed", "threshold", "epochs_to_threshold", quantity.column]]
+    return figure, frame[["method", "task", "seed", "threshold", "epochs_to_threshold", quantity.column, "disturbed"]]
 
 
 def _reason(runs: pd.DataFrame, quantity: Quantity) -> str | None:
@@ -91,6 +94,6 @@ def _method(panel: Any, y: float, runs: pd.DataFrame, quantity: Quantity, style:
     if median.value is not None:
         method = str(runs["method"].iloc[0])
         row = RowValues(method, list(known), median.value, median.interval, quantity.format)
-        draw_row(panel, y, row, style, show_interval=False)
+        draw_row(panel, y, row, style, show_interval=False, face=marker_face(runs, style.color))
     if len(known) < len(runs):
         row_text(panel, y, f"{len(runs) - len(known)} of {len(runs)} did not reach it")

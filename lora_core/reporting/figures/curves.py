@@ -9,12 +9,13 @@ from lora_core.evaluation.frames import per_device, read_costs, read_curves
 from lora_core.reporting.figures.style import (
     GRAY,
     Drawing,
-    MethodStyle,
     add_legend,
     complete_means,
     legend_rows,
+    marker_face,
     method_styles,
     name_missing,
+    note_disturbed,
     seed_count,
     set_title,
     show_reason,
@@ -56,7 +57,7 @@ def draw_over_energy(inputs: Inputs, settings: DrawSettings) -> Drawing:
 
 def _draw(inputs: Inputs, settings: DrawSettings, axis: Axis) -> Drawing:
     costs = read_costs(inputs["costs"])
-    frame = read_curves(inputs["curves"]).merge(costs[["method", "task", "seed", "device"]])
+    frame = read_curves(inputs["curves"]).merge(costs[["method", "task", "seed", "device", "disturbed"]])
     frame = per_device(frame.assign(entry=frame["method"]))
     references = {settings.references.full, settings.references.adapter}
     styles = method_styles(frame["method"])
@@ -75,7 +76,9 @@ def _draw(inputs: Inputs, settings: DrawSettings, axis: Axis) -> Drawing:
                 missing.append(str(method))
                 continue
             width = 2.0 if runs["entry"].iloc[0] in references else 1.0
-            _curve(panel, str(method), mean, axis, styles[str(method)], width)
+            style = styles[str(method)]
+            face = style.color if axis.whole_numbers else marker_face(runs, style.color)
+            _curve(panel, str(method), mean, axis, style.line | {"linewidth": width, "markerfacecolor": face})
         name_missing(panel, missing)
         threshold = of_task["threshold"].iloc[0]
         if not pd.isna(threshold):
@@ -86,6 +89,8 @@ def _draw(inputs: Inputs, settings: DrawSettings, axis: Axis) -> Drawing:
             panel.set_xlim(left=0)
         panel.set_ylabel("score, %")
     add_legend(figure, [panel for _, _, panel in parts])
+    if not axis.whole_numbers:
+        note_disturbed(figure, costs)
     set_title(
         figure,
         f"Score after each epoch, mean of {seed_count(frame)}. Gray line: equal accuracy, min(FFT, LoRA) - 0.5 points.",
@@ -93,9 +98,7 @@ def _draw(inputs: Inputs, settings: DrawSettings, axis: Axis) -> Drawing:
     return figure, frame.drop(columns="entry")
 
 
-def _curve(panel: Any, method: str, mean: pd.DataFrame, axis: Axis, style: MethodStyle, width: float) -> None:
+def _curve(panel: Any, method: str, mean: pd.DataFrame, axis: Axis, style: dict[str, object]) -> None:
     """Draw the mean over the seeds of one method, at the epochs that are known of every seed."""
-    (line,) = panel.plot(
-        axis.factor * mean[axis.column], 100 * mean["score"], label=method, linewidth=width, **style.line
-    )
+    (line,) = panel.plot(axis.factor * mean[axis.column], 100 * mean["score"], label=method, **style)
     tag(line, method, f"{method}: {100 * mean['score'].iloc[-1]:.1f} % after the last epoch")

@@ -1,11 +1,13 @@
 """Power over time of one run per method, as the meter reported it, with evaluation marked."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.run_record import RunRecord
+from lora_core.measuring.limits import DeviceLimits
 from lora_core.measuring.power_trace import power_is_zero, windows
 from lora_core.records import PowerRow, read_rows
 from lora_core.reporting.figures.style import GRAY, Drawing, method_styles, panels, set_title, show_reason, tag
@@ -15,7 +17,7 @@ from lora_core.reporting.inputs import DrawSettings, Inputs
 def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
     """Draw the figure from the records and the power samples of the traced runs."""
     records = [RunRecord.read(path) for path in inputs["traced_runs"]]
-    samples = [read_rows(path, PowerRow) for path in inputs["traced_power"]]
+    samples = [_samples(record, path) for record, path in zip(records, inputs["traced_power"], strict=True)]
     methods = [record.method for record in records]
     styles, run = method_styles(methods), records[0]
     figure, axes = panels(methods, height=1.6, columns=1, sharex=True)
@@ -32,6 +34,12 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
         f"Power while training on {task_title(run.task)}, seed {run.seed}, n = 1 run per method; gray: evaluation.",
     )
     return figure, pd.concat(traces, ignore_index=True)
+
+
+def _samples(record: RunRecord, path: Path) -> list[PowerRow]:
+    """The samples of a run, without what its device cannot report."""
+    limits = DeviceLimits.of(record.energy.power_limit_watts)
+    return [limits.without_impossible(row) for row in read_rows(path, PowerRow)]
 
 
 def _trace(panel: Any, trace: pd.DataFrame, rows: list[PowerRow], color: str) -> None:

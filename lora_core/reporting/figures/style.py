@@ -14,6 +14,7 @@ import pandas as pd
 
 from lora_core.csv_cells import write_frame
 from lora_core.data.tasks import task_title
+from lora_core.evaluation.frames import run_names
 from lora_core.records import atomic_file
 from lora_core.stats import Interval
 
@@ -122,7 +123,40 @@ def add_legend(figure: "Figure", labeled: Sequence[Any], columns: int = 3) -> No
     """Put the labels of these panels below the whole figure, each once."""
     handles = {label: h for panel in labeled for h, label in zip(*panel.get_legend_handles_labels(), strict=True)}
     if handles:
-        figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=columns)
+        filled = map(_filled, handles.values())
+        figure.legend(filled, handles.keys(), loc="outside lower left", ncols=columns, alignment="left")
+
+
+def _filled(handle: Any) -> Any:
+    """A line of a legend with a filled marker, also if the last panel draws a hollow one."""
+    from matplotlib.lines import Line2D
+
+    if not isinstance(handle, Line2D):
+        return handle
+    line = Line2D([], [])
+    line.update_from(handle)
+    line.set_markerfacecolor(handle.get_color())
+    return line
+
+
+def marker_face(runs: pd.DataFrame, color: str) -> str:
+    """Return the color inside of a marker: none, so that it is hollow, if one of the runs was disturbed."""
+    return "none" if runs["disturbed"].any() else color
+
+
+def note_disturbed(figure: "Figure", frame: pd.DataFrame) -> None:
+    """Explain hollow markers below a figure of times or energies, and name the runs; no note if there are none."""
+    if frame["disturbed"].any():
+        names = ", ".join(run_names(frame[frame["disturbed"]]))
+        text = f"Hollow: disturbed or suspended, so time and energy are not those of the method alone: {names}."
+        lines = textwrap.wrap(text, 80)
+        figure.set_figheight(figure.get_figheight() + 0.15 * len(lines))
+        note = "\n".join(lines)
+        if figure.legends:  # a text below the figure would be drawn over it
+            figure.legends[0].set_title(note)
+            figure.legends[0].get_title().set_fontsize(SMALL)
+        else:
+            figure.supxlabel(note, x=0.01, ha="left", fontsize=SMALL)
 
 
 def legend_rows(frame: pd.DataFrame, columns: int = 3) -> int:
@@ -185,8 +219,10 @@ class RowValues:
         return f"{self.method}: {show(self.center)}{bounds}, n = {len(self.values)}"
 
 
-def draw_row(panel: Any, y: float, row: RowValues, style: MethodStyle, *, show_interval: bool) -> None:
-    """Draw a row: a point at the center, a stroke for each seed, and a line for the interval."""
+def draw_row(
+    panel: Any, y: float, row: RowValues, style: MethodStyle, *, show_interval: bool, face: str | None = None
+) -> None:
+    """Draw a row: a point at the center, filled with `face`, a stroke for each seed, and a line for the interval."""
     artists = []
     if show_interval and row.interval:
         bounds = [row.interval.low, row.interval.high]
@@ -194,7 +230,8 @@ def draw_row(panel: Any, y: float, row: RowValues, style: MethodStyle, *, show_i
     if len(row.values) > 1:
         strokes = {"color": style.color, "markersize": 7, "markeredgewidth": 1}
         artists += panel.plot(row.values, [y] * len(row.values), "|", **strokes)
-    artists += panel.plot([row.center], [y], style.marker, color=style.color, markersize=6)
+    filled = {"markerfacecolor": face or style.color}
+    artists += panel.plot([row.center], [y], style.marker, color=style.color, markersize=6, **filled)
     for artist in artists:
         tag(artist, row.method, row.tooltip)
 

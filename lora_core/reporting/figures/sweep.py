@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lora_core.evaluation.counts import read_counts
@@ -14,6 +15,7 @@ from lora_core.reporting.figures.style import (
     MethodStyle,
     add_legend,
     method_styles,
+    note_disturbed,
     seed_count,
     set_title,
     tag,
@@ -27,8 +29,8 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
     """Draw the figure from counts.json, and each task's scores and costs."""
     counts = read_counts(inputs["counts"][0]).methods
     trainable = {method: count.trainable for method, count in counts.items()}
-    seconds = read_costs(inputs["costs"])[["method", "task", "seed", "seconds_per_epoch"]]
-    runs = read_scores(inputs["scores"]).merge(seconds)
+    costs = read_costs(inputs["costs"])
+    runs = read_scores(inputs["scores"]).merge(costs[["method", "task", "seed", "seconds_per_epoch", "disturbed"]])
     full, swept = settings.references.full, settings.swept
     runs = runs[runs["method"].isin([*swept, *([full] if full else [])])]
     runs = runs.assign(parameters=runs["method"].map(trainable))
@@ -50,6 +52,7 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
             panel.set_xscale("log")
             panel.set_xlabel("trainable parameters")
     add_legend(figure, [left for _, _, (left, _) in parts], columns=1)
+    note_disturbed(figure, runs)
     set_title(figure, f"Score and time against trained parameters: mean and standard deviation, {seed_count(runs)}.")
     return figure, runs
 
@@ -70,6 +73,11 @@ def _line(panel: Any, runs: pd.DataFrame, column: str, factor: float, label: str
     means, spread = methods[column].mean() * factor, methods[column].std().fillna(0) * factor
     bars = panel.errorbar(methods["parameters"].first(), means, spread, label=label, capsize=2, **style.line)
     tag(bars.lines[0], label, label)
+    if column == "seconds_per_epoch":
+        hollow = methods["disturbed"].any()
+        bars.lines[0].set_markevery(list(np.flatnonzero(~hollow)))
+        places = methods["parameters"].first()[hollow], means[hollow]
+        panel.plot(*places, style.marker, color=style.color, markerfacecolor="none")
 
 
 def _horizontal(panel: Any, score: float, label: str) -> None:

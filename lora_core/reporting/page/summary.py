@@ -64,7 +64,8 @@ class _Means:
     def costs(self, quantity: str, start: str, unit: str, factor: float) -> list[str]:
         """Return a sentence about a cost; none if it was not measured for all runs."""
         means = self.both(quantity)
-        if means is None:
+        # Older records have 0 J of a meter that stood still.
+        if means is None or any(float(run.quantities[quantity]) <= 0 for runs in self.runs.values() for run in runs):
             return []
         full, adapter = (factor * value for value in means)
         ratio = f"{self.geometric_ratio(quantity):.2f} (geometric mean over tasks; of the sums {adapter / full:.2f})"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from lora_core.data.tasks import task_title
-from lora_core.evaluation.frames import per_device, run_names
+from lora_core.evaluation.frames import per_device, run_names, suspended_names
 from lora_core.reporting.table import Cell
 from lora_core.stats import MIN_SEEDS, censored_median
 
@@ -126,14 +126,18 @@ def marked_if_disturbed(cell: Cell, runs: pd.DataFrame) -> Cell:
 
 def disturbed_note(frame: pd.DataFrame) -> list[str]:
     """Name the runs that were disturbed, which explains the mark; no note if there are none."""
-    names = list(run_names(frame[frame["disturbed"]]))
-    if not names:
-        return []
-    return [
-        f"{DISTURBED} Disturbed: other processes took time from {', '.join(names)} (an epoch stands out, or the "
-        "processors worked for less of it than they should). Their time, power and energy are not those of the method "
-        "alone, and decide no claim."
-    ]
+    suspended = list(suspended_names(frame))
+    names = list(run_names(frame[frame["disturbed"] & (frame["suspended_seconds"] == 0)]))
+    causes = []
+    if names:
+        causes.append(
+            f"{DISTURBED} Disturbed: other processes took time from {', '.join(names)} (an epoch stands out, or the "
+            "processors worked for less of it than they should)."
+        )
+    if suspended:
+        causes.append(f"{DISTURBED} Suspended while training: {', '.join(suspended)}.")
+    meaning = "Their time, power and energy are not those of the method alone, and decide no claim."
+    return [f"{cause} {meaning}" for cause in causes]
 
 
 def devices_note(frame: pd.DataFrame) -> str:
