@@ -1,4 +1,7 @@
-"""A job's log and its exit record: what it prints goes to a file, how it ended to a JSON file next to that."""
+"""A job's log and its exit record: what it prints goes to a file, how it ended to a JSON file next to that.
+
+A job that says that it is finished is finished: nothing that happens afterwards makes it fail.
+"""
 
 import os
 import re
@@ -6,12 +9,13 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TextIO
 
+from lora_core.console import Console
 from lora_core.layout import exit_record
 from lora_core.local_paths import shorten_paths, shorten_paths_in
 from lora_core.processes import ProcessIdentity, this_process, wait_for_parent
@@ -55,6 +59,8 @@ class JobRecord:
         state: "waiting" is a job that waits for a lock that another job holds.
         process: The process of the job.
         error: Why the job failed; None in every other state.
+        outputs: What a finished job made: the size in bytes of each file, by its path below the results folder; None in
+            every other state.
     """
 
     title: str
@@ -62,84 +68,61 @@ class JobRecord:
     state: Literal["running", "waiting", "finished", "failed"]
     process: ProcessIdentity
     error: JobError | None = None
-
-
-class Console:
-    """The terminal that a job was started from: plain lines, or on a tty also one live line that is overwritten."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._line_is_open = False
-
-    @property
-    def is_live(self) -> bool:
-        """Whether a line can be overwritten."""
-        return self._stream.isatty()
-
-    def print(self, text: str) -> None:
-        """Write a separate line."""
-        self.close_line()
-        print(text, file=self._stream, flush=True)
-
-    def overwrite(self, text: str) -> None:
-        """Put a line in place of the previous live line."""
-        self._line_is_open = True
-        print(f"\r{text}\x1b[K", end="", file=self._stream, flush=True)
-
-    def close_line(self) -> None:
-        """End the live line, so that what is written next starts on a new one."""
-        if self._line_is_open:
-            print(file=self._stream, flush=True)
-        self._line_is_open = False
+    outputs: dict[str, int] | None = None
 
 
 class _Job:
     """The job that this process runs: its console and its exit record."""
 
-    def __init__(self, console: Console, file: Path, title: str) -> None:
+    def __init__(self, console: Console, log: Path, title: str) -> None:
         self.console = console
-        self._file = file
+        self._log = log
         self.record = JobRecord(title, os.environ.get(STUDY_VARIABLE, ""), "running", this_process())
 
     def set_state(
         self, state: Literal["running", "waiting", "finished", "failed"], error: JobError | None = None
     ) -> None:
         """Write the record. A disk that is full must not hide the error that is to be recorded."""
-        self.record = replace(self.record, state=state, error=error)
+        self._write(replace(self.record, state=state, error=error), sync=state == "failed")
+
+    def finish(self, outputs: Iterable[str | Path]) -> None:
+        """Write the record of a finished job, with the sizes of its outputs. From here on, no signal ends the job."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        self._write(replace(self.record, state="finished", outputs=_sizes(self._log, outputs)), sync=True)
+
+    def _write(self, record: JobRecord, sync: bool) -> None:
+        self.record = record
+        file = exit_record(self._log)
         try:
-            write_json(self._file, asdict(self.record))
+            write_json(file, asdict(record), sync=sync)
         except OSError as problem:
-            print(f"{self._file} cannot be written: {problem}", file=sys.stderr, flush=True)
+            print(f"{file} cannot be written: {problem}", file=sys.stderr, flush=True)
 
 
 _job: _Job | None = None
 
 
 @contextmanager
-def job_log(log: str | Path, title: str) -> Iterator[None]:
+def job_log(log: str | Path, title: str, outputs: Iterable[str | Path] = ()) -> Iterator[None]:
     """Redirect standard output and standard error of the block, those of C libraries too, to the file `log`.
 
     An exception is written there with its traceback; the terminal shows one line with `title`, its message and the
-    name of the log. `exit_record(log)` gets the job's exit record. The process ends when the snakemake that started it
-    does: an orphan would write files that a later job also writes.
+    name of the log. `exit_record(log)` gets the job's exit record, with the sizes of `outputs`. The process ends with
+    the block, without the exit handlers of libraries: one that crashes would make Snakemake delete a finished result.
+    It also ends when the snakemake that started it does: an orphan would write files that a later job also writes.
     """
     global _job
     log = Path(log)
-    log.parent.mkdir(parents=True, exist_ok=True)
     os.environ.update(SILENCE_LIBRARIES)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved_stderr, saved_stdout = os.dup(2), os.dup(1)
-    with log.open("w", encoding="utf-8") as stream, os.fdopen(saved_stderr, "w") as terminal:
-        os.dup2(stream.fileno(), 1)
-        os.dup2(stream.fileno(), 2)
-        job = _job = _Job(Console(terminal), exit_record(log), title)
+    with _redirected_output(log) as terminal:
+        job = _job = _Job(Console(terminal), log, title)
         job.set_state("running")
         signal.signal(signal.SIGTERM, _raise_system_exit)
         threading.Thread(target=_end_with_snakemake, args=(job,), daemon=True).start()
         try:
             yield
-            job.set_state("finished")
+            job.finish(outputs)
         except BaseException as error:
             traceback.print_exc()
             failure = _describe(error)
@@ -148,14 +131,42 @@ def job_log(log: str | Path, title: str) -> Iterator[None]:
             # The line and the log are complete: Snakemake only needs to know that the job failed.
             raise SystemExit(1) from None
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
             job.console.close_line()
             _job = None
+    os._exit(0)
+
+
+@contextmanager
+def _redirected_output(log: Path) -> Iterator[TextIO]:
+    """Redirect what the block prints to a file; yield the terminal."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    _flush()
+    saved_stderr, saved_stdout = os.dup(2), os.dup(1)
+    with log.open("w", encoding="utf-8") as stream, os.fdopen(saved_stderr, "w") as terminal:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+        try:
+            yield terminal
+        finally:
+            _flush()
             os.dup2(saved_stderr, 2)
             os.dup2(saved_stdout, 1)
             os.close(saved_stdout)
             shorten_paths_in(log)
+
+
+def _flush() -> None:
+    with suppress(OSError, ValueError):  # a log on a full disk; a library that closed it
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+def _sizes(log: Path, outputs: Iterable[str | Path]) -> dict[str, int]:
+    """The sizes of files, and of those in folders, by their paths below the results folder, which also has the log."""
+    places = [Path(output).absolute() for output in outputs]
+    results = os.path.commonpath([log.absolute(), *places])
+    files = [file for place in places for file in (place.rglob("*") if place.is_dir() else [place])]
+    return {os.path.relpath(file, results): file.stat().st_size for file in sorted(files) if file.is_file()}
 
 
 def console() -> Console | None:
@@ -219,6 +230,8 @@ def _raise_system_exit(number: int, frame: Any) -> NoReturn:
 def _end_with_snakemake(job: _Job) -> None:
     """End this process when the snakemake that started it has ended: `kill -9` of snakemake leaves its jobs running."""
     if not wait_for_parent("snakemake"):  # a container may hide it
+        return
+    if job.record.state == "finished":
         return
     message = "the snakemake that started this job has ended, so the job ends too"
     print(message, file=sys.stderr, flush=True)

@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from lora_core.records import atomic_file
+from lora_core.atomic_files import atomic_file
 
 
 def shorten_paths(text: str) -> str:
@@ -26,5 +26,5 @@ def shorten_paths_in(file: Path) -> None:
     """Shorten local paths in a log, since results may be shared; not where the file cannot be replaced."""
     with suppress(OSError):
         text = file.read_text(encoding="utf-8", errors="replace")
-        with atomic_file(file) as temp_path:
+        with atomic_file(file, sync=False) as temp_path:
             temp_path.write_text(shorten_paths(text), encoding="utf-8")

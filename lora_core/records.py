@@ -1,21 +1,15 @@
-"""The records on disk: rows of CSV files and JSON records, with units in the names. Absent is None, never 0.
-
-Files and folders appear complete or not at all: they are written under a temporary name and then renamed.
-"""
+"""The records on disk: rows of CSV files and JSON records, with units in the names. Absent is None, never 0."""
 
 import csv
 import dataclasses
-import glob
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from lora_core.atomic_files import atomic_file, atomic_folder, create_file  # noqa: F401 (imported from here, too)
 from lora_core.record_format_1 import from_format_1
 
 JsonObject = dict[str, Any]  # a JSON file as read; what is only written is a dict[str, object]
@@ -101,54 +95,20 @@ class LatencyRow:
     seconds: float
 
 
-def _temporary_path(path: Path) -> Path:
-    """Return a hidden path in the same folder, named after this process; remove what killed writers left there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        if not _is_running(int(leftover.suffixes[-2][1:])):
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
+def write_json(path: Path, record: Mapping[str, Any], *, sync: bool = True) -> None:
+    """Write a record as JSON; `sync` as in `atomic_file`. Raise ValueError for NaN and infinities, which JSON lacks."""
+    text = _json_text(record)
+    with atomic_file(path, sync=sync) as temp_path:
+        temp_path.write_text(text, encoding="utf-8")
 
 
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's process
-        pass
-    return True
+def create_json(path: Path, record: Mapping[str, Any]) -> bool:
+    """Write a record as JSON unless the file exists, in one step; return whether there was none."""
+    return create_file(path, _json_text(record))
 
 
-@contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path to write to; the file takes its final name only if the block ends without an error."""
-    temp_path = _temporary_path(path)
-    try:
-        yield temp_path
-        temp_path.replace(path)
-    finally:
-        temp_path.unlink(missing_ok=True)
-
-
-@contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder to fill; it replaces `path` only if the block ends without an error."""
-    temp_path = _temporary_path(path)
-    temp_path.mkdir()
-    try:
-        yield temp_path
-        if path.exists():
-            shutil.rmtree(path)
-        temp_path.replace(path)
-    finally:
-        shutil.rmtree(temp_path, ignore_errors=True)
-
-
-def write_json(path: Path, record: Mapping[str, Any]) -> None:
-    """Write a record as JSON. Raise ValueError for NaN and infinities, which JSON does not have."""
-    with atomic_file(path) as temp_path:
-        temp_path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+def _json_text(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, indent=2, allow_nan=False) + "\n"
 
 
 def read_json(path: Path) -> JsonObject:

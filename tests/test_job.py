@@ -13,16 +13,18 @@ from builders import HANG_SECONDS, ROOT
 from filelock import FileLock
 
 from lora_core import job
-from lora_core.job import Console, JobError, read_job_record
+from lora_core.console import Console
+from lora_core.job import JobError, read_job_record
 from lora_core.layout import exit_record
 from lora_core.processes import has_ended
+from lora_core.records import read_json, write_json
 from lora_core.training.progress import Progress
 
 
-def run_job(folder, code, log="logs/a.log", **popen):
+def run_job(folder, code, log="logs/a.log", outputs=(), **popen):
     """A process whose job runs `code`; started in `folder`."""
     program = f"import os, sys, signal, time\nfrom pathlib import Path\nfrom lora_core.job import job_log\n" \
-              f"with job_log('{log}', 'train lora'):\n    {code}\n"  # fmt: skip
+              f"with job_log('{log}', 'train lora', {outputs}):\n    {code}\n"  # fmt: skip
     environment = os.environ | {"PYTHONPATH": str(ROOT), job.STUDY_VARIABLE: "study 1"}
     return subprocess.Popen(
         [sys.executable, "-c", program], cwd=folder, env=environment, text=True,
@@ -56,6 +58,55 @@ def test_what_a_job_prints_is_in_its_log_and_the_record_says_that_it_finished(tm
     assert {"one", "two", "three"} <= set(log.split())
     assert (record.title, record.study, record.state, record.error) == ("train lora", "study 1", "finished", None)
     assert has_ended(record.process)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import atexit; atexit.register(os.abort)",
+        "import atexit; atexit.register(sys.exit, 3)",
+        "import atexit; atexit.register(os.kill, os.getpid(), signal.SIGKILL)",
+        "import threading; threading.Thread(target=time.sleep, args=(600,)).start()",
+        "sys.stdout.close()",
+        "sys.stdout = open('/dev/full', 'w'); sys.stdout.write('to a log on a full disk')",
+    ],
+)
+def test_a_job_that_says_that_it_is_finished_is_not_failed_by_what_comes_after(tmp_path, code):
+    process = run_job(tmp_path, code)
+    process.communicate(timeout=HANG_SECONDS)
+    assert process.returncode == 0
+    assert read_job_record(tmp_path / "logs" / "a.json").state == "finished"
+
+
+def test_no_signal_ends_a_job_that_is_finished(tmp_path):
+    kill = "[os.kill(os.getpid(), number) for number in (signal.SIGTERM, signal.SIGINT)]"
+    code = f"from lora_core import job; job.shorten_paths_in = lambda log: {kill}"
+    process = run_job(tmp_path, code)
+    process.communicate(timeout=HANG_SECONDS)
+    assert process.returncode == 0
+    assert read_job_record(tmp_path / "logs" / "a.json").state == "finished"
+
+
+def test_a_finished_job_records_the_size_of_every_file_that_it_made(tmp_path):
+    made = {"a.csv": "12345", "weights/a": "1", "weights/below/b": "", "elsewhere": "no output"}
+    for name, content in made.items():
+        file = tmp_path / "results" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+    outputs = ["results/a.csv", "results/weights", "results/missing"]
+    process = run_job(tmp_path, "pass", log="results/logs/train/a.log", outputs=outputs)
+    _, errors = process.communicate(timeout=HANG_SECONDS)
+    assert (process.returncode, errors) == (0, "")
+    record = read_job_record(tmp_path / "results/logs/train/a.json")
+    assert record.outputs == {"a.csv": 5, "weights/a": 1, "weights/below/b": 0}
+
+
+def test_a_record_of_an_earlier_version_has_no_outputs(tmp_path):
+    run_job(tmp_path, "pass").communicate(timeout=HANG_SECONDS)
+    content = read_json(tmp_path / "logs/a.json")
+    del content["outputs"]
+    write_json(tmp_path / "logs/a.json", content)
+    assert read_job_record(tmp_path / "logs/a.json").outputs is None
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def note_owner() -> None:
         for note in _notes():
             if _owner_has_ended(note):
                 note.unlink()
-        write_json(_note_of_this_process(), asdict(this_process()))
+        write_json(_note_of_this_process(), asdict(this_process()), sync=False)
 
 
 def remove_note() -> None:
@@ -71,13 +71,24 @@ def _note_of_this_process() -> Path:
 
 
 def _notes() -> list[Path]:
-    return sorted(OWNERS.glob("*.json"))
+    return sorted(file for file in OWNERS.glob("*.json") if file.is_file())
 
 
 def _owner_has_ended(note: Path) -> bool:
-    """Whether the process of a note has ended; a note in another form says nothing, and the lock stays."""
+    """Whether the process of a note has ended; a note in another form says nothing, and the lock stays.
+
+    A note is damaged only by a loss of power, which has ended its process too.
+    """
     try:
-        return has_ended(ProcessIdentity(**read_json(note)))
+        content = read_json(note)
+    except ValueError:
+        return True
+    except OSError:  # a note of another user
+        return False
+    if not isinstance(content, dict):
+        return True
+    try:
+        return has_ended(ProcessIdentity(**content))
     except TypeError:
         return False
 

@@ -16,7 +16,7 @@ from lora_core.data.unchanged import unchanged_files
 from lora_core.layout import Layout
 from lora_core.models import pretrained
 from lora_core.nearest import nearest
-from lora_core.records import read_json, write_json
+from lora_core.records import create_json, read_json
 
 
 def check_paths(study: Study) -> None:
@@ -102,10 +102,12 @@ def _text(section: Any) -> str:
 
 
 def write_identity(study: Study) -> None:
-    """Write study.json, which names the model and the data set that the results folder holds."""
-    file = Path(Layout(study.results_dir).study)
-    if not file.exists():
-        write_json(file, study.identity)
+    """Write study.json, which names the model and the data set that the results folder holds.
+
+    Of two studies that start in one folder at the same moment, the second raises ConfigError.
+    """
+    if not create_json(Path(Layout(study.results_dir).study), study.identity):
+        check_results_folder(study)
 
 
 def check_targets(targets: Iterable[str], products: set[str], results_dir: str) -> None:

@@ -40,5 +40,5 @@ def _digests(files: Iterable[str]) -> dict[str, str]:
         entries[file] = entry if entry.get("stat") == key else {"stat": key, "sha256": sha256(Path(file))}
     if cached | entries != cached:
         with suppress(OSError):  # a folder that cannot be written has no cache
-            write_json(CACHE, cached | entries)
+            write_json(CACHE, cached | entries, sync=False)
     return {file: entry["sha256"] for file, entry in entries.items()}

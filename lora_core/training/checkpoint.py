@@ -10,12 +10,14 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from lora_core.atomic_files import atomic_file, write_through
 from lora_core.layout import CheckpointFiles
-from lora_core.records import JsonObject, PowerRow, atomic_file, read_rows
+from lora_core.records import JsonObject, PowerRow, read_rows
 
 if TYPE_CHECKING:
     import torch
@@ -192,16 +194,17 @@ class Checkpoint:
         """Save the state after an epoch, which had taken this many samples, and replace the previous state."""
         from safetensors import SafetensorError
 
-        content = self._files.samples.read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
-        described = {"rows": samples, "bytes": len(content), "digest": digest, "lost": self._lost}
         try:
+            write_through(self._files.samples)  # before the state, which counts them
+            content = self._files.samples.read_bytes()
+            digest = hashlib.sha256(content).hexdigest()
+            described = {"rows": samples, "bytes": len(content), "digest": digest, "lost": self._lost}
             _write(self._files.state, State(state.values | {"samples": described}, state.tensors))
         except (OSError, SafetensorError) as error:
             self._disable(error)
 
     def _disable(self, error: Exception) -> None:
-        """Stop saving: a full disk costs the checkpoint, not the run."""
+        """Stop saving: a full disk or a lost folder costs the checkpoint, not the run."""
         message = f"no further checkpoints are written to {self._files.folder}: {error}; the run continues without them"
         print(message, file=sys.stderr, flush=True)
         self._is_disabled = True
@@ -209,7 +212,8 @@ class Checkpoint:
     def remove(self) -> None:
         """Delete the folder: the run is finished."""
         if self._sample_stream is not None:
-            self._sample_stream.close()
+            with suppress(OSError):  # of a full disk
+                self._sample_stream.close()
         shutil.rmtree(self._files.folder, ignore_errors=True)
 
 

@@ -100,7 +100,8 @@ class Progress:
         if self._path is not None and isinstance(status, RunProgress):
             updated = datetime.now(UTC).isoformat(timespec="seconds")
             with suppress(OSError):  # a full disk must not end a run for the sake of its progress
-                write_json(self._path, asdict(status) | {"process": asdict(self._process), "updated": updated})
+                record = asdict(status) | {"process": asdict(self._process), "updated": updated}
+                write_json(self._path, record, sync=False)
 
     def _line(self, status: str | RunProgress) -> str:
         return f"{self._title}: {status if isinstance(status, str) else status.line()}"
@@ -112,7 +113,8 @@ class Progress:
     def remove(self) -> None:
         """Delete the file: the job is done."""
         if self._path is not None:
-            self._path.unlink(missing_ok=True)
+            with suppress(OSError):  # what is finished must not fail for the sake of its progress
+                self._path.unlink(missing_ok=True)
 
 
 def read_progress(path: Path) -> ProgressRecord:

@@ -64,6 +64,40 @@ def test_a_lock_of_an_unknown_owner_stays(note):
     assert list(unlock.LOCKS.iterdir())
 
 
+DAMAGED = ["", "{", "[]", "null", "\0" * 40, "\udcff"]  # what a loss of power leaves
+
+
+def leave_damaged_note(content):
+    unlock.OWNERS.mkdir(parents=True, exist_ok=True)
+    (unlock.OWNERS / "1.json").write_bytes(content.encode(errors="surrogateescape"))
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_damaged_note_is_that_of_a_process_that_has_ended(content):
+    lock_folder()
+    leave_damaged_note(content)
+    unlock.note_owner()
+    assert notes() == [str(os.getpid())]
+    leave_damaged_note(content)
+    assert unlock.remove_stale_lock() == 0
+    assert list(unlock.LOCKS.iterdir())  # of this process, which is running
+
+
+def test_a_lock_with_a_damaged_note_alone_is_removed(tmp_path):
+    (tmp_path / "Snakefile").write_text("")
+    lock_folder()
+    leave_damaged_note("")
+    assert unlock.remove_stale_lock() == 0
+    assert not unlock.LOCKS.exists()
+    assert notes() == []
+
+
+def test_a_folder_among_the_notes_blocks_nothing():
+    (unlock.OWNERS / "1.json").mkdir(parents=True)
+    unlock.note_owner()
+    unlock.remove_note()
+
+
 def test_a_failing_snakemake_is_reported(tmp_path, capfd):
     (tmp_path / "Snakefile").write_text("raise ValueError('no study')")
     lock_folder()

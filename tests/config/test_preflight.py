@@ -1,7 +1,11 @@
 """Checks before the first job: what a study needs is there, and its results folder and targets are its own."""
 
+import os
+import subprocess
+import sys
+
 import pytest
-from builders import changed
+from builders import HANG_SECONDS, ROOT, changed
 
 from lora_core.config import preflight
 from lora_core.config.study import ConfigError, load
@@ -34,9 +38,46 @@ def test_a_results_folder_of_another_study_is_refused():
         preflight.check_results_folder(load(changed(data__seed=1)))
 
 
+AT_ONCE = """
+import sys
+from builders import changed
+from lora_core.config import preflight
+from lora_core.config.study import load
+study = load(changed(data__seed=int(sys.argv[1])))
+preflight.check_results_folder(study)  # nobody has marked the folder yet
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    preflight.write_identity(study)
+except ValueError as error:
+    sys.exit(str(error))
+"""
+
+
+def test_of_studies_that_start_at_the_same_moment_one_gets_the_folder(folder):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    studies = [
+        subprocess.Popen([sys.executable, "-c", AT_ONCE, str(seed)], env=environment, text=True, **pipes)
+        for seed in range(4)
+    ]
+    assert [study.stdout.readline() for study in studies] == ["ready\n"] * 4
+    for study in studies:
+        study.stdin.write("\n")
+        study.stdin.flush()
+    errors = [study.communicate(timeout=HANG_SECONDS)[1] for study in studies]
+    (winner,) = [seed for seed, study in enumerate(studies) if study.returncode == 0]
+    assert read_json(preflight.Path("results/study.json"))["data"]["seed"] == winner
+    for seed, error in enumerate(errors):
+        assert seed == winner or "holds results for another data" in error
+    assert [file.name for file in (folder / "results").iterdir()] == ["study.json"]
+
+
 def test_the_identity_of_the_first_study_stays():
     preflight.write_identity(load(changed()))
-    preflight.write_identity(load(changed(data__seed=1)))
+    preflight.write_identity(load(changed(seeds=[7])))
+    with pytest.raises(ConfigError, match="holds results for another data"):
+        preflight.write_identity(load(changed(data__seed=1)))
     assert read_json(preflight.Path("results/study.json"))["data"]["seed"] == 0
 
 

@@ -218,6 +218,43 @@ def test_a_full_disk_while_resuming_costs_no_state(study, monkeypatch):
     assert (study.folder / "state.safetensors").exists()
 
 
+@pytest.mark.parametrize("loss", ["the folder", "the folder above", "a file in its place", "the samples"])
+def test_a_checkpoint_lost_while_the_run_trains_costs_no_run(undisturbed, tmp_path, capfd, monkeypatch, loss):
+    from lora_core.training import loop
+
+    study = Study(undisturbed.settings, undisturbed.model, undisturbed.data, tmp_path)
+    study.folder = study.folder / "this run"
+    plain, steps = loop.optimizer_step, []
+
+    def step(*arguments):
+        steps.append(1)
+        if len(steps) == STEPS + 3:
+            assert (study.folder / "state.safetensors").exists()
+            if loss == "the samples":
+                (study.folder / "power.csv").unlink()
+            else:
+                shutil.rmtree(study.folder.parent if loss == "the folder above" else study.folder)
+            if loss == "a file in its place":
+                study.folder.write_text("")
+        return plain(*arguments)
+
+    monkeypatch.setattr(loop, "optimizer_step", step)
+    study.train(spec(study.settings, **CHANGES), 0)
+    same(study.out, undisturbed.out)
+    line = f"no further checkpoints are written to {study.folder}: "
+    assert capfd.readouterr().err.count(line) == 1
+
+
+def test_samples_are_on_the_disk_before_the_state_that_counts_them(study, monkeypatch):
+    from lora_core.training import checkpoint
+
+    written = []
+    monkeypatch.setattr(checkpoint, "write_through", lambda path: written.append(path.name))
+    monkeypatch.setattr(checkpoint, "_write", lambda path, state: written.append(path.name))
+    study.finish()
+    assert written == ["power.csv", "state.safetensors"] * (EPOCHS - 1)  # the first epoch is of an earlier part
+
+
 def test_a_run_without_checkpoints_deletes_an_earlier_one(study):
     study.train(spec(LORA, **CHANGES), None)
     assert not study.folder.exists()

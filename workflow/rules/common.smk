@@ -23,7 +23,7 @@ try:
     from lora_core.code_digest import CACHE, CodeDigests
     from lora_core.commands import failures, unlock
     from lora_core.commands.studies import load_study
-    from lora_core.config import params, preflight
+    from lora_core.config import params, preflight, unfinished
     from lora_core.layout import Layout
     from lora_core.reporting import catalogue
     from lora_core.seeds import derive
@@ -87,3 +87,27 @@ def resources_of(kind):
         "runtime": request.runtime,
         "gpu": request.gpu,
     }
+
+
+def made_again():
+    """Why results that are there are made again, by their paths."""
+    return unfinished.unfinished_products(LAYOUT.results)
+
+
+def build_dag(plain=workflow._build_dag):
+    """Snakemake's own step, which also makes those results again that the targets need.
+
+    `--forcerun` would turn them into targets: everything that they need would be made, whatever the user asked for.
+    """
+    reasons = made_again() if workflow.is_main_process else {}
+    workflow.dag.forcefiles.update(reasons)
+    plain()
+    jobs = workflow.dag.needrun_jobs() if reasons else []
+    forced = {
+        file: reasons[file] for job in jobs for file in job.output if file in reasons
+    }
+    if forced:
+        print(unfinished.describe(forced.values()), file=sys.stderr)
+
+
+workflow._build_dag = build_dag

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lora_core.job import job_log
 
-with job_log(Path(snakemake.log[0]), f"aggregate_energy {snakemake.wildcards.task}"):
+with job_log(snakemake.log[0], f"aggregate_energy {snakemake.wildcards.task}", snakemake.output):
     from lora_core.evaluation.cost_to_threshold import read_history, write_costs
     from lora_core.evaluation.references import References
 

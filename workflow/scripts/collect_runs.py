@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lora_core.job import job_log
 
-with job_log(Path(snakemake.log[0]), "collect_runs"):
+with job_log(snakemake.log[0], "collect_runs", snakemake.output):
     from lora_core.evaluation.collect_runs import collect_runs
 
     collect_runs([Path(record) for record in snakemake.input], Path(snakemake.output[0]))

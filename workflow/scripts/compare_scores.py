@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lora_core.job import job_log
 
-with job_log(Path(snakemake.log[0]), f"compare_scores {snakemake.wildcards.task}"):
+with job_log(snakemake.log[0], f"compare_scores {snakemake.wildcards.task}", snakemake.output):
     from lora_core.evaluation.references import References
     from lora_core.evaluation.scores import compare_scores, read_predictions
 

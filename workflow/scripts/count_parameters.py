@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lora_core.job import job_log
 
-with job_log(Path(snakemake.log[0]), "count_parameters"):
+with job_log(snakemake.log[0], "count_parameters", snakemake.output):
     from lora_core.evaluation.parameter_counts import count_parameters
     from lora_core.methods.registry import settings_from_params
     from lora_core.records import write_json

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lora_core.job import job_log
 
-with job_log(Path(snakemake.log[0]), "judge_claims"):
+with job_log(snakemake.log[0], "judge_claims", snakemake.output):
     from lora_core.config.description import StudyDescription
     from lora_core.evaluation.claim_evidence import ClaimRecords
     from lora_core.evaluation.claims import judge

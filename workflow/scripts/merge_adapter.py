@@ -5,7 +5,9 @@ from pathlib import Path
 from lora_core.job import job_log
 
 wildcards = snakemake.wildcards
-with job_log(Path(snakemake.log[0]), f"merge_adapter {wildcards.method} {wildcards.task} seed {wildcards.seed}"):
+with job_log(
+    snakemake.log[0], f"merge_adapter {wildcards.method} {wildcards.task} seed {wildcards.seed}", snakemake.output
+):
     from lora_core.methods.merging import merge_adapter
     from lora_core.records import write_digests
 

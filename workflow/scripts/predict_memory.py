@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lora_core.job import job_log
 
-with job_log(Path(snakemake.log[0]), "predict_memory"):
+with job_log(snakemake.log[0], "predict_memory", snakemake.output):
     from lora_core.evaluation.memory_scaling import predict_memory
 
     predict_memory(Path(snakemake.output[0]), snakemake.threads)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lora_core.job import job_log
 
-with job_log(Path(snakemake.log[0]), "prepare_model"):
+with job_log(snakemake.log[0], "prepare_model", snakemake.output):
     from lora_core.models.pretrained import prepare_model
     from lora_core.records import write_digests
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lora_core.job import job_log
 
-with job_log(Path(snakemake.log[0]), f"render_table {snakemake.wildcards.table}"):
+with job_log(snakemake.log[0], f"render_table {snakemake.wildcards.table}", snakemake.output):
     from lora_core.config.description import StudyDescription
     from lora_core.reporting import catalogue
     from lora_core.reporting.inputs import DrawSettings, input_files

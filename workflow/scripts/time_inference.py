@@ -5,7 +5,7 @@ from pathlib import Path
 from lora_core.job import job_log
 
 wildcards, params = snakemake.wildcards, snakemake.params
-with job_log(Path(snakemake.log[0]), f"time_inference {wildcards.task} seed {wildcards.seed}"):
+with job_log(snakemake.log[0], f"time_inference {wildcards.task} seed {wildcards.seed}", snakemake.output):
     from lora_core.evaluation.latency import LatencyPlan, TimedMethod, TimingInputs, TimingOutputs, time_inference
     from lora_core.methods.registry import settings_from_params
 

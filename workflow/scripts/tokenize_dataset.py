@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lora_core.job import job_log
 
-with job_log(Path(snakemake.log[0]), f"tokenize_dataset {snakemake.wildcards.task}"):
+with job_log(snakemake.log[0], f"tokenize_dataset {snakemake.wildcards.task}", snakemake.output):
     from lora_core.data.datasets import TokenizedFiles, tokenize_task
     from lora_core.data.source import DatasetSource
     from lora_core.data.task import Task

@@ -5,7 +5,7 @@ from pathlib import Path
 from lora_core.job import job_log
 
 params, wildcards = snakemake.params, snakemake.wildcards
-with job_log(Path(snakemake.log[0]), f"train {wildcards.method} {wildcards.task} seed {wildcards.seed}"):
+with job_log(snakemake.log[0], f"train {wildcards.method} {wildcards.task} seed {wildcards.seed}", snakemake.output):
     from lora_core.training.checkpoint import CheckpointSettings
     from lora_core.training.run import RunInputs, RunOutputs, train
     from lora_core.training.spec import RunSpec

@@ -5,7 +5,9 @@ from pathlib import Path
 from lora_core.job import job_log
 
 wildcards = snakemake.wildcards
-with job_log(Path(snakemake.log[0]), f"write_model_card {wildcards.method} {wildcards.task} seed {wildcards.seed}"):
+with job_log(
+    snakemake.log[0], f"write_model_card {wildcards.method} {wildcards.task} seed {wildcards.seed}", snakemake.output
+):
     from lora_core.methods.registry import settings_from_params
     from lora_core.reporting.model_card import write_model_card
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lora_core.job import job_log
 
-with job_log(Path(snakemake.log[0]), "write_report"):
+with job_log(snakemake.log[0], "write_report", snakemake.output):
     from lora_core.evaluation.references import References
     from lora_core.reporting.page.report import ReportInputs, write_report
 

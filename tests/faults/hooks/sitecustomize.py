@@ -1,10 +1,12 @@
 """Injects a fault into a real train job, from outside of its code: Python imports this file if it is on PYTHONPATH.
 
 The environment variable FAULT is "step N" (before the N-th optimizer step), "write NAME" (NAME's content is complete
-under its temporary name), "memory N" (an address-space limit is reached at step N) or "clock N" (the clock is set back
-an hour at step N). At a step or a write the job creates FAULT_FILE with its process id and waits FAULT_SECONDS.
+under its temporary name), "memory N" (an address-space limit is reached at step N), "clock N" (the clock is set back an
+hour at step N) or "exit" (the interpreter crashes when it exits). At a step or a write the job creates FAULT_FILE with
+its process id and waits FAULT_SECONDS.
 """
 
+import atexit
 import os
 import sys
 import time
@@ -69,7 +71,12 @@ class Patch:
     def find_spec(self, name, path=None, target=None):
         if name == "lora_core.training.run":
             sys.meta_path.remove(self)
-            patch_writes() if kind == "write" else patch_steps()
+            if kind == "exit":
+                atexit.register(os.abort)
+            elif kind == "write":
+                patch_writes()
+            else:
+                patch_steps()
 
 
 if kind and any(argument.endswith("train.py") for argument in sys.orig_argv):
