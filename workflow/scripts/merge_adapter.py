@@ -16,5 +16,6 @@ with job_log(Path(snakemake.log[0]), f"merge_adapter {wildcards.method} {wildcar
         weights=Path(snakemake.input.weights),
         record=Path(snakemake.input.record),
         out=folder,
+        base_record=Path(snakemake.input.model_record),
     )
     write_digests(folder.iterdir(), Path(snakemake.output.record))
