@@ -158,7 +158,10 @@ def _write(model: Any, tokenizer: Any, out: Path, pretrained_head: Set[str] = fr
     limit = max_input_length(model)
     if limit is not None:
         tokenizer.model_max_length = min(tokenizer.model_max_length, limit)
-    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name not in head}
+    # A tensor with two names, as of tied embeddings, is stored under the first; transformers ties the other to it again.
+    names = {(tensor.data_ptr(), tensor.shape, tensor.stride()): name for name, tensor in reversed(model.state_dict().items())}
+    kept = set(names.values()) - head
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name in kept}
     with atomic_folder(out) as folder:
         tokenizer.save_pretrained(folder)
         model.config.save_pretrained(folder)
