@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lora_core import job, records
 from lora_core.data.hub import TIMEOUT_SECONDS, check_hub
 from lora_core.models.model import head_parameters, max_input_length, model_shapes
-from lora_core.models.source_folder import CONFIG, SHARDS, WEIGHTS, check_parts, one_line, open_classifier
+from lora_core.models.source_folder import CONFIG, SHARDS, WEIGHTS, check_config, check_parts, one_line, open_classifier
 from lora_core.models.tensors import first_not_finite
 from lora_core.models.tokenizer import TOKENIZER_FILES, byte_tokenizer, open_tokenizer
 from lora_core.records import atomic_folder
@@ -104,6 +104,7 @@ def _prepare_folder(folder: Path, out: Path) -> None:
     """Bring a transformers folder into the prepared form. Raise ValueError if its weights do not fit the encoder."""
     import torch
 
+    check_config(folder)  # before the tokenizer, which reads it too
     tokenizer = open_tokenizer(folder)
     torch.manual_seed(0)  # for weights that the checkpoint lacks: some have no pooler
     model, report = open_classifier(folder)
@@ -158,8 +159,9 @@ def _write(model: Any, tokenizer: Any, out: Path, pretrained_head: Set[str] = fr
     limit = max_input_length(model)
     if limit is not None:
         tokenizer.model_max_length = min(tokenizer.model_max_length, limit)
-    # A tensor with two names, as of tied embeddings, is stored under the first; transformers ties the other to it again.
-    names = {(tensor.data_ptr(), tensor.shape, tensor.stride()): name for name, tensor in reversed(model.state_dict().items())}
+    # A tensor with two names, as tied embeddings have, is stored under the first; transformers ties the other again.
+    tensors = reversed(model.state_dict().items())
+    names = {(tensor.data_ptr(), tensor.shape, tensor.stride()): name for name, tensor in tensors}
     kept = set(names.values()) - head
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name in kept}
     with atomic_folder(out) as folder:

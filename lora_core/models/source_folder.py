@@ -5,15 +5,16 @@ Nothing is unpickled, no remote code runs, and only regular files are opened.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lora_core.models.model import check_encoder
-from lora_core.models.tensors import tensor_types
+from lora_core.models.tensors import UNQUANTIZED, tensor_types
 from lora_core.models.tokenizer import check_tokenizer_files
 from lora_core.records import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -58,6 +59,16 @@ def weight_files(folder: Path) -> list[str]:
     return names
 
 
+def check_config(folder: Path) -> None:
+    """Raise ValueError if transformers cannot read a folder's config.json, or the model is quantized."""
+    from transformers import AutoConfig
+
+    with _name_unreadable_model(folder):
+        AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    if "quantization_config" in read_json(folder / CONFIG):
+        raise ValueError(f"the model in {str(folder)!r} is quantized (quantization_config in {CONFIG}); {UNQUANTIZED}")
+
+
 def open_classifier(folder: Path) -> tuple[Any, Mapping[str, Any]]:
     """Return a folder's model as a classifier of two classes, and what transformers reports about its tensors.
 
@@ -69,20 +80,24 @@ def open_classifier(folder: Path) -> tuple[Any, Mapping[str, Any]]:
 
     for name in weight_files(folder):
         tensor_types(folder / name)
-    if "quantization_config" in read_json(folder / CONFIG):
-        raise ValueError(f"the model in {str(folder)!r} is quantized (quantization_config in {CONFIG}); use the "
-                         "weights in float32, float16 or bfloat16")  # fmt: skip
-    try:
+    with _name_unreadable_model(folder):
         model, report = AutoModelForSequenceClassification.from_pretrained(
             folder, num_labels=2, dtype=torch.float32, use_safetensors=True, trust_remote_code=False,
             ignore_mismatched_sizes=True, output_loading_info=True,
         )  # fmt: skip
-    except Exception as error:  # transformers raises many kinds
+    check_encoder(model, report, folder, optional="pooler")
+    return model, report
+
+
+@contextmanager
+def _name_unreadable_model(folder: Path) -> Iterator[None]:
+    """Raise ValueError that names the folder for an error of transformers, which raises many kinds."""
+    try:
+        yield
+    except Exception as error:
         if isinstance(error, MemoryError) or getattr(error, "errno", None):
             raise
         raise ValueError(f"transformers cannot read the model in {str(folder)!r} ({one_line(error)})") from error
-    check_encoder(model, report, folder, optional="pooler")
-    return model, report
 
 
 def one_line(error: Exception) -> str:

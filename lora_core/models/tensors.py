@@ -13,6 +13,7 @@ Framework = Literal["pt", "numpy"]
 Tensors = dict[str, Any]  # torch's or numpy's, by name
 
 FLOATING_POINT = ("F64", "F32", "F16", "BF16")
+UNQUANTIZED = "use the weights in float32, float16 or bfloat16"
 INTEGERS = ("I64", "I32", "I16", "U64", "U32", "U16", "BOOL")  # the types of positions and the like, not of weights
 
 
@@ -42,9 +43,7 @@ def tensor_types(path: Path) -> dict[str, str]:
     for name, dtype in types.items():
         is_weight = name.endswith(("weight", "bias"))
         if dtype not in FLOATING_POINT and (is_weight or dtype not in INTEGERS):
-            raise ValueError(
-                f"{path}: {name!r} is quantized ({dtype}); use the weights in float32, float16 or bfloat16"
-            )
+            raise ValueError(f"{path}: {name!r} is quantized ({dtype}); {UNQUANTIZED}")
     return types
 
 
