@@ -562,3 +562,51 @@ def test_nothing_is_unpickled_and_no_downloaded_code_runs():
                     if ast.unparse(node.func).endswith("from_pretrained") and "Auto" in ast.unparse(node.func):
                         arguments = {keyword.arg for keyword in node.keywords}
                         assert "trust_remote_code" in arguments, f"{file}: {ast.unparse(node)}"
+
+
+# Files in an adapter's folder that are not a model's.
+
+
+def test_a_pickle_in_an_adapters_folder_is_not_copied_into_the_merged_model(bert, adapter, tmp_path, capsys):
+    for name in ("pytorch_model.bin", "training_args.bin", "optimizer.pt", "weights.pkl", "modeling.py"):
+        (adapter / name).write_bytes(b"\x80\x04.")
+    (adapter / "folder").mkdir()
+    merge_adapter(bert, adapter, None, tmp_path / "merged")
+    expected = {file.name for file in bert.iterdir()} | {"merge.json"}
+    assert {file.name for file in (tmp_path / "merged").iterdir()} == expected
+    assert f"{adapter / 'weights.pkl'} is left out of the merged model" in capsys.readouterr().err
+
+
+def link(path, secret):
+    path.symlink_to(secret)
+
+
+def hard_link_to_a_pipe(path, secret):
+    os.mkfifo(secret.with_name("pipe"))
+    path.hardlink_to(secret.with_name("pipe"))
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt"])
+@pytest.mark.parametrize(
+    ("put", "message"),
+    [
+        (link, "is a symbolic link, which is not followed"),
+        (lambda path, secret: path.symlink_to("nowhere"), "is a symbolic link, which is not followed"),
+        (hard_link_to_a_pipe, "is not a regular file"),
+        (lambda path, secret: path.mkdir(), "is not a regular file"),
+    ],
+    ids=["link", "dangling link", "pipe", "folder"],
+)
+def test_a_link_in_an_adapters_folder_is_not_followed(bert, adapter, tmp_path, name, put, message):
+    secret = tmp_path / "secret"
+    secret.write_text("a secret")
+    (adapter / name).unlink(missing_ok=True)
+    put(adapter / name, secret)
+    refused(bert, adapter, tmp_path / "merged", message)
+
+
+def test_a_link_that_is_no_file_of_a_model_is_left_out(bert, adapter, tmp_path):
+    (tmp_path / "secret").write_text("a secret")
+    (adapter / "notes").symlink_to(tmp_path / "secret")
+    merge_adapter(bert, adapter, None, tmp_path / "merged")
+    assert not (tmp_path / "merged" / "notes").exists()

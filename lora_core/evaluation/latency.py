@@ -17,6 +17,7 @@ from lora_core.data import batches as data
 from lora_core.data.card import DataCard, read_data_card
 from lora_core.evaluation.latency_summary import Variant
 from lora_core.evaluation.timed_rounds import LoadedVariant, LoadedVariants, TimedRounds, warm_up
+from lora_core.intact import check_model, check_weights
 from lora_core.measuring import meters
 from lora_core.methods import registry
 from lora_core.models import model as models
@@ -35,21 +36,27 @@ PRECISION = "fp32"  # of the timed passes, whatever the study trains in
 
 @dataclass(frozen=True)
 class TimedMethod:
-    """One method of the comparison: its trained weights, and the merged model if the method can merge."""
+    """One method of the comparison: its trained weights, and the merged model if the method can merge.
+
+    The records are those of the run and of the merged model; None does not check the digests of the files.
+    """
 
     name: str
     settings: MethodSettings
     weights: Path
     merged: Path | None = None
+    merged_record: Path | None = None
+    run_record: Path | None = None
 
 
 @dataclass(frozen=True)
 class TimingInputs:
-    """What all methods share: the prepared base model and the tokenized validation split with its card."""
+    """What all methods share: the prepared base model, its record, and the tokenized validation split with its card."""
 
     model: Path
     data_card: Path
     validation_data: Path
+    model_record: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -93,11 +100,12 @@ def time_inference(
     """Time every variant in rounds of shuffled order, after warm-up passes that are not recorded.
 
     The JSON record has the largest difference between merged and unmerged logits, and between merged and base. Raise
-    ValueError if merging changed a logit by more than rounding; then nothing is written.
+    ValueError if a model is damaged, or merging changed a logit by more than rounding; then nothing is written.
     """
     torch.set_num_threads(plan.threads)
     device = devices.resolve(plan.device)
     card = read_data_card(inputs.data_card, validation=inputs.validation_data)
+    _check_models(methods, inputs)
     examples = data.load(inputs.validation_data)
     # Here the meter only detects whether another process uses the device.
     meter = meters.open_meter("auto" if device.type == "cuda" else "none", device)
@@ -135,6 +143,15 @@ def time_inference(
             "provenance": asdict(replace(started, driver=meter.details.get("driver"), shared=meter.shared)),
         },
     )
+
+
+def _check_models(methods: Sequence[TimedMethod], inputs: TimingInputs) -> None:
+    """Raise ValueError that names the first file of a model or of a run's weights that is not what its record says."""
+    check_model(inputs.model, inputs.model_record)
+    for method in methods:
+        check_weights(method.weights, method.run_record)
+        if method.merged is not None:
+            check_model(method.merged, method.merged_record)
 
 
 def _load_variants(
@@ -178,7 +195,7 @@ def _prove_merge(
     """
     merged, unmerged = logits[name, "merged"], logits[name, "unmerged"]
     difference, largest = float(np.abs(merged - unmerged).max()), float(np.abs(unmerged).max())
-    if difference > MERGE_TOLERANCE * largest:
+    if not difference <= MERGE_TOLERANCE * largest:  # nan is neither above nor below
         raise ValueError(f"merging {name!r} changed a logit by {difference:.2g} (largest logit {largest:.2g})")
     variant = variants[name, "merged"]
     trained_head = dict(models.head_parameters(variant.model))

@@ -7,12 +7,13 @@ its `modules_to_save`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lora_core.models.model import head_parameters
+from lora_core.models.tensors import Framework, Tensors, read_tensors
 from lora_core.records import JsonObject, read_json, write_json
 
 if TYPE_CHECKING:
@@ -29,11 +30,9 @@ ANY_VALUE = {
     "layers_pattern", "layers_to_transform", "lora_alpha", "lora_dropout", "megatron_core", "modules_to_save",
     "peft_type", "peft_version", "qalora_group_size", "r", "revision", "target_modules", "task_type",
 }  # fmt: skip
+SELECTIONS = ("exclude_modules", "layers_to_transform")  # of these fields, those that leave out some targets
 # The initial values of LoRA that leave the base weights as they are.
 STARTS_OUTSIDE = (True, False, "gaussian", "orthogonal", "eva")
-
-Framework = Literal["pt", "numpy"]
-Tensors = dict[str, Any]  # torch's or numpy's, by name
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,7 @@ class AdapterConfig:
         modules_to_save: The modules that are stored whole, such as the head (`modules_to_save`).
         base_model: The base model's name or folder; None if unknown (`base_model_name_or_path`).
         dropout: The dropout probability of the low-rank path's input (`lora_dropout`).
+        on_every_target: Whether all modules that `targets` name have an update, not only some of them.
         task_type: PEFT's name of the task; None for a model that is not from transformers (`task_type`).
     """
 
@@ -57,6 +57,7 @@ class AdapterConfig:
     base_model: str | None
     dropout: float = 0.0
     task_type: str | None = "SEQ_CLS"
+    on_every_target: bool = True
 
     def saves(self, name: str) -> bool:
         """Whether the tensor of this name belongs to a module that is stored whole."""
@@ -99,6 +100,16 @@ class Adapter:
     def modules(self) -> list[str]:
         """The names of the modules with an update, sorted."""
         return sorted({name.rpartition(".")[0] for name in self.matrices})
+
+    def check_complete(self, linear: Iterable[str], folder: Path) -> None:
+        """Raise ValueError for a module of the configuration that has no tensors; `linear` are the model's modules."""
+        config, ends = self.config, tuple(f".{target}" for target in self.config.targets)
+        lacking = {name for name in linear if f".{name}".endswith(ends) and not config.saves(f"{name}.weight")}
+        lacking = lacking - set(self.modules) if config.on_every_target else set()
+        if not self.saved_modules:  # PEFT lists the heads of all models, of which this one has one
+            lacking |= set(config.modules_to_save)
+        if lacking:
+            raise ValueError(f"{folder / WEIGHTS} lacks {min(lacking)!r}, which {CONFIG} names; use a complete adapter")
 
 
 def save_low_rank(model: nn.Module, settings: LowRankSettings, folder: Path, base_model: str) -> None:
@@ -146,16 +157,11 @@ def save_tensors(folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:
 
 
 def load_tensors(folder: Path, framework: Framework) -> Tensors:
-    """Read an adapter's tensors. Raise ValueError if the file is not a complete safetensors file."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(folder / WEIGHTS, framework) as file:
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
-    except (SafetensorError, OSError, TypeError) as error:  # TypeError: numpy has no bfloat16
-        raise ValueError(
-            f"{folder / WEIGHTS} cannot be read ({error}); only complete safetensors files can be read"
-        ) from error
+    """Read an adapter's tensors. Raise ValueError if there are none, or the file cannot be used (`read_tensors`)."""
+    tensors = read_tensors(folder / WEIGHTS, framework)
+    if not tensors:
+        raise ValueError(f"{folder / WEIGHTS} holds no tensors; it is not the adapter that {CONFIG} describes")
+    return tensors
 
 
 def read_adapter(folder: Path, framework: Framework) -> Adapter:
@@ -243,6 +249,8 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
         base_model=config.get("base_model_name_or_path"),
         dropout=dropout,
         task_type=config.get("task_type"),
+        # Where there is a regular expression or an exception, PEFT alone knows the modules.
+        on_every_target=isinstance(targets, list) and not any(map(config.get, SELECTIONS)),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from lora_core.methods.settings import MethodSettings
+from lora_core.models.tensors import read_tensors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +36,5 @@ def save(model: nn.Module, settings: Settings, folder: Path, base_model: str) ->
 
 
 def read_trained_parameters(folder: Path) -> dict[str, torch.Tensor]:
-    """Return the saved weights."""
-    from safetensors.torch import load_file
-
-    return load_file(folder / "model.safetensors")
+    """Return the saved weights. Raise ValueError if the file cannot be used."""
+    return read_tensors(folder / "model.safetensors", "pt")

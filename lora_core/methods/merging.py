@@ -4,41 +4,47 @@ Plain LoRA and replaced parameters are arithmetic on safetensors files, without 
 is PEFT's own `merge_and_unload`.
 """
 
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
+from lora_core import job
+from lora_core.intact import check_copyable, check_model, check_weights, copy_files
 from lora_core.layout import MERGE_RECORD
 from lora_core.methods import adapter_files
-from lora_core.records import atomic_folder, check_digests, read_run_record, write_json
+from lora_core.models.tensors import read_tensors
+from lora_core.models.tokenizer import TOKENIZER_FILES
+from lora_core.records import atomic_folder, write_json
 
 Tensors = dict[str, np.ndarray]
-# What a weights folder holds that a merged folder has no use for.
+# The files of a weights folder that a merged folder needs too, and those that it has no use for.
+COPIED = ("config.json", *TOKENIZER_FILES)
 ADAPTER_ONLY = (adapter_files.CONFIG, adapter_files.WEIGHTS, "README.md")
 
 
-def merge_adapter(base: Path, weights: Path, record: Path | None, out: Path) -> None:
+def merge_adapter(base: Path, weights: Path, record: Path | None, out: Path, base_record: Path | None = None) -> None:
     """Write the base model with an adapter folded in, and its head, as a plain transformers folder.
 
     `record` is the run.json of the run that wrote `weights`, which has the files' digests; None for an adapter from
-    elsewhere. merge.json in the folder lists the changed weights. Raise ValueError if the adapter does not fit the base
-    model, or a file is not what the record says.
+    elsewhere. `base_record` has those of the prepared model `base`. merge.json in the folder lists the changed weights.
+    Raise ValueError if the adapter does not fit the base model, or a file is not what its record says.
     """
-    if record is not None:
-        files = {f"{weights.name}/{name}": weights / name for name in (adapter_files.CONFIG, adapter_files.WEIGHTS)}
-        check_digests(read_run_record(record), record, files)
+    if base_record is not None:
+        check_model(base, base_record)
+    check_weights(weights, record)
+    check_copyable(weights, (*COPIED, *ADAPTER_ONLY))
+    for path in sorted(weights.iterdir()):
+        if path.name not in (*COPIED, *ADAPTER_ONLY) and not path.name.startswith("."):
+            job.announce(f"{path} is left out of the merged model: it is not one of a model's files")
     trained_on = adapter_files.read_config(weights).get("base_model_name_or_path")
     if isinstance(trained_on, str) and base.name not in (Path(trained_on).name, trained_on.replace("/", "--")):
         raise ValueError(f"the adapter in {weights} was made for the base model {trained_on!r}, not for {base.name!r}")
-    before = load_file(base / "model.safetensors")
+    before = read_tensors(base / "model.safetensors", "numpy")
     after = MERGE[adapter_files.layout(weights)](base, weights, dict(before))
     with atomic_folder(out) as folder:
-        for file in weights.iterdir():
-            if file.is_file() and file.name not in ADAPTER_ONLY and not file.name.startswith("."):
-                shutil.copyfile(file, folder / file.name)
+        copy_files(weights, COPIED, folder)
         save_file(after, folder / "model.safetensors", {"format": "pt"})
         write_json(folder / MERGE_RECORD, {"changed": _changes(before, after)})
 
@@ -61,6 +67,8 @@ def _merge_low_rank(base: Path, weights: Path, tensors: Tensors) -> Tensors:
     encoder = {name.split(".")[0] for name in adapter.modules}
     if replaced := [n for n in sorted(adapter.saved_modules) if n in tensors and n.split(".")[0] in encoder]:
         raise ValueError(f"the adapter in {weights} would replace {replaced[0]!r} of the base model")
+    matrices = [name.removesuffix(".weight") for name, t in tensors.items() if t.ndim == 2 and name.endswith(".weight")]
+    adapter.check_complete(matrices, weights)
     scale = adapter.config.alpha / adapter.config.rank
     for module in adapter.modules:
         a, b = adapter.matrices.get(f"{module}.lora_A"), adapter.matrices.get(f"{module}.lora_B")
@@ -69,7 +77,7 @@ def _merge_low_rank(base: Path, weights: Path, tensors: Tensors) -> Tensors:
             raise ValueError(f"the adapter's {module!r} does not fit the base model in {base}")
         delta = (b.astype(np.float32) @ a.astype(np.float32)) * np.float32(scale)
         tensors[f"{module}.weight"] = weight + delta
-    return tensors | dict(adapter.saved_modules)
+    return tensors | _as_float32(adapter.saved_modules)
 
 
 def _merge_parameters(base: Path, weights: Path, tensors: Tensors) -> Tensors:
@@ -79,7 +87,11 @@ def _merge_parameters(base: Path, weights: Path, tensors: Tensors) -> Tensors:
     for name, tensor in stored.items():
         if name.split(".")[0] in parts and (name not in tensors or tensor.shape != tensors[name].shape):
             raise ValueError(f"{weights} holds {name!r}, which the base model in {base} lacks or has in another shape")
-    return tensors | stored
+    return tensors | _as_float32(stored)
+
+
+def _as_float32(stored: Mapping[str, np.ndarray]) -> Tensors:
+    return {name: tensor.astype(np.float32, copy=False) for name, tensor in stored.items()}
 
 
 def _merge_by_peft(base: Path, weights: Path, tensors: Tensors) -> Tensors:

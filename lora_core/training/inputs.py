@@ -6,7 +6,8 @@ from pathlib import Path
 from lora_core.data import batches
 from lora_core.data.batches import Examples
 from lora_core.data.card import DataCard, read_data_card
-from lora_core.records import check_digests, file_digests, read_run_record, sha256
+from lora_core.intact import check_model, check_weights
+from lora_core.records import sha256
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class RunInputs:
         data_card: The card of the task, with the digests of both.
         start_weights: The weights folder of another task's run to start from; None starts from the prepared model.
         start_record: The run.json of that run, with the digests of its weights.
+        model_record: The record of the prepared model, with the digests of its files; None does not check them.
     """
 
     model: Path
@@ -28,6 +30,7 @@ class RunInputs:
     data_card: Path
     start_weights: Path | None = None
     start_record: Path | None = None
+    model_record: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -74,20 +77,9 @@ def read_data(inputs: RunInputs) -> TrainingData:
 
 
 def digest_inputs(inputs: RunInputs) -> InputDigests:
-    """Return the digests of the inputs. Raise ValueError if the weights to start from are damaged."""
-    start = None
-    if inputs.start_weights is not None:
-        if inputs.start_record is not None:
-            files = {f"weights/{name}": inputs.start_weights / name for name in _files(inputs.start_weights)}
-            check_digests(read_run_record(inputs.start_record), inputs.start_record, files)
-        start = file_digests(inputs.start_weights, *_files(inputs.start_weights))
+    """Return the digests of the inputs. Raise ValueError if the model or the weights to start from are damaged."""
     return InputDigests(
         data={inputs.data_card.name: sha256(inputs.data_card)},
-        model=file_digests(inputs.model, *_files(inputs.model)),
-        start=start,
+        model=check_model(inputs.model, inputs.model_record),
+        start=None if inputs.start_weights is None else check_weights(inputs.start_weights, inputs.start_record),
     )
-
-
-def _files(folder: Path) -> list[str]:
-    """The files of a folder without hidden ones and pages for people, which decide no result."""
-    return sorted(f.name for f in folder.iterdir() if f.is_file() and not f.name.startswith(".") and f.suffix != ".md")

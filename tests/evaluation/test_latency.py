@@ -72,10 +72,11 @@ def test_without_a_reference_there_are_exactly_the_planned_rounds(timing, merged
     assert {row["round"] for row in csv.DictReader(outputs.passes.open()) if row["mode"] == "pass"} == {"1", "2"}
 
 
-def test_a_merge_that_changes_logits_is_refused(timing, bert, lora_run, tmp_path):
+@pytest.mark.parametrize("factor", [2.0, float("nan")])
+def test_a_merge_that_changes_logits_is_refused(factor, timing, bert, lora_run, tmp_path):
     merge_adapter(bert, lora_run / "weights", lora_run / "run.json", tmp_path / "merged")
     weights = load_file(tmp_path / "merged" / "model.safetensors")
-    weights["bert.encoder.layer.0.attention.self.value.weight"] *= 2
+    weights["bert.encoder.layer.0.attention.self.value.weight"] *= factor
     save_file(weights, tmp_path / "merged" / "model.safetensors", {"format": "pt"})
     with pytest.raises(ValueError, match="merging 'lora' changed a logit"):
         timing(tmp_path / "merged")

@@ -18,5 +18,6 @@ with job_log(
         weights=Path(snakemake.input.weights),
         record=Path(snakemake.input.record),
         out=folder,
+        base_record=Path(snakemake.input.model_record),
     )
     write_digests(folder.iterdir(), Path(snakemake.output.record))

@@ -9,17 +9,21 @@ with job_log(snakemake.log[0], f"time_inference {wildcards.task} seed {wildcards
     from lora_core.evaluation.latency import LatencyPlan, TimedMethod, TimingInputs, TimingOutputs, time_inference
     from lora_core.methods.registry import settings_from_params
 
-    merged = dict(zip(params.merged_methods, map(Path, snakemake.input.merged), strict=True))
+    inputs = snakemake.input
+    merged_files = zip(map(Path, inputs.merged), map(Path, inputs.merged_records), strict=True)
+    merged = dict(zip(params.merged_methods, merged_files, strict=True))
+    runs = zip(params.methods.items(), map(Path, inputs.weights), map(Path, inputs.records), strict=True)
     methods = [
-        TimedMethod(name, settings_from_params(settings), Path(weights), merged.get(name))
-        for (name, settings), weights in zip(params.methods.items(), snakemake.input.weights, strict=True)
+        TimedMethod(name, settings_from_params(settings), weights, *merged.get(name, ()), run_record=record)
+        for (name, settings), weights, record in runs
     ]
     time_inference(
         methods,
         TimingInputs(
-            model=Path(snakemake.input.model),
-            data_card=Path(snakemake.input.data_card),
-            validation_data=Path(snakemake.input.validation_data),
+            model=Path(inputs.model),
+            data_card=Path(inputs.data_card),
+            validation_data=Path(inputs.validation_data),
+            model_record=Path(inputs.model_record),
         ),
         LatencyPlan(**params.plan, seed=int(wildcards.seed), threads=snakemake.threads),
         TimingOutputs(passes=Path(snakemake.output.passes), record=Path(snakemake.output.record)),

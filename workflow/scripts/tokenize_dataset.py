@@ -8,8 +8,10 @@ with job_log(snakemake.log[0], f"tokenize_dataset {snakemake.wildcards.task}", s
     from lora_core.data.datasets import TokenizedFiles, tokenize_task
     from lora_core.data.source import DatasetSource
     from lora_core.data.task import Task
+    from lora_core.intact import check_model
     from lora_core.records import write_digests
 
+    check_model(Path(snakemake.input.model), Path(snakemake.input.model_record))
     outputs = {name: Path(file) for name, file in snakemake.output.items()}
     sources = outputs.pop("sources")
     write_digests(map(Path, snakemake.input.get("data", [])), sources)  # before they are read: a later change counts

@@ -10,7 +10,7 @@ with job_log(snakemake.log[0], f"train {wildcards.method} {wildcards.task} seed 
     from lora_core.training.run import RunInputs, RunOutputs, train
     from lora_core.training.spec import RunSpec
 
-    files = {name: Path(file) for name, file in snakemake.input.items() if file and name != "model_record"}
+    files = {name: Path(file) for name, file in snakemake.input.items() if file}
     outputs = {name: Path(file) for name, file in snakemake.output.items()}
     train(
         RunSpec.from_params(params.run),
