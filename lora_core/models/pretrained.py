@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 from lora_core import job, records
 from lora_core.data.hub import TIMEOUT_SECONDS, check_hub
 from lora_core.models.model import head_parameters, max_input_length, model_shapes
-from lora_core.models.tokenizer import TOKENIZER_FILES, byte_tokenizer, check_tokenizer_files, open_tokenizer
+from lora_core.models.tokenizer import (
+    TOKENIZER_FILES,
+    ModelTokenizer,
+    byte_tokenizer,
+    check_tokenizer_files,
+    open_tokenizer,
+)
 from lora_core.records import atomic_folder, read_json
 
 if TYPE_CHECKING:
@@ -154,7 +160,7 @@ def _prepare_random(config: Mapping[str, Any], seed: int, out: Path) -> None:
     _write(model, byte_tokenizer(fields["pad_token_id"], model.config.vocab_size), out)
 
 
-def _write(model: Any, tokenizer: Any, out: Path, pretrained_head: Set[str] = frozenset()) -> None:
+def _write(model: Any, tokenizer: ModelTokenizer, out: Path, pretrained_head: Set[str] = frozenset()) -> None:
     """Write the prepared folder: weights, of the head only `pretrained_head`; configuration and tokenizer.
 
     Raise ValueError for a model that has no head of its own, or no padding token.
@@ -170,10 +176,8 @@ def _write(model: Any, tokenizer: Any, out: Path, pretrained_head: Set[str] = fr
             "pad_token_id in its config.json to the id of the token that it was trained with"
         )
     limit = max_input_length(model)
-    if limit is not None:
-        tokenizer.model_max_length = min(tokenizer.model_max_length, limit)
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name not in head}
     with atomic_folder(out) as folder:
-        tokenizer.save_pretrained(folder)
         model.config.save_pretrained(folder)
+        tokenizer.save(folder, model, limit)
         save_file(state, folder / WEIGHTS, {"format": "pt"})
