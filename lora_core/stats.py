@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,6 +39,19 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> Interval | None:
     half_width = quantile * standard_error
     detectable = (quantile + float(stdtrit(n - 1, POWER))) * standard_error
     return Interval(mean, mean - half_width, mean + half_width, detectable)
+
+
+def corrected(interval: Interval, n: int, comparisons: int, level: float = 0.95) -> Interval:
+    """Return Student's interval of `n` values with its error, 1 - level, divided by the number of comparisons.
+
+    This is Bonferroni's correction: all of the intervals together miss with at most that error.
+    """
+    from scipy.special import stdtrit
+
+    quantile, wider = (float(stdtrit(n - 1, 1 - (1 - level) / 2 / count)) for count in (1, comparisons))
+    scale = wider / quantile
+    low, high = (interval.estimate + scale * (bound - interval.estimate) for bound in (interval.low, interval.high))
+    return replace(interval, low=low, high=high)
 
 
 @dataclass(frozen=True)

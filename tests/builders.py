@@ -70,6 +70,39 @@ def tokenized(model: Path, out: Path, name: str, train: int = 64, validation: in
     return out
 
 
+# What tokenizers differ in: capitals, spaces, forms of characters, accents, numbers, and unknown characters.
+TOKENIZER_TEXTS = [
+    "a dog", "A Dog and THE cat.", "  the  dog ", "\ufb01lm \u2460", "no\u00a0break\tnew\nline",
+    "caf\u00e9 cafe\u0301", "it's 1,000 people, isn't it?", "\u65e5\u672c\u8a9e",
+]  # fmt: skip
+
+
+def prepared_from_local(source, out):
+    from lora_core.models.pretrained import prepare_model
+
+    prepare_model({"source": "local", "path": str(source)}, out)
+    return out
+
+
+def data_ids(model):
+    """The ids that data/ has for TOKENIZER_TEXTS, each paired with the next."""
+    from lora_core.data.datasets import tokenize
+    from lora_core.data.tasks import TASKS
+
+    texts = TOKENIZER_TEXTS
+    columns = {"sentence1": texts, "sentence2": texts[1:] + texts[:1], "label": [0] * len(texts)}
+    examples = tokenize(columns, TASKS["rte"], model, 128).examples
+    return [examples.tokens[a:b].tolist() for a, b in zip(examples.offsets, examples.offsets[1:], strict=False)]
+
+
+def auto_ids(folder):
+    """The ids that AutoTokenizer gives for the same."""
+    from transformers import AutoTokenizer
+
+    texts = TOKENIZER_TEXTS
+    return AutoTokenizer.from_pretrained(folder)(texts, texts[1:] + texts[:1])["input_ids"]
+
+
 def spec(settings, **changes):
     """A run of two epochs on CoLA by a method's settings (an object, or params as in LORA).
 

@@ -34,6 +34,7 @@ FASTER_PERCENT, FASTER_TOLERANCE = 40.0, 10.0
 SLIGHTLY_PERCENT = 12.1
 
 _BASELINE = "a task on which both are at the majority-class baseline is open"
+_CORRECTED = ", where the interval's error is divided by the number of tasks"
 _MEAN = "geometric mean over five tasks of LoRA / FFT"
 _OPEN = (
     "open if a run did not reach the threshold, has no reading or shared its device, or a threshold is not meaningful"
@@ -61,7 +62,7 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
             "LoRA within 2% of full fine-tuning on every task",
             "2 points (MRPC: 2.0)",
             f"on each of five tasks the interval of LoRA - FFT over seeds is not below -{WITHIN_FULL_POINTS:g} points "
-            f"(refuted if one is entirely below); {_BASELINE}",
+            f"(refuted if one is entirely below{_CORRECTED}); {_BASELINE}",
         ),
         ScoreDifference("adapter", "full", PAPER_TASKS, lambda i: within(i, -WITHIN_FULL_POINTS, math.inf)),
     ),
@@ -70,7 +71,7 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
             "this project's LoRA within 1.1 points of loralib on every task",
             "at most 1.1 points",
             f"on each of five tasks the interval of the difference over seeds is inside ±{WITHIN_LIBRARY_POINTS:g} "
-            f"points (refuted if one is outside); {_BASELINE}",
+            f"points (refuted if one is outside{_CORRECTED}); {_BASELINE}",
         ),
         ScoreDifference(
             "library",
@@ -83,7 +84,8 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
         Claim(
             "LoRA beats full fine-tuning on CoLA and RTE",
             "+0.5 and +1.0 points",
-            f"on both tasks the interval of LoRA - FFT over seeds is above 0 (refuted if one is not); {_BASELINE}",
+            "on both tasks the interval of LoRA - FFT over seeds is above 0 (refuted if one is not"
+            f"{_CORRECTED}); {_BASELINE}",
         ),
         ScoreDifference("adapter", "full", ("cola", "rte"), lambda i: above(i, 0.0)),
     ),

@@ -9,6 +9,7 @@ from lora_core.data.tasks import task_title
 from lora_core.evaluation.claim_evidence import Evidence
 from lora_core.evaluation.claim_rules import (
     NOT_AVAILABLE,
+    REFUTED,
     UNDECIDED,
     Claim,
     Rule,
@@ -18,7 +19,7 @@ from lora_core.evaluation.claim_rules import (
     judge_seeds,
     with_missing,
 )
-from lora_core.stats import Interval
+from lora_core.stats import Interval, corrected
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class ScoreDifference:
         return self.method, self.baseline
 
     def __call__(self, claim: Claim, evidence: Evidence) -> Verdict:
-        """Judge the interval over seeds, task by task."""
+        """Judge the interval over seeds, task by task; one refutes the claim at a level for the number of tasks."""
         differences = evidence.differences
         selected = differences[
             (differences["method"] == getattr(evidence.references, self.method))
@@ -50,7 +51,7 @@ class ScoreDifference:
         remarks = [f"{task_title(task)}: {remark}" for task, one in compared.items() for remark in one.remarks]
         return Verdict(
             claim,
-            every({task: one.verdict(self.rule) for task, one in compared.items()}, self.tasks),
+            every({task: one.verdict(self.rule, len(compared)) for task, one in compared.items()}, self.tasks),
             f"{ours} ({'; '.join(remarks)})" if remarks else ours,
             by_task(intervals, _points),
             by_task(intervals, lambda i: NOT_AVAILABLE if i is None else f"{i.detectable:.1f}"),
@@ -86,11 +87,19 @@ class _Compared:
             at_baseline=tuple(row[side] for side in ("method", "against") if row[f"{side}_at_baseline"]),
         )
 
-    def verdict(self, rule: Rule) -> str:
-        """Judge the difference: two methods that both learned nothing, or a missing run, decide nothing."""
+    def verdict(self, rule: Rule, comparisons: int) -> str:
+        """Judge the difference: two methods that both learned nothing, or a missing run, decide nothing.
+
+        It is one of some comparisons of which a single one refutes the claim, so that takes the corrected interval.
+        """
         if len(self.at_baseline) > 1 or self.missing:
             return UNDECIDED
-        return judge_seeds(rule, self.interval, identical=self.identical == self.seeds)
+        identical = self.identical == self.seeds
+        verdict = judge_seeds(rule, self.interval, identical=identical)
+        if verdict == REFUTED and self.interval is not None:
+            strict = judge_seeds(rule, corrected(self.interval, self.seeds, comparisons), identical=identical)
+            return REFUTED if strict == REFUTED else UNDECIDED
+        return verdict
 
     @property
     def remarks(self) -> Iterator[str]:

@@ -14,7 +14,7 @@ from lora_core.data.hub import TIMEOUT_SECONDS, check_hub
 from lora_core.models.model import head_parameters, max_input_length, model_shapes
 from lora_core.models.source_folder import CONFIG, SHARDS, WEIGHTS, check_config, check_parts, one_line, open_classifier
 from lora_core.models.tensors import first_not_finite
-from lora_core.models.tokenizer import TOKENIZER_FILES, byte_tokenizer, open_tokenizer
+from lora_core.models.tokenizer import TOKENIZER_FILES, ModelTokenizer, byte_tokenizer, open_tokenizer
 from lora_core.records import atomic_folder
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _prepare_random(config: Mapping[str, Any], seed: int, out: Path) -> None:
     _write(model, byte_tokenizer(fields["pad_token_id"], model.config.vocab_size), out)
 
 
-def _write(model: Any, tokenizer: Any, out: Path, pretrained_head: Set[str] = frozenset()) -> None:
+def _write(model: Any, tokenizer: ModelTokenizer, out: Path, pretrained_head: Set[str] = frozenset()) -> None:
     """Write the prepared folder: weights, of the head only `pretrained_head`; configuration and tokenizer.
 
     Raise ValueError for a model that has no head of its own, no padding token, or weights that are not finite.
@@ -157,14 +157,12 @@ def _write(model: Any, tokenizer: Any, out: Path, pretrained_head: Set[str] = fr
     if name := first_not_finite({name: p for name, p in model.named_parameters() if name not in head}):
         raise ValueError(f"model: {name!r} holds a value that is not finite (nan or inf); use other weights")
     limit = max_input_length(model)
-    if limit is not None:
-        tokenizer.model_max_length = min(tokenizer.model_max_length, limit)
     # A tensor with two names, as tied embeddings have, is stored under the first; transformers ties the other again.
     tensors = reversed(model.state_dict().items())
     names = {(tensor.data_ptr(), tensor.shape, tensor.stride()): name for name, tensor in tensors}
     kept = set(names.values()) - head
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name in kept}
     with atomic_folder(out) as folder:
-        tokenizer.save_pretrained(folder)
         model.config.save_pretrained(folder)
+        tokenizer.save(folder, model, limit)
         save_file(state, folder / WEIGHTS, {"format": "pt"})

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lora_core.models import sentencepiece_files
+from lora_core.records import read_json, write_json
+
 # The files that hold a vocabulary, by the names that transformers' tokenizers give them.
 VOCABULARIES = (
-    "tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model", "spm.model", "sentencepiece.bpe.model",
-    "sentencepiece.model", "tokenizer.model", "bpe.codes", "dict.txt", "entity_vocab.json", "word_shape.json",
-    "word_pronunciation.json",
+    "tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", *sentencepiece_files.FILES, "bpe.codes", "dict.txt",
+    "entity_vocab.json", "word_shape.json", "word_pronunciation.json",
 )  # fmt: skip
+# Above this share of words with capital letters a vocabulary is one for texts that keep them.
+CAPITALS = 0.01
 TOKENIZER_FILES = (*VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 
@@ -24,36 +30,160 @@ def check_tokenizer_files(folder: Path) -> None:
         )
 
 
-def open_tokenizer(folder: Path) -> Any:
-    """Return the tokenizer of a model's folder. Raise ValueError if it cannot be read, is made up or knows no text."""
-    from transformers import AutoTokenizer
+@dataclass(frozen=True)
+class ModelTokenizer:
+    """A model's tokenizer.
 
+    Attributes:
+        loaded: What transformers makes of the files: its special tokens, its padding side and its maximum length.
+        file: The model's tokenizer.json, which is the tokenizer itself; None if `loaded` was converted from others.
+    """
+
+    loaded: Any
+    file: Path | None = None
+
+    @property
+    def backend(self) -> Any:
+        """The tokenizer itself."""
+        from tokenizers import Tokenizer
+
+        return self.loaded.backend_tokenizer if self.file is None else Tokenizer.from_file(str(self.file))
+
+    def save(self, folder: Path, model: Any, max_length: int | None) -> None:
+        """Write it next to a prepared model's config.json so that AutoTokenizer reads tokenizer.json as it is.
+
+        A class of a model takes only the vocabulary from that file and makes up the rest, so none is named. Raise
+        ValueError if AutoTokenizer gives other tokens nevertheless.
+        """
+        backend = self.backend
+        if self.file is None:
+            backend.save(str(folder / "tokenizer.json"))
+        else:
+            shutil.copyfile(self.file, folder / "tokenizer.json")
+        limit = self.loaded.model_max_length
+        settings = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": limit if max_length is None else min(limit, max_length),
+            "model_input_names": _input_names(self.loaded, backend, model),
+            "padding_side": self.loaded.padding_side,
+            "truncation_side": self.loaded.truncation_side,
+            "clean_up_tokenization_spaces": self.loaded.clean_up_tokenization_spaces,
+        }
+        write_json(folder / "tokenizer_config.json", settings | _special_tokens(self.loaded, backend, model))
+        _check_saved(folder, backend)
+
+
+def open_tokenizer(folder: Path) -> ModelTokenizer:
+    """Return the tokenizer of a model's folder. Raise ValueError if it cannot be read, is made up or knows no text."""
     check_tokenizer_files(folder)
+    file = folder / "tokenizer.json" if (folder / "tokenizer.json").is_file() else None
+    originals = [folder / name for name in sentencepiece_files.FILES if file is None and (folder / name).is_file()]
+    for original in originals:
+        sentencepiece_files.open_file(original)
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        loaded = _load(folder)
+        tokenizer = ModelTokenizer(loaded, file)
+        words = (tokenizer.backend if file or loaded.is_fast else loaded).get_vocab().keys()
     except Exception as error:  # transformers and tokenizers raise many kinds, plain Exception among them
         raise ValueError(
             f"transformers cannot read the tokenizer in {str(folder)!r} ({' '.join(str(error).split())[:200]}); "
-            "a folder with tokenizer.json needs no other package, a sentencepiece file needs sentencepiece and protobuf"
+            "put the model's tokenizer.json there"
         ) from error
-    files = [name for key, name in tokenizer.vocab_files_names.items() if key != "tokenizer_file"]
-    is_complete = bool(files) and all((folder / name).is_file() for name in files)
-    if not is_complete and not (folder / "tokenizer.json").is_file():
-        expected = " and ".join(files) or "a vocabulary"
-        raise ValueError(
-            f"{str(folder)!r} has no tokenizer: {type(tokenizer).__name__} reads tokenizer.json, or {expected}"
-        )
-    if not tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens):
-        raise ValueError(f"the tokenizer in {str(folder)!r} ({type(tokenizer).__name__}) has an empty vocabulary")
-    if not tokenizer.is_fast:
-        raise ValueError(
-            f"the tokenizer in {str(folder)!r} ({type(tokenizer).__name__}) cannot be stored as tokenizer.json, the "
-            "only form that is read here"
-        )
+    if file is None:
+        _check_converted(loaded, folder)
+    if not words - set(loaded.all_special_tokens):
+        raise ValueError(f"the tokenizer in {str(folder)!r} ({type(loaded).__name__}) has an empty vocabulary")
     return tokenizer
 
 
-def byte_tokenizer(pad: int, vocabulary: int) -> Any:
+def _load(folder: Path) -> Any:
+    """What transformers makes of a tokenizer's files: by the model's class, which names the special tokens.
+
+    A class that cannot read a tokenizer.json of another kind than its own is left out.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception:
+        if not (folder / "tokenizer.json").is_file():
+            raise
+        return PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+def _check_converted(loaded: Any, folder: Path) -> None:
+    """Raise ValueError if a tokenizer was not made of the files in `folder`, or is not what those files say."""
+    files = [name for key, name in loaded.vocab_files_names.items() if key != "tokenizer_file"]
+    if not files or not all((folder / name).is_file() for name in files):
+        expected = " and ".join(files) or "a vocabulary"
+        raise ValueError(
+            f"{str(folder)!r} has no tokenizer: {type(loaded).__name__} reads tokenizer.json, or {expected}"
+        )
+    if not loaded.is_fast:
+        raise ValueError(
+            f"the tokenizer in {str(folder)!r} ({type(loaded).__name__}) cannot be stored as tokenizer.json, the "
+            "only form that is read here"
+        )
+    _check_case(loaded, folder)
+    for name in files:
+        if name in sentencepiece_files.FILES:
+            sentencepiece_files.check_conversion(loaded, folder / name)
+
+
+def _check_case(loaded: Any, folder: Path) -> None:
+    """Raise ValueError if a vocabulary with capital letters is lower-cased only by a class's default."""
+    settings = folder / "tokenizer_config.json"
+    is_stated = settings.is_file() and "do_lower_case" in read_json(settings)
+    words = loaded.get_vocab().keys() - set(loaded.all_special_tokens)
+    capitals = sum(word != word.lower() for word in words)
+    if getattr(loaded, "do_lower_case", False) and not is_stated and capitals > CAPITALS * len(words):
+        raise ValueError(
+            f"the vocabulary in {str(folder)!r} has capital letters, but {type(loaded).__name__} lower-cases every "
+            "text by default; add a tokenizer_config.json that sets do_lower_case, or the model's tokenizer.json"
+        )
+
+
+def _special_tokens(loaded: Any, backend: Any, model: Any) -> dict[str, str]:
+    """The names of the special tokens that `backend` knows; a class of a model has some that it does not."""
+    names = {key: str(token) for key, token in loaded.special_tokens_map.items() if isinstance(token, str)}
+    known = {key: token for key, token in names.items() if backend.token_to_id(token) is not None}
+    padding = model.config.pad_token_id
+    if padding is not None and "pad_token" not in known and backend.id_to_token(padding) is not None:
+        known["pad_token"] = backend.id_to_token(padding)
+    return known
+
+
+def _input_names(loaded: Any, backend: Any, model: Any) -> list[str]:
+    """The inputs of the model; token types if it has several and the tokenizer tells two texts apart by them.
+
+    A class of a tokenizer leaves them out for ALBERT, XLNet, BigBird and RemBERT.
+    """
+    has_types = "token_type_ids" in inspect.signature(model.forward).parameters and (
+        getattr(model.config, "type_vocab_size", 2) > 1
+    )
+    names = [name for name in loaded.model_input_names if name != "token_type_ids"]
+    if has_types and any(backend.encode("a", "b").type_ids):
+        names.insert(1, "token_type_ids")
+    return names
+
+
+def _check_saved(folder: Path, backend: Any) -> None:
+    """Raise ValueError if AutoTokenizer gives other tokens for a prepared model's folder than its tokenizer.json."""
+    from transformers import AutoTokenizer
+
+    read = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    backend.no_padding()
+    backend.no_truncation()
+    for text in sentencepiece_files.SAMPLES:
+        for texts in ((text,), (text, "another text")):
+            if read(*texts)["input_ids"] != backend.encode(*texts).ids:
+                raise ValueError(
+                    f"transformers reads the tokenizer.json of this model as a different tokenizer: {text!r} has other "
+                    "tokens; use another model, or correct its tokenizer.json"
+                )
+
+
+def byte_tokenizer(pad: int, vocabulary: int) -> ModelTokenizer:
     """Return a tokenizer with one token per byte and the usual special tokens, the padding token at id `pad`.
 
     Raise ValueError if `vocabulary`, the model's number of tokens, is too small for it.
@@ -74,10 +204,11 @@ def byte_tokenizer(pad: int, vocabulary: int) -> Any:
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", pair="<s> $A </s> $B </s>", special_tokens=[("<s>", ids["<s>"]), ("</s>", ids["</s>"])]
     )
-    return PreTrainedTokenizerFast(
+    loaded = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", cls_token="<s>", sep_token="</s>", unk_token="<unk>",
         mask_token="<mask>",
     )  # fmt: skip
+    return ModelTokenizer(loaded)
 
 
 def copy_tokenizer(folder: Path, out: Path) -> None:

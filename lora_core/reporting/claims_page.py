@@ -33,7 +33,8 @@ def write_claims(verdicts: Sequence[Verdict], study: StudyDescription, md: Path,
     judged = sum(verdict.verdict != UNMEASURED for verdict in verdicts)
     note = (
         f"{judged} of {len(verdicts)} claims were judged, each separately. Intervals are 95%: of twenty true "
-        "comparisons, one is expected to miss, and a claim about every task makes five comparisons. Latency has a "
+        "comparisons, one is expected to miss. A single task refutes a claim about every task, so for that the error "
+        "is divided by the number of tasks (Bonferroni); it is reproduced if every 95% interval agrees. Latency has a "
         f"{100 * LEVEL:g}% interval, because it is examined while rounds are added. With fewer than {MIN_SEEDS} seeds, "
         "nothing that varies over seeds is decided."
     )

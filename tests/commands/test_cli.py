@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from lora_core.code_digest import ROOT
-from lora_core.commands import cli
+from lora_core.commands import cli, studies
 from lora_core.commands.studies import read_study
 
 
@@ -37,14 +37,32 @@ def test_protocols_are_compared_on_the_page_as_the_command_prints_them(capsys):
     assert capsys.readouterr().out in (ROOT / "docs" / "protocols.md").read_text()
 
 
-def test_commands_read_json_as_snakemake_does(tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    overlay = tmp_path / "study.json"
-    sweep = '{"kind": "lora", "targets": ["query"], "rank": 8, "sweep": {"alpha": [1e-3]}}'
-    overlay.write_text(
-        '{\n\t"methods": ["fft", "lora", "lora_ref", "s"],\n\t"method_settings": {"s": ' + sweep + "}\n}"
+# What readers of JSON and YAML read differently: exponents, tabs, sexagesimals, a key twice, no end of line.
+OVERLAYS = {
+    "tabs.json": '{\n\t"train": {"alpha": [1e-3, 2E-5, 1.0e-3]},\n\t"both": {"json": 1}\n}',
+    "numbers.yaml": "numbers: [1e-3, 1.0e-3, 2e5, 010, 0x1F, 1_000, 1:30, .5, .inf]\nwords: [yes, on, ~, '1e-3']\n",
+    "nested.yaml": "both: &a {yaml: 1, deep: {x: 1}}\ncopy: *a\ntrain: {seeds: [1]}\ntwice: 1\ntwice: 2",
+    "flow.yml": '{"both": {"deep": {"y": "é"}}, "train": null}',
+}
+
+
+def test_commands_read_a_configuration_as_snakemake_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text("train: {alpha: [1], epochs: 3}\nboth: {base: 0, json: 0}\n")
+    for name, text in OVERLAYS.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "Snakefile").write_text(
+        'configfile: "config.yaml"\n'
+        'import json, pathlib\npathlib.Path("read.json").write_text(json.dumps(config))\n'
+        "rule all:\n    shell: 'true'\n"
     )
-    assert read_study([str(overlay)]).methods[-1] == "s-alpha0.001"
+    command = [sys.executable, "-m", "snakemake", "--list-rules", "--configfile", *OVERLAYS]
+    subprocess.run(command, check=True, capture_output=True)
+    ours = []
+    monkeypatch.setattr(studies, "load_study", lambda config, overlay: ours.append(config))
+    read_study([*OVERLAYS])
+    theirs = json.loads((tmp_path / "read.json").read_text())
+    assert json.dumps(ours[0], sort_keys=True) == json.dumps(theirs, sort_keys=True)  # as text, 1 is not 1.0
 
 
 def test_a_whole_configuration_needs_no_config_yaml(tmp_path, monkeypatch, capsys):

@@ -1,7 +1,10 @@
 """Claims: a made-up study on each side of every boundary, and no verdict without evidence."""
 
 import dataclasses
+import math
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 from builders import REFERENCES, latency_record, latency_rows, run_content
@@ -14,9 +17,10 @@ from lora_core.evaluation.claim_rules import REFUTED, REPRODUCED, UNDECIDED, UNM
 from lora_core.evaluation.frames import read_costs
 from lora_core.evaluation.references import References
 from lora_core.evaluation.relative_changes import relative_changes
+from lora_core.evaluation.score_judge import ScoreDifference
 from lora_core.evaluation.scores import DIFFERENCE_COLUMNS
 from lora_core.records import LatencyRow, write_json, write_rows
-from lora_core.stats import Interval
+from lora_core.stats import Interval, corrected, t_interval
 
 SEEDS = (1, 2, 3, 4)
 WIGGLE = (-0.001, 0.001, 0.0005, -0.0005)
@@ -493,3 +497,36 @@ def test_one_task_against_a_claim_refutes_it():
     assert rules.every({"a": REPRODUCED}, "a") == REPRODUCED
     assert rules.every({"a": REPRODUCED}, "ab") == UNDECIDED
     assert rules.every({}, "a") == UNMEASURED
+
+
+def differences(points, spread, rng, seeds=4):
+    """The rows of score differences on five tasks whose true difference is `points`, over some seeds."""
+    rows = []
+    for task in PAPER_TASKS:
+        interval = t_interval(list(rng.normal(points, spread, seeds) / 100))
+        rows.append(
+            {"task": task, "method": "lora", "against": "fft", "quantity": "best", "seeds": seeds}
+            | {"difference": interval.estimate, "low": interval.low, "high": interval.high}
+            | {"detectable": interval.detectable, "identical_predictions": 0}
+            | {"method_at_baseline": False, "against_at_baseline": False}
+        )
+    return SimpleNamespace(differences=pd.DataFrame(rows), references=REFERENCES, seeds=seeds)
+
+
+@pytest.mark.parametrize(
+    ("points", "side", "rule"),
+    [(-2.0, "full", lambda i: rules.within(i, -2.0, math.inf)), (1.1, "full", lambda i: rules.within(i, -1.1, 1.1))],
+)
+def test_a_claim_that_holds_on_five_tasks_is_refuted_in_at_most_one_study_of_twenty(points, side, rule):
+    """The true difference is at the bound on all tasks; uncorrected, one study of eight refutes the claim."""
+    rng, judge = np.random.default_rng(0), ScoreDifference("adapter", side, PAPER_TASKS, rule)
+    verdicts = [judge(claims.CLAIMS[1][0], differences(points, 0.7, rng)).verdict for _ in range(600)]
+    assert 0 < verdicts.count(REFUTED) / len(verdicts) < 0.05
+    assert {judge(claims.CLAIMS[1][0], differences(3 * points, 0.2, rng)).verdict for _ in range(20)} == {REFUTED}
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_a_corrected_interval_is_students_at_the_divided_error(n):
+    values = list(np.random.default_rng(n).normal(1.0, 2.0, n))
+    ours, exact = corrected(t_interval(values), n, 5), t_interval(values, 0.99)
+    assert (ours.low, ours.high) == pytest.approx((exact.low, exact.high))

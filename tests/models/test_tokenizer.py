@@ -22,6 +22,19 @@ def model_folder(folder, model_type):
     return folder
 
 
+def write_vocabulary(file):
+    """A small vocabulary of words, or a sentencepiece file."""
+    from sentencepiece import SentencePieceTrainer
+
+    if file.suffix == ".txt":
+        file.write_text("a\nb\n")
+        return
+    SentencePieceTrainer.train(
+        sentence_iterator=iter(["a dog and a cat", "the cat ran"] * 9), model_prefix=str(file.with_suffix("")),
+        vocab_size=30, hard_vocab_limit=False, minloglevel=3,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "model_type", ["bert", "xlm-roberta", "deberta-v2", "distilbert", "electra", "albert", "roberta"]
 )
@@ -35,7 +48,7 @@ def test_a_folder_without_a_tokenizer_is_refused_before_its_weights_are_read(mod
 @pytest.mark.parametrize("model_type", FOREIGN)
 def test_a_tokenizer_that_transformers_makes_up_is_refused(model_type, tmp_path):
     folder = model_folder(tmp_path, model_type)
-    (folder / FOREIGN[model_type]).write_text("a\nb\n")
+    write_vocabulary(folder / FOREIGN[model_type])
     with pytest.raises(ValueError, match=r"has no tokenizer: \w+Tokenizer reads tokenizer\.json, or"):
         open_tokenizer(folder)
 
@@ -69,3 +82,22 @@ def test_every_file_of_a_tokenizer_is_fetched_from_the_hub(model_type):
     files = {name for c in classes for name in c.vocab_files_names.values()}
     assert files
     assert all(any(fnmatch(name, pattern) for pattern in pretrained.FILES) for name in files)
+
+
+@pytest.mark.parametrize("model_type", ["bert", "distilbert", "electra", "mpnet"])
+def test_a_cased_vocabulary_is_not_lower_cased_by_default(model_type, tmp_path):
+    folder = model_folder(tmp_path, model_type)
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    (folder / "vocab.txt").write_text("\n".join([*special, "a", "A", "dog", "Dog"]))
+    with pytest.raises(ValueError, match=r"has capital letters, but \w+ lower-cases every text by default; add a tok"):
+        open_tokenizer(folder)
+    for is_lower in (False, True):
+        (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": is_lower}))
+        tokens = open_tokenizer(folder).backend.encode("A Dog", add_special_tokens=False).tokens
+        assert tokens == (["a", "dog"] if is_lower else ["A", "Dog"])
+
+
+def test_an_uncased_vocabulary_is_lower_cased(tmp_path):
+    folder = model_folder(tmp_path, "bert")
+    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\ndog")
+    assert open_tokenizer(folder).backend.encode("A Dog", add_special_tokens=False).tokens == ["a", "dog"]

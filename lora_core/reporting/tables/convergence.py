@@ -23,7 +23,8 @@ QUANTITIES = {
     "time per epoch": "seconds_per_epoch",
     "saved for backward": "saved_for_backward_mb",
 }
-UNDISTURBED = ("epochs_to_seed_threshold", "saved_for_backward_mb")  # what other processes cannot change
+COUNTED = "saved_for_backward_mb"  # counted from shapes: the same for every seed, and exact
+UNDISTURBED = ("epochs_to_seed_threshold", COUNTED)  # what other processes cannot change
 TO_THRESHOLD = ("_to_seed_threshold", "_to_seed_threshold_joules")
 # Below 1 or above 1 with the whole interval; None: undecided, or not available.
 Verdict = Literal["less", "more", None]
@@ -82,7 +83,8 @@ def ratio_cell(cell: Cell, costs: pd.DataFrame, column: str, reference: str) -> 
     """Fill a cell with the ratio of the cell's method to a reference entry on one task, paired by seed.
 
     It is not available if it was not measured on both sides, or on two devices, and for costs up to a threshold that is
-    not meaningful. A ratio of a disturbed run is marked and has no verdict.
+    not meaningful. A ratio of a disturbed run is marked and has no verdict, nor has one that is measured and the same
+    for every seed, since its spread is unknown.
     """
     method = cell.method
     if column.endswith(TO_THRESHOLD) and not _meaningful(costs):
@@ -101,7 +103,7 @@ def ratio_cell(cell: Cell, costs: pd.DataFrame, column: str, reference: str) -> 
     if interval is None:
         return marked_if_disturbed(replace(cell, value=ratio, text=f"{ratio:.2f}", n=len(logs)), timed), None
     low, high = math.exp(interval.low), math.exp(interval.high)
-    known_spread = column != "epochs_to_seed_threshold" or high - low > TIE
+    known_spread = column == COUNTED or high - low > TIE
     is_open = timed["disturbed"].any() or bool(shared_device_note(timed))
     verdict = _verdict(low, high) if known_spread and not is_open else None
     text = " ".join([f"{ratio:.2f} [{low:.2f}, {high:.2f}]", *([verdict] if verdict else [])])
@@ -125,8 +127,9 @@ def _notes(costs: pd.DataFrame, ratios: Sequence[Ratio]) -> list[str]:
         f"{MIN_SEEDS} seeds, or if a run on either side never reached the threshold. less, more: the interval lies on "
         "one side of 1; these cases are named below, with the tasks in brackets unless it is all of them.",
         f"Planned epochs: {', '.join(planned)}. A threshold is reached at the end of an epoch, so epochs are whole "
-        "numbers. Where all seeds agree on that number, its spread is unknown and decides nothing; nor does a time or "
-        "an energy if a run on either side shared its device.",
+        "numbers. Where a ratio of epochs, times or energies is the same for all seeds, its spread is unknown and "
+        "decides nothing; nor does a time or an energy if a run on either side shared its device. What is saved for "
+        "backward is counted, and exact.",
         "Times compare implementations as well: PEFT's layers are not those of this project's LoRA. A method of PEFT "
         "is best compared with LoRA implemented by PEFT, if that is in the study.",
         *_verdict_notes(ratios, len(_unique(costs, "task"))),
