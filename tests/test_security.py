@@ -11,8 +11,10 @@ import pytest
 from builders import DEFAULT, ROOT, changed
 from safetensors.numpy import load_file, save_file
 
+from lora_core.config.config_file import read_config_file
 from lora_core.config.description import StudyDescription
 from lora_core.config.study import ConfigError, load
+from lora_core.methods import patterns
 from lora_core.methods.merging import merge_adapter
 from lora_core.reporting.rendering import TableFiles, write_table
 from lora_core.reporting.table import Cell, Table
@@ -181,3 +183,19 @@ def test_nothing_is_unpickled_and_no_downloaded_code_runs():
                     if ast.unparse(node.func).endswith("from_pretrained") and "Auto" in ast.unparse(node.func):
                         arguments = {keyword.arg for keyword in node.keywords}
                         assert "trust_remote_code" in arguments, f"{file}: {ast.unparse(node)}"
+
+
+def test_aliases_cannot_make_millions_of_values_of_a_few_lines(tmp_path):
+    file = tmp_path / "config.yaml"
+    lines = [f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 21)]
+    file.write_text("a0: &a0 [x]\n" + "".join(lines))
+    with pytest.raises(ConfigError, match=r"aliases make \d+ values of these lines"):
+        read_config_file(file)
+
+
+def test_a_pattern_of_an_adapter_cannot_keep_the_workflow_busy(bert, adapter, tmp_path, monkeypatch):
+    monkeypatch.setattr(patterns, "LIMIT_SECONDS", 0.3)
+    path = adapter / "adapter_config.json"
+    changes = {"use_dora": True, "target_modules": "(.|.){15}!"}  # fails after 2^15 attempts for each module
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    refused(bert, adapter, tmp_path / "merged", r"target_modules: the pattern .* takes more than 0\.3 s")

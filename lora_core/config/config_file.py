@@ -193,7 +193,7 @@ def _scalar_errors(node: yaml.ScalarNode) -> Iterator[str]:
     text = node.value
     if len(text) > MAX_TEXT:
         yield f"a value of {len(text)} characters is too long (at most {MAX_TEXT})"
-    elif node.style is None and (rule := _UNAMBIGUOUS.get(node.tag)) and not rule.fullmatch(text):
+    elif not node.style and (rule := _UNAMBIGUOUS.get(node.tag)) and not rule.fullmatch(text):
         plain, quoted = _plain(node), json.dumps(text, ensure_ascii=False)
         choice = f"write {plain} or {quoted}" if plain else f"write {quoted}"
         yield f"{text} has no clear meaning, because programs read it differently; {choice}"

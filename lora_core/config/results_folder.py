@@ -30,7 +30,7 @@ def folder_errors(folder: str, sources: Mapping[str, str]) -> Iterator[str]:
     """Yield why a folder cannot hold results; `sources` are the folders that are read, by their keys."""
     real = Path(os.path.realpath(folder))
     name = f"results_dir: {shorten(repr(folder))}"
-    if reason := _owner(real):
+    if reason := _owner(Path(os.path.abspath(folder))) or _owner(real):
         yield f"{name} {reason}; name a folder for results alone"
     elif _too_long(real):
         yield f"{name} is too long for the file system; choose a shorter path"
@@ -42,18 +42,17 @@ def folder_errors(folder: str, sources: Mapping[str, str]) -> Iterator[str]:
             yield f"{name} holds what {key} names; name a folder for results alone"
 
 
-def _owner(real: Path) -> str | None:
+def _owner(path: Path) -> str | None:
     """Whose folder it is, if not that of results."""
     home = Path(os.path.realpath(os.path.expanduser("~")))
-    if real == Path(real.anchor):
+    if path == Path(path.anchor):
         return "is the whole file system"
     for base in dict.fromkeys((Path.cwd(), ROOT)):
-        base = Path(os.path.realpath(base))
-        if _is_below(base, real):
+        if _is_below(base, path):
             return "is the folder of the project, or holds it"
-        if _is_below(real, base) and real.relative_to(base).parts[0].casefold() in PROJECT_FOLDERS:
+        if _is_below(path, base) and path.relative_to(base).parts[0].casefold() in PROJECT_FOLDERS:
             return "belongs to the project itself"
-    if _is_below(home, real):
+    if _is_below(home, path):
         return "is the home directory, or holds it"
     return None
 

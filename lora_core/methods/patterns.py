@@ -37,7 +37,7 @@ for number, pattern in enumerate(patterns):
 """
 
 
-def check_patterns(fields: Mapping[str, Any], model: nn.Module, limit_seconds: float = LIMIT_SECONDS) -> None:
+def check_patterns(fields: Mapping[str, Any], model: nn.Module) -> None:
     """Raise ValueError if a regular expression cannot be matched with the names of the model's modules in time."""
     patterns = list(dict.fromkeys(_patterns(fields)))
     if not patterns:
@@ -46,11 +46,11 @@ def check_patterns(fields: Mapping[str, Any], model: nn.Module, limit_seconds: f
     trial = json.dumps([[pattern for _, pattern in patterns], names])
     try:
         command = [sys.executable, "-I", "-S", "-c", _PROGRAM]
-        subprocess.run(command, input=trial.encode(), capture_output=True, timeout=limit_seconds, check=False)
+        subprocess.run(command, input=trial.encode(), capture_output=True, timeout=LIMIT_SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
         key, pattern = patterns[len((error.stdout or b"0").split()) - 1]
         raise ValueError(
-            f"{key}: the pattern {pattern[:100]!r} takes more than {limit_seconds:g} s to match the names of the "
+            f"{key}: the pattern {pattern[:100]!r} takes more than {LIMIT_SECONDS:g} s to match the names of the "
             "model's modules; write a simpler one, or a list of names"
         ) from None
 
