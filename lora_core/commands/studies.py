@@ -39,7 +39,9 @@ def read_study(overlays: Sequence[str] = ()) -> Study:
     """
     from snakemake.utils import update_config
 
-    config, *contents = _read_files(overlays)
+    has_default = os.path.lexists(DEFAULT) or not overlays
+    contents = read_config_files([*([DEFAULT] if has_default else []), *overlays])
+    config = contents.pop(0) if has_default else {}
     overlay: JsonObject = {}
     for content in contents:
         update_config(overlay, content)
@@ -48,15 +50,9 @@ def read_study(overlays: Sequence[str] = ()) -> Study:
 
 
 def check_config_files(overlays: Sequence[str | Path]) -> None:
-    """Refuse files that Snakemake reads by itself, but not as they are meant. Raise ValueError with every error."""
+    """Refuse files that Snakemake would read otherwise than they are meant. Raise ValueError with every error."""
+    default = [DEFAULT] if os.path.lexists(DEFAULT) else []
     try:
-        _read_files([os.path.relpath(file) for file in overlays])
+        read_config_files([*default, *(os.path.relpath(file) for file in overlays)])
     except OSError as error:
         raise ValueError(f"{error.filename}: {error.strerror}") from None
-
-
-def _read_files(overlays: Sequence[str | Path]) -> list[JsonObject]:
-    """The content of config.yaml, which may be missing if there are overlays, followed by that of each overlay."""
-    if overlays and not os.path.lexists(DEFAULT):
-        return [{}, *read_config_files(overlays)]
-    return read_config_files([DEFAULT, *overlays])

@@ -17,7 +17,7 @@ from lora_core.config.errors import ConfigError
 from lora_core.config.protocol import SafeLoader
 from lora_core.records import JsonObject
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 3_000_000
 MAX_TEXT = 4_000  # characters of one value
 MAX_DEPTH = 50
 MAX_VALUES = 100_000  # each alias counts as everything that it stands for

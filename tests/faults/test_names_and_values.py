@@ -143,6 +143,16 @@ def test_all_errors_of_all_files_are_reported_together(tmp_path, monkeypatch, ca
     assert len(capsys.readouterr().err.splitlines()) == 4
 
 
+@pytest.mark.parametrize("content", [b"x: \xe9", b"x: {<<: *x}", BOMB.encode()])
+def test_make_tables_refuses_a_file_before_snakemake_reads_it(tmp_path, monkeypatch, capsys, content):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_bytes(content)
+    makefile = (ROOT / "Makefile").read_text()
+    assert "\t@$(BIN)/lora-core unlock $(OVERLAY)\n\t$(SNAKEMAKE)\n" in makefile
+    assert cli.main(["unlock", "--configfile", "mine.yaml"]) == 1
+    assert capsys.readouterr().err.startswith("mine.yaml: ")
+
+
 INFINITE, HUGE = float("inf"), 10**30
 SECONDS = ("measure__sample_seconds", "measure__latency_seconds", "train__checkpoint_seconds")
 CONFIG = {"peft_type": "LORA", "target_modules": ["query"]}
