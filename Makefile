@@ -5,7 +5,8 @@ BIN := .venv/bin
 CONFIG ?=
 OVERLAY := $(if $(CONFIG),--configfile "$(CONFIG)")
 SNAKEMAKE := $(BIN)/snakemake --cores all $(OVERLAY)
-RESULTS = $(shell $(BIN)/lora-core results-dir $(OVERLAY))
+# Without what is wrong with the configuration, which the command that follows says.
+RESULTS = $(shell $(BIN)/lora-core results-dir $(OVERLAY) 2>/dev/null)
 BUNDLE ?= $(subst /,-,$(RESULTS)).zip
 # A folder of real GLUE for the benchmarks, and one with start-slurm.sh and stop-slurm.sh for the Slurm tests.
 GLUE ?=

@@ -26,6 +26,9 @@ HISTORY, POWER, PREDICTIONS = "history.csv", "power.csv", "predictions.safetenso
 SPLIT = "{split}.safetensors"
 MERGE_RECORD = "merge.json"  # in the folder of a merged model
 
+# The endings of a task's second file next to its first: no other task's name may end so.
+TASK_FILE_SUFFIXES = DIFFERENCES, CURVE = "_differences", "_curve"
+
 _RUN = "runs/{method}/{task}/seed{seed}"
 
 
@@ -57,16 +60,16 @@ class Layout:
     model_card = _Below(f"{_RUN}/README.md")
     progress = _Below(f"{_RUN}/progress.json")
     run_lock = _Below(f"{_RUN}/.lock")
-    checkpoint = _Below("checkpoints/{method}-{task}-seed{seed}")
+    checkpoint = _Below("checkpoints/{method}+{task}+seed{seed}")  # no name has a plus
     merged = _Below("merged/{method}/{task}/seed{seed}")
     merged_record = _Below("merged/{method}/{task}/seed{seed}.json")
 
     latency = _Below("latency/{task}/seed{seed}.csv")
     latency_record = _Below("latency/{task}/seed{seed}.json")
     scores = _Below("scores/{task}.csv")
-    differences = _Below("scores/{task}_differences.csv")
+    differences = _Below(f"scores/{{task}}{DIFFERENCES}.csv")
     costs = _Below("energy/{task}.csv")
-    curve = _Below("energy/{task}_curve.csv")
+    curve = _Below(f"energy/{{task}}{CURVE}.csv")
 
     runs = _Below("runs.csv")
     table = _Below("tables/{table}")  # with .md, .csv, .tex, .json

@@ -20,9 +20,11 @@ from builders import DEFAULT, ROOT, changed
 from safetensors.numpy import load_file, save_file
 
 from lora_core.commands import bundle, bundle_archive
+from lora_core.config.config_file import read_config_file
 from lora_core.config.description import StudyDescription
 from lora_core.config.study import ConfigError, load
 from lora_core.csv_cells import as_text, from_text, read_frame, write_frame
+from lora_core.methods import patterns
 from lora_core.methods.merging import merge_adapter
 from lora_core.reporting.figures import style
 from lora_core.reporting.page.figure_svg import read_svg
@@ -610,3 +612,19 @@ def test_a_link_that_is_no_file_of_a_model_is_left_out(bert, adapter, tmp_path):
     (adapter / "notes").symlink_to(tmp_path / "secret")
     merge_adapter(bert, adapter, None, tmp_path / "merged")
     assert not (tmp_path / "merged" / "notes").exists()
+
+
+def test_aliases_cannot_make_millions_of_values_of_a_few_lines(tmp_path):
+    file = tmp_path / "config.yaml"
+    lines = [f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 21)]
+    file.write_text("a0: &a0 [x]\n" + "".join(lines))
+    with pytest.raises(ConfigError, match=r"aliases make \d+ values of these lines"):
+        read_config_file(file)
+
+
+def test_a_pattern_of_an_adapter_cannot_keep_the_workflow_busy(bert, adapter, tmp_path, monkeypatch):
+    monkeypatch.setattr(patterns, "LIMIT_SECONDS", 0.3)
+    path = adapter / "adapter_config.json"
+    changes = {"use_dora": True, "target_modules": "(.|.){15}!"}  # fails after 2^15 attempts for each module
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    refused(bert, adapter, tmp_path / "merged", r"target_modules: the pattern .* takes more than 0\.3 s")

@@ -122,7 +122,9 @@ def _verify_bundle(options: argparse.Namespace) -> int:
 
 def _unlock(options: argparse.Namespace) -> int:
     from lora_core.commands import unlock
+    from lora_core.commands.studies import check_config_files
 
+    check_config_files(options.configfile)  # `make tables` begins with this command, before Snakemake reads the files
     return unlock.remove_stale_lock(options.configfile)
 
 

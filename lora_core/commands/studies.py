@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_core.config import study as configuration
+from lora_core.config.config_file import read_config_files
 from lora_core.config.study import Study
 from lora_core.records import JsonObject
 from lora_core.reporting import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+DEFAULT = "config.yaml"
 
 
 def load_study(config: Mapping[str, Any], overlay: Mapping[str, Any] | None = None) -> Study:
@@ -35,23 +39,20 @@ def read_study(overlays: Sequence[str] = ()) -> Study:
     """
     from snakemake.utils import update_config
 
-    config = _read_file("config.yaml") if Path("config.yaml").exists() or not overlays else {}
+    has_default = os.path.lexists(DEFAULT) or not overlays
+    contents = read_config_files([*([DEFAULT] if has_default else []), *overlays])
+    config = contents.pop(0) if has_default else {}
     overlay: JsonObject = {}
-    for file in overlays:
-        update_config(overlay, _read_file(file))
+    for content in contents:
+        update_config(overlay, content)
     update_config(config, overlay)
     return load_study(config, overlay)
 
 
-def _read_file(file: str) -> JsonObject:
-    """Read a file as Snakemake does: as JSON, else as YAML. Raise ValueError if it is neither, or has no keys."""
-    from snakemake.common.configfile import load_configfile
-    from snakemake_interface_common.exceptions import WorkflowError
-
-    Path(file).stat()  # an OSError names a missing file
+def check_config_files(overlays: Sequence[str | Path]) -> None:
+    """Refuse files that Snakemake would read otherwise than they are meant. Raise ValueError with every error."""
+    default = [DEFAULT] if os.path.lexists(DEFAULT) else []
     try:
-        return load_configfile(file)
-    except (WorkflowError, UnicodeDecodeError) as error:
-        if error.__context__ is None:
-            raise ValueError(f"{file}: expected keys and values, as in config.yaml") from None
-        raise ValueError(f"{file}: not valid YAML or JSON ({' '.join(str(error.__context__).split())})") from None
+        read_config_files([*default, *(os.path.relpath(file) for file in overlays)])
+    except OSError as error:
+        raise ValueError(f"{error.filename}: {error.strerror}") from None

@@ -1,11 +1,14 @@
 """Checks across the keys of a configuration: names that must be defined elsewhere, and contradictions."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_core.config.errors import ConfigError
 from lora_core.config.protocol import protocol_names
+from lora_core.config.results_folder import folder_errors
 from lora_core.data.tasks import TASKS
+from lora_core.layout import TASK_FILE_SUFFIXES
 from lora_core.measuring.meters import METERS
 from lora_core.nearest import nearest
 
@@ -21,6 +24,8 @@ def name_errors(config: Config, optional_tables: Sequence[str]) -> Iterator[str]
         yield from _repeated(config, key)
     yield from _unknown_methods(config)
     yield from _unknown_tasks(config)
+    yield from _names_of_the_same_files(config)
+    yield from _results_folder_errors(config)
     for position, table in enumerate(_list(config, "more_tables")):
         if table not in optional_tables:
             yield f"more_tables.{position}: unknown value {table!r}{nearest(str(table), optional_tables)}"
@@ -65,6 +70,35 @@ def _unknown_tasks(config: Config) -> Iterator[str]:
                 yield f"{key}: unknown task {task!r}{nearest(str(task), known)}"
 
 
+def _names_of_the_same_files(config: Config) -> Iterator[str]:
+    """Yield an error for names that share files: on some file systems, capitals and small letters are the same."""
+    for key, others in (("method_settings", []), ("task_settings", list(TASKS))):
+        taken = {name.casefold(): name for name in others}
+        for name in map(str, _section(config, key)):
+            other = taken.setdefault(name.casefold(), name)
+            if other != name:
+                yield f"{key}: {other!r} and {name!r} differ only in capitals and would share files; rename one"
+    known = {*TASKS, *map(str, _section(config, "task_settings"))}
+    for name in sorted(known):
+        for suffix in TASK_FILE_SUFFIXES:
+            if f"{name}{suffix}" in known:
+                yield f"task_settings.{name}{suffix}: its files have the names of files of the task {name!r}; rename it"
+
+
+def _results_folder_errors(config: Config) -> Iterator[str]:
+    folder = config.get("results_dir")
+    if not isinstance(folder, str) or "\0" in folder or ".." in Path(folder).parts:  # which the schema reports
+        return
+    sections = {"data": _section(config, "data"), "model": _section(config, "model")}
+    sections = {key: section for key, section in sections.items() if section.get("source") == "local"}
+    tasks = _section(config, "task_settings")
+    sections |= {f"task_settings.{name}": _section(tasks, name) for name in tasks}
+    sources = {f"{key}.path": section.get("path") for key, section in sections.items()}
+    yield from folder_errors(
+        folder, {key: path for key, path in sources.items() if isinstance(path, str) and "\0" not in path}
+    )
+
+
 def _section(config: Any, key: str) -> Config:
     section = config.get(key) if isinstance(config, Mapping) else None
     return section if isinstance(section, Mapping) else {}
@@ -77,6 +111,8 @@ def _list(config: Config, key: str) -> Sequence[Any]:
 
 def study_errors(study: "Study") -> Iterator[str]:
     """Yield the errors that show only when hyperparameters are resolved."""
+    if len(set(study.seeds)) < len(study.seeds):  # one as a number and as a text
+        yield f"seeds: an entry is listed twice in {list(study.seeds)}"
     if "sweep" in study.more_tables and not any(study.entry(method).swept for method in study.methods):
         yield "more_tables: 'sweep' needs a method with a sweep; add one, or leave the table out"
     for method in study.methods:

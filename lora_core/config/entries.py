@@ -15,6 +15,7 @@ from pydantic import Field, ValidationInfo, create_model, field_validator, model
 
 from lora_core.config.protocol import Value
 from lora_core.config.sections import Frozen
+from lora_core.config.values import checked
 from lora_core.methods import registry
 from lora_core.methods.settings import MethodSettings
 from lora_core.training.spec import Hyperparameters
@@ -39,7 +40,7 @@ else:
         "HyperparameterOverrides",
         __base__=_Overrides,
         __doc__="Hyperparameters that replace the protocol's. " + (Hyperparameters.__doc__ or ""),
-        **{name: (annotation, Field(default=None)) for name, annotation in _HYPERPARAMETER_TYPES.items()},
+        **{name: (checked(annotation), Field(default=None)) for name, annotation in _HYPERPARAMETER_TYPES.items()},
     )
 
 
@@ -48,6 +49,11 @@ class SweepCombination(Frozen):
 
     entry: str
     values: dict[str, Any]
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _check_bounds(cls, value: Any) -> Any:
+        return value  # the setting that a value is set to says what is wrong with it
 
 
 class MethodEntry(Frozen):
@@ -93,7 +99,9 @@ def _default(item: DataclassField) -> Any:
 
 def _entry_model(kind: str, settings_class: type[MethodSettings]) -> type[MethodEntry]:
     types = get_type_hints(settings_class, include_extras=True)
-    definitions: dict[str, Any] = {item.name: (types[item.name], _default(item)) for item in fields(settings_class)}
+    definitions: dict[str, Any] = {
+        item.name: (checked(types[item.name]), _default(item)) for item in fields(settings_class)
+    }
     definitions["kind"] = (Literal[kind], ...)
     return create_model(f"{kind.title()}Method", __base__=MethodEntry, __doc__=settings_class.__doc__, **definitions)
 

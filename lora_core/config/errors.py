@@ -11,11 +11,17 @@ from lora_core.nearest import nearest
 # keys.
 _VARIANT_POSITION = {"model": 1, "data": 1, "method_settings": 2}
 
+MAX_QUOTED = 120  # characters
 Location = Sequence[str]  # of a key, as pydantic gives it
 
 
 class ConfigError(ValueError):
     """The errors of a configuration, one per line."""
+
+
+def is_consequence(error: Any) -> bool:
+    """Whether an error of pydantic only follows from others: a list is empty because its entries are refused."""
+    return error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]
 
 
 def sentence(error: Any, known: Sequence[Location]) -> str:
@@ -24,8 +30,8 @@ def sentence(error: Any, known: Sequence[Location]) -> str:
     `known` are the locations of all keys, from which an error about an unknown key suggests one.
     """
     location = [str(part) for part in error["loc"]]
-    value = error.get("input")
-    path = ".".join(_path(location))
+    given = f"(given: {shorten(repr(error.get('input')))})"
+    path = ".".join(shorten(part) for part in _path(location) if part != "[key]")
     match error["type"]:
         case "extra_forbidden":
             return f"{path}: unknown key{_suggestion(location, known)}"
@@ -39,12 +45,18 @@ def sentence(error: Any, known: Sequence[Location]) -> str:
             return f"{path}: the key {error['ctx']['discriminator']} is missing"
         case "literal_error":
             expected = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-            return f"{path}: unknown value {value!r}{nearest(str(value), expected)}"
+            value = str(error["input"])
+            return f"{path}: unknown value {shorten(repr(error['input']))}{nearest(value, expected)}"
         case "value_error" if re.match(r"[\w.]+: ", message := str(error["ctx"]["error"])):
             return f"{path}.{message}"  # a check of a whole section names the key at fault
         case "value_error":
-            return f"{path}: {error['ctx']['error']} (given: {value!r})"
-    return f"{path}: {error['msg'][0].lower()}{error['msg'][1:]} (given: {value!r})"
+            return f"{path}: {error['ctx']['error']} {given}"
+    return f"{path}: {error['msg'][0].lower()}{error['msg'][1:]} {given}"
+
+
+def shorten(text: str) -> str:
+    """A text of the configuration as an error message quotes it."""
+    return text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}..."
 
 
 def key_locations(schema: Mapping[str, Any]) -> Iterator[Location]:

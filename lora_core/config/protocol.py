@@ -16,7 +16,7 @@ COLUMNS = ("full", "adapter")
 PROTOCOLS = Path(__file__).parent / "protocols"
 
 # The safe loader, in C if PyYAML has it, because every call of Snakemake reads a protocol.
-_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+SafeLoader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 Value = bool | int | float | str | None
@@ -88,7 +88,7 @@ def read_protocol(name: str) -> Protocol:
 
 def _read_file(name: str) -> JsonObject:
     """Return a file's title, its sources and its two columns, over those of the file that it extends."""
-    content = yaml.load((PROTOCOLS / f"{name}.yaml").read_text(encoding="utf-8"), _Loader)
+    content = yaml.load((PROTOCOLS / f"{name}.yaml").read_text(encoding="utf-8"), SafeLoader)
     base = _read_file(content["extends"]) if "extends" in content else {}
     shared = content.get("shared", {})
     return {

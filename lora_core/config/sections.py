@@ -1,44 +1,25 @@
 """The sections of the configuration: the keys of each, and the values they take."""
 
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
+    field_validator,
     model_validator,
 )  # fmt: skip
 
+from lora_core.config import values
+from lora_core.config.names import MAX_NAME, DataFolder, HubId, Name, Revision
+from lora_core.config.values import NUMBER, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Seed
 from lora_core.data.metrics import METRICS, default_metrics
 from lora_core.data.task import Task
 from lora_core.measuring.meters import METER_CHOICES
 
-# Names that become folders: no separator, no leading dot or dash, no character that a shell interprets.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$", description="a full commit hash; a branch is not pinned")]
-# A folder of results: no braces (wildcards), quotes or control characters, no leading dash or tilde.
-Folder = Annotated[
-    str, Field(pattern=r"""^[^-~{}"'`$\x00-\x1f][^{}"'`$\x00-\x1f]*$"""), AfterValidator(os.path.normpath)
-]
-
-
-def _no_wildcard(path: str) -> str:
-    """Refuse a folder that Snakemake would take for a pattern; it has no way to write a brace."""
-    if re.search(r"[{}]", path):
-        raise ValueError("braces are wildcards of Snakemake; rename the folder, or name a link to it")
-    return path
-
-
-DataFolder = Annotated[str, AfterValidator(_no_wildcard)]
-HubId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")]
 if TYPE_CHECKING:
     MetricName = str
     MeterName = str
@@ -51,6 +32,12 @@ class Frozen(BaseModel):
     """A part of the configuration: an unknown key is an error, and values do not change after they were read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _check_bounds(cls, value: Any) -> Any:
+        values.check_bounds(value)
+        return value
 
 
 class WheelModel(Frozen):
@@ -89,9 +76,8 @@ class LocalModel(Frozen):
     @property
     def name(self) -> str:
         """The name of the model's folder: the name of its source, with a dash for each special character."""
-        return "".join(
-            c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in Path(self.path).resolve().name
-        )
+        name = Path(self.path).resolve().name[:MAX_NAME] or "model"
+        return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in name)
 
 
 class RandomModel(Frozen):
@@ -99,7 +85,14 @@ class RandomModel(Frozen):
 
     source: Literal["random"]
     config: dict[str, Any]
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
+
+    @field_validator("config")
+    @classmethod
+    def _check_type(cls, config: dict[str, Any]) -> dict[str, Any]:
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,50}", str(config.get("model_type", "model"))):
+            raise ValueError("model_type: expected the name of an architecture, such as bert")
+        return config
 
     @property
     def name(self) -> str:
@@ -110,7 +103,7 @@ class RandomModel(Frozen):
 class _Data(Frozen):
     max_train_examples: PositiveInt | None = None
     max_validation_examples: PositiveInt | None = None
-    max_length: Annotated[int, Field(ge=4)] | None = Field(
+    max_length: Annotated[int, Field(ge=4), NUMBER] | None = Field(
         default=None, description="maximum input length in tokens; null takes the protocol's"
     )
 
@@ -119,7 +112,7 @@ class MiniData(_Data):
     """The generated mini-GLUE."""
 
     source: Literal["mini"]
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
 
 
 class HubData(_Data):
@@ -207,7 +200,7 @@ class Train(Frozen):
     )
     evaluation_batch_size: PositiveInt = 64
     threads: PositiveInt | None = Field(default=None, description="null: all cores; one on a cluster")
-    checkpoint_seconds: Annotated[float, Field(ge=0)] | None = Field(
+    checkpoint_seconds: NonNegativeFloat | None = Field(
         description="a run expected to train longer saves its state after each epoch; 0: every run; null: none"
     )
 
@@ -233,13 +226,13 @@ class Measure(Frozen):
     meter: MeterName = "auto"
     simulated: bool = Field(default=False, description="the meter's driver is a stand-in; every table says so")
     sample_seconds: PositiveFloat = 0.5
-    idle_seconds: Annotated[float, Field(ge=0)] = Field(
+    idle_seconds: NonNegativeFloat = Field(
         default=5.0, description="rest before a run, to measure the idle power; no rest without a meter"
     )
-    latency_passes: Annotated[int, Field(ge=2)] = Field(default=5, description="minimum number of rounds")
+    latency_passes: Annotated[int, Field(ge=2), NUMBER] = Field(default=5, description="minimum number of rounds")
     latency_seeds: PositiveInt = Field(default=1, description="how many of the seeds are timed, from the first")
     latency_batch_size: PositiveInt = 32
-    latency_margin: Annotated[float, Field(gt=0, lt=1)] = Field(
+    latency_margin: Annotated[float, Field(gt=0, lt=1), NUMBER] = Field(
         default=0.03, description="times that differ by less than this fraction are equivalent"
     )
     latency_seconds: PositiveFloat = Field(

@@ -6,14 +6,14 @@ from dataclasses import MISSING, fields
 from functools import cached_property
 from typing import Annotated, Any, cast
 
-from pydantic import ConfigDict, Field, NonNegativeInt, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from lora_core.config import checks, sweeps
 from lora_core.config.entries import AnyMethod, HyperparameterOverrides, MethodEntry
-from lora_core.config.errors import ConfigError, key_locations, sentence
+from lora_core.config.errors import ConfigError, is_consequence, key_locations, sentence
+from lora_core.config.names import Folder, Name
 from lora_core.config.protocol import Protocol, read_protocol
 from lora_core.config.sections import (
-    Folder,
     Frozen,
     HubData,
     HubModel,
@@ -21,7 +21,6 @@ from lora_core.config.sections import (
     LocalModel,
     Measure,
     MiniData,
-    Name,
     RandomModel,
     ReferenceNames,
     Resources,
@@ -29,6 +28,7 @@ from lora_core.config.sections import (
     UserTask,
     WheelModel,
 )  # fmt: skip
+from lora_core.config.values import Seed
 from lora_core.data.source import DatasetSource
 from lora_core.data.task import Task
 from lora_core.data.tasks import TASKS
@@ -41,6 +41,7 @@ from lora_core.training.spec import Hyperparameters
 # The sources of values that do not come from a protocol.
 STUDY_SOURCE = "this study's configuration"
 PROJECT_SOURCE = "the project's default"
+MAX_ERRORS = 100  # that are described; the search for the nearest name takes time
 
 
 class Study(Frozen):
@@ -55,7 +56,7 @@ class Study(Frozen):
     task_settings: dict[Name, UserTask] = Field(default={})
     methods: Annotated[tuple[Name, ...], Field(min_length=1)]
     configured_references: ReferenceNames = Field(default=ReferenceNames(), alias="references")
-    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     protocol: Name
     method_settings: dict[Name, AnyMethod]
     train: Train
@@ -215,16 +216,18 @@ def load(
         for name in ("model", "data")
         if isinstance(section := (overlay or {}).get(name), Mapping) and "source" in section
     }
+    errors: list[str] = []
+    expanded: Mapping[str, Any] = {**config, **sections}
     try:
-        expanded = sweeps.expand({**config, **sections})
+        expanded = sweeps.expand(expanded)
     except ValueError as error:
-        raise ConfigError(str(error)) from None
-    errors = list(checks.name_errors(expanded, optional_tables))
+        errors.append(str(error))
+    errors += checks.name_errors(expanded, optional_tables)
     try:
         study = Study.model_validate(expanded)
     except ValidationError as error:
         known = list(key_locations(Study.model_json_schema()))
-        errors += [sentence(each, known) for each in error.errors()]
+        errors += [sentence(each, known) for each in error.errors()[:MAX_ERRORS] if not is_consequence(each)]
     if not errors:
         errors = list(dict.fromkeys(checks.study_errors(study)))
     if errors:

@@ -4,9 +4,12 @@ import copy
 import re
 from collections.abc import Iterator, Mapping
 from itertools import product
+from math import prod
 from typing import Any
 
 from lora_core.records import JsonObject
+
+MAX_COMBINATIONS = 1000
 
 Entry = Mapping[str, Any]  # an entry of `method_settings` as YAML reads it
 
@@ -14,12 +17,18 @@ Entry = Mapping[str, Any]  # an entry of `method_settings` as YAML reads it
 def expand(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the configuration with a sweep's methods in place of its entry.
 
-    A malformed sweep is left unchanged, so that the schema reports it. Raise ValueError if a method of a sweep
-    has the name of another entry.
+    A malformed sweep is left unchanged, so that the schema reports it. Raise ValueError for too many combinations, and
+    if a method of a sweep has the name of another entry.
     """
     entries, methods = config.get("method_settings"), config.get("methods")
     if not isinstance(entries, Mapping) or not isinstance(methods, list):
         return config
+    for name, entry in entries.items():
+        count = prod(map(len, entry["sweep"].values())) if _is_sweep(entry) else 1
+        if count > MAX_COMBINATIONS:
+            raise ValueError(
+                f"method_settings.{name}.sweep: {count} combinations are too many (at most {MAX_COMBINATIONS})"
+            )
     groups = {
         name: list(_variants(name, entry)) if _is_sweep(entry) else [(name, entry)] for name, entry in entries.items()
     }

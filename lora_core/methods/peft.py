@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from lora_core.methods import peft_config
 from lora_core.methods.adapter_files import CONFIG, save_tensors
+from lora_core.methods.patterns import check_patterns
 from lora_core.methods.settings import MethodSettings, PlainLora, TrainingOptions
 from lora_core.models.model import head_parameters
 from lora_core.records import write_json
@@ -99,6 +100,7 @@ def apply(model: nn.Module, settings: Settings, generator: torch.Generator) -> n
     if not config.is_prompt_learning:
         config.modules_to_save = _modules_to_save(model, config.modules_to_save)
     modules = [name for name, _ in model.named_modules()]
+    check_patterns(settings.config, model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator.initial_seed())
         adapted = get_peft_model(model, config)

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from lora_core.methods.adapter_files import load_tensors, read_config
+from lora_core.methods.patterns import check_patterns
 from lora_core.models.model import head_parameters
 
 if TYPE_CHECKING:
@@ -134,12 +135,14 @@ def attach_saved_adapter(model: nn.Module, folder: Path, with_head: bool = True)
     """Return the model wrapped by PEFT, with a saved adapter.
 
     Without `with_head` the saved head is left out, and the model is ready to be trained. Raise ValueError if PEFT does
-    not know such an adapter, or it was made for another model.
+    not know such an adapter, if it was made for another model, and for a pattern that takes too long to match.
     """
     from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 
     head = tuple(name for name, _ in head_parameters(model))
-    config = configuration({**read_config(folder), "inference_mode": with_head})
+    fields = read_config(folder)
+    check_patterns(fields, model)
+    config = configuration({**fields, "inference_mode": with_head})
     adapted = get_peft_model(model, config)
 
     def without_excluded_head(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -117,7 +117,8 @@ def test_asking_for_help_imports_nothing_heavy():
 
 def test_without_the_packages_of_the_workflow_a_command_says_what_to_install(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "yaml", None)
-    monkeypatch.delitem(sys.modules, "lora_core.commands.studies", raising=False)
+    for module in ("lora_core.commands.studies", "lora_core.config.config_file"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
     assert cli.main(["results-dir"]) == 1
     error = capsys.readouterr().err
     start, _, advice = error.partition("): ")

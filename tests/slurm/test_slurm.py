@@ -104,7 +104,7 @@ def test_a_cancelled_job_resumes_from_its_last_epoch(tmp_path, jobs):
     status, output = whole.run(target)
     assert status == 0, output
     process = start(project, target, "--retries", "0")
-    state = project.folder / "results/checkpoints/lora-cola-seed1/state.safetensors"
+    state = project.folder / "results/checkpoints/lora+cola+seed1/state.safetensors"
     project.wait_for(state)
     here = [line.split("|") for line in slurm("squeue", "--noheader", "--format=%i|%Z").splitlines()]
     slurm("scancel", *(number for number, folder in here if folder == str(project.folder)))

@@ -22,7 +22,7 @@ try:
     from lora_core import job
     from lora_core.code_digest import CACHE, CodeDigests
     from lora_core.commands import failures, unlock
-    from lora_core.commands.studies import load_study
+    from lora_core.commands.studies import check_config_files, load_study
     from lora_core.config import params, preflight, unfinished
     from lora_core.layout import Layout
     from lora_core.reporting import catalogue
@@ -32,6 +32,17 @@ except ImportError as error:
         f"the workflow's packages are missing ({error}): install them with `make setup` in the repository, or with "
         "`pip install 'lora-core[workflow] @ git+URL-OF-THE-REPOSITORY@TAG'`"
     ) from None
+
+# Before Snakemake reads config.yaml. Of a workflow that is used as a module, the configuration is the other Snakefile's.
+if not workflow.modifier.skip_configfile:
+    try:
+        check_config_files(workflow.config_settings.configfiles)
+    except ValueError as error:
+        raise WorkflowError(str(error)) from None
+
+
+configfile: "config.yaml"
+
 
 try:
     study = load_study(config, overlay=workflow.config_settings.overwrite_config)

@@ -1,0 +1,71 @@
+"""Which folder may hold results: one of its own, not the project's, the user's or the data's."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from lora_core.config.errors import shorten
+from lora_core.provenance import ROOT
+
+# The project's own folders, next to which results may lie.
+PROJECT_FOLDERS = frozenset(
+    {
+        *(".ci", ".git", ".github", ".snakemake", ".venv"),
+        *("bench", "build", "config", "dist", "docs", "envs", "examples", "findings", "lora_core", "paper", "profiles"),
+        *("tests", "workflow"),
+    }
+)
+MAX_COMPONENT, MAX_PATH = 255, 4096  # bytes, on Linux
+LONGEST_BELOW = 500  # the longest path below a results folder, with names of 100 characters
+
+
+def normal_path(folder: str) -> str:
+    """Return the one way to write a folder. Raise ValueError if it has '..', which may lead anywhere."""
+    if ".." in Path(folder).parts:
+        raise ValueError("'..' is not supported; write the whole path, or one below the working directory")
+    return os.path.normpath(folder)
+
+
+def folder_errors(folder: str, sources: Mapping[str, str]) -> Iterator[str]:
+    """Yield why a folder cannot hold results; `sources` are the folders that are read, by their keys."""
+    real = Path(os.path.realpath(folder))
+    name = f"results_dir: {shorten(repr(folder))}"
+    if reason := _owner(Path(os.path.abspath(folder))) or _owner(real):
+        yield f"{name} {reason}; name a folder for results alone"
+    elif _too_long(real):
+        yield f"{name} is too long for the file system; choose a shorter path"
+    elif occupied := next((path for path in (Path(folder), *Path(folder).parents) if _is_no_folder(path)), None):
+        kind = "is a link that leads nowhere" if not occupied.exists() else "is a file"
+        yield f"{name} cannot be a folder, because {shorten(repr(str(occupied)))} {kind}; choose another one"
+    for key, source in sources.items():
+        if _is_below(Path(os.path.realpath(source)), real):
+            yield f"{name} holds what {key} names; name a folder for results alone"
+
+
+def _owner(path: Path) -> str | None:
+    """Whose folder it is, if not that of results."""
+    home = Path(os.path.realpath(os.path.expanduser("~")))
+    if path == Path(path.anchor):
+        return "is the whole file system"
+    for base in dict.fromkeys((Path.cwd(), ROOT)):
+        if _is_below(base, path):
+            return "is the folder of the project, or holds it"
+        if _is_below(path, base) and path.relative_to(base).parts[0].casefold() in PROJECT_FOLDERS:
+            return "belongs to the project itself"
+    if _is_below(home, path):
+        return "is the home directory, or holds it"
+    return None
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    """Whether a path is a folder or lies in it."""
+    return path == folder or folder in path.parents
+
+
+def _is_no_folder(path: Path) -> bool:
+    return os.path.lexists(path) and not path.is_dir()
+
+
+def _too_long(real: Path) -> bool:
+    parts = [len(os.fsencode(part)) for part in real.parts]
+    return max(parts) > MAX_COMPONENT or len(os.fsencode(real)) > MAX_PATH - LONGEST_BELOW
