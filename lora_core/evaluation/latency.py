@@ -20,7 +20,8 @@ from lora_core.evaluation.timed_rounds import LoadedVariant, LoadedVariants, Tim
 from lora_core.measuring import meters
 from lora_core.methods import registry
 from lora_core.models import model as models
-from lora_core.records import LatencyRow, write_json, write_rows
+from lora_core.records import LatencyRow, sha256, write_json, write_rows
+from lora_core.sealed import seal
 from lora_core.training.progress import Progress
 from lora_core.training.steps import compute_logits
 
@@ -35,12 +36,16 @@ PRECISION = "fp32"  # of the timed passes, whatever the study trains in
 
 @dataclass(frozen=True)
 class TimedMethod:
-    """One method of the comparison: its trained weights, and the merged model if the method can merge."""
+    """One method of the comparison: its trained weights, and the merged model if the method can merge.
+
+    `record` is the run.json of its run.
+    """
 
     name: str
     settings: MethodSettings
     weights: Path
     merged: Path | None = None
+    record: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -121,19 +126,26 @@ def time_inference(
     write_rows(outputs.passes, rows, LatencyRow)
     write_json(
         outputs.record,
-        {
-            "merge": proofs,
-            "precision": PRECISION,
-            "input_tokens": {
-                method: {
-                    "longest": variant.max_tokens,
-                    "truncated": data.count_truncated(examples, variant.max_tokens, card.validation.truncated),
-                }
-                for (method, _), variant in variants.items()
-            },
-            "warm_up_passes": {" ".join(key): count for key, count in warm_up_passes.items()},
-            "provenance": asdict(replace(started, driver=meter.details.get("driver"), shared=meter.shared)),
-        },
+        seal(
+            {
+                "merge": proofs,
+                "precision": PRECISION,
+                "input_tokens": {
+                    method: {
+                        "longest": variant.max_tokens,
+                        "truncated": data.count_truncated(examples, variant.max_tokens, card.validation.truncated),
+                    }
+                    for (method, _), variant in variants.items()
+                },
+                "warm_up_passes": {" ".join(key): count for key, count in warm_up_passes.items()},
+                "provenance": asdict(replace(started, driver=meter.details.get("driver"), shared=meter.shared)),
+                "files": {outputs.passes.name: sha256(outputs.passes)},
+                "made_from": {
+                    "plan": {name: value for name, value in asdict(plan).items() if name not in ("seed", "threads")},
+                    "runs": {method.name: sha256(method.record) for method in methods if method.record is not None},
+                },
+            }
+        ),
     )
 
 

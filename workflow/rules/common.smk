@@ -23,7 +23,7 @@ try:
     from lora_core.code_digest import CACHE, CodeDigests
     from lora_core.commands import failures, unlock
     from lora_core.commands.studies import load_study
-    from lora_core.config import params, preflight
+    from lora_core.config import outdated, params, preflight
     from lora_core.layout import Layout
     from lora_core.reporting import catalogue
     from lora_core.seeds import derive
@@ -50,6 +50,9 @@ os.environ.setdefault(job.STUDY_VARIABLE, str(uuid.uuid4()))
 LAYOUT = Layout(study.results_dir)
 ENVIRONMENT = "../../envs/lora.yaml"
 DIGESTS = CodeDigests(cache=CACHE)
+FORCED = (
+    {}
+)  # what is made again although it exists, with the reason; filled before the jobs are planned
 
 
 @cache

@@ -47,10 +47,47 @@ def rerun_command(log):
     return failures.rerun_command(target, invocation)
 
 
+def products_to_force():
+    """What must be made again although it exists: its path, and the reason."""
+    return outdated.outdated_results(
+        study, lambda method: code_of_methods("train.py", [method])
+    )
+
+
+def force_products(build_dag):
+    """Wrap the function that plans the jobs, so that it plans those of outdated products too, and names them.
+
+    The option --forcerun would do the same, but it makes targets of products that nobody asked for.
+    """
+
+    def build():
+        FORCED.update(products_to_force())
+        workflow.dag.forcefiles.update(FORCED)
+        build_dag()
+        planned = {
+            product
+            for planned_job in workflow.dag.needrun_jobs()
+            for product in planned_job.output
+        }
+        reasons = {
+            product: reason for product, reason in FORCED.items() if product in planned
+        }
+        for line in outdated.announcement(reasons):
+            print(line, file=sys.stderr)
+
+    return build
+
+
+if workflow.is_main_process:
+    workflow._build_dag = force_products(workflow._build_dag)
+
+
 onstart:
     unlock.note_owner()
     preflight.check_content(study)
     preflight.write_identity(study)
+    if corrected := preflight.correct_time_stamps(study):
+        print(corrected, file=sys.stderr)
 
 
 onsuccess:

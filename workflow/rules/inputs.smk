@@ -6,6 +6,9 @@ card.json, models/{model}.json) is an input of the same job and says when the co
 """
 
 
+from snakemake.io import IOFile
+
+
 def data_files(wildcards):
     """The files of a task in a local folder; none for the hub and mini-GLUE.
 
@@ -16,6 +19,24 @@ def data_files(wildcards):
         ancient(file) if file in unchanged else file
         for file in preflight.data_files(study, wildcards.task)
     ]
+
+
+def unless_kept(product, pattern):
+    """An input function: `pattern` (or what a function returns), `ancient` where only its time stamp could rerun the job.
+
+    So it is where Snakemake remembers nothing of `product`, the job's record, as in a fresh checkout or an unpacked
+    archive: the record agrees with the configuration, the code and the job's inputs, or it would be in FORCED.
+    """
+
+    def files(wildcards):
+        made = product.format(**wildcards)
+        made_again = made in FORCED or not Path(made).exists()
+        found = pattern(wildcards) if callable(pattern) else pattern.format(**wildcards)
+        if made_again or workflow.persistence.metadata(IOFile(made)) is not None:
+            return found
+        return ancient(found) if found else found
+
+    return files
 
 
 def start_file(pattern):

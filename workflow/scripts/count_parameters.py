@@ -9,7 +9,8 @@ with job_log(Path(snakemake.log[0]), "count_parameters"):
     from lora_core.evaluation.parameter_counts import count_parameters
     from lora_core.methods.registry import settings_from_params
     from lora_core.records import write_json
+    from lora_core.sealed import seal
 
     settings = {method: settings_from_params(values) for method, values in snakemake.params.methods.items()}
     counts = count_parameters(Path(snakemake.input.model), settings, outputs=2)
-    write_json(Path(snakemake.output[0]), asdict(counts))
+    write_json(Path(snakemake.output[0]), seal(asdict(counts)))

@@ -7,7 +7,7 @@ from lora_core.job import job_log
 wildcards = snakemake.wildcards
 with job_log(Path(snakemake.log[0]), f"merge_adapter {wildcards.method} {wildcards.task} seed {wildcards.seed}"):
     from lora_core.methods.merging import merge_adapter
-    from lora_core.records import write_digests
+    from lora_core.records import sha256, write_digests
 
     folder = Path(snakemake.output.folder)
 
@@ -17,4 +17,5 @@ with job_log(Path(snakemake.log[0]), f"merge_adapter {wildcards.method} {wildcar
         record=Path(snakemake.input.record),
         out=folder,
     )
-    write_digests(folder.iterdir(), Path(snakemake.output.record))
+    made_from = {"run": sha256(Path(snakemake.input.record))}
+    write_digests(folder.iterdir(), Path(snakemake.output.record), made_from)

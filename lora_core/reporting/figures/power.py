@@ -6,6 +6,7 @@ import pandas as pd
 
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.run_record import RunRecord
+from lora_core.layout import POWER
 from lora_core.measuring.power_trace import power_is_zero, windows
 from lora_core.records import PowerRow, read_rows
 from lora_core.reporting.figures.style import GRAY, Drawing, method_styles, panels, set_title, show_reason, tag
@@ -14,7 +15,8 @@ from lora_core.reporting.inputs import DrawSettings, Inputs
 
 def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
     """Draw the figure from the records and the power samples of the traced runs."""
-    records = [RunRecord.read(path) for path in inputs["traced_runs"]]
+    pairs = zip(inputs["traced_runs"], inputs["traced_power"], strict=True)
+    records = [RunRecord.read(path, {POWER: power}) for path, power in pairs]
     samples = [read_rows(path, PowerRow) for path in inputs["traced_power"]]
     methods = [record.method for record in records]
     styles, run = method_styles(methods), records[0]
