@@ -15,7 +15,8 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from lora_core.commands.studies import read_study
+from lora_core.commands.studies import load_study, read_study
+from lora_core.config.outdated import outdated_results
 from lora_core.layout import Layout
 from lora_core.provenance import ROOT
 from lora_core.records import JsonObject, atomic_file
@@ -102,15 +103,22 @@ def verify(archive: Path) -> dict[str, str]:
         _check_format(archive, json.loads(stream.read(BUNDLE)).get("format") if BUNDLE in names else 1)
         packed = {n for n in names if n.startswith(f"{RESULTS}/") and _matches(n.removeprefix(f"{RESULTS}/"), DRAWN)}
         stream.extractall(folder, [n for n in names if n not in packed])
-        _create_placeholders(folder, json.loads(stream.read(CONFIG)))
+        config = json.loads(stream.read(CONFIG))
+        _create_placeholders(folder, config)
         # The report needs every table and figure, and those need every score and cost.
         arguments = ["--cores", "all", "--quiet", "all", "--allowed-rules", *RULES, "--configfile", CONFIG]
         _run_snakemake([*arguments, "--", f"{RESULTS}/{Layout.report}"], folder)
         drawn = {str(path.relative_to(folder)) for p in DRAWN for path in (folder / RESULTS).glob(p)}
-        differences = dict.fromkeys(sorted(drawn - packed), "is not in the bundle")
+        differences = _outdated(folder, config) | dict.fromkeys(sorted(drawn - packed), "is not in the bundle")
         differences |= dict.fromkeys(sorted(packed - drawn), "is not made from it")
         changed = [n for n in sorted(drawn & packed) if (folder / n).read_bytes() != stream.read(n)]
         return differences | dict.fromkeys(changed, "differs")
+
+
+def _outdated(folder: Path, config: JsonObject) -> dict[str, str]:
+    """Return the records of an unpacked bundle that its configuration does not ask for; any code may have made them."""
+    reasons = outdated_results(load_study(config | {"results_dir": str(folder / RESULTS)}))
+    return {str(Path(name).relative_to(folder)): f"is not of its configuration: {why}" for name, why in reasons.items()}
 
 
 def _check_format(archive: Path, version: object) -> None:

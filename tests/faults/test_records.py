@@ -158,5 +158,6 @@ def test_a_run_that_other_code_made_is_made_again_when_the_code_is_put_back(stud
     assert status == 0, output
     assert layers.read_bytes() != original
     layers.write_bytes(original)
+    script.write_text(planned)
     _, output = study.run("-n", TABLE)
     assert f"{MADE_AGAIN} other code made it: results/{LORA_RUN}/run.json" in output

@@ -64,6 +64,7 @@ def force_products(build_dag):
         FORCED.update(products_to_force())
         workflow.dag.forcefiles.update(FORCED)
         build_dag()
+        DIGESTS.save()
         planned = {
             product
             for planned_job in workflow.dag.needrun_jobs()

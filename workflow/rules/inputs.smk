@@ -5,7 +5,6 @@ be larger, is therefore `ancient`: its time stamp does not count. The small reco
 card.json, models/{model}.json) is an input of the same job and says when the content is another.
 """
 
-
 from snakemake.io import IOFile
 
 
@@ -21,20 +20,30 @@ def data_files(wildcards):
     ]
 
 
-def unless_kept(product, pattern):
-    """An input function: `pattern` (or what a function returns), `ancient` where only its time stamp could rerun the job.
+@cache
+def is_kept(product):
+    """Whether a job's record stays although Snakemake remembers nothing of it, as in a fresh checkout or an archive.
 
-    So it is where Snakemake remembers nothing of `product`, the job's record, as in a fresh checkout or an unpacked
-    archive: the record agrees with the configuration, the code and the job's inputs, or it would be in FORCED.
+    It agrees with the configuration, the code and the job's inputs, or it would be in FORCED.
+    """
+    return (
+        product not in FORCED
+        and Path(product).exists()
+        and workflow.persistence.metadata(IOFile(product)) is None
+    )
+
+
+def unless_kept(product, pattern):
+    """An input function: `pattern` (or what a function returns), `ancient` where only time stamps could rerun the job.
+
+    `product` is the pattern of the job's record.
     """
 
     def files(wildcards):
-        made = product.format(**wildcards)
-        made_again = made in FORCED or not Path(made).exists()
-        found = pattern(wildcards) if callable(pattern) else pattern.format(**wildcards)
-        if made_again or workflow.persistence.metadata(IOFile(made)) is not None:
-            return found
-        return ancient(found) if found else found
+        names = pattern(wildcards) if callable(pattern) else pattern.format(**wildcards)
+        return (
+            ancient(names) if names and is_kept(product.format(**wildcards)) else names
+        )
 
     return files
 
