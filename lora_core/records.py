@@ -34,6 +34,7 @@ MEASURED = frozenset(
         *("seconds_to_seed_threshold", "energy_to_seed_threshold_joules"),
         *("power_watts", "utilization_percent", "memory_used_mb", "counter_millijoules", "temperature_celsius"),
         *("clock_mhz", "throttle_reasons", "cumulative_train_seconds", "cumulative_train_energy_joules"),
+        "content_sha256",
     }
 )
 

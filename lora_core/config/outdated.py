@@ -162,8 +162,8 @@ class _Comparison:
             return
         if run in self.reasons:
             self.reasons[path] = INPUT_AGAIN
-        elif record.get("made_from", {}).get("run", self._digests[run]) != self._digests[run]:
-            self.reasons[path] = "it was made from another run"
+        elif _files_differ(record.get("made_from"), self._files.get(run)):
+            self.reasons[path] = "it was made from other weights"
 
     def _compare_latency(self, task: str, seed: int) -> None:
         path = self._layout.latency_record.format(task=task, seed=seed)

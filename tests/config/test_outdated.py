@@ -12,6 +12,7 @@ from lora_core.config.study import load
 from lora_core.layout import Layout
 from lora_core.records import sha256, write_json
 
+WEIGHTS = "weights/adapter_model.safetensors"
 METHODS, TASK = ("fft", "lora"), "cola"
 
 
@@ -31,10 +32,10 @@ def results(tmp_path):
     write(layout.model_record, {"files": {"model.safetensors": {"bytes": 1, "sha256": "a"}}}, model=study.model.name)
     for method in METHODS:
         run = params.run_params(study, method, TASK, 1) | {"data": card, "model_files": {"model.safetensors": "a"}}
-        record = run_content(method, provenance={"code": "c0de"}) | {"run": run}
+        record = run_content(method, provenance={"code": "c0de"}) | {"run": run, "files": {WEIGHTS: "a"}}
         write(layout.run_record, record, method=method, task=TASK, seed=1)
     runs = {method: sha256(path(tmp_path, "run_record", method=method)) for method in METHODS}
-    write(layout.merged_record, {"files": {}, "made_from": {"run": runs["lora"]}}, method="lora", task=TASK, seed=1)
+    write(layout.merged_record, {"files": {}, "made_from": {WEIGHTS: "a"}}, method="lora", task=TASK, seed=1)
     plan = params.latency_params(study)
     write(layout.latency_record, {"made_from": {"plan": plan, "runs": runs}}, task=TASK, seed=1)
     return tmp_path
@@ -122,8 +123,8 @@ def test_a_run_that_was_made_from_something_else_is_named_with_the_reason(result
 
 
 def test_merged_models_and_latencies_of_another_run_are_outdated(results):
-    edit(path(results, "run_record"), {"measurement": {"train_seconds": 1.0}})
-    assert reasons(results) == {MERGED: "it was made from another run", LATENCY: "it was made from other runs"}
+    edit(path(results, "run_record"), {"files": {WEIGHTS: "b"}})
+    assert reasons(results) == {MERGED: "it was made from other weights", LATENCY: "it was made from other runs"}
 
 
 def test_a_latency_with_another_plan_is_outdated_alone(results):

@@ -7,7 +7,7 @@ from lora_core.job import job_log
 wildcards = snakemake.wildcards
 with job_log(Path(snakemake.log[0]), f"merge_adapter {wildcards.method} {wildcards.task} seed {wildcards.seed}"):
     from lora_core.methods.merging import merge_adapter
-    from lora_core.records import sha256, write_digests
+    from lora_core.records import read_run_record, write_digests
 
     folder = Path(snakemake.output.folder)
 
@@ -17,5 +17,6 @@ with job_log(Path(snakemake.log[0]), f"merge_adapter {wildcards.method} {wildcar
         record=Path(snakemake.input.record),
         out=folder,
     )
-    made_from = {"run": sha256(Path(snakemake.input.record))}
+    record = read_run_record(Path(snakemake.input.record))
+    made_from = {name: digest for name, digest in record.get("files", {}).items() if name.startswith("weights/")}
     write_digests(folder.iterdir(), Path(snakemake.output.record), made_from)
