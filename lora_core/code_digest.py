@@ -56,6 +56,10 @@ class CodeDigests:
             digest.update(line)
         return digest.hexdigest()[:16]
 
+    def lines(self, script: Path, *modules: str) -> dict[Path, bytes]:
+        """The digest of each file of `closure`."""
+        return {file: self._line(file) for file in self.closure(script, *modules)}
+
     def closure(self, script: Path, *modules: str) -> set[Path]:
         """The files of the package that a script and `modules` use, directly or not, without the script itself."""
         names: set[str] = set()

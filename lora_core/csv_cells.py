@@ -39,16 +39,17 @@ def _is_formula(text: str) -> bool:
 def write_frame(path: Path, frame: pd.DataFrame) -> None:
     """Write a frame as CSV, with `as_text` of its texts; the file appears complete or not at all."""
     with atomic_file(path) as temp_path:
-        _map_texts(frame, as_text).to_csv(temp_path, index=False)
+        map_texts(frame, as_text).to_csv(temp_path, index=False)
 
 
 def read_frame(path: Path) -> pd.DataFrame:
     """Read a file of `write_frame`."""
     import pandas as pd
 
-    return _map_texts(pd.read_csv(path), from_text)
+    return map_texts(pd.read_csv(path), from_text)
 
 
-def _map_texts(frame: pd.DataFrame, function: Callable[[object], object]) -> pd.DataFrame:
+def map_texts(frame: pd.DataFrame, function: Callable[[object], object]) -> pd.DataFrame:
+    """Return a frame with `function` of every cell in its columns of texts."""
     names = frame.select_dtypes(exclude=["number", "bool"]).columns
     return frame.assign(**{str(name): frame[name].map(function) for name in names})

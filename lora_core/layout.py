@@ -7,6 +7,7 @@ relative to the results folder.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,3 +111,19 @@ class CheckpointFiles:
 def exit_record(log: Path) -> Path:
     """Return the file that says how the job with this log ended."""
     return log.with_suffix(".json")
+
+
+def wildcards(pattern: str, path: Path) -> dict[str, str]:
+    """Return the values of a layout pattern's wildcards in a path, such as {"task": "cola"} for scores/cola.csv.
+
+    Only the last parts of the path are compared, from the first that has a wildcard on. Raise ValueError if the path
+    does not fit the pattern.
+    """
+    parts = pattern.split("/")
+    first = next(i for i, part in enumerate(parts) if "{" in part)
+    expression = "/".join(parts[first:])
+    expression = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(expression))
+    match = re.search(f"(?:^|/){expression}$", Path(path).as_posix())
+    if match is None:
+        raise ValueError(f"{path} is not named like {pattern}")
+    return match.groupdict()

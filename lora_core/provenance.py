@@ -40,6 +40,7 @@ class Provenance:
         threads: CPU threads of torch.
         driver: The version of the device's driver, if the meter knows it.
         shared: Another process used the device at the same time; None if that is unknown.
+        code: The digest of the code that a training job really ran (`lora_core.running_code`); None if it is unknown.
     """
 
     commit: str | None
@@ -53,6 +54,7 @@ class Provenance:
     threads: int
     driver: str | None = None
     shared: bool | None = None
+    code: str | None = None
 
 
 def collect(device: "torch.device", threads: int) -> Provenance:

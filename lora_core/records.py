@@ -28,6 +28,7 @@ MEASURED = frozenset(
         *("seconds_to_seed_threshold", "energy_to_seed_threshold_joules"),
         *("power_watts", "utilization_percent", "memory_used_mb", "counter_millijoules", "temperature_celsius"),
         *("clock_mhz", "throttle_reasons", "cumulative_train_seconds", "cumulative_train_energy_joules"),
+        "content_sha256",
     }
 )
 
@@ -144,12 +145,15 @@ def file_digests(folder: Path, *names: str) -> dict[str, str]:
     return {name: sha256(folder / name) for name in names}
 
 
-def write_digests(files: Iterable[Path], record_path: Path) -> None:
-    """Write the size and the digest of each file by its name: a small record that changes only with their content."""
+def write_digests(files: Iterable[Path], record_path: Path, made_from: Mapping[str, object] | None = None) -> None:
+    """Write the size and the digest of each file by its name: a small record that changes only with their content.
+
+    With `made_from`, it also says what the files were made from.
+    """
     digests = {
         file.name: {"bytes": file.stat().st_size, "sha256": sha256(file)} for file in sorted(files) if file.is_file()
     }
-    write_json(record_path, {"files": digests})
+    write_json(record_path, {"files": digests} | ({} if made_from is None else {"made_from": made_from}))
 
 
 def check_digests(record: Mapping[str, Any], record_path: Path, files: Mapping[str, Path]) -> None:

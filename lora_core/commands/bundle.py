@@ -34,6 +34,7 @@ from lora_core.commands.bundle_archive import (
     open_archive,
 )
 from lora_core.commands.studies import load_study, read_study
+from lora_core.config.outdated import outdated_results
 from lora_core.job import STUDY_VARIABLE
 from lora_core.layout import Layout
 from lora_core.provenance import ROOT
@@ -93,10 +94,17 @@ def verify(archive: Path) -> dict[str, str]:
         _draw(archive, folder)
         drawn = {str(path.relative_to(folder)) for path in (folder / RESULTS).rglob("*") if path.is_file()}
         drawn = {name for name in drawn if matches(name.removeprefix(f"{RESULTS}/"), DRAWN)}
-        differences = dict.fromkeys(sorted(drawn - packed), "is not in the bundle")
+        differences = _outdated(folder, study) | dict.fromkeys(sorted(drawn - packed), "is not in the bundle")
         differences |= dict.fromkeys(sorted(packed - drawn), "is not made from it")
         changed = [n for n in sorted(drawn & packed) if (folder / n).read_bytes() != bundle.read(n)]
         return differences | dict.fromkeys(changed, "differs")
+
+
+def _outdated(folder: Path, study: Study) -> dict[str, str]:
+    """Return the records of an unpacked bundle that its configuration does not ask for; any code may have made them."""
+    config = study.model_dump(mode="json", exclude_unset=True)
+    reasons = outdated_results(load_study(config | {"results_dir": str(folder / RESULTS)}))
+    return {str(Path(name).relative_to(folder)): f"is not of its configuration: {why}" for name, why in reasons.items()}
 
 
 def _read_study(archive: Path, bundle: BundleArchive) -> Study:

@@ -17,6 +17,7 @@ from lora_core.layout import Layout
 from lora_core.models import pretrained
 from lora_core.nearest import nearest
 from lora_core.records import create_json, read_json
+from lora_core.time_stamps import correct_future, tree
 
 
 def check_paths(study: Study) -> None:
@@ -81,6 +82,18 @@ def check_content(study: Study, *, dry_run: bool = False) -> None:
     for task, source in sources.items():
         if source.path is not None:
             check_local_files(source, study.task(task))
+
+
+def correct_time_stamps(study: Study) -> str | None:
+    """Date files of the study that lie in the future back to now; return a line that says so, None if there were none.
+
+    Their content decides what runs again. A job that reads a file from the future fails after its work.
+    """
+    data = (Path(file) for task in study.trained_tasks for file in data_files(study, task))
+    corrected = correct_future(itertools.chain(tree(Path(study.results_dir)), data))
+    if not corrected:
+        return None
+    return f"{corrected} files were dated in the future (was the clock set back?) and now have the present time"
 
 
 def check_results_folder(study: Study) -> None:

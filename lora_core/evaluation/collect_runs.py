@@ -1,25 +1,24 @@
 """runs.csv: every measured figure of every run, one tidy row each, for further analysis."""
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lora_core.csv_cells import as_text
 from lora_core.evaluation.run_record import RunRecord
-from lora_core.records import atomic_file
+from lora_core.sealed import write_sealed_rows
 
 COLUMNS = ("method", "task", "seed", "quantity", "value")
 
 
 def collect_runs(records: Sequence[Path], out: Path) -> None:
     """Write `out` from run.json files. Names of nested figures are joined with dots; None is an empty field."""
-    with atomic_file(out) as temp_path, temp_path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for path in records:
-            run = RunRecord.read(path)
-            for quantity, value in _leaves(run.measurement):
-                writer.writerow(map(as_text, (run.method, run.task, run.seed, quantity, value)))
+    write_sealed_rows(out, [COLUMNS, *(row for path in records for row in _run_rows(RunRecord.read(path)))])
+
+
+def _run_rows(run: RunRecord) -> list[list[object]]:
+    """Return the rows of one run."""
+    cells = ((run.method, run.task, run.seed, quantity, value) for quantity, value in _leaves(run.measurement))
+    return [list(map(as_text, row)) for row in cells]
 
 
 def _leaves(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:

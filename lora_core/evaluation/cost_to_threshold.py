@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from lora_core.csv_cells import write_frame
 from lora_core.evaluation.disturbance import is_disturbed
 from lora_core.evaluation.references import References
+from lora_core.evaluation.run_checks import check_costs, check_memory
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import HISTORY, POWER
 from lora_core.measuring import power_trace as trace
 from lora_core.measuring.limits import DeviceLimits
 from lora_core.measuring.sampling import sampling
 from lora_core.records import PowerRow, read_rows
+from lora_core.sealed import write_sealed_csv
 from lora_core.stats import MEANINGFUL, TIE
 
 MARGIN = 0.005  # min(LoRA, FFT) - 0.005 (Section 4.1)
@@ -118,7 +119,8 @@ class CostRow:
 def read_history(record_path: Path, history: Path, power: Path) -> RunHistory:
     """Read a run's record, history and power samples.
 
-    Raise ValueError if one is damaged, or if the samples do not have one training window per epoch.
+    Raise ValueError if one is damaged, if the samples do not have one training window per epoch, or if both give other
+    times, energies or scores than the record says.
     """
     record = RunRecord.read(record_path, {HISTORY: history, POWER: power})
     run = RunHistory(record, pd.read_csv(history, float_precision="round_trip"), read_rows(power, PowerRow))
@@ -127,6 +129,8 @@ def read_history(record_path: Path, history: Path, power: Path) -> RunHistory:
             f"{power} has {len(run.windows)} training windows, but {history} has {len(run.history)} epochs; delete the "
             f"folder {record_path.parent} and run again"
         )
+    check_costs(record, record_path, run.history, run.power)
+    check_memory(record, record_path, run.power)
     return run
 
 
@@ -248,4 +252,4 @@ def write_costs(runs: Sequence[RunHistory], references: References, costs: Path,
     """Write one task's cost at equal accuracy, and score against cost epoch by epoch."""
     frames = {costs: pd.DataFrame(cost_rows(runs, references)), curve: curve_rows(runs)}
     for path, frame in frames.items():
-        write_frame(path, frame)
+        write_sealed_csv(path, frame)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lora_core.records import read_json
+from lora_core.sealed import unseal
 from lora_core.typed_records import fill, name_damaged_file
 
 
@@ -38,6 +39,6 @@ class ParameterCounts:
 def read_counts(path: Path) -> ParameterCounts:
     """Read counts.json. Raise ValueError that names the file if it is damaged."""
     with name_damaged_file(path):
-        content = read_json(path)
+        content = unseal(read_json(path), path)
         methods = {method: fill(MethodCounts, counts) for method, counts in content["methods"].items()}
         return fill(ParameterCounts, content, methods=methods)

@@ -3,7 +3,6 @@
 A file's task and seed are read from its own name, by the patterns of `layout`.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,31 +10,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lora_core.csv_cells import read_frame
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.latency_record import LatencyRecord
 from lora_core.evaluation.run_record import MemoryParts, RunRecord, device_of
-from lora_core.layout import PREDICTIONS, Layout
+from lora_core.layout import PREDICTIONS, Layout, wildcards
 from lora_core.records import LatencyRow, read_json, read_rows
+from lora_core.sealed import read_sealed_csv, unseal
 
 PARTS = tuple(field.name for field in fields(MemoryParts))
 KEY = ["model", "parameters", "batch", "tokens"]  # what identifies a row of scaling.json, besides the method
-
-
-def wildcards(pattern: str, path: Path) -> dict[str, str]:
-    """Return the values of a layout pattern's wildcards in a path, such as {"task": "cola"} for scores/cola.csv.
-
-    Only the last parts of the path are compared, from the first that has a wildcard on. Raise ValueError if the path
-    does not fit the pattern.
-    """
-    parts = pattern.split("/")
-    first = next(i for i, part in enumerate(parts) if "{" in part)
-    expression = "/".join(parts[first:])
-    expression = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(expression))
-    match = re.search(f"(?:^|/){expression}$", Path(path).as_posix())
-    if match is None:
-        raise ValueError(f"{path} is not named like {pattern}")
-    return match.groupdict()
 
 
 def per_device(frame: pd.DataFrame) -> pd.DataFrame:
@@ -59,7 +42,7 @@ def suspended_names(frame: pd.DataFrame) -> Iterator[str]:
 
 def _with_task(pattern: str, files: Sequence[Path]) -> pd.DataFrame:
     """Concatenate CSV files that are named after their task, with the task as a column."""
-    parts = [read_frame(file).assign(task=wildcards(pattern, file)["task"]) for file in files]
+    parts = [read_sealed_csv(file).assign(task=wildcards(pattern, file)["task"]) for file in files]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -159,7 +142,7 @@ def read_latency_runs(passes: Sequence[Path], records: Sequence[Path]) -> list[L
         values = wildcards(Layout.latency, csv_file)
         if values != wildcards(Layout.latency_record, json_file):
             raise ValueError(f"{json_file} is not the record of {csv_file}")
-        rows, record = read_rows(csv_file, LatencyRow), LatencyRecord.read(json_file)
+        rows, record = read_rows(csv_file, LatencyRow), LatencyRecord.read(json_file, csv_file)
         runs.append(LatencyRun(values["task"], int(values["seed"]), rows, record))
     return runs
 
@@ -203,7 +186,7 @@ class MemoryScaling:
 
 def read_memory_scaling(file: Path) -> MemoryScaling:
     """Read scaling.json: what is predicted from shapes, and what was counted on a real step."""
-    content = read_json(file)
+    content = unseal(read_json(file), file)
     return MemoryScaling(_compare_memory(content["predicted"]), _compare_memory(content["counted"]))
 
 

@@ -21,7 +21,8 @@ from lora_core.intact import check_model, check_weights
 from lora_core.measuring import meters
 from lora_core.methods import registry
 from lora_core.models import model as models
-from lora_core.records import LatencyRow, write_json, write_rows
+from lora_core.records import LatencyRow, sha256, write_json, write_rows
+from lora_core.sealed import seal
 from lora_core.training.progress import Progress
 from lora_core.training.steps import compute_logits
 
@@ -129,19 +130,28 @@ def time_inference(
     write_rows(outputs.passes, rows, LatencyRow)
     write_json(
         outputs.record,
-        {
-            "merge": proofs,
-            "precision": PRECISION,
-            "input_tokens": {
-                method: {
-                    "longest": variant.max_tokens,
-                    "truncated": data.count_truncated(examples, variant.max_tokens, card.validation.truncated),
-                }
-                for (method, _), variant in variants.items()
-            },
-            "warm_up_passes": {" ".join(key): count for key, count in warm_up_passes.items()},
-            "provenance": asdict(replace(started, driver=meter.details.get("driver"), shared=meter.shared)),
-        },
+        seal(
+            {
+                "merge": proofs,
+                "precision": PRECISION,
+                "input_tokens": {
+                    method: {
+                        "longest": variant.max_tokens,
+                        "truncated": data.count_truncated(examples, variant.max_tokens, card.validation.truncated),
+                    }
+                    for (method, _), variant in variants.items()
+                },
+                "warm_up_passes": {" ".join(key): count for key, count in warm_up_passes.items()},
+                "provenance": asdict(replace(started, driver=meter.details.get("driver"), shared=meter.shared)),
+                "files": {outputs.passes.name: sha256(outputs.passes)},
+                "made_from": {
+                    "plan": {name: value for name, value in asdict(plan).items() if name not in ("seed", "threads")},
+                    "runs": {
+                        method.name: sha256(method.run_record) for method in methods if method.run_record is not None
+                    },
+                },
+            }
+        ),
     )
 
 

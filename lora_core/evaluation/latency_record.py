@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lora_core.provenance import Provenance
-from lora_core.records import read_json
+from lora_core.records import check_digests, read_json
+from lora_core.sealed import unseal
 from lora_core.typed_records import fill, name_damaged_file
 
 
@@ -31,12 +32,13 @@ class LatencyRecord:
     precision: str = "fp32"
 
     @classmethod
-    def read(cls, path: Path) -> LatencyRecord:
-        """Read a record. Raise ValueError that names the file if it is damaged."""
+    def read(cls, path: Path, passes: Path | None = None) -> LatencyRecord:
+        """Read a record. Raise ValueError that names the file if it or the file of the passes is damaged or edited."""
         with name_damaged_file(path):
-            content = read_json(path)
+            content = unseal(read_json(path), path)
+            check_digests(content, path, {} if passes is None else {passes.name: passes})
             return cls(
                 {method: fill(InputTokens, tokens) for method, tokens in content["input_tokens"].items()},
-                fill(Provenance, content["provenance"]),
+                fill(Provenance, {"code": None} | content["provenance"]),
                 content.get("precision", cls.precision),
             )

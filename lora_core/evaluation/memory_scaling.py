@@ -23,6 +23,7 @@ from lora_core.measuring import memory
 from lora_core.methods import full, lora, registry
 from lora_core.methods.settings import MethodSettings
 from lora_core.records import write_json
+from lora_core.sealed import seal
 from lora_core.training.progress import Progress
 
 
@@ -165,7 +166,7 @@ def predict_memory(out: Path, threads: int) -> None:
         rows.append(asdict(row))
         progress.update(f"{row.model}, {row.method}")
     counts = [asdict(counted_in_subprocess(shape, method, threads)) for shape in COUNTED for method in METHODS]
-    write_json(out, {"predicted": rows, "counted": counts})
+    write_json(out, seal({"predicted": rows, "counted": counts}))
 
 
 def _main(arguments: str) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from lora_core.data.card import DataCard
+from lora_core.layout import Layout, wildcards
 from lora_core.provenance import Provenance
 from lora_core.records import check_digests, read_run_record
+from lora_core.sealed import unseal
 from lora_core.typed_records import fill, name_damaged_file
 
 
@@ -178,7 +180,7 @@ class RunRecord:
                 {"power_limit_watts": None} | measurement["energy"],
                 suspended_seconds=measurement["energy"]["sampling"].get("suspended_seconds"),
             ),
-            provenance=fill(Provenance, record["provenance"]),
+            provenance=fill(Provenance, {"code": None} | record["provenance"]),
             measurement=measurement,
         )
 
@@ -186,12 +188,30 @@ class RunRecord:
     def read(cls, path: Path, files: Mapping[str, Path] | None = None) -> RunRecord:
         """Read a run.json after checking the digests of `files` (`records.check_digests`).
 
-        Raise ValueError if a file differs from what the run wrote, or if the record is damaged.
+        Raise ValueError if a file differs from what the run wrote, if the record is damaged or was edited, or if it is
+        that of another run than the one whose folder it is in.
         """
         with name_damaged_file(path):
-            record = read_run_record(path)
+            record = unseal(read_run_record(path), path, f"delete the folder {path.parent} and run again")
             check_digests(record, path, files or {})
-            return cls.from_json(record)
+            run = cls.from_json(record)
+        if reason := misplaced(path, run.method, run.task, run.seed):
+            raise ValueError(f"{path} {reason}; delete the folder {path.parent} and run again")
+        return run
+
+
+def misplaced(path: Path, method: object, task: object, seed: object) -> str | None:
+    """Return in words which run a record is of, if it lies in the folder of another; None if all is well.
+
+    A file that is not named as `Layout` names it is not checked.
+    """
+    try:
+        place = wildcards(Layout.run_record, path)
+    except ValueError:
+        return None
+    if place == {"method": str(method), "task": str(task), "seed": str(seed)}:
+        return None
+    return f"is the record of {method}/{task}/seed{seed}"
 
 
 def device_of(provenance: Provenance) -> str:

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lora_core.csv_cells import write_frame
 from lora_core.data.metrics import METRICS
 from lora_core.evaluation.bootstrap import Resampled, paired_bootstrap
 from lora_core.evaluation.references import References
+from lora_core.evaluation.run_checks import check_scores
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import PREDICTIONS
+from lora_core.sealed import write_sealed_csv
 from lora_core.stats import MEANINGFUL, MIN_SEEDS, TIE, t_interval
 
 QUANTITIES = ("best", "last", "cross_fitted")
@@ -87,11 +88,15 @@ DIFFERENCE_COLUMNS = [field.name for field in fields(DifferenceRow)]
 
 
 def read_predictions(record_path: Path, predictions: Path) -> RunPredictions:
-    """Read a run's record and predictions. Raise ValueError if one of them is damaged."""
+    """Read a run's record and predictions.
+
+    Raise ValueError if one of them is damaged, or if the predictions give other scores than the record says.
+    """
     from safetensors.numpy import load_file
 
     record = RunRecord.read(record_path, {PREDICTIONS: predictions})
     arrays = load_file(predictions)
+    check_scores(record, record_path, arrays["logits"], arrays["labels"])
     return RunPredictions(record, arrays["logits"], arrays["labels"])
 
 
@@ -218,4 +223,4 @@ def compare_scores(runs: Sequence[RunPredictions], references: References, score
         differences: pd.DataFrame(difference_rows(runs, references), columns=DIFFERENCE_COLUMNS),
     }
     for path, frame in frames.items():
-        write_frame(path, frame)
+        write_sealed_csv(path, frame)

@@ -9,6 +9,7 @@ from typing import Any
 
 from lora_core.records import atomic_file, read_json, write_json
 from lora_core.reporting import catalogue
+from lora_core.sealed import seal, unseal
 
 NA = "n/a"
 
@@ -125,15 +126,16 @@ def new_table(name: str, corner: str, cells: Sequence[Cell], notes: Sequence[str
 
 def read_table(path: Path) -> Table:
     """Read a table from its JSON file. Raise ValueError, naming the file, if it is damaged."""
+    content = unseal(read_json(path), path)
     try:
-        return Table.from_json(read_json(path))
+        return Table.from_json(content)
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a table of this version ({error}); delete it and run again") from error
 
 
 def write_table_json(table: Table, path: Path) -> None:
     """Write a table's JSON file."""
-    write_json(path, table.to_json())
+    write_json(path, seal(table.to_json()))
 
 
 def write_text(path: Path, text: str) -> None:

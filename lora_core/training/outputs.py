@@ -24,6 +24,7 @@ from lora_core.records import (
     write_json,
     write_rows,
 )
+from lora_core.sealed import seal
 from lora_core.training.loop import TrainingLoop
 from lora_core.training.spec import RunSpec
 
@@ -59,7 +60,7 @@ def write_outputs(outputs: RunOutputs, loop: TrainingLoop, record: Mapping[str, 
     files = {path.name: path for path in (outputs.history, outputs.power, outputs.predictions)}
     files |= {f"weights/{path.name}": path for path in sorted(outputs.weights.iterdir())}
     digests = {name: sha256(path) for name, path in files.items()}
-    write_json(outputs.record, {"format": FORMAT, **record, "files": digests})
+    write_json(outputs.record, seal({"format": FORMAT, **record, "files": digests}))
 
 
 def write_weights(folder: Path, model: nn.Module, spec: RunSpec, base: Path) -> None:

@@ -18,6 +18,7 @@ from lora_core.methods import registry
 from lora_core.models import dropout
 from lora_core.models import model as models
 from lora_core.provenance import Provenance
+from lora_core.running_code import RunningCode
 from lora_core.seeds import derive
 from lora_core.training.checkpoint import Checkpointing, CheckpointSettings, open_checkpoint
 from lora_core.training.inputs import InputDigests, RunInputs, TrainingData, digest_inputs, read_data
@@ -34,13 +35,17 @@ def train(
     outputs: RunOutputs,
     threads: int = 1,
     checkpoints: CheckpointSettings | None = None,
+    code: RunningCode | None = None,
 ) -> None:
     """Train, evaluate after every epoch, and write the run's records.
 
     With `checkpoints`, a long run saves its state after each epoch, and resumes from what an earlier call saved. Raise
     ValueError if the device is not available, an input is damaged, a target matches no module, or the loss is not
-    finite; no record is written then.
+    finite, or a file of `code`, whose digest the record gets, was edited before it was imported; no record is written
+    then.
     """
+    if code is not None:
+        code.check()
     torch.set_num_threads(threads)
     device = devices.resolve(spec.device)
     data = read_data(inputs)
@@ -54,15 +59,23 @@ def train(
     max_tokens = models.max_input_length(shapes)
     input_tokens = {"longest": max_tokens, **data.count_truncated(max_tokens)}
     with _exclusive_access(device, meter, outputs):
-        started = provenance.collect(device, threads)
+        started = replace(provenance.collect(device, threads), code=code.digest if code else None)
         checkpoint = open_checkpoint(checkpoints, _dependencies(spec, digests, started))
         progress = Progress(f"{spec.method} {spec.task} seed {spec.seed}", outputs.progress)
         loop = _train(spec, inputs, data.truncate(max_tokens), device, meter, checkpoint, progress)
         record = {
-            "run": spec.to_params() | {"data": data.card.to_json(), "model": inputs.model.name, "start": digests.start},
+            "run": spec.to_params()
+            | {
+                "data": data.card.to_json(),
+                "model": inputs.model.name,
+                "model_files": digests.model,
+                "start": digests.start,
+            },
             "measurement": describe_measurement(loop, shapes) | {"input_tokens": input_tokens},
             "provenance": asdict(replace(started, driver=meter.details.get("driver"), shared=meter.shared)),
         }
+        if code is not None:
+            code.check()
         write_weights(outputs.weights, loop.model, spec, inputs.model)
         write_outputs(outputs, loop, record)
         checkpoint.remove()

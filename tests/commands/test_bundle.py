@@ -1,9 +1,25 @@
-"""Bundles: what stands in for a local model when a study is drawn again."""
+"""Bundles: what stands in for a local model when a study is drawn again, and which runs do not belong to it."""
 
-from lora_core.commands.bundle import _create_placeholders
+import pytest
+from builders import changed, run_content
+
+from lora_core.commands.bundle import RESULTS, _create_placeholders, _outdated
+from lora_core.config import params
+from lora_core.config.study import load
 from lora_core.models.pretrained import check_local
+from lora_core.records import write_json
 
 
 def test_a_study_of_a_local_model_passes_the_checks_of_a_start_when_it_is_drawn_again(tmp_path):
     _create_placeholders(tmp_path, {"model": {"source": "local", "path": "absent/model"}})
     assert check_local(str(tmp_path / "absent/model")) == tmp_path / "absent/model"
+
+
+@pytest.mark.parametrize("rank", [8, 2])
+def test_a_run_with_other_settings_than_the_bundles_configuration_shows(tmp_path, rank):
+    config = changed(tasks=["cola"], methods=["lora"], seeds=[1])
+    run = params.run_params(load(changed(method_settings__lora__rank=rank)), "lora", "cola", 1)
+    name = f"{RESULTS}/runs/lora/cola/seed1/run.json"
+    write_json(tmp_path / name, run_content() | {"run": run | {"data": run_content()["run"]["data"]}})
+    differs = {name: f"is not of its configuration: settings differ (rank {rank} -> 8)"}
+    assert _outdated(tmp_path, config) == ({} if rank == 8 else differs)

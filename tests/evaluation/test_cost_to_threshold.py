@@ -5,7 +5,7 @@ import math
 
 import pandas as pd
 import pytest
-from builders import REFERENCES, ROOT, energy_run, power_samples, run_content
+from builders import REFERENCES, ROOT, energy_run, merged, power_samples, run_content
 
 from lora_core.evaluation.cost_to_threshold import (
     Cost,
@@ -155,6 +155,14 @@ def written_run(folder, windows=3, files=True):
     write_rows(history, epochs, HistoryRow)
     write_rows(power, power_samples(windows, 10.0, 100.0), PowerRow)
     record = read_json(ROOT / "tests" / "fixtures" / "run_format1.json")
+    changes = {
+        "train_seconds": 30.0,
+        "eval_seconds": 3.0,
+        "score": {"best": 0.5, "best_epoch": 1, "last": 0.5},
+        "energy": {"train_joules": 300.0},
+        "memory": {"mean_mb": 300.0, "peak_mb": 300.0, "baseline_mb": 100.0},
+    }
+    record["measurement"] = merged(record["measurement"], changes)
     digests = {"history.csv": sha256(history), "power.csv": sha256(power)}
     write_json(record_path, record | {"files": digests if files else {}})
     return run

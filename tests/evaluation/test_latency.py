@@ -13,6 +13,7 @@ from lora_core.layout import Layout
 from lora_core.methods.merging import merge_adapter
 from lora_core.methods.registry import settings_from_params
 from lora_core.records import read_json
+from lora_core.sealed import SEAL
 
 PLAN = LatencyPlan(
     passes=3, seconds=0.0, margin=0.03, batch_size=16, single_examples=5, seed=1, device="cpu", threads=1,
@@ -57,7 +58,9 @@ def test_every_raw_pass_is_recorded_and_rounds_are_interleaved(timing, merged):
         assert all(float(r["seconds"]) > 0 for r in of_mode)
         assert {(r["examples"], r["batch_size"]) for r in of_mode} == {(examples, size)}
     record = read_json(outputs.record)
-    assert list(record) == ["merge", "precision", "input_tokens", "warm_up_passes", "provenance"]
+    assert list(record) == [
+        "merge", "precision", "input_tokens", "warm_up_passes", "provenance", "files", "made_from", SEAL,
+    ]  # fmt: skip
     assert record["precision"] == read_latency_runs([outputs.passes], [outputs.record])[0].record.precision == "fp32"
     assert record["merge"]["lora"]["merged_minus_unmerged"] < 1e-6 < record["merge"]["lora"]["merged_minus_base"]
     assert record["input_tokens"]["lora"] == {"longest": 130, "truncated": 0}

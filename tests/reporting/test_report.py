@@ -36,6 +36,7 @@ from lora_core.reporting.page.summary import summary
 from lora_core.reporting.page.tables import GridView
 from lora_core.reporting.rendering import TableFiles, write_table
 from lora_core.reporting.table import Cell, Table, read_table
+from lora_core.sealed import unseal
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ODD = "</script><img src=x onerror=alert(1)>"
@@ -140,7 +141,7 @@ def test_links_lead_to_the_files_of_the_study(made):
 
 
 def test_a_table_that_the_catalogue_lacks_is_refused_with_the_nearest_name(inputs, tmp_path):
-    content = read_json(inputs.tables[0]) | {"name": "tabel9"}
+    content = unseal(read_json(inputs.tables[0]), inputs.tables[0]) | {"name": "tabel9"}
     write_json(tmp_path / "tabel9.json", content)
     unlisted = ReportInputs(**vars(inputs) | {"tables": [tmp_path / "tabel9.json"]})
     with pytest.raises(ValueError, match="no table 'tabel9'; did you mean 'table"):

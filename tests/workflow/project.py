@@ -157,7 +157,7 @@ def unmeasured(results: Path) -> dict[str, Any]:
             content[name] = record["run"], without_measured(record["measurement"])
         elif file.name == "runs.csv":
             rows = csv.DictReader(file.open(encoding="utf-8"))
-            content[name] = [row for row in rows if row["quantity"].split(".")[0] not in MEASURED]
+            content[name] = [without_measured(row) for row in rows if row["quantity"].split(".")[0] not in MEASURED]
         elif file.name == "history.csv" or name.startswith("energy/"):
             content[name] = unmeasured_rows(file)
         elif file.name in ("table1.md", "table2.md", "table1.json", "table2.json"):

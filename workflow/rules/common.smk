@@ -23,7 +23,7 @@ try:
     from lora_core.code_digest import CACHE, CodeDigests
     from lora_core.commands import failures, unlock
     from lora_core.commands.studies import check_config_files, load_study
-    from lora_core.config import params, preflight, unfinished
+    from lora_core.config import outdated, params, preflight, unfinished
     from lora_core.layout import Layout
     from lora_core.reporting import catalogue
     from lora_core.seeds import derive
@@ -61,6 +61,9 @@ os.environ.setdefault(job.STUDY_VARIABLE, str(uuid.uuid4()))
 LAYOUT = Layout(study.results_dir)
 ENVIRONMENT = "../../envs/lora.yaml"
 DIGESTS = CodeDigests(cache=CACHE)
+FORCED = (
+    {}
+)  # what is made again although it exists, with the reason; filled before the jobs are planned
 
 
 @cache
@@ -98,27 +101,3 @@ def resources_of(kind):
         "runtime": request.runtime,
         "gpu": request.gpu,
     }
-
-
-def made_again():
-    """Why results that are there are made again, by their paths."""
-    return unfinished.unfinished_products(LAYOUT.results)
-
-
-def build_dag(plain=workflow._build_dag):
-    """Snakemake's own step, which also makes those results again that the targets need.
-
-    `--forcerun` would turn them into targets: everything that they need would be made, whatever the user asked for.
-    """
-    reasons = made_again() if workflow.is_main_process else {}
-    workflow.dag.forcefiles.update(reasons)
-    plain()
-    jobs = workflow.dag.needrun_jobs() if reasons else []
-    forced = {
-        file: reasons[file] for job in jobs for file in job.output if file in reasons
-    }
-    if forced:
-        print(unfinished.describe(forced.values()), file=sys.stderr)
-
-
-workflow._build_dag = build_dag

@@ -19,7 +19,7 @@ rule tokenize_dataset:
     input:
         data=data_files,
         model=ancient(MODEL),
-        model_record=rules.prepare_model.output.record,
+        model_record=unless_kept(LAYOUT.data_card, MODEL_RECORD),
     output:
         train=LAYOUT.train_data,
         validation=LAYOUT.validation_data,

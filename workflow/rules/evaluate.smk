@@ -1,13 +1,18 @@
 rule time_inference:
     input:
         model=ancient(MODEL),
-        model_record=rules.prepare_model.output.record,
-        data_card=rules.tokenize_dataset.output.card,
+        model_record=unless_kept(LAYOUT.latency_record, MODEL_RECORD),
+        data_card=unless_kept(LAYOUT.latency_record, LAYOUT.data_card),
         validation_data=ancient(LAYOUT.validation_data),
         weights=ancient(of_task_and_seed(LAYOUT.weights, study.methods)),
-        records=of_task_and_seed(LAYOUT.run_record, study.methods),
+        records=unless_kept(
+            LAYOUT.latency_record, of_task_and_seed(LAYOUT.run_record, study.methods)
+        ),
         merged=ancient(of_task_and_seed(LAYOUT.merged, MERGED_METHODS)),
-        merged_records=of_task_and_seed(LAYOUT.merged_record, MERGED_METHODS),
+        merged_records=unless_kept(
+            LAYOUT.latency_record,
+            of_task_and_seed(LAYOUT.merged_record, MERGED_METHODS),
+        ),
     output:
         passes=LAYOUT.latency,
         record=LAYOUT.latency_record,

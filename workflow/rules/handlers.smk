@@ -47,10 +47,47 @@ def rerun_command(log):
     return failures.rerun_command(target, invocation)
 
 
+def force_products(build_dag):
+    """Wrap the function that plans the jobs, so that it also plans those of outdated and unfinished results.
+
+    The option --forcerun would do the same, but it makes targets of products that nobody asked for.
+    """
+
+    def build():
+        cut_off = unfinished.unfinished_products(LAYOUT.results)
+        changed = outdated.outdated_results(
+            study, lambda method: code_of_methods("train.py", [method])
+        )
+        FORCED.update(changed | cut_off)
+        workflow.dag.forcefiles.update(FORCED)
+        build_dag()
+        DIGESTS.save()
+        planned = {
+            product
+            for planned_job in workflow.dag.needrun_jobs()
+            for product in planned_job.output
+        }
+        lines = outdated.announcement(
+            {p: why for p, why in changed.items() if p in planned and p not in cut_off}
+        )
+        if reasons := [why for product, why in cut_off.items() if product in planned]:
+            lines.append(unfinished.describe(reasons))
+        for line in lines:
+            print(line, file=sys.stderr)
+
+    return build
+
+
+if workflow.is_main_process:
+    workflow._build_dag = force_products(workflow._build_dag)
+
+
 onstart:
     unlock.note_owner()
     preflight.check_content(study)
     preflight.write_identity(study)
+    if corrected := preflight.correct_time_stamps(study):
+        print(corrected, file=sys.stderr)
 
 
 onsuccess:

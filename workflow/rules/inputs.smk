@@ -5,6 +5,8 @@ be larger, is therefore `ancient`: its time stamp does not count. The small reco
 card.json, models/{model}.json) is an input of the same job and says when the content is another.
 """
 
+from snakemake.io import IOFile
+
 
 def data_files(wildcards):
     """The files of a task in a local folder; none for the hub and mini-GLUE.
@@ -16,6 +18,34 @@ def data_files(wildcards):
         ancient(file) if file in unchanged else file
         for file in preflight.data_files(study, wildcards.task)
     ]
+
+
+@cache
+def is_kept(product):
+    """Whether a job's record stays although Snakemake remembers nothing of it, as in a fresh checkout or an archive.
+
+    It agrees with the configuration, the code and the job's inputs, or it would be in FORCED.
+    """
+    return (
+        product not in FORCED
+        and Path(product).exists()
+        and workflow.persistence.metadata(IOFile(product)) is None
+    )
+
+
+def unless_kept(product, pattern):
+    """An input function: `pattern` (or what a function returns), `ancient` where only time stamps could rerun the job.
+
+    `product` is the pattern of the job's record.
+    """
+
+    def files(wildcards):
+        names = pattern(wildcards) if callable(pattern) else pattern.format(**wildcards)
+        return (
+            ancient(names) if names and is_kept(product.format(**wildcards)) else names
+        )
+
+    return files
 
 
 def start_file(pattern):

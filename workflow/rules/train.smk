@@ -2,12 +2,12 @@
 rule train:
     input:
         model=ancient(MODEL),
-        model_record=rules.prepare_model.output.record,
+        model_record=unless_kept(LAYOUT.run_record, MODEL_RECORD),
         train_data=ancient(LAYOUT.train_data),
         validation_data=ancient(LAYOUT.validation_data),
-        data_card=rules.tokenize_dataset.output.card,
+        data_card=unless_kept(LAYOUT.run_record, LAYOUT.data_card),
         start_weights=ancient(start_file(LAYOUT.weights)),
-        start_record=start_file(LAYOUT.run_record),
+        start_record=unless_kept(LAYOUT.run_record, start_file(LAYOUT.run_record)),
     output:
         record=LAYOUT.run_record,
         history=LAYOUT.history,
@@ -59,9 +59,9 @@ rule write_model_card:
 rule merge_adapter:
     input:
         model=ancient(MODEL),
-        model_record=rules.prepare_model.output.record,
+        model_record=unless_kept(LAYOUT.merged_record, MODEL_RECORD),
         weights=ancient(LAYOUT.weights),
-        record=rules.train.output.record,
+        record=unless_kept(LAYOUT.merged_record, LAYOUT.run_record),
     output:
         folder=directory(LAYOUT.merged),
         record=LAYOUT.merged_record,

@@ -10,8 +10,9 @@ with job_log(snakemake.log[0], "count_parameters", snakemake.output):
     from lora_core.intact import check_model
     from lora_core.methods.registry import settings_from_params
     from lora_core.records import write_json
+    from lora_core.sealed import seal
 
     check_model(Path(snakemake.input.model), Path(snakemake.input.model_record))
     settings = {method: settings_from_params(values) for method, values in snakemake.params.methods.items()}
     counts = count_parameters(Path(snakemake.input.model), settings, outputs=2)
-    write_json(Path(snakemake.output[0]), asdict(counts))
+    write_json(Path(snakemake.output[0]), seal(asdict(counts)))

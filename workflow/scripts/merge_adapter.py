@@ -9,7 +9,7 @@ with job_log(
     snakemake.log[0], f"merge_adapter {wildcards.method} {wildcards.task} seed {wildcards.seed}", snakemake.output
 ):
     from lora_core.methods.merging import merge_adapter
-    from lora_core.records import write_digests
+    from lora_core.records import read_run_record, write_digests
 
     folder = Path(snakemake.output.folder)
 
@@ -20,4 +20,6 @@ with job_log(
         out=folder,
         base_record=Path(snakemake.input.model_record),
     )
-    write_digests(folder.iterdir(), Path(snakemake.output.record))
+    record = read_run_record(Path(snakemake.input.record))
+    made_from = {name: digest for name, digest in record.get("files", {}).items() if name.startswith("weights/")}
+    write_digests(folder.iterdir(), Path(snakemake.output.record), made_from)

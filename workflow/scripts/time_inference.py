@@ -8,6 +8,7 @@ wildcards, params = snakemake.wildcards, snakemake.params
 with job_log(snakemake.log[0], f"time_inference {wildcards.task} seed {wildcards.seed}", snakemake.output):
     from lora_core.evaluation.latency import LatencyPlan, TimedMethod, TimingInputs, TimingOutputs, time_inference
     from lora_core.methods.registry import settings_from_params
+    from lora_core.time_stamps import correct_future
 
     inputs = snakemake.input
     merged_files = zip(map(Path, inputs.merged), map(Path, inputs.merged_records), strict=True)
@@ -28,3 +29,5 @@ with job_log(snakemake.log[0], f"time_inference {wildcards.task} seed {wildcards
         LatencyPlan(**params.plan, seed=int(wildcards.seed), threads=snakemake.threads),
         TimingOutputs(passes=Path(snakemake.output.passes), record=Path(snakemake.output.record)),
     )
+    # If the clock was set back in the meantime, Snakemake would take the results for older than their inputs.
+    correct_future(map(Path, snakemake.input))

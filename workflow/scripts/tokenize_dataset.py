@@ -14,8 +14,11 @@ with job_log(snakemake.log[0], f"tokenize_dataset {snakemake.wildcards.task}", s
     check_model(Path(snakemake.input.model), Path(snakemake.input.model_record))
     outputs = {name: Path(file) for name, file in snakemake.output.items()}
     sources = outputs.pop("sources")
-    write_digests(map(Path, snakemake.input.get("data", [])), sources)  # before they are read: a later change counts
     dataset = snakemake.params.dataset
+    source = {name: value for name, value in dataset["source"].items() if name != "path"}  # differs between machines
+    made_from = {"dataset": dict(dataset) | {"source": source}}
+    # Before they are read: a later change counts.
+    write_digests(map(Path, snakemake.input.get("data", [])), sources, made_from)
     tokenize_task(
         DatasetSource.from_params(dataset["source"]),
         Task.from_params(dataset["task"]),

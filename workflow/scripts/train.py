@@ -6,6 +6,13 @@ from lora_core.job import job_log
 
 params, wildcards = snakemake.params, snakemake.wildcards
 with job_log(snakemake.log[0], f"train {wildcards.method} {wildcards.task} seed {wildcards.seed}", snakemake.output):
+    from lora_core.running_code import RunningCode
+
+    # Made before the code is imported. The script of a workflow that was fetched has an address, but no file.
+    method = f"lora_core.methods.{params.run['settings']['kind']}"
+    code = RunningCode(Path(__file__), method) if Path(__file__).is_file() else None
+
+    from lora_core.time_stamps import correct_future
     from lora_core.training.checkpoint import CheckpointSettings
     from lora_core.training.run import RunInputs, RunOutputs, train
     from lora_core.training.spec import RunSpec
@@ -18,5 +25,12 @@ with job_log(snakemake.log[0], f"train {wildcards.method} {wildcards.task} seed 
         RunOutputs(**outputs, progress=Path(params.progress), lock=Path(params.lock)),
         snakemake.threads,
         # Not a parameter of the rule: the interval changes no result, so a change must not rerun the training.
-        CheckpointSettings(Path(params.checkpoint), snakemake.config["train"]["checkpoint_seconds"], code=params.code),
+        CheckpointSettings(
+            Path(params.checkpoint),
+            snakemake.config["train"]["checkpoint_seconds"],
+            code=code.digest if code else params.code,
+        ),
+        code,
     )
+    # If the clock was set back in the meantime, Snakemake would take the results for older than their inputs.
+    correct_future(map(Path, snakemake.input))

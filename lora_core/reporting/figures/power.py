@@ -7,6 +7,7 @@ import pandas as pd
 
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.run_record import RunRecord
+from lora_core.layout import POWER
 from lora_core.measuring.limits import DeviceLimits
 from lora_core.measuring.power_trace import power_is_zero, windows
 from lora_core.records import PowerRow, read_rows
@@ -16,8 +17,9 @@ from lora_core.reporting.inputs import DrawSettings, Inputs
 
 def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
     """Draw the figure from the records and the power samples of the traced runs."""
-    records = [RunRecord.read(path) for path in inputs["traced_runs"]]
-    samples = [_samples(record, path) for record, path in zip(records, inputs["traced_power"], strict=True)]
+    pairs = list(zip(inputs["traced_runs"], inputs["traced_power"], strict=True))
+    records = [RunRecord.read(path, {POWER: power}) for path, power in pairs]
+    samples = [_samples(record, power) for record, (_, power) in zip(records, pairs, strict=True)]
     methods = [record.method for record in records]
     styles, run = method_styles(methods), records[0]
     figure, axes = panels(methods, height=1.6, columns=1, sharex=True)

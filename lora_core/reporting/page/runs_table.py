@@ -1,11 +1,11 @@
 """The table of runs: one row per run, from runs.csv."""
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lora_core.csv_cells import from_text
+from lora_core.sealed import read_sealed_rows
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,11 @@ class RunRow:
 def read_runs(path: Path) -> list[RunRow]:
     """Read runs.csv, in the order of the file."""
     runs: dict[tuple[str, str, str], dict[str, str]] = {}
-    with path.open(newline="", encoding="utf-8") as stream:
-        for line in csv.DictReader(stream):
-            quantities = runs.setdefault((line["method"], line["task"], line["seed"]), {})
-            quantities[line["quantity"]] = from_text(line["value"])
+    header, *rows = read_sealed_rows(path)
+    for row in rows:
+        line = dict(zip(header, row, strict=True))
+        quantities = runs.setdefault((line["method"], line["task"], line["seed"]), {})
+        quantities[line["quantity"]] = from_text(line["value"])
     return [RunRow(*key, quantities) for key, quantities in runs.items()]
 
 

@@ -1,0 +1,170 @@
+"""Which results are not what the configuration and the code ask for, by their records alone."""
+
+import json
+from pathlib import Path
+
+import pytest
+from builders import changed, merged, run_content
+
+from lora_core.config import params
+from lora_core.config.outdated import INPUT_AGAIN, announcement, outdated_results
+from lora_core.config.study import load
+from lora_core.layout import Layout
+from lora_core.records import sha256, write_json
+
+WEIGHTS = "weights/adapter_model.safetensors"
+METHODS, TASK = ("fft", "lora"), "cola"
+
+
+def study_in(folder, **changes):
+    values = {"results_dir": str(folder), "tasks": [TASK], "methods": list(METHODS), "seeds": [1]} | changes
+    return load(changed(**values))
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Records of a finished study, all in agreement with its configuration."""
+    study, layout = study_in(tmp_path), Layout(str(tmp_path))
+    card = run_content()["run"]["data"] | {"max_length": study.max_length(TASK)}
+    dataset = json.loads(json.dumps(params.data_params(study, TASK)))
+    write(layout.data_card, card, task=TASK)
+    write(layout.data_sources, {"files": {}, "made_from": {"dataset": dataset}}, task=TASK)
+    write(layout.model_record, {"files": {"model.safetensors": {"bytes": 1, "sha256": "a"}}}, model=study.model.name)
+    for method in METHODS:
+        run = params.run_params(study, method, TASK, 1) | {"data": card, "model_files": {"model.safetensors": "a"}}
+        record = run_content(method, provenance={"code": "c0de"}) | {"run": run, "files": {WEIGHTS: "a"}}
+        write(layout.run_record, record, method=method, task=TASK, seed=1)
+    runs = {method: sha256(path(tmp_path, "run_record", method=method)) for method in METHODS}
+    write(layout.merged_record, {"files": {}, "made_from": {WEIGHTS: "a"}}, method="lora", task=TASK, seed=1)
+    plan = params.latency_params(study)
+    write(layout.latency_record, {"made_from": {"plan": plan, "runs": runs}}, task=TASK, seed=1)
+    return tmp_path
+
+
+def write(pattern, content, **wildcards):
+    write_json(Path(pattern.format(**wildcards)), content)
+
+
+def path(folder, name, method="lora"):
+    pattern = getattr(Layout, name)
+    return folder / pattern.format(method=method, task=TASK, seed=1)
+
+
+def edit(file, changes):
+    write_json(file, merged(json.loads(file.read_text()), changes))
+
+
+def reasons(folder, code="c0de", **changes):
+    """The reasons by the path below the results folder."""
+    found = outdated_results(study_in(folder, **changes), None if code is None else lambda method: code)
+    return {name.removeprefix(f"{folder}/"): reason for name, reason in found.items()}
+
+
+LORA, FFT = (f"runs/{method}/{TASK}/seed1/run.json" for method in ("lora", "fft"))
+MERGED, LATENCY = f"merged/lora/{TASK}/seed1.json", f"latency/{TASK}/seed1.json"
+OF_LORA = {MERGED: INPUT_AGAIN, LATENCY: INPUT_AGAIN}
+
+
+def test_results_that_agree_stay(results):
+    assert reasons(results) == {}
+    assert reasons(results, code=None, seeds=[1, 2]) == {}  # what is missing is not outdated
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"method_settings__lora__rank": 2}, "rank 8 -> 2"),
+        ({"method_settings__lora__hyperparameters": {"learning_rate": 0.5}}, "learning_rate 0.0"),
+    ],
+)
+def test_a_run_with_another_setting_is_named_with_both_values(results, changes, text):
+    found = reasons(results, **changes)
+    assert text in found.pop(LORA)
+    assert found == OF_LORA
+
+
+def test_a_setting_of_all_runs_outdates_all(results):
+    found = reasons(results, train__batching="random")
+    assert found.keys() == {LORA, FFT, MERGED, LATENCY}
+    assert found[FFT] == "settings differ (batching length_grouped -> random)"
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"data__max_length": 17}, "-> 17"),
+        ({"data__max_train_examples": 7}, "max_train_examples"),
+        ({"data__seed": 5}, "seed 0 -> 5"),
+    ],
+)
+def test_other_data_settings_outdate_the_data_and_what_is_made_from_them(results, changes, text):
+    found = reasons(results, **changes)
+    assert text in found.pop(f"data/{TASK}/card.json")
+    assert found == {LORA: INPUT_AGAIN, FFT: INPUT_AGAIN, **OF_LORA}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"run": {"task": "stsb"}}, "it is the record of lora/stsb/seed1"),
+        ({"run": {"seed": 2}}, "it is the record of lora/cola/seed2"),
+        ({"run": {"method": "fft"}}, "it is the record of fft/cola/seed1"),
+        ({"run": {"data": {"train": {"sha256": "0"}}}}, "it was trained on other data"),
+        ({"run": {"model_files": {"model.safetensors": "b"}}}, "it was trained from another prepared model"),
+        ({"provenance": {"code": "0ther"}}, "other code made it"),
+        ({"run": None}, "its record is damaged"),
+    ],
+)
+def test_a_run_that_was_made_from_something_else_is_named_with_the_reason(results, changes, reason):
+    edit(path(results, "run_record"), changes)
+    found = reasons(results)
+    assert found.pop(LORA) == reason
+    assert found == OF_LORA
+
+
+def test_merged_models_and_latencies_of_another_run_are_outdated(results):
+    edit(path(results, "run_record"), {"files": {WEIGHTS: "b"}})
+    assert reasons(results) == {MERGED: "it was made from other weights", LATENCY: "it was made from other runs"}
+
+
+def test_a_latency_with_another_plan_is_outdated_alone(results):
+    found = reasons(results, measure__latency_passes=77)
+    assert found.keys() == {LATENCY}
+    assert "-> 77" in found[LATENCY]
+
+
+def test_records_that_do_not_say_what_they_were_made_from_are_accepted(results):
+    record = json.loads(path(results, "run_record").read_text())
+    del record["run"]["model_files"], record["provenance"]["code"]
+    write_json(path(results, "run_record"), record)
+    for file in (results / MERGED, results / LATENCY):
+        write_json(file, {})
+    assert reasons(results) == {}
+
+
+def test_a_truncated_record_is_made_again_and_one_of_a_newer_version_is_left(results):
+    file = path(results, "run_record")
+    content = file.read_text()
+    file.write_text(content[:100])
+    assert reasons(results)[LORA] == "its record is damaged"
+    file.write_text(json.dumps(json.loads(content) | {"format": 99}))
+    assert LORA not in reasons(results)
+
+
+def test_a_run_that_started_from_other_weights_is_outdated(results):
+    start = {"method_settings__lora__task_hyperparameters": {TASK: {"start_from": "rte"}}}
+    study = study_in(results, **start)
+    record = json.loads(path(results, "run_record").read_text())
+    record["run"] |= params.run_params(study, "lora", TASK, 1) | {"start": {"adapter_model.safetensors": "a"}}
+    write_json(path(results, "run_record"), record)
+    assert LORA not in reasons(results, **start)
+    other = run_content("lora", "rte") | {"files": {"weights/adapter_model.safetensors": "b"}}
+    other["run"] = params.run_params(study, "lora", "rte", 1) | {"data": record["run"]["data"]}
+    write_json(results / "runs/lora/rte/seed1/run.json", other)
+    assert reasons(results, **start)[LORA] == "it started from other weights"
+
+
+def test_each_reason_is_one_line_that_names_some_products():
+    lines = announcement({f"run{number}": "settings differ (rank 8 -> 2)" for number in range(5)} | {"x": "y"})
+    assert lines == ["made again, because settings differ (rank 8 -> 2): run0, run1, run2 and 2 more",
+                     "made again, because y: x"]  # fmt: skip
