@@ -1,6 +1,7 @@
 """The documentation: its commands and its code run, its links lead somewhere, its pictures are those of the code."""
 
 import ast
+import os
 import re
 import shlex
 import shutil
@@ -14,6 +15,7 @@ import pictures
 import pyarrow as pa
 import pytest
 from builders import ROOT
+from fork_server import snakemake
 from project import Project
 from pyarrow import parquet
 
@@ -113,8 +115,7 @@ def dry_run(project):
 
     @cache
     def run(*arguments):
-        command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "all", *arguments]
-        return subprocess.run(command, cwd=project.folder, capture_output=True, text=True)
+        return snakemake(project.folder, ["-n", "--quiet", "all", *arguments], dict(os.environ))
 
     return run
 
@@ -130,8 +131,8 @@ def test_snakemake_plans_what_a_page_names(dry_run, command):
         arguments = arguments[2:]
     if "--profile" not in arguments:
         arguments = ["--cores", "1", *arguments]
-    result = dry_run(*arguments)
-    assert result.returncode == 0, result.stdout + result.stderr
+    status, output = dry_run(*arguments)
+    assert status == 0, output
 
 
 @pytest.mark.parametrize(("page", "text"), blocks("python"))
