@@ -6,8 +6,8 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TextIO
@@ -125,37 +125,74 @@ def job_log(log: str | Path, title: str) -> Iterator[None]:
     """
     global _job
     log = Path(log)
-    log.parent.mkdir(parents=True, exist_ok=True)
+    log_stream = _open_log(log, title)
     os.environ.update(SILENCE_LIBRARIES)
     sys.stdout.flush()
     sys.stderr.flush()
     saved_stderr, saved_stdout = os.dup(2), os.dup(1)
-    with log.open("w", encoding="utf-8") as stream, os.fdopen(saved_stderr, "w") as terminal:
+    with log_stream as stream, os.fdopen(saved_stderr, "w") as terminal:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
         job = _job = _Job(Console(terminal), exit_record(log), title)
         job.set_state("running")
         signal.signal(signal.SIGTERM, _raise_system_exit)
+        on_processor_time_limit(_raise_system_exit)
         threading.Thread(target=_end_with_snakemake, args=(job,), daemon=True).start()
         try:
             yield
             job.set_state("finished")
         except BaseException as error:
-            traceback.print_exc()
+            with suppress(OSError):  # the log's disk is full
+                traceback.print_exc()
             failure = _describe(error)
             job.set_state("failed", failure)
             job.console.print(f"{title} failed: {failure.message} (log: {log})")
             # The line and the log are complete: Snakemake only needs to know that the job failed.
             raise SystemExit(1) from None
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            with suppress(OSError):
+                sys.stdout.flush()
+                sys.stderr.flush()
             job.console.close_line()
             _job = None
             os.dup2(saved_stderr, 2)
             os.dup2(saved_stdout, 1)
             os.close(saved_stdout)
-            shorten_paths_in(log)
+            with suppress(OSError):
+                shorten_paths_in(log)
+
+
+def _open_log(log: Path, title: str) -> TextIO:
+    """Open the log of a job. End the process with one sentence if it cannot be written."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        stream = log.open("w", encoding="utf-8")
+        stream.write(" " * 4096)  # a disk that is full takes the file, but no content
+        stream.flush()
+        stream.seek(0)
+        stream.truncate()
+    except OSError as error:
+        print(
+            f"{title} failed: its log {log} cannot be written ({error.strerror}); make the folder writable or free some "
+            "disk space, then run the same command again",
+            file=sys.stderr,
+            flush=True,
+        )
+        raise SystemExit(1) from None
+    return stream
+
+
+def on_processor_time_limit(handler: Callable[[int, Any], NoReturn]) -> None:
+    """Call `handler` when a limit on this process's processor time (`ulimit -t`) is reached, before it is killed."""
+    if not hasattr(signal, "SIGXCPU"):  # a system without such limits
+        return
+    import resource
+
+    signal.signal(signal.SIGXCPU, handler)
+    soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    if hard != resource.RLIM_INFINITY:  # `ulimit -t` sets both limits, and at the hard one the system sends SIGKILL
+        latest = max(1, hard - 2)
+        resource.setrlimit(resource.RLIMIT_CPU, (latest if soft < 0 else min(soft, latest), hard))
 
 
 def console() -> Console | None:
@@ -213,6 +250,8 @@ def _errno(error: BaseException) -> int | None:
 
 
 def _raise_system_exit(number: int, frame: Any) -> NoReturn:
+    if number != signal.SIGTERM:  # SIGXCPU comes again every second, and must not interrupt the report
+        signal.signal(number, signal.SIG_IGN)
     raise SystemExit(f"stopped by {signal.Signals(number).name}")
 
 

@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from lora_core.commands.environment import check_results_folder
 from lora_core.commands.studies import read_study
 from lora_core.layout import Layout
 from lora_core.provenance import ROOT
@@ -74,6 +75,7 @@ def pack(overlays: Sequence[str], archive: Path) -> None:
     ValueError if the study is not finished.
     """
     study = read_study(overlays)
+    check_results_folder(study.results_dir)
     folder = Path(study.results_dir)
     names = _finished_files(study.results_dir, overlays)
     names |= {Layout.model_config.format(model=study.model.name), Layout.study}
@@ -134,7 +136,7 @@ def _finished_files(results_dir: str, overlays: Sequence[str]) -> set[str]:
 
 def _run_snakemake(arguments: list[str], folder: Path) -> str:
     """Run this workflow in a folder and return its output. Raise ValueError if it fails."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(_project_file("Snakefile")), *arguments]
+    command = [sys.executable, "-P", "-m", "snakemake", "--snakefile", str(_project_file("Snakefile")), *arguments]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if result.returncode:
         raise ValueError(f"the workflow failed:\n{(result.stdout + result.stderr)[-2000:]}")

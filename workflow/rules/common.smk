@@ -3,6 +3,7 @@
 import os
 import sys
 import uuid
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -21,7 +22,7 @@ if (REPOSITORY / "lora_core").is_dir():
 try:
     from lora_core import job
     from lora_core.code_digest import CACHE, CodeDigests
-    from lora_core.commands import failures, unlock
+    from lora_core.commands import environment, failures, unlock
     from lora_core.commands.studies import load_study
     from lora_core.config import params, preflight
     from lora_core.layout import Layout
@@ -33,14 +34,34 @@ except ImportError as error:
         "`pip install 'lora-core[workflow] @ git+URL-OF-THE-REPOSITORY@TAG'`"
     ) from None
 
-try:
+
+@contextmanager
+def one_sentence():
+    """Report an error of the block as Snakemake reports its own: the sentence, without a traceback."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise WorkflowError(environment.describe(error)) from None
+
+
+def stop_at_time_limit(signal_number, frame):
+    sys.exit(
+        "the limit on processor time is reached (ulimit -t): raise it and run the same command again"
+    )
+
+
+job.on_processor_time_limit(stop_at_time_limit)
+
+with one_sentence():
+    dry_run = workflow.output_settings.dryrun
+    environment.check_python()
+    environment.check_hidden_modules(REPOSITORY)
     study = load_study(config, overlay=workflow.config_settings.overwrite_config)
+    environment.check_folders(study.results_dir, dry_run=dry_run)
     preflight.check_paths(study)
     preflight.check_results_folder(study)
-    if workflow.output_settings.dryrun:  # which does not call onstart
+    if dry_run:  # which does not call onstart
         preflight.check_content(study, dry_run=True)
-except ValueError as error:
-    raise WorkflowError(str(error)) from None
 
 # Scripts read it from the configuration: as a parameter of the rule, a change would rerun the training.
 config["train"]["checkpoint_seconds"] = study.train.checkpoint_seconds

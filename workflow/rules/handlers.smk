@@ -18,10 +18,8 @@ def check_targets(arguments):
         for product in expand(strip_wildcard_constraints(pattern), **WILDCARDS)
         if pattern.match(product)
     }
-    try:
+    with one_sentence():
         preflight.check_targets(targets, products, LAYOUT.results)
-    except ValueError as error:
-        raise WorkflowError(str(error)) from None
 
 
 def rerun_command(log):
@@ -48,9 +46,10 @@ def rerun_command(log):
 
 
 onstart:
-    unlock.note_owner()
-    preflight.check_content(study)
-    preflight.write_identity(study)
+    with one_sentence():
+        unlock.note_owner()
+        preflight.check_content(study)
+        preflight.write_identity(study)
 
 
 onsuccess:
