@@ -110,5 +110,5 @@ audit:  ## check the locked packages for known vulnerabilities (needs uv and a n
 
 clean:  ## remove all results; the environment stays
 	@if [ -L results ]; then echo "results is a link to $$(readlink results): what is in that folder is removed, the link stays"; fi
-	@[ -d results ] || { echo "results is no folder, so there is nothing to remove"; exit 1; }
-	find results/ -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
+	@if [ -d results ]; then find results/ -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +; \
+	else echo "results is not a folder: nothing is removed"; fi

@@ -173,8 +173,8 @@ def _open_log(log: Path, title: str) -> TextIO:
         stream.truncate()
     except OSError as error:
         print(
-            f"{title} failed: its log {log} cannot be written ({error.strerror}); make the folder writable or free some "
-            "disk space, then run the same command again",
+            f"{title} failed: its log {log} cannot be written ({error.strerror}); make the folder writable or free "
+            "some disk space, then run the same command again",
             file=sys.stderr,
             flush=True,
         )

@@ -95,8 +95,9 @@ def _read_run(file: Path) -> RunRecord:
             value = quantity.of(run)
             if value is not None and not math.isfinite(value):
                 raise ValueError(f"{quantity.name} is {value}")
-        _flatten({"settings": run.settings, "hyperparameters": run.hyperparameters})
-        hash((run.method, run.task, run.device, task_title(run.task)))
+        names = (run.method, run.task, run.device)
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError(f"method, task and device are {names}")
     return run
 
 

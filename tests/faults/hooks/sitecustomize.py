@@ -1,8 +1,9 @@
 """Injects a fault into a real train job, from outside of its code: Python imports this file if it is on PYTHONPATH.
 
 The environment variable FAULT is "step N" (before the N-th optimizer step), "write NAME" (NAME's content is complete
-under its temporary name), "memory N" (an address-space limit is reached at step N) or "clock N" (the clock is set back
-an hour at step N). At a step or a write the job creates FAULT_FILE with its process id and waits FAULT_SECONDS.
+under its temporary name), "memory N" (an address-space limit is reached at step N), "clock N" (the clock is set back an
+hour at step N) or "busy N" (step N never ends). At a step or a write the job creates FAULT_FILE with its process id and
+waits FAULT_SECONDS.
 """
 
 import os
@@ -25,6 +26,9 @@ def before_step(number: int) -> None:
         return
     if kind == "step":
         pause()
+    elif kind == "busy":
+        while True:  # until a limit on processor time ends it
+            pass
     elif kind == "clock":
         real = time.time
         time.time = lambda: real() - 3600
