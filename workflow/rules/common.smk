@@ -3,7 +3,6 @@
 import os
 import sys
 import uuid
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -35,15 +34,6 @@ except ImportError as error:
     ) from None
 
 
-@contextmanager
-def one_sentence():
-    """Report an error of the block as Snakemake reports its own: the sentence, without a traceback."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        raise WorkflowError(environment.describe(error)) from None
-
-
 def stop_at_time_limit(signal_number, frame):
     sys.exit(
         "the limit on processor time is reached (ulimit -t): raise it and run the same command again"
@@ -52,7 +42,7 @@ def stop_at_time_limit(signal_number, frame):
 
 job.on_processor_time_limit(stop_at_time_limit)
 
-with one_sentence():
+try:
     dry_run = workflow.output_settings.dryrun
     environment.check_python()
     environment.check_hidden_modules(REPOSITORY)
@@ -62,6 +52,8 @@ with one_sentence():
     preflight.check_results_folder(study)
     if dry_run:  # which does not call onstart
         preflight.check_content(study, dry_run=True)
+except (ValueError, OSError) as error:
+    raise WorkflowError(environment.describe(error)) from None
 
 # Scripts read it from the configuration: as a parameter of the rule, a change would rerun the training.
 config["train"]["checkpoint_seconds"] = study.train.checkpoint_seconds

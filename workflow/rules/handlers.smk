@@ -18,8 +18,10 @@ def check_targets(arguments):
         for product in expand(strip_wildcard_constraints(pattern), **WILDCARDS)
         if pattern.match(product)
     }
-    with one_sentence():
+    try:
         preflight.check_targets(targets, products, LAYOUT.results)
+    except ValueError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def rerun_command(log):
@@ -46,10 +48,12 @@ def rerun_command(log):
 
 
 onstart:
-    with one_sentence():
+    try:
         unlock.note_owner()
         preflight.check_content(study)
         preflight.write_identity(study)
+    except (ValueError, OSError) as error:
+        raise WorkflowError(environment.describe(error)) from None
 
 
 onsuccess:
