@@ -5,6 +5,10 @@ BIN := .venv/bin
 CONFIG ?=
 OVERLAY := $(if $(CONFIG),--configfile "$(CONFIG)")
 SNAKEMAKE := $(BIN)/snakemake --cores all $(OVERLAY)
+# Snakemake and others keep a cache in the home folder, and fail where that is missing or cannot be written.
+ifeq ($(XDG_CACHE_HOME)$(shell [ -w "$$HOME" ] && echo writable),)
+export XDG_CACHE_HOME := $(CURDIR)/.snakemake/cache
+endif
 # Without what is wrong with the configuration, which the command that follows says.
 RESULTS = $(shell $(BIN)/lora-core results-dir $(OVERLAY) 2>/dev/null)
 BUNDLE ?= $(subst /,-,$(RESULTS)).zip
@@ -23,9 +27,9 @@ setup: .venv/installed  ## create .venv from requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is required; choose one with: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
 	@echo "Installing into .venv: about 6 GB on Linux (mostly torch with CUDA), 2 to 5 minutes."
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(PYTHON) -P -m venv .venv
+	$(BIN)/python -P -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -P -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 tables: setup  ## run the study and print table 2 (CONFIG=config/paper.yaml for another study)
@@ -39,7 +43,7 @@ demo: setup  ## run one task with two methods and one seed, in under two minutes
 	$(MAKE) --no-print-directory tables CONFIG=config/demo.yaml
 
 doctor:  ## show what this machine has and what it can run (needs no setup)
-	@$$(test -x $(BIN)/python && echo $(BIN)/python || echo $(PYTHON)) -m lora_core.commands.doctor
+	@if [ -x $(BIN)/lora-core ]; then $(BIN)/lora-core doctor; else $(PYTHON) -m lora_core.commands.doctor; fi
 
 paper: setup  ## run the paper's study on a GPU, after an estimate of its time, disk space and energy
 	@$(BIN)/lora-core estimate --configfile config/paper.yaml
@@ -106,4 +110,6 @@ audit:  ## check the locked packages for known vulnerabilities (needs uv and a n
 	uv tool run pip-audit --require-hashes --disable-pip --requirement requirements.lock
 
 clean:  ## remove all results; the environment stays
-	find results -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
+	@if [ -L results ]; then echo "results is a link to $$(readlink results): what is in that folder is removed, the link stays"; fi
+	@if [ -d results ]; then find results/ -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +; \
+	else echo "results is not a folder: nothing is removed"; fi

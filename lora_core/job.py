@@ -18,7 +18,7 @@ from typing import Any, Literal, NoReturn, TextIO
 from lora_core.console import Console
 from lora_core.layout import exit_record
 from lora_core.local_paths import shorten_paths, shorten_paths_in
-from lora_core.processes import ProcessIdentity, this_process, wait_for_parent
+from lora_core.processes import ProcessIdentity, on_processor_time_limit, this_process, wait_for_parent
 from lora_core.records import read_json, write_json
 
 # Silences the progress bars and load reports of libraries; set before they are imported.
@@ -115,16 +115,18 @@ def job_log(log: str | Path, title: str, outputs: Iterable[str | Path] = ()) -> 
     global _job
     log = Path(log)
     os.environ.update(SILENCE_LIBRARIES)
-    with _redirected_output(log) as terminal:
+    with _redirected_output(log, title) as terminal:
         job = _job = _Job(Console(terminal), log, title)
         job.set_state("running")
         signal.signal(signal.SIGTERM, _raise_system_exit)
+        on_processor_time_limit(_raise_system_exit)
         threading.Thread(target=_end_with_snakemake, args=(job,), daemon=True).start()
         try:
             yield
             job.finish(outputs)
         except BaseException as error:
-            traceback.print_exc()
+            with suppress(OSError):  # the log's disk is full
+                traceback.print_exc()
             failure = _describe(error)
             job.set_state("failed", failure)
             job.console.print(f"{title} failed: {failure.message} (log: {log})")
@@ -137,12 +139,12 @@ def job_log(log: str | Path, title: str, outputs: Iterable[str | Path] = ()) -> 
 
 
 @contextmanager
-def _redirected_output(log: Path) -> Iterator[TextIO]:
+def _redirected_output(log: Path, title: str) -> Iterator[TextIO]:
     """Redirect what the block prints to a file; yield the terminal."""
-    log.parent.mkdir(parents=True, exist_ok=True)
+    opened = _open_log(log, title)
     _flush()
     saved_stderr, saved_stdout = os.dup(2), os.dup(1)
-    with log.open("w", encoding="utf-8") as stream, os.fdopen(saved_stderr, "w") as terminal:
+    with opened as stream, os.fdopen(saved_stderr, "w") as terminal:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
         try:
@@ -152,7 +154,28 @@ def _redirected_output(log: Path) -> Iterator[TextIO]:
             os.dup2(saved_stderr, 2)
             os.dup2(saved_stdout, 1)
             os.close(saved_stdout)
-            shorten_paths_in(log)
+            with suppress(OSError):
+                shorten_paths_in(log)
+
+
+def _open_log(log: Path, title: str) -> TextIO:
+    """Open the log of a job. End the process with one sentence if it cannot be written."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        stream = log.open("w", encoding="utf-8")
+        stream.write(" " * 4096)  # a disk that is full takes the file, but no content
+        stream.flush()
+        stream.seek(0)
+        stream.truncate()
+    except OSError as error:
+        print(
+            f"{title} failed: its log {log} cannot be written ({error.strerror}); make the folder writable or free "
+            "some disk space, then run the same command again",
+            file=sys.stderr,
+            flush=True,
+        )
+        raise SystemExit(1) from None
+    return stream
 
 
 def _flush() -> None:
@@ -224,6 +247,8 @@ def _errno(error: BaseException) -> int | None:
 
 
 def _raise_system_exit(number: int, frame: Any) -> NoReturn:
+    if number != signal.SIGTERM:  # SIGXCPU comes again every second, and must not interrupt the report
+        signal.signal(number, signal.SIG_IGN)
     raise SystemExit(f"stopped by {signal.Signals(number).name}")
 
 

@@ -1,12 +1,15 @@
-"""Which process wrote a note, and whether it, or the process that started this one, has ended."""
+"""Processes: which one wrote a note, whether it or the parent of this one has ended, and a limit on its time."""
 
 import hashlib
 import os
 import platform
+import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NoReturn
 
 MACHINE_ID = Path("/etc/machine-id")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -114,3 +117,16 @@ def _read(file: Path) -> str | None:
 
 def _hashed(text: str | None) -> str | None:
     return hashlib.sha256(text.encode()).hexdigest()[:16] if text else None
+
+
+def on_processor_time_limit(handler: Callable[[int, Any], NoReturn]) -> None:
+    """Call `handler` when a limit on this process's processor time (`ulimit -t`) is reached, before it is killed."""
+    if not hasattr(signal, "SIGXCPU"):  # a system without such limits
+        return
+    import resource
+
+    signal.signal(signal.SIGXCPU, handler)
+    soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    if hard != resource.RLIM_INFINITY:  # `ulimit -t` sets both limits, and at the hard one the system sends SIGKILL
+        latest = max(1, hard - 2)
+        resource.setrlimit(resource.RLIMIT_CPU, (latest if soft < 0 else min(soft, latest), hard))

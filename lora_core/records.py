@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import hashlib
 import json
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,11 +114,21 @@ def _json_text(record: Mapping[str, Any]) -> str:
 
 
 def read_json(path: Path) -> JsonObject:
-    """Read a JSON file. Raise ValueError that names the file if it is not valid JSON."""
+    """Read a JSON file. Raise ValueError that names the file if it does not hold one valid JSON object."""
+    require_regular_file(path)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}); delete it and run again") from error
+    if not isinstance(record, dict):
+        raise ValueError(f"{path} is damaged (not a JSON object); delete it and run again")
+    return record
+
+
+def require_regular_file(path: Path) -> None:
+    """Raise ValueError for a pipe, a device or a folder: reading one may never end. Raise OSError if it is absent."""
+    if not stat.S_ISREG(Path(path).stat().st_mode):
+        raise ValueError(f"{path} is not a regular file; remove it and run again")
 
 
 def read_run_record(path: Path) -> JsonObject:
@@ -136,6 +147,7 @@ def read_run_record(path: Path) -> JsonObject:
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 digest of a file in hexadecimal."""
+    require_regular_file(path)
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -184,6 +196,7 @@ def read_rows(path: Path, row_type: type) -> list[Any]:
 
     Raise ValueError that names the file if a column is missing or a value has the wrong type.
     """
+    require_regular_file(path)
     types = {field.name: field.type for field in dataclasses.fields(row_type)}
     with path.open(newline="", encoding="utf-8") as stream:
         try:

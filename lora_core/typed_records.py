@@ -25,10 +25,12 @@ def fill(kind: type[Filled], content: Mapping[str, Any], /, **parsed: object) ->
 
 @contextmanager
 def name_damaged_file(path: Path) -> Iterator[None]:
-    """Raise ValueError that names the file if its content, which the block reads, lacks a key or has other types."""
+    """Raise ValueError that names the file if its content, which the block reads, lacks a key or has other values."""
     try:
         yield
     except KeyError as error:
         raise ValueError(f"{path} is damaged (field {error} is missing); delete it and run again") from error
-    except (AttributeError, TypeError) as error:
+    except (AttributeError, TypeError, LookupError, ArithmeticError, ValueError) as error:
+        if path.name in str(error):  # a sentence that names the file
+            raise
         raise ValueError(f"{path} is damaged ({error}); delete it and run again") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +18,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand and return its exit status; a mistake of the user is one sentence on standard error."""
     import zipfile
 
+    from lora_core.commands import environment
+
     options = parse_arguments(arguments)
     run: Callable[[argparse.Namespace], int | None] = options.run
     try:
-        return run(options) or 0
+        environment.check_python()
+        status = run(options) or 0
+        sys.stdout.flush()  # here, so that an error is reported
+        return status
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the program that read the output, such as `head`, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
-        print(f"{error.filename}: {error.strerror}" if error.filename else error, file=sys.stderr)
+        print(environment.describe(error), file=sys.stderr)
+        return 1
+    except MemoryError as error:
+        print(f"out of memory ({error}); free some" if str(error) else "out of memory; free some", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
         if str(error.name).startswith("lora_core"):
@@ -80,18 +95,20 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> None:
-    from lora_core.commands import status
+    from lora_core.commands import environment, status
     from lora_core.commands.studies import read_study
 
     study = read_study(options.configfile)
+    environment.check_results_folder(study.results_dir)
     print(status.format_status(study, status.read_runs(study)))
 
 
 def _estimate(options: argparse.Namespace) -> None:
-    from lora_core.commands import estimate, status
+    from lora_core.commands import environment, estimate, status
     from lora_core.commands.studies import read_study
 
     study = read_study(options.configfile)
+    environment.check_results_folder(study.results_dir)
     print("A short trial on this machine ...", flush=True)
     print(estimate.format_estimate(study, estimate.run_trial(study), status.read_runs(study)))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean, geometric_mean, variance
 from typing import Any
 
+from lora_core.commands.environment import check_results_folder, describe
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import Layout
@@ -16,6 +17,7 @@ from lora_core.records import read_json
 from lora_core.reporting.markdown import markdown_text
 from lora_core.reporting.table import NA
 from lora_core.stats import MIN_SEEDS, TIE
+from lora_core.typed_records import name_damaged_file
 
 RunKey = tuple[str, str]  # method and task
 Runs = dict[RunKey, list[RunRecord]]  # the records of its seeds
@@ -51,15 +53,56 @@ QUANTITIES = (
 )
 
 
-def read_results(folder: Path) -> Runs:
-    """Return the runs of a results folder. Raise ValueError if there are none."""
-    runs: Runs = {}
-    for file in sorted(folder.glob(Layout.run_record.format(method="*", task="*", seed="*"))):
-        run = RunRecord.read(file)
-        runs.setdefault((run.method, run.task), []).append(run)
-    if not runs:
-        raise ValueError(f"{folder} has no run.json under runs/; name the results folder of a study that has run")
-    return runs
+@dataclass(frozen=True)
+class Results:
+    """What a results folder holds.
+
+    Attributes:
+        identity: Its study.json; empty if that cannot be read.
+        problems: A sentence for each record that cannot be read.
+    """
+
+    folder: Path
+    identity: Mapping[str, Any]
+    runs: Runs
+    problems: Sequence[str]
+
+    @classmethod
+    def read(cls, folder: Path) -> Results:
+        """Read a results folder. Raise ValueError if it has no runs, or none that can be read."""
+        check_results_folder(folder)
+        runs: Runs = {}
+        problems: list[str] = []
+        for file in sorted(folder.glob(Layout.run_record.format(method="*", task="*", seed="*"))):
+            try:
+                run = _read_run(file)
+            except (ValueError, OSError) as error:
+                problems.append(describe(error))
+            else:
+                runs.setdefault((run.method, run.task), []).append(run)
+        if not runs:
+            no_runs = f"{folder} has no run.json under runs/; name the results folder of a study that has run"
+            raise ValueError(problems[0] if problems else no_runs)
+        identity: Mapping[str, Any] = {}
+        try:
+            identity = read_json(folder / Layout.study)
+        except (ValueError, OSError) as error:
+            problems.append(describe(error))
+        return cls(folder, identity, runs, problems)
+
+
+def _read_run(file: Path) -> RunRecord:
+    """Read the record of a run. Raise ValueError if a value that is compared is no number."""
+    run = RunRecord.read(file)
+    with name_damaged_file(file):
+        for quantity in QUANTITIES:
+            value = quantity.of(run)
+            if value is not None and not math.isfinite(value):
+                raise ValueError(f"{quantity.name} is {value}")
+        names = (run.method, run.task, run.device)
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError(f"method, task and device are {names}")
+    return run
 
 
 def welch_interval(a: Sequence[float], b: Sequence[float]) -> tuple[float, float] | None:
@@ -82,10 +125,14 @@ def welch_interval(a: Sequence[float], b: Sequence[float]) -> tuple[float, float
 
 def compare_studies(a: Path, b: Path) -> str:
     """Compare two results folders and return Markdown. Raise ValueError for a folder without runs."""
-    runs_a, runs_b = read_results(a), read_results(b)
+    results_a, results_b = Results.read(a), Results.read(b)
+    runs_a, runs_b = results_a.runs, results_b.runs
     shared = [key for key in runs_a if key in runs_b]
-    lines = [f"# {a} and {b}", "", "## Settings that differ", ""]
-    lines += _settings_table(a, b, _all_settings(a, runs_a, shared), _all_settings(b, runs_b, shared))
+    lines = [f"# {a} and {b}", ""]
+    if problems := [*results_a.problems, *results_b.problems]:
+        lines += ["Left out, because they cannot be read:", "", *(f"- {problem}" for problem in problems), ""]
+    lines += ["## Settings that differ", ""]
+    lines += _settings_table(a, b, _all_settings(results_a, shared), _all_settings(results_b, shared))
     lines += ["", "## Results", ""]
     if not shared:
         return "\n".join([*lines, "The studies share no method and task.", ""])
@@ -143,9 +190,10 @@ def _mean(values: Sequence[float], quantity: Quantity) -> str:
     return f"{100 * fmean(values):.1f}" if quantity.is_score else f"{geometric_mean(values):,.4g}"
 
 
-def _all_settings(folder: Path, runs: Runs, shared: Sequence[RunKey]) -> dict[str, str]:
+def _all_settings(results: Results, shared: Sequence[RunKey]) -> dict[str, str]:
     """Return every setting of a study by its name in the table; of shared runs, those of the first seed."""
-    settings = _flatten({"study": read_json(folder / Layout.study)})
+    runs = results.runs
+    settings = _flatten({"study": results.identity})
     settings["runs"] = ", ".join(f"{method} on {task_title(task)}" for method, task in runs)
     for method, task in shared:
         records = runs[method, task]

@@ -124,7 +124,8 @@ def check_slurm() -> Check:
     note = "--profile profiles/slurm sends jobs to a cluster (docs/cluster.md)"
     partitions = _output("sinfo", "--noheader", "--format=%P")
     if partitions is None:
-        return Check("Slurm", None, "not installed", note)
+        missing = shutil.which("sinfo") is None
+        return Check("Slurm", None, "not installed" if missing else "installed, but it does not answer", note)
     return Check("Slurm", True, f"partitions {partitions}", note)
 
 

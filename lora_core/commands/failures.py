@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lora_core.commands.environment import ADVICE_BY_ERRNO, describe
 from lora_core.job import JobError, JobRecord, read_job_record
 from lora_core.layout import exit_record
 
@@ -23,13 +24,6 @@ KILLED = (
     "killed (SIGKILL; possibly out of memory: then give it more, on a cluster by resources.*.mem_mb); run the same "
     "command again: it continues with what is left"
 )
-ADVICE_BY_ERRNO = {
-    errno.ENOSPC: "free some disk space",
-    errno.EDQUOT: "free some disk space",
-    errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
-    errno.EROFS: "make the folder writable",
-    errno.EACCES: "make the folder writable",
-}
 # Of exceptions whose type does not say that memory ran out: torch's allocator on a CPU, a file that cannot be mapped, a
 # driver that cannot allocate.
 OUT_OF_MEMORY_TEXTS = (
@@ -64,7 +58,11 @@ def failed_jobs(logs: Path, study: str) -> list[FailedJob]:
     """
     failed = []
     for log in sorted(file for file in logs.rglob("*.log") if exit_record(file).exists()):
-        record = read_job_record(exit_record(log))
+        try:
+            record = read_job_record(exit_record(log))
+        except (ValueError, OSError) as error:
+            failed.append(FailedJob(log, describe(error)))
+            continue
         if record.study == study and record.state != "finished":
             failed.append(FailedJob(log, reason(record)))
     return failed
@@ -78,6 +76,8 @@ def reason(record: JobRecord) -> str:
 def advise(error: JobError) -> str:
     """Return an error with what to do about it, in one sentence."""
     text = error.message
+    if "SIGXCPU" in text:
+        return f"{text}; raise the limit on processor time (ulimit -t), {CONTINUE}"
     if error.type in ("KeyboardInterrupt", "SystemExit"):
         return f"{text}; {CONTINUE.removeprefix('then ')}"
     if _is_out_of_memory(error):

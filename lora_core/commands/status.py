@@ -11,12 +11,14 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from lora_core.commands import failures
+from lora_core.commands.environment import describe
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.job import JobRecord, read_job_record
 from lora_core.layout import Layout, exit_record
 from lora_core.processes import ProcessIdentity, current_place, has_ended
 from lora_core.training.progress import RunProgress, read_progress
+from lora_core.typed_records import name_damaged_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,13 +72,22 @@ def read_runs(study: Study) -> list[RunStatus]:
 
 
 def _read_run(layout: Layout, method: str, task: str, seed: int) -> RunStatus:
+    """Return the status of a run; one whose records cannot be read has failed, for that reason."""
+    try:
+        return _status_of(layout, method, task, seed)
+    except (ValueError, OSError) as error:
+        return RunStatus(method, task, seed, State.FAILED, describe(error))
+
+
+def _status_of(layout: Layout, method: str, task: str, seed: int) -> RunStatus:
     record, progress_file, log = (
         Path(pattern.format(method=method, task=task, seed=seed))
         for pattern in (layout.run_record, layout.progress, layout.train_log)
     )
     if record.exists():
         run = RunRecord.read(record)
-        return RunStatus(method, task, seed, State.DONE, seconds=run.train_seconds + run.eval_seconds)
+        with name_damaged_file(record):
+            return RunStatus(method, task, seed, State.DONE, seconds=float(run.train_seconds + run.eval_seconds))
     if not exit_record(log).exists():
         return RunStatus(method, task, seed, State.LEFT)
     job = read_job_record(exit_record(log))
@@ -89,7 +100,8 @@ def _read_run(layout: Layout, method: str, task: str, seed: int) -> RunStatus:
         return RunStatus(method, task, seed, State.RUNNING, "waiting for the device")
     if progress is None:
         return RunStatus(method, task, seed, State.RUNNING, "starting")
-    return RunStatus(method, task, seed, State.RUNNING, progress.line(), progress.seconds_left)
+    with name_damaged_file(progress_file):
+        return RunStatus(method, task, seed, State.RUNNING, progress.line(), progress.seconds_left)
 
 
 def _is_running(job: JobRecord, record: Path, progress_file: Path) -> bool:

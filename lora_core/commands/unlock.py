@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,8 +36,9 @@ def note_owner() -> None:
 
 
 def remove_note() -> None:
-    """Remove the note of this process, which has released its lock."""
-    _note_of_this_process().unlink(missing_ok=True)
+    """Remove the note of this process, which has released its lock; on a disk that cannot be written it stays."""
+    with suppress(OSError):
+        _note_of_this_process().unlink(missing_ok=True)
 
 
 def remove_stale_lock(overlays: Sequence[str] = ()) -> int:
@@ -56,7 +58,7 @@ def remove_stale_lock(overlays: Sequence[str] = ()) -> int:
             "unlocking: the snakemake that locked this folder was killed; unfinished files are made again", flush=True
         )
         configfiles = ["--configfile", *overlays] if overlays else []
-        command = [sys.executable, "-m", "snakemake", "--unlock", *configfiles]
+        command = [sys.executable, "-P", "-m", "snakemake", "--unlock", *configfiles]
         result = subprocess.run(command, capture_output=True)
         if result.returncode:
             sys.stderr.buffer.write(result.stderr)
@@ -80,16 +82,10 @@ def _owner_has_ended(note: Path) -> bool:
     A note is damaged only by a loss of power, which has ended its process too.
     """
     try:
-        content = read_json(note)
+        return has_ended(ProcessIdentity(**read_json(note)))
     except ValueError:
         return True
-    except OSError:  # a note of another user
-        return False
-    if not isinstance(content, dict):
-        return True
-    try:
-        return has_ended(ProcessIdentity(**content))
-    except TypeError:
+    except (OSError, TypeError):  # a note of another user, or of another version
         return False
 
 

@@ -29,7 +29,10 @@ def local_files(source: DatasetSource, task: str, split: str) -> list[str]:
     names = sorted(file.name for file in folder.glob("*") if pattern.fullmatch(file.name))
     expected = f"{split}.csv, {split}-*.csv or the like in parquet" if of_user else f"{task}/{split}-*.parquet"
     try:
-        return [str(folder / name) for name in _shards(names, split)]
+        files = [folder / name for name in _shards(names, split)]
+        if special := [file for file in files if file.exists() and not file.is_file()]:  # reading one may never end
+            raise ValueError(f"{special[0].name!r}, which is not a regular file; replace it by one")
+        return list(map(str, files))
     except LookupError:
         hint = f"; it has {', '.join(names)}" if names else ""
         raise ValueError(f"{key}: {str(base)!r} has no {expected}, which the task {task!r} needs{hint}") from None

@@ -19,9 +19,9 @@ if (REPOSITORY / "lora_core").is_dir():
     )
 
 try:
-    from lora_core import job
+    from lora_core import job, processes
     from lora_core.code_digest import CACHE, CodeDigests
-    from lora_core.commands import failures, unlock
+    from lora_core.commands import environment, failures, unlock
     from lora_core.commands.studies import check_config_files, load_study
     from lora_core.config import outdated, params, preflight, unfinished
     from lora_core.layout import Layout
@@ -33,25 +33,38 @@ except ImportError as error:
         "`pip install 'lora-core[workflow] @ git+URL-OF-THE-REPOSITORY@TAG'`"
     ) from None
 
+
+def stop_at_time_limit(signal_number, frame):
+    sys.exit(
+        "the limit on processor time is reached (ulimit -t): raise it and run the same command again"
+    )
+
+
+processes.on_processor_time_limit(stop_at_time_limit)
+
 # Before Snakemake reads config.yaml. Of a workflow that is used as a module, the configuration is the other Snakefile's.
 if not workflow.modifier.skip_configfile:
     try:
         check_config_files(workflow.config_settings.configfiles)
-    except ValueError as error:
-        raise WorkflowError(str(error)) from None
+    except (ValueError, OSError) as error:
+        raise WorkflowError(environment.describe(error)) from None
 
 
 configfile: "config.yaml"
 
 
 try:
+    dry_run = workflow.output_settings.dryrun
+    environment.check_python()
+    environment.check_hidden_modules(REPOSITORY)
     study = load_study(config, overlay=workflow.config_settings.overwrite_config)
+    environment.check_folders(study.results_dir, dry_run=dry_run)
     preflight.check_paths(study)
     preflight.check_results_folder(study)
-    if workflow.output_settings.dryrun:  # which does not call onstart
+    if dry_run:  # which does not call onstart
         preflight.check_content(study, dry_run=True)
-except ValueError as error:
-    raise WorkflowError(str(error)) from None
+except (ValueError, OSError) as error:
+    raise WorkflowError(environment.describe(error)) from None
 
 # Scripts read it from the configuration: as a parameter of the rule, a change would rerun the training.
 config["train"]["checkpoint_seconds"] = study.train.checkpoint_seconds

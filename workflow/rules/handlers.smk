@@ -83,11 +83,14 @@ if workflow.is_main_process:
 
 
 onstart:
-    unlock.note_owner()
-    preflight.check_content(study)
-    preflight.write_identity(study)
-    if corrected := preflight.correct_time_stamps(study):
-        print(corrected, file=sys.stderr)
+    try:
+        unlock.note_owner()
+        preflight.check_content(study)
+        preflight.write_identity(study)
+        if corrected := preflight.correct_time_stamps(study):
+            print(corrected, file=sys.stderr)
+    except (ValueError, OSError) as error:
+        raise WorkflowError(environment.describe(error)) from None
 
 
 onsuccess:

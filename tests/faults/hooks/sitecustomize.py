@@ -2,8 +2,8 @@
 
 The environment variable FAULT is "step N" (before the N-th optimizer step), "write NAME" (NAME's content is complete
 under its temporary name), "memory N" (an address-space limit is reached at step N), "clock N" (the clock is set back an
-hour at step N) or "exit" (the interpreter crashes when it exits). At a step or a write the job creates FAULT_FILE with
-its process id and waits FAULT_SECONDS.
+hour at step N), "busy N" (step N never ends) or "exit" (the interpreter crashes when it exits). At a step or a write
+ the job creates FAULT_FILE with its process id and waits FAULT_SECONDS.
 """
 
 import atexit
@@ -27,6 +27,9 @@ def before_step(number: int) -> None:
         return
     if kind == "step":
         pause()
+    elif kind == "busy":
+        while True:  # until a limit on processor time ends it
+            pass
     elif kind == "clock":
         real = time.time
         time.time = lambda: real() - 3600

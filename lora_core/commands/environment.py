@@ -1,0 +1,101 @@
+"""Checks of what surrounds a study: Python's flags, files that hide packages, and folders that must be writable.
+
+Each raises ValueError with one sentence. They are fast enough for every call of Snakemake.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import tempfile
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+STATE = Path(".snakemake")  # Snakemake's own folder
+TEST_BYTES = 1 << 14  # more than a file system keeps in an inode
+
+ADVICE_BY_ERRNO = {
+    errno.ENOSPC: "free some disk space",
+    errno.EDQUOT: "free some disk space",
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
+    errno.EROFS: "make the folder writable",
+    errno.EACCES: "make the folder writable",
+    errno.EPERM: "make the folder writable",
+    errno.ELOOP: "remove the symbolic link, which leads back to itself",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.ENOMEM: "free some memory",
+}
+
+
+def describe(error: ValueError | OSError) -> str:
+    """Return an error as one sentence; an operating system's has its file, its cause and, if known, what to do."""
+    if not isinstance(error, OSError):
+        return str(error)
+    reason = error.strerror or str(error) or type(error).__name__
+    file = error.filename2 or error.filename
+    advice = ADVICE_BY_ERRNO.get(error.errno or 0)
+    return (f"{file}: {reason}" if file else reason) + (f"; {advice}" if advice else "")
+
+
+def check_python() -> None:
+    """Reject `python -OO`: transformers reads docstrings, which that strips."""
+    if sys.flags.optimize >= 2:
+        raise ValueError(
+            "Python runs without docstrings (PYTHONOPTIMIZE=2 or python -OO), which transformers needs; unset "
+            "PYTHONOPTIMIZE and run the same command again"
+        )
+
+
+def check_hidden_modules(repository: Path) -> None:
+    """Reject a file such as random.py next to the package: jobs would import it in place of the module of that name."""
+    elsewhere = [entry for entry in sys.path if entry and Path(entry).resolve() != repository.resolve()]
+    packages = (file.parent for file in repository.glob("*/__init__.py") if file.parent.name != "lora_core")
+    for path in sorted((*repository.glob("*.py"), *packages)):
+        name = path.stem
+        if name in sys.stdlib_module_names or name == "lora_core" or PathFinder.find_spec(name, elsewhere):
+            raise ValueError(f"{path} hides the Python module {name!r} from every job; rename or move it")
+
+
+def check_results_folder(folder: str | Path) -> None:
+    """Reject a results folder that is a file, a link to nothing, or a link that leads back to itself."""
+    # The folders above it too: results/paper cannot be made where `results` is a file.
+    for path in reversed((Path(folder), *Path(folder).parents)):
+        if not os.path.lexists(path):
+            return
+        if path.is_dir():
+            continue
+        if path.is_symlink():
+            raise ValueError(
+                f"results_dir: {str(path)!r} is a link to {os.readlink(path)!r}, which is no folder; create that "
+                "folder (is a disk not mounted?), or remove the link"
+            )
+        raise ValueError(f"results_dir: {str(path)!r} is not a folder; move it away, or choose another results_dir")
+
+
+def check_writable(folder: Path, purpose: str) -> None:
+    """Reject a folder in which no file can be written. `purpose` begins the sentence; a missing folder is created."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder, prefix=".test-") as stream:
+            stream.write(bytes(TEST_BYTES))
+    except OSError as error:
+        reason = "it is not a folder" if isinstance(error, FileExistsError) else error.strerror
+        advice = ADVICE_BY_ERRNO.get(error.errno or 0, "move it away")
+        raise ValueError(f"{purpose} {str(folder)!r} cannot be written ({reason}); {advice}") from None
+
+
+def check_folders(results_dir: str, *, dry_run: bool) -> None:
+    """Reject folders that Snakemake and jobs cannot write to; a dry run writes to none of them once they exist."""
+    check_results_folder(results_dir)
+    if not (dry_run and (STATE / "locks").is_dir()):
+        check_writable(STATE, "Snakemake's folder")
+    if dry_run:
+        return
+    check_writable(Path(results_dir), "results_dir:")
+    temporary = Path(os.environ.get("TMPDIR", tempfile.gettempdir()))
+    if temporary.is_dir():  # else Python takes another
+        try:
+            check_writable(temporary, "the folder for temporary files")
+        except ValueError as error:
+            raise ValueError(f"{error}, or set TMPDIR to another folder") from None
