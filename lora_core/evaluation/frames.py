@@ -65,7 +65,7 @@ def read_costs(files: Sequence[Path]) -> pd.DataFrame:
     return frame.assign(
         power=frame["energy_to_threshold_joules"] / frame["seconds_to_threshold"],
         energy=frame["energy_to_threshold_joules"] / 1e3,
-        net_energy=frame["net_energy_to_threshold_joules"] / 1e3,
+        net_energy=frame["net_energy_to_threshold_joules"].where(frame["energy_to_threshold_joules"].notna()) / 1e3,
         seconds_per_epoch=frame["median_epoch_seconds"],
         disturbed=frame["disturbed"].astype(str) == "True",
         suspended_seconds=frame.get("suspended_seconds", 0.0),
