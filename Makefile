@@ -16,7 +16,7 @@ BUNDLE ?= $(subst /,-,$(RESULTS)).zip
 GLUE ?=
 SLURM ?=
 
-.PHONY: help setup tables demo doctor paper status report compare bundle verify-bundle test test-slurm test-faults bench check format schema pictures lock audit clean
+.PHONY: help setup slurm tables demo doctor paper status report compare bundle verify-bundle test test-slurm test-faults bench check format schema pictures lock audit clean
 
 help:  ## list all targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -31,6 +31,9 @@ setup: .venv/installed  ## create .venv from requirements.lock
 	$(BIN)/python -P -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -P -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+
+slurm: setup  ## also install what submits jobs to Slurm
+	$(BIN)/python -P -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r envs/slurm.lock
 
 tables: setup  ## run the study and print table 2 (CONFIG=config/paper.yaml for another study)
 	@$(if $(CONFIG),,echo "The embedded study: 30 short runs, about 14 minutes on two cores without a GPU; finished runs are not repeated.")
@@ -71,7 +74,7 @@ verify-bundle: setup  ## redraw every table and figure of a BUNDLE from its raw 
 test: setup  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-slurm: setup  ## run the tests that need Slurm: a running one, or one started by SLURM=FOLDER's start-slurm.sh
+test-slurm: slurm  ## run the tests that need Slurm: a running one, or one started by SLURM=FOLDER's start-slurm.sh
 	@started=; if ! sinfo >/dev/null 2>&1 && [ -x "$(SLURM)/start-slurm.sh" ]; then "$(SLURM)/start-slurm.sh" && started=1; fi; \
 	$(BIN)/python -m pytest -m slurm tests/slurm; status=$$?; \
 	[ -z "$$started" ] || "$(SLURM)/stop-slurm.sh"; exit $$status
@@ -102,9 +105,11 @@ pictures: setup  ## write docs/architecture.md and results/README.md from the co
 	$(BIN)/python docs/results_folder.py > results/README.md
 	$(BIN)/python docs/pictures.py
 
-lock:  ## update requirements.lock from pyproject.toml (needs uv)
+lock:  ## update requirements.lock from pyproject.toml, and envs/slurm.lock (needs uv)
 	uv pip compile pyproject.toml --extra workflow --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --output-file requirements.lock
+	uv pip compile envs/slurm.in --no-deps --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate --output-file envs/slurm.lock
 
 audit:  ## check the locked packages for known vulnerabilities (needs uv and a network)
 	uv tool run pip-audit --require-hashes --disable-pip --requirement requirements.lock

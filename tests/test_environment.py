@@ -9,6 +9,7 @@ import yaml
 from builders import ROOT
 
 LOCK = (ROOT / "requirements.lock").read_text()
+SLURM_LOCK = (ROOT / "envs" / "slurm.lock").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 REQUIRED = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["workflow"]]
 
@@ -25,11 +26,19 @@ def locked():
 
 
 def test_every_locked_package_has_a_hash_and_no_index_is_named():
-    entries = re.split(r"\n(?=[a-z0-9])", LOCK.strip())
-    assert len(entries) > 50
-    assert all("--hash=sha256:" in entry for entry in entries)
-    assert "://" not in LOCK
-    assert "index" not in LOCK
+    for lock, smallest in ((LOCK, 50), (SLURM_LOCK, 3)):
+        entries = re.split(r"\n(?=[a-z0-9])", lock.strip())
+        assert len(entries) >= smallest
+        assert all("--hash=sha256:" in entry for entry in entries)
+        assert "://" not in lock
+        assert "index" not in lock
+
+
+def test_what_asks_slurm_at_each_start_is_installed_on_request_alone():
+    listed = (ROOT / "envs" / "slurm.in").read_text()
+    names = set(re.findall(r"^([a-z-]+)", listed, re.MULTILINE))
+    assert set(re.findall(r"^([a-z-]+)==", SLURM_LOCK, re.MULTILINE)) == names
+    assert not names & set(locked())
 
 
 def test_every_dependency_is_in_the_lock():

@@ -121,7 +121,7 @@ def check_hub() -> Check:
 
 def check_slurm() -> Check:
     """Check for a Slurm cluster."""
-    note = "--profile profiles/slurm sends jobs to a cluster (docs/cluster.md)"
+    note = "after make slurm, --profile profiles/slurm sends jobs to a cluster (docs/cluster.md)"
     partitions = _output("sinfo", "--noheader", "--format=%P")
     if partitions is None:
         missing = shutil.which("sinfo") is None

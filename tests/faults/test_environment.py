@@ -12,6 +12,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -349,3 +350,17 @@ def test_output_to_a_full_disk_is_one_sentence(small):
         result = subprocess.run(command, cwd=small.folder, stdout=full, stderr=subprocess.PIPE, text=True)
     assert result.returncode != 0
     assert result.stderr == "No space left on device; free some disk space\n"
+
+
+@pytest.mark.skipif(find_spec("snakemake_executor_plugin_slurm") is not None, reason="installed: it asks at each start")
+def test_no_command_asks_slurm(small):
+    commands, asked = small.folder / "slurm", small.folder / "asked"
+    commands.mkdir()
+    for name in ("sacct", "sbatch", "scontrol", "sinfo", "squeue"):
+        (commands / name).write_text(f"#!/bin/sh\necho {name} >> {asked}\nexit 1\n")
+        (commands / name).chmod(0o755)
+    variables = os.environ | {"PATH": f"{commands}:{os.environ['PATH']}"}
+    status, output = small.run("-n", "--quiet", "all", env=variables)
+    assert status == 0, output
+    subprocess.run([sys.executable, "-m", "lora_core.commands.cli", "status"], cwd=small.folder, env=variables)
+    assert not asked.exists()

@@ -125,6 +125,8 @@ def test_snakemake_plans_what_a_page_names(dry_run, command):
     arguments = shlex.split(command)[1:]
     if "conda" in arguments and shutil.which("conda") is None:
         pytest.skip("conda is not installed")
+    if "profiles/slurm" in arguments and find_spec("snakemake_executor_plugin_slurm") is None:
+        pytest.skip("what submits to Slurm is not installed (make slurm)")
     if arguments[0] in ("-n", "--lint", "--unlock", "--version"):
         arguments = arguments[1:]
     if arguments[:1] == ["--cores"]:  # how many changes no plan
