@@ -12,12 +12,17 @@ from pathlib import Path
 
 from bench.context import BenchContext
 from bench.paired import Goal, Row, interleaved, ratio
+from lora_core.commands.studies import read_study
 from lora_core.config.description import StudyDescription
+from lora_core.config.params import run_params
+from lora_core.config.study import Study
+from lora_core.data.batches import SPLITS
 from lora_core.data.datasets import TokenizedFiles
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.job import SILENCE_LIBRARIES
+from lora_core.layout import Layout
 from lora_core.provenance import ROOT
-from lora_core.records import write_json
+from lora_core.records import FORMAT, write_json
 from lora_core.training.spec import RunSpec
 
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
@@ -168,10 +173,11 @@ def _paper_study(results: Path) -> list[str]:
 
 
 def create_outputs(study: list[str]) -> int:
-    """Create an empty file for each output of a study, all of one age, and return their number.
+    """Create a file for each output of the paper's study, all of one age, and return their number.
 
     `study` is a command of Snakemake. Raise RuntimeError if Snakemake still finds work afterwards.
     """
+    settings = read_study(["config/paper.yaml"])
 
     def output_of(*arguments: str) -> str:
         result = subprocess.run([*study, *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -182,7 +188,7 @@ def create_outputs(study: list[str]) -> int:
     for path in (Path(ROOT, name) for name in names):
         if path.suffix:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
+            path.write_text(_content(path, settings), encoding="utf-8")
         else:
             path.mkdir(parents=True, exist_ok=True)
             (path / ".snakemake_timestamp").touch()
@@ -191,3 +197,15 @@ def create_outputs(study: list[str]) -> int:
     if "Nothing to be done" not in output_of("-n"):
         raise RuntimeError("Snakemake still finds work in a study whose output files all exist")
     return len(names)
+
+
+def _content(path: Path, study: Study) -> str:
+    """What an output holds: the records of data and runs are read at each start; of others only the size counts."""
+    card = {split: {"sha256": "0"} for split in SPLITS}
+    if path.name == Path(Layout.data_card).name:
+        return json.dumps(card)
+    if path.name != Path(Layout.run_record).name:
+        return "\n"
+    method, task, seed = path.parent.parts[-3:]
+    run = run_params(study, method, task, int(seed.removeprefix("seed")))
+    return json.dumps({"format": FORMAT, "run": run | {"data": card}, "provenance": {}, "files": {}})
