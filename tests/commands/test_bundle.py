@@ -22,4 +22,4 @@ def test_a_run_with_other_settings_than_the_bundles_configuration_shows(tmp_path
     name = f"{RESULTS}/runs/lora/cola/seed1/run.json"
     write_json(tmp_path / name, run_content() | {"run": run | {"data": run_content()["run"]["data"]}})
     differs = {name: f"is not of its configuration: settings differ (rank {rank} -> 8)"}
-    assert _outdated(tmp_path, config) == ({} if rank == 8 else differs)
+    assert _outdated(tmp_path, load(config)) == ({} if rank == 8 else differs)

@@ -37,11 +37,11 @@ def test_protocols_are_compared_on_the_page_as_the_command_prints_them(capsys):
     assert capsys.readouterr().out in (ROOT / "docs" / "protocols.md").read_text()
 
 
-# What readers of JSON and YAML read differently: exponents, tabs, sexagesimals, a key twice, no end of line.
+# What readers of JSON and YAML read differently and is not refused: exponents, tabs, anchors, no end of line.
 OVERLAYS = {
     "tabs.json": '{\n\t"train": {"alpha": [1e-3, 2E-5, 1.0e-3]},\n\t"both": {"json": 1}\n}',
-    "numbers.yaml": "numbers: [1e-3, 1.0e-3, 2e5, 010, 0x1F, 1_000, 1:30, .5, .inf]\nwords: [yes, on, ~, '1e-3']\n",
-    "nested.yaml": "both: &a {yaml: 1, deep: {x: 1}}\ncopy: *a\ntrain: {seeds: [1]}\ntwice: 1\ntwice: 2",
+    "numbers.yaml": "numbers: [1e-3, 1.0e-3, 2e5, 0x1F, .5, .inf]\nwords: [true, ~, '1e-3', 'yes']\n",
+    "nested.yaml": "both: &a {yaml: 1, deep: {x: 1}}\ncopy: *a\ntrain: {seeds: [1]}",
     "flow.yml": '{"both": {"deep": {"y": "é"}}, "train": null}',
 }
 
