@@ -30,12 +30,14 @@ def check_weights(folder: Path, record_path: Path | None) -> dict[str, str]:
 
     Raise ValueError that names the first file that is missing or differs, and the folder to delete.
     """
+    recorded: dict[str, str] = {}
     if record_path is not None:
         start = f"{folder.name}/"
         files = read_run_record(record_path).get("files", {})
-        digests = {name.removeprefix(start): digest for name, digest in files.items() if name.startswith(start)}
-        _compare(folder, digests, record_path, f"delete the folder {record_path.parent} and run again")
-    return file_digests(folder, *_visible_files(folder))
+        recorded = {name.removeprefix(start): digest for name, digest in files.items() if name.startswith(start)}
+        _compare(folder, recorded, record_path, f"delete the folder {record_path.parent} and run again")
+    others = [name for name in _visible_files(folder) if name not in recorded]
+    return recorded | file_digests(folder, *others)
 
 
 def _compare(folder: Path, digests: Mapping[str, str], record_path: Path, advice: str) -> None:

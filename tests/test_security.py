@@ -26,7 +26,7 @@ from lora_core.config.study import ConfigError, load
 from lora_core.csv_cells import as_text, from_text, read_frame, write_frame
 from lora_core.methods import patterns
 from lora_core.methods.merging import merge_adapter
-from lora_core.reporting.figures import style
+from lora_core.reporting.figures import rows, style
 from lora_core.reporting.page.figure_svg import read_svg
 from lora_core.reporting.rendering import TableFiles, write_table
 from lora_core.reporting.table import Cell, Table
@@ -496,7 +496,7 @@ def test_a_figure_shows_a_text_as_it_is(tmp_path, text):
     figure, (panel,) = style.panels([text])
     panel.plot([1, 1000], [0, 1], label=text)
     panel.set_xscale("log")
-    style.name_rows(panel, [text])
+    rows.name_rows(panel, [text])
     style.name_missing(panel, [text])
     style.set_title(figure, text)
     style.add_legend(figure, [panel])

@@ -7,16 +7,13 @@ import pandas as pd
 
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.frames import per_device, read_costs
+from lora_core.reporting.figures.rows import RowValues, draw_row, name_rows, row_text
 from lora_core.reporting.figures.style import (
     Drawing,
     MethodStyle,
-    RowValues,
-    draw_row,
     marker_face,
     method_styles,
-    name_rows,
     note_disturbed,
-    row_text,
     seed_count,
     set_title,
     show_reason,

@@ -5,7 +5,8 @@ from typing import Any
 import pandas as pd
 
 from lora_core.evaluation.frames import per_device, read_latency
-from lora_core.reporting.figures.style import Drawing, method_styles, name_rows, set_title, tag, task_panels
+from lora_core.reporting.figures.rows import name_rows
+from lora_core.reporting.figures.style import Drawing, method_styles, set_title, tag, task_panels
 from lora_core.reporting.inputs import DrawSettings, Inputs
 
 

@@ -5,12 +5,12 @@ from typing import Any
 import pandas as pd
 
 from lora_core.evaluation.frames import PARTS, per_device, read_memory
+from lora_core.reporting.figures.rows import name_rows
 from lora_core.reporting.figures.style import (
     INK,
     Drawing,
     add_legend,
     complete_means,
-    name_rows,
     seed_count,
     set_title,
     tag,

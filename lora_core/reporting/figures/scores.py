@@ -7,18 +7,8 @@ import pandas as pd
 from lora_core.data.tasks import PAPER_TASKS
 from lora_core.evaluation.frames import read_scores
 from lora_core.evaluation.references import References
-from lora_core.reporting.figures.style import (
-    GRAY,
-    Drawing,
-    RowValues,
-    draw_row,
-    method_styles,
-    name_rows,
-    seed_count,
-    set_title,
-    tag,
-    task_panels,
-)
+from lora_core.reporting.figures.rows import RowValues, draw_row, name_rows
+from lora_core.reporting.figures.style import GRAY, Drawing, method_styles, seed_count, set_title, tag, task_panels
 from lora_core.reporting.inputs import DrawSettings, Inputs
 from lora_core.reporting.published import TABLES
 from lora_core.stats import MIN_SEEDS, t_interval

@@ -1,0 +1,55 @@
+"""Panels whose rows are methods: the value of each seed, the center with its interval, and a text at the end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lora_core.reporting.figures.style import SMALL, MethodStyle, tag
+from lora_core.stats import Interval
+
+
+def row_text(panel: Any, y: float, text: str) -> None:
+    """Write at the end of a row."""
+    panel.text(0.99, y, text, fontsize=SMALL, ha="right", va="center", transform=panel.get_yaxis_transform())
+
+
+@dataclass(frozen=True)
+class RowValues:
+    """What a row of a panel shows of one method: the value of each seed, and their mean or median with its interval."""
+
+    method: str
+    values: Sequence[float]
+    center: float
+    interval: Interval | None
+    format: str  # such as "{:.1f}"
+
+    @property
+    def tooltip(self) -> str:
+        """The value as text, with its interval."""
+        show, interval = self.format.format, self.interval
+        bounds = f" [{show(interval.low)}, {show(interval.high)}]" if interval else ""
+        return f"{self.method}: {show(self.center)}{bounds}, n = {len(self.values)}"
+
+
+def draw_row(
+    panel: Any, y: float, row: RowValues, style: MethodStyle, *, show_interval: bool, face: str | None = None
+) -> None:
+    """Draw a row: a point at the center, filled with `face`, a stroke for each seed, and a line for the interval."""
+    artists = []
+    if show_interval and row.interval:
+        bounds = [row.interval.low, row.interval.high]
+        artists += panel.plot(bounds, [y, y], color=style.color, linewidth=1.5, solid_capstyle="butt")
+    if len(row.values) > 1:
+        strokes = {"color": style.color, "markersize": 7, "markeredgewidth": 1}
+        artists += panel.plot(row.values, [y] * len(row.values), "|", **strokes)
+    filled = {"markerfacecolor": face or style.color}
+    artists += panel.plot([row.center], [y], style.marker, color=style.color, markersize=6, **filled)
+    for artist in artists:
+        tag(artist, row.method, row.tooltip)
+
+
+def name_rows(panel: Any, names: Sequence[str]) -> None:
+    """Name the rows of a panel, from the top down."""
+    panel.set_yticks(range(len(names)), names)
+    panel.set_ylim(len(names) - 0.4, -0.6)
+    panel.tick_params(axis="y", length=0)
