@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from lora_core.code_digest import CACHE, CodeDigests
 from lora_core.commands import failures
 from lora_core.commands.environment import describe
+from lora_core.config.outdated import outdated_results
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.job import JobRecord, read_job_record
 from lora_core.layout import Layout, exit_record
 from lora_core.processes import ProcessIdentity, current_place, has_ended
+from lora_core.provenance import ROOT
 from lora_core.training.progress import RunProgress, read_progress
 from lora_core.typed_records import name_damaged_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from lora_core.config.study import Study
 
@@ -49,7 +52,7 @@ class RunStatus:
         task: The run's task.
         seed: The run's seed.
         state: The state of the run.
-        detail: How far a running run is, or why a run failed.
+        detail: How far a running run is, why a run failed, or why a finished one is left to be made again.
         seconds: What a finished run took, or what a running one has left; None where that is unknown.
     """
 
@@ -62,13 +65,28 @@ class RunStatus:
 
 
 def read_runs(study: Study) -> list[RunStatus]:
-    """Return every run of the study, with those that others start from."""
+    """Return every run of the study, with those that others start from; one that is outdated is left."""
+    outdated = outdated_results(study, _code_of_training(study))
     runs = []
     for method in study.methods:
         needed = {*study.tasks, *(start for task in study.tasks for start in study.starts(method, task))}
         for task in (task for task in study.trained_tasks if task in needed):
-            runs += [_read_run(Layout(study.results_dir), method, task, seed) for seed in study.seeds]
+            for seed in study.seeds:
+                run = _read_run(Layout(study.results_dir), method, task, seed)
+                record = Layout(study.results_dir).run_record.format(method=method, task=task, seed=seed)
+                if run.state == State.DONE and record in outdated:
+                    run = replace(run, state=State.LEFT, detail=f"made again, because {outdated[record]}", seconds=None)
+                runs.append(run)
     return runs
+
+
+def _code_of_training(study: Study) -> Callable[[str], str] | None:
+    """Return what gives the digest of the code that trains a method; None where the workflow is not at hand."""
+    script = ROOT / "workflow" / "scripts" / "train.py"
+    if not script.is_file():
+        return None
+    digests = CodeDigests(cache=CACHE)
+    return lambda method: digests.digest(script, f"lora_core.methods.{study.settings(method).kind}")
 
 
 def _read_run(layout: Layout, method: str, task: str, seed: int) -> RunStatus:
@@ -163,10 +181,9 @@ def format_status(study: Study, runs: Sequence[RunStatus]) -> str:
     states = ", ".join(f"{counts[state]} {state}" for state in State)
     lines = [f"{study.results_dir}: {len(runs)} runs, {states}", "", *_table(study, runs)]
     lines += ["", "done / all; + running; ! failed"]
-    for state in (State.RUNNING, State.FAILED):
-        if counts[state]:
-            lines.append("")
-            lines += [f"{state}: {r.method} {r.task} seed {r.seed}: {r.detail}" for r in runs if r.state == state]
+    for state in (State.RUNNING, State.FAILED, State.LEFT):
+        told = [run for run in runs if run.state == state and run.detail]
+        lines += ["", *(f"{state}: {r.method} {r.task} seed {r.seed}: {r.detail}" for r in told)] if told else []
     if counts[State.FAILED]:
         logs = Layout(study.results_dir).train_log.partition("{")[0]
         lines.append(f"The same command as before runs again what failed and what is left; logs are in {logs}.")

@@ -11,6 +11,7 @@ from builders import changed, run_content
 from lora_core.commands import failures, status
 from lora_core.commands.status import RunStatus, State
 from lora_core.commands.studies import load_study
+from lora_core.config import params
 from lora_core.job import JobError, JobRecord
 from lora_core.layout import Layout, exit_record
 from lora_core.processes import this_process
@@ -34,9 +35,10 @@ def place(study, pattern, method, seed):
     return Path(pattern.format(method=method, task="cola", seed=seed))
 
 
-def finish(study, method, seed, seconds):
-    """A finished run that took so many seconds."""
+def finish(study, method, seed, seconds, **settings):
+    """A finished run that took so many seconds, with the study's settings but for these."""
     record = run_content(method, seed=seed, measurement={"train_seconds": seconds - 1, "eval_seconds": 1})
+    record["run"] |= params.run_params(study, method, "cola", seed) | settings
     write_json(place(study, Layout(study.results_dir).run_record, method, seed), record)
 
 
@@ -120,6 +122,13 @@ def test_runs_that_others_start_from_count_and_no_others(tmp_path):
     config = changed(results_dir=str(tmp_path), tasks=["rte"], methods=["fft", "lora"], seeds=[1], **start_from)
     runs = status.read_runs(load_study(config))
     assert [(run.method, run.task) for run in runs] == [("fft", "rte"), ("lora", "rte"), ("lora", "mnli")]
+
+
+def test_a_run_of_other_settings_is_left_and_says_why(study):
+    finish(study, "lora", 1, 100, precision="bf16")
+    assert run_of_lora(study, 1).state == State.LEFT
+    text = status.format_status(study, status.read_runs(study))
+    assert "left: lora cola seed 1: made again, because settings differ (precision bf16 -> fp32)" in text
 
 
 def test_a_run_is_expected_to_take_what_its_method_and_task_took():
