@@ -10,7 +10,8 @@ ifeq ($(XDG_CACHE_HOME)$(shell [ -w "$$HOME" ] && echo writable),)
 export XDG_CACHE_HOME := $(CURDIR)/.snakemake/cache
 endif
 # Without what is wrong with the configuration, which the command that follows says.
-RESULTS = $(shell $(BIN)/lora-core results-dir $(OVERLAY) 2>/dev/null)
+# Asked once, and only where it is needed.
+RESULTS = $(eval RESULTS := $$(shell $(BIN)/lora-core results-dir $(OVERLAY) 2>/dev/null))$(RESULTS)
 BUNDLE ?= $(subst /,-,$(RESULTS)).zip
 # A folder of real GLUE for the benchmarks, and one with start-slurm.sh and stop-slurm.sh for the Slurm tests.
 GLUE ?=

@@ -1,24 +1,17 @@
-"""Records and tables that carry a digest of their own content, so that an edit is noticed wherever they are read.
+"""Records that carry a digest of their own content, so that an edit is noticed wherever they are read.
 
 The digest guards against accidents and hand edits, not against somebody who computes it again.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from typing import TYPE_CHECKING, Any
 
-from lora_core.csv_cells import as_text, map_texts, read_frame
-from lora_core.records import atomic_file
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
-
-    import pandas as pd
 
 SEAL = "content_sha256"  # the key of a JSON record, and the last column of a CSV file, with the digest of all others
 
@@ -26,7 +19,7 @@ SEAL = "content_sha256"  # the key of a JSON record, and the last column of a CS
 def seal(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a JSON record with its digest."""
     content = json.loads(json.dumps(record, allow_nan=False))
-    return {**record, SEAL: _digest(content)}
+    return {**record, SEAL: digest(content)}
 
 
 def unseal(record: Mapping[str, Any], path: Path, remedy: str = "delete it and run again") -> dict[str, Any]:
@@ -35,51 +28,11 @@ def unseal(record: Mapping[str, Any], path: Path, remedy: str = "delete it and r
     Raise ValueError that names the file if its content was changed after it was written.
     """
     content = {name: value for name, value in record.items() if name != SEAL}
-    if SEAL in record and _digest(content) != record[SEAL]:
+    if SEAL in record and digest(content) != record[SEAL]:
         raise ValueError(f"{path} was edited after it was written (its content does not match its {SEAL}); {remedy}")
     return content
 
 
-def write_sealed_rows(path: Path, rows: Iterable[Sequence[object]]) -> None:
-    """Write the rows of a CSV file, the first of which are the names of columns, with their digest in a last column."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    header, *lines = csv.reader(io.StringIO(text.getvalue()))
-    digest = _digest_of_rows([header, *lines])
-    with atomic_file(path) as temp_path, temp_path.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, lineterminator="\n").writerows([[*header, SEAL], *([*line, digest] for line in lines)])
-
-
-def read_sealed_rows(path: Path) -> list[list[str]]:
-    """Read the rows of a CSV file without their column of digests; a file that has none is older and accepted.
-
-    Raise ValueError that names the file if its text was changed after it was written.
-    """
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.reader(stream))
-    if not rows or SEAL not in rows[0]:
-        return rows
-    content = [row[:-1] for row in rows]
-    digest = _digest_of_rows(content)
-    if rows[0][-1] != SEAL or any(row[-1:] != [digest] for row in rows[1:]):
-        raise ValueError(f"{path} was edited after it was written (see its column {SEAL}); delete it and run again")
-    return content
-
-
-def write_sealed_csv(path: Path, frame: pd.DataFrame) -> None:
-    """Write a data frame as `write_sealed_rows` does, with `as_text` of its texts."""
-    write_sealed_rows(path, csv.reader(io.StringIO(map_texts(frame, as_text).to_csv(index=False))))
-
-
-def read_sealed_csv(path: Path) -> pd.DataFrame:
-    """Read a file of `write_sealed_csv`. Raise ValueError as `read_sealed_rows` does."""
-    read_sealed_rows(path)
-    return read_frame(path).drop(columns=SEAL, errors="ignore")
-
-
-def _digest_of_rows(rows: list[list[str]]) -> str:
-    return _digest(rows)[:16]  # it stands in every row
-
-
-def _digest(content: object) -> str:
+def digest(content: object) -> str:
+    """Return the SHA-256 digest of what JSON can hold, whatever the order of keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from lora_core.records import read_json, write_json
-from lora_core.sealed import SEAL, read_sealed_csv, read_sealed_rows, seal, unseal, write_sealed_csv, write_sealed_rows
+from lora_core.sealed import SEAL, seal, unseal
+from lora_core.sealed_csv import read_sealed_csv, read_sealed_rows, write_sealed_csv, write_sealed_rows
 
 RECORD = {"score": {"best": 0.1 + 0.2, "names": ["a", "é"]}, "nothing": None, "tuple": (1, 2)}
 FRAME = pd.DataFrame({"method": ["lora", 'quoted, "so"'], "best": [1 / 3, None], "note": ["", "two\nlines"]})

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lora_core.csv_cells import as_text
 from lora_core.evaluation.run_record import RunRecord
-from lora_core.sealed import write_sealed_rows
+from lora_core.sealed_csv import write_sealed_rows
 
 COLUMNS = ("method", "task", "seed", "quantity", "value")
 

@@ -19,7 +19,7 @@ from lora_core.measuring import power_trace as trace
 from lora_core.measuring.limits import DeviceLimits
 from lora_core.measuring.sampling import sampling
 from lora_core.records import PowerRow, read_rows
-from lora_core.sealed import write_sealed_csv
+from lora_core.sealed_csv import write_sealed_csv
 from lora_core.stats import MEANINGFUL, TIE
 
 MARGIN = 0.005  # min(LoRA, FFT) - 0.005 (Section 4.1)

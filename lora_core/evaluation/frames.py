@@ -15,7 +15,8 @@ from lora_core.evaluation.latency_record import LatencyRecord
 from lora_core.evaluation.run_record import MemoryParts, RunRecord, device_of
 from lora_core.layout import PREDICTIONS, Layout, wildcards
 from lora_core.records import LatencyRow, read_json, read_rows
-from lora_core.sealed import read_sealed_csv, unseal
+from lora_core.sealed import unseal
+from lora_core.sealed_csv import read_sealed_csv
 
 PARTS = tuple(field.name for field in fields(MemoryParts))
 KEY = ["model", "parameters", "batch", "tokens"]  # what identifies a row of scaling.json, besides the method

@@ -18,7 +18,7 @@ from lora_core.evaluation.references import References
 from lora_core.evaluation.run_checks import check_scores
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import PREDICTIONS
-from lora_core.sealed import write_sealed_csv
+from lora_core.sealed_csv import write_sealed_csv
 from lora_core.stats import MEANINGFUL, MIN_SEEDS, TIE, t_interval
 
 QUANTITIES = ("best", "last", "cross_fitted")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lora_core.csv_cells import from_text
-from lora_core.sealed import read_sealed_rows
+from lora_core.sealed_csv import read_sealed_rows
 
 
 @dataclass(frozen=True)
