@@ -38,7 +38,7 @@ CONFIGURATIONS = st.fixed_dictionaries(
             {
                 "rank": st.integers(1, 64),
                 "alpha": positive,
-                "targets": st.lists(st.from_regex(r"\A[a-z_]{1,9}\Z"), min_size=1, unique=True),
+                "targets": st.lists(st.from_regex(r"\A[a-z_]{1,9}\Z"), min_size=1, max_size=8, unique=True),
             }
         ),
         "ranks": st.lists(st.integers(1, 64), min_size=1, max_size=3, unique=True),

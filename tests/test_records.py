@@ -65,7 +65,7 @@ def test_the_typed_view_has_what_the_record_has():
     assert record.memory.predicted.sum_mb == sum(memory["predicted"][part] for part in PARTS)
     assert record.memory.above_baseline(record.memory.mean_mb) == memory["mean_mb"] - memory["baseline_mb"]
     assert (record.kind, record.settings["rank"], record.start_from) == ("lora", 8, None)
-    assert asdict(record.provenance) == content["provenance"]
+    assert asdict(record.provenance) == {"code": None} | content["provenance"]
     assert record.device == "NVIDIA H200"
 
 
@@ -76,7 +76,7 @@ def test_the_typed_view_has_what_the_record_has():
         ({"format": FORMAT, "run": {}, "measurement": []}, "list indices must be"),
         ({"measurement": {}}, "field 'run' is missing"),  # of format 1
         (run_content(run={"data": None}), "'NoneType' object is not subscriptable"),
-        ([], "'list' object has no attribute 'get'"),
+        ([], "not a JSON object"),
     ],
 )
 def test_a_damaged_record_is_named_in_one_sentence(content, problem, tmp_path):
@@ -112,5 +112,5 @@ def test_all_figures_of_a_run_are_collected_from_either_format(tmp_path):
     text = (tmp_path / "old.csv").read_text()
     assert text == (tmp_path / "new.csv").read_text()
     best = read_json(FORMAT_1)["measurement"]["score"]["best"]
-    assert f"lora,rte,1,score.best,{best}\n" in text
-    assert "lora,rte,1,energy.simulated,False\n" in text
+    assert f"lora,rte,1,score.best,{best}," in text
+    assert "lora,rte,1,energy.simulated,False," in text
