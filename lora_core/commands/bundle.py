@@ -33,7 +33,6 @@ from lora_core.commands.bundle_archive import (
     matches,
     open_archive,
 )
-from lora_core.commands.environment import check_results_folder
 from lora_core.commands.studies import load_study, read_study
 from lora_core.config.outdated import outdated_results
 from lora_core.job import STUDY_VARIABLE
@@ -66,7 +65,6 @@ def pack(overlays: Sequence[str], archive: Path) -> None:
     ValueError if the study is not finished.
     """
     study = read_study(overlays)
-    check_results_folder(study.results_dir)
     folder = Path(study.results_dir)
     names = _finished_files(study.results_dir, overlays)
     names |= {Layout.model_config.format(model=study.model.name), Layout.study}

@@ -95,20 +95,18 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> None:
-    from lora_core.commands import environment, status
+    from lora_core.commands import status
     from lora_core.commands.studies import read_study
 
     study = read_study(options.configfile)
-    environment.check_results_folder(study.results_dir)
     print(status.format_status(study, status.read_runs(study)))
 
 
 def _estimate(options: argparse.Namespace) -> None:
-    from lora_core.commands import environment, estimate, status
+    from lora_core.commands import estimate, status
     from lora_core.commands.studies import read_study
 
     study = read_study(options.configfile)
-    environment.check_results_folder(study.results_dir)
     print("A short trial on this machine ...", flush=True)
     print(estimate.format_estimate(study, estimate.run_trial(study), status.read_runs(study)))
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from statistics import fmean, geometric_mean, variance
 from typing import Any
 
-from lora_core.commands.environment import check_results_folder, describe
+from lora_core.commands.environment import describe
+from lora_core.config.results_folder import obstacle
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import Layout
@@ -70,7 +71,8 @@ class Results:
     @classmethod
     def read(cls, folder: Path) -> Results:
         """Read a results folder. Raise ValueError if it has no runs, or none that can be read."""
-        check_results_folder(folder)
+        if reason := obstacle(folder):
+            raise ValueError(reason)
         runs: Runs = {}
         problems: list[str] = []
         for file in sorted(folder.glob(Layout.run_record.format(method="*", task="*", seed="*"))):

@@ -57,22 +57,6 @@ def check_hidden_modules(repository: Path) -> None:
             raise ValueError(f"{path} hides the Python module {name!r} from every job; rename or move it")
 
 
-def check_results_folder(folder: str | Path) -> None:
-    """Reject a results folder that is a file, a link to nothing, or a link that leads back to itself."""
-    # The folders above it too: results/paper cannot be made where `results` is a file.
-    for path in reversed((Path(folder), *Path(folder).parents)):
-        if not os.path.lexists(path):
-            return
-        if path.is_dir():
-            continue
-        if path.is_symlink():
-            raise ValueError(
-                f"results_dir: {str(path)!r} is a link to {os.readlink(path)!r}, which is no folder; create that "
-                "folder (is a disk not mounted?), or remove the link"
-            )
-        raise ValueError(f"results_dir: {str(path)!r} is not a folder; move it away, or choose another results_dir")
-
-
 def check_writable(folder: Path, purpose: str) -> None:
     """Reject a folder in which no file can be written. `purpose` begins the sentence; a missing folder is created."""
     try:
@@ -87,7 +71,6 @@ def check_writable(folder: Path, purpose: str) -> None:
 
 def check_folders(results_dir: str, *, dry_run: bool) -> None:
     """Reject folders that Snakemake and jobs cannot write to; a dry run writes to none of them once they exist."""
-    check_results_folder(results_dir)
     if not (dry_run and (STATE / "locks").is_dir()):
         check_writable(STATE, "Snakemake's folder")
     if dry_run:

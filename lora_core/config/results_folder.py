@@ -34,12 +34,28 @@ def folder_errors(folder: str, sources: Mapping[str, str]) -> Iterator[str]:
         yield f"{name} {reason}; name a folder for results alone"
     elif _too_long(real):
         yield f"{name} is too long for the file system; choose a shorter path"
-    elif occupied := next((path for path in (Path(folder), *Path(folder).parents) if _is_no_folder(path)), None):
-        kind = "is a link that leads nowhere" if not occupied.exists() else "is a file"
-        yield f"{name} cannot be a folder, because {shorten(repr(str(occupied)))} {kind}; choose another one"
+    elif reason := obstacle(folder):
+        yield f"results_dir: {reason}"
     for key, source in sources.items():
         if _is_below(Path(os.path.realpath(source)), real):
             yield f"{name} holds what {key} names; name a folder for results alone"
+
+
+def obstacle(folder: str | Path) -> str | None:
+    """Return what is in the way of a folder: a file, a link to nothing or a link to itself; None if nothing is."""
+    # The folders above it too: results/paper cannot be made where `results` is a file.
+    for path in reversed((Path(folder), *Path(folder).parents)):
+        if not os.path.lexists(path):
+            return None
+        if path.is_symlink() and not path.is_dir():
+            target = shorten(repr(os.readlink(path)))
+            return (
+                f"{shorten(repr(str(path)))} is a link to {target}, which is no folder; create that folder (is a disk "
+                "not mounted?), or remove the link"
+            )
+        if not path.is_dir():
+            return f"{shorten(repr(str(path)))} is not a folder; move it away, or name another one"
+    return None
 
 
 def _owner(path: Path) -> str | None:
@@ -60,10 +76,6 @@ def _owner(path: Path) -> str | None:
 def _is_below(path: Path, folder: Path) -> bool:
     """Whether a path is a folder or lies in it."""
     return path == folder or folder in path.parents
-
-
-def _is_no_folder(path: Path) -> bool:
-    return os.path.lexists(path) and not path.is_dir()
 
 
 def _too_long(real: Path) -> bool:

@@ -275,7 +275,7 @@ def test_results_do_not_go_where_a_link_leads_to_the_project_or_a_home_directory
     for name, target in {"link": ROOT / "tests", "nowhere": "nothing"}.items():
         (tmp_path / name).symlink_to(target)
     for folder, message in {
-        "link": "belongs to the project", "link/x": "belongs to the project", "nowhere": "is a link that leads nowhere",
+        "link": "belongs to the project", "link/x": "belongs to the project", "nowhere": "is a link to 'nothing'",
         "home/me": "the home directory", str(tmp_path / "home"): "the home directory",
     }.items():  # fmt: skip
         assert message in refused_study(results_dir=folder)[0]
