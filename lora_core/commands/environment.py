@@ -12,6 +12,8 @@ import tempfile
 from importlib.machinery import PathFinder
 from pathlib import Path
 
+from lora_core.layout import Layout
+
 STATE = Path(".snakemake")  # Snakemake's own folder
 TEST_BYTES = 1 << 14  # more than a file system keeps in an inode
 
@@ -76,6 +78,7 @@ def check_folders(results_dir: str, *, dry_run: bool) -> None:
     if dry_run:
         return
     check_writable(Path(results_dir), "results_dir:")
+    check_writable(Path(results_dir, Layout.logs), "the folder of logs")
     temporary = Path(os.environ.get("TMPDIR", tempfile.gettempdir()))
     if temporary.is_dir():  # else Python takes another
         try:

@@ -74,8 +74,12 @@ class Project:
 
     def run(self, *arguments: str, overlay: str = "tiny.yaml", env: dict | None = None) -> tuple[int, str]:
         """Exit status and everything printed."""
+        if env is not None:  # variables that Python reads when it starts
+            process = self.start(*arguments, overlay=overlay, env=env)
+            output, _ = process.communicate(timeout=HANG_SECONDS)
+            return process.returncode, output
         command = ["--cores", "1", *arguments, "--configfile", overlay]
-        return snakemake(self.folder, command, {**(env or os.environ), "HF_HUB_OFFLINE": "1"})
+        return snakemake(self.folder, command, os.environ | {"HF_HUB_OFFLINE": "1"})
 
     def status(self, overlay: str = "tiny.yaml") -> str:
         """What `make status` prints."""
