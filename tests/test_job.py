@@ -251,6 +251,6 @@ def test_outside_of_a_job_there_is_no_console_and_waiting_does_nothing():
 
 def test_a_log_that_cannot_be_written_is_named(tmp_path, capsys):
     (tmp_path / "logs").touch()
-    with pytest.raises(SystemExit), job_log(tmp_path / "logs" / "job.log", "a title"):
+    with pytest.raises(SystemExit), job.job_log(tmp_path / "logs" / "job.log", "a title"):
         pass
     assert f"a title failed: its log {tmp_path / 'logs' / 'job.log'} cannot be written (" in capsys.readouterr().err
