@@ -16,7 +16,7 @@ from typing import Any
 from lora_core.config import params
 from lora_core.config.study import Study
 from lora_core.layout import Layout
-from lora_core.records import FORMAT, JsonObject, read_json, read_run_record
+from lora_core.records import FORMAT, JsonObject, read_json, read_run_record, require_regular_file
 
 IDENTITY = ("method", "task", "seed")
 # Of a run's parameters, those that decide no result: the address of the base model, whose files have digests.
@@ -216,9 +216,11 @@ def _read(path: Path) -> JsonObject | None:
 
 
 def _bytes(path: Path) -> bytes | None:
+    """A file's content; None if there is none, or something that is not a file, which would never end."""
     try:
+        require_regular_file(path)
         return path.read_bytes()
-    except OSError:
+    except (OSError, ValueError):
         return None
 
 

@@ -10,16 +10,10 @@ from typing import Any
 
 import pytest
 from builders import FAULTS
-from faults import TABLE, Faulty
+from faults import COMPARED, TABLE, Faulty
 from project import unmeasured
 
 from lora_core.processes import start_time
-
-# What `unmeasured` compares, without what is only drawn or timed.
-COMPARED = [
-    *(f"results/tables/table{number}.md" for number in (1, 2, 7)),
-    "results/runs.csv", "results/merged/lora/cola/seed1", "results/energy/cola.csv",
-]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,7 @@ import os
 
 import pytest
 from builders import HANG_SECONDS
-from conftest import COMPARED
-from faults import TABLE
+from faults import COMPARED, TABLE
 from project import Project, rules
 
 from lora_core.records import read_json
