@@ -67,8 +67,8 @@ def test_an_edited_score_is_refused_by_name(study):
 @pytest.mark.faults
 def test_an_edited_time_is_refused_by_name(study):
     record, history = (study.results / LORA_RUN / name for name in ("run.json", "history.csv"))
-    edit(record, measurement__train_seconds=0.001, **{f"{SEAL}": None})
     size = record.stat().st_size
+    edit(record, measurement__train_seconds=0.001, **{f"{SEAL}": None})
     write_json(record, {name: value for name, value in read_json(record).items() if name != SEAL})
     record.write_text(record.read_text().ljust(size))  # a smaller file would be made again
     status, output = study.run("results/energy/cola.csv")
