@@ -145,7 +145,7 @@ class _Comparison:
                 return "it was trained from another prepared model"
             if _files_differ(run.get("start"), self._weights(start_path)):
                 return "it started from other weights"
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return "its record is damaged"
         return "other code made it" if None not in (code, made_by) and made_by != code else None
 

@@ -20,9 +20,12 @@ from builders import HANG_SECONDS, ROOT
 from faults import TABLE
 from project import Project, glue
 
-from lora_core.commands import cli, environment
+from lora_core.commands import cli, environment, status
+from lora_core.commands.studies import read_study
+from lora_core.config import params
 from lora_core.config.results_folder import obstacle
 from lora_core.processes import this_process
+from lora_core.sealed import seal, unseal
 
 RUN = "results/runs/lora/cola/seed1"
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
@@ -252,15 +255,16 @@ def specials(path: Path):
 def results(lora_run, tmp_path, monkeypatch) -> Path:
     """The results folder of a study with two runs of one method, in a working directory with its configuration."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(status, "_code_of_training", lambda study: None)  # it parses the package without a cache
     shutil.copy(ROOT / "config.yaml", tmp_path)
     (tmp_path / "two.yaml").write_text("{methods: [lora], tasks: [cola], seeds: [1, 2]}")
-    record = json.loads((lora_run / "run.json").read_text())
-    record["run"] |= {"method": "lora", "task": "cola"}
+    record = unseal(json.loads((lora_run / "run.json").read_text()), lora_run)
+    study = read_study(["two.yaml"])
     for seed in (1, 2):
         folder = tmp_path / f"results/runs/lora/cola/seed{seed}"
         folder.mkdir(parents=True)
-        record["run"]["seed"] = seed
-        (folder / "run.json").write_text(json.dumps(record))
+        record["run"] |= params.run_params(study, "lora", "cola", seed)
+        (folder / "run.json").write_text(json.dumps(seal(record)))
     (tmp_path / "results/study.json").write_text("{}")
     return tmp_path / "results"
 
@@ -278,7 +282,7 @@ def check_status_and_compare(results: Path, damaged: Path, harm: str, capsys) ->
         assert printed.err == ""
         if "=" not in harm:
             assert damaged.name in printed.out, (harm, command, printed.out)
-        assert "2 runs, " in printed.out or command[0] == "compare", harm
+        assert "1/2" in printed.out or "2/2" in printed.out or command[0] == "compare", harm
         assert "lora" in printed.out, harm
 
 

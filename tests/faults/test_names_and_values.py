@@ -254,7 +254,7 @@ FOLDERS = {
     "./": "the folder of the project", "..": "'..' is not supported", "results/../..": "'..' is not supported",
     "a/../b": "'..' is not supported", "lora_core": "belongs to the project", "LORA_CORE/x": "belongs to the project",
     str(ROOT / "workflow" / "x"): "belongs to the project", str(ROOT.parent): "the folder of the project, or holds it",
-    "config.yaml": "is a file", "README.md/results": "is a file", "r/" + "x" * 256: "too long for the file",
+    "config.yaml": "is not a folder", "README.md/results": "is not a folder", "r/" + "x" * 256: "too long for the file",
     "x/" * 1900 + "x": "too long for the file",
     **dict.fromkeys(sorted(PROJECT_FOLDERS), "belongs to the project"),
 }  # fmt: skip
