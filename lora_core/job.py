@@ -219,11 +219,12 @@ def read_job_record(path: Path) -> JobRecord:
     """Read an exit record. Raise ValueError that names the file if it is damaged."""
     content = read_json(path)
     try:
-        error = content["error"]
-        return JobRecord(
-            **content
-            | {"process": ProcessIdentity(**content["process"]), "error": None if error is None else JobError(**error)}
-        )
+        error = content["error"] and JobError(**content["error"])
+        if error and not (isinstance(error.type, str) and isinstance(error.message, str)):
+            raise TypeError("an error is not a text")
+        if error and not isinstance(error.errno, int | None):
+            raise TypeError("the number of an error is no number")
+        return JobRecord(**content | {"process": ProcessIdentity(**content["process"]), "error": error or None})
     except (KeyError, TypeError) as problem:
         raise ValueError(f"{path} is damaged ({problem!r}); delete it") from problem
 

@@ -7,7 +7,7 @@ import io
 from typing import TYPE_CHECKING
 
 from lora_core.csv_cells import as_text, map_texts, read_frame
-from lora_core.records import atomic_file
+from lora_core.records import atomic_file, require_regular_file
 from lora_core.sealed import SEAL, digest
 
 if TYPE_CHECKING:
@@ -32,8 +32,12 @@ def read_sealed_rows(path: Path) -> list[list[str]]:
 
     Raise ValueError that names the file if its text was changed after it was written.
     """
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.reader(stream))
+    require_regular_file(path)
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.reader(stream))
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it and run again") from error
     if not rows or SEAL not in rows[0]:
         return rows
     content = [row[:-1] for row in rows]

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from lora_core.layout import Layout
+from lora_core.records import require_regular_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -138,6 +139,7 @@ def _refuse_constant(text: str) -> None:
 @contextmanager
 def open_archive(path: Path) -> Iterator[BundleArchive]:
     """Open an archive. Raise ValueError if it is damaged, encrypted or too large, or holds what no bundle has."""
+    require_regular_file(path)
     with _one_sentence(path):
         stream = zipfile.ZipFile(path)
     with stream:

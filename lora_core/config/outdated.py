@@ -1,4 +1,4 @@
-"""Which results of a study are not what its configuration and code ask for, by their records alone.
+"""Which results of a study are not what its configuration and code ask for, by their records.
 
 Snakemake compares a job with what it remembers of the last one. The records say what the results were really made from,
 also where Snakemake remembers nothing: in a fresh checkout, an unpacked archive, or after code was edited during a run.
@@ -7,16 +7,19 @@ A record that does not say something is older than this check and accepted.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lora_core.config import params
+from lora_core.config.differences import changed_limits, differences, file_digests, files_differ, plain
 from lora_core.config.study import Study
 from lora_core.layout import Layout
-from lora_core.records import FORMAT, JsonObject, read_json, read_run_record, require_regular_file
+from lora_core.records import FORMAT, JsonObject, read_json, read_run_record, require_regular_file, sha256
+from lora_core.sealed import unseal
 
 IDENTITY = ("method", "task", "seed")
 # Of a run's parameters, those that decide no result: the address of the base model, whose files have digests.
@@ -24,8 +27,11 @@ NO_SETTING = (*IDENTITY, "base_model")
 # What decides a task's examples, in the cards of two times.
 DATA = ("labels", "metrics", "max_length")
 INPUT_AGAIN = "what it was made from is made again"
+DAMAGED = "its record is damaged"
 
 LISTED = 3  # products that a line names
+# What reading a record of another form raises.
+MALFORMED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 Code = Callable[[str], str]
 
@@ -33,20 +39,11 @@ Code = Callable[[str], str]
 def outdated_results(study: Study, code: Code | None = None) -> dict[str, str]:
     """Return the records of the results that have to be made again, each with the reason.
 
-    `code` returns the digest of the code that trains a method; None compares no code.
+    `code` returns the digest of the code that trains a method; None compares no code. Raise ValueError that says what
+    to delete for a damaged record of data or of the prepared model, and for an edited record of a run: Snakemake
+    deletes what it makes again, and no run may be lost for such a mistake.
     """
     return _Comparison(study, code).reasons
-
-
-def differences(recorded: Mapping[str, Any], expected: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Name what has another value than expected, with both values; keys of only one side are left out."""
-    for name, value in expected.items():
-        if name not in recorded or recorded[name] == value:
-            continue
-        if isinstance(value, Mapping) and isinstance(recorded[name], Mapping):
-            yield from differences(recorded[name], value)
-        else:
-            yield f"{prefix}{name} {_text(recorded[name])} -> {_text(value)}"
 
 
 def announcement(reasons: Mapping[str, str]) -> list[str]:
@@ -59,6 +56,23 @@ def announcement(reasons: Mapping[str, str]) -> list[str]:
     return lines
 
 
+def drawn_results(results: str) -> dict[str, str]:
+    """Return the files of a results folder that take seconds to make, each with the reason to make it again.
+
+    They do not say what they were made from, so they are made again where Snakemake does not remember it either.
+    """
+    layout = Layout(results)
+    patterns = (layout.counts, layout.scores, layout.differences, layout.costs, layout.curve, layout.runs)
+    globs = [pattern.format(task="*") for pattern in patterns]
+    globs += [f"{layout.table.format(table='*')}.*", f"{layout.figure.format(figure='*')}.*", f"{layout.claims}.*"]
+    found = [path for pattern in (*globs, layout.report) for path in glob.glob(pattern)]
+    return dict.fromkeys(sorted(found), "Snakemake has no record of how it was made")
+
+
+class DamagedInput(ValueError):
+    """The record of data or of a prepared model is damaged."""
+
+
 class _Comparison:
     """The results of a study compared with what it asks for; `reasons` are by the path of the record."""
 
@@ -66,7 +80,8 @@ class _Comparison:
         self.reasons: dict[str, str] = {}
         self._study = study
         self._layout = Layout(study.results_dir)
-        self._model = _read(Path(self._layout.model_record.format(model=study.model.name)))
+        self._model_record = Path(self._layout.model_record.format(model=study.model.name))
+        self._model = _read(self._model_record)
         self._digests: dict[str, str] = {}  # of run.json files
         self._files: dict[str, Mapping[str, str]] = {}  # what they say of the files next to them
         cards = {task: self._compare_data(task) for task in study.trained_tasks}
@@ -85,14 +100,17 @@ class _Comparison:
         card, sources = _read(Path(path)), _read(Path(self._layout.data_sources.format(task=task)))
         if card is None:
             return None
-        made_from = (sources or {}).get("made_from", {})
-        expected = _plain(params.data_params(self._study, task))
+        expected = plain(params.data_params(self._study, task))
         expected["source"].pop("path", None)
-        settings = made_from.get("dataset") or {name: card[name] for name in ("max_length",) if name in card}
-        if limits := _changed_limits(made_from.get("dataset"), expected):
-            self.reasons[path] = limits
-        elif changed := list(differences(settings, expected)):
-            self.reasons[path] = f"settings differ ({', '.join(changed)})"
+        try:
+            dataset = (sources or {}).get("made_from", {}).get("dataset")
+            settings = dataset or {name: card[name] for name in ("max_length",) if name in card}
+            if limits := changed_limits(dataset, expected):
+                self.reasons[path] = limits
+            elif changed := list(differences(settings, expected)):
+                self.reasons[path] = f"settings differ ({', '.join(changed)})"
+        except MALFORMED:
+            self.reasons[path] = "the record of its sources is damaged"
         return card
 
     def _compare_runs(self, method: str, task: str, card: JsonObject | None, code: str | None) -> None:
@@ -106,11 +124,13 @@ class _Comparison:
             if content is None:
                 continue
             if expected is None:
-                expected = _plain(params.run_params(study, method, task, seed))
+                expected = plain(params.run_params(study, method, task, seed))
             start_path = layout.run_record.format(**place | {"task": start}) if start else None
             self._digests[path] = hashlib.sha256(content).hexdigest()
             inputs = [layout.data_card.format(task=task), *([start_path] if start_path else [])]
             reason = self._run_reason(path, content, expected | {"seed": seed}, code, card, start_path)
+            if reason not in (None, DAMAGED):
+                unseal(json.loads(content), Path(path), f"delete the folder {Path(path).parent} and run again")
             if reason is None and any(file in self.reasons for file in inputs):
                 reason = INPUT_AGAIN
             if reason is not None:
@@ -133,21 +153,51 @@ class _Comparison:
                 return None
             record = record if record.get("format") == FORMAT else read_run_record(Path(path))
             run, made_by = record["run"], record["provenance"].get("code")
-            self._files[path] = record.get("files", {})
+            self._files[path] = dict(record.get("files", {}))
             if any(run[name] != expected[name] for name in IDENTITY):
                 return f"it is the record of {run['method']}/{run['task']}/seed{run['seed']}"
             wanted = {name: value for name, value in expected.items() if name not in NO_SETTING}
             if changed := list(differences(run, wanted)):
                 return f"settings differ ({', '.join(changed)})"
-            if card is not None and _data_differs(run["data"], card):
+            if card is not None and self._data_differs(run["data"], card, str(run["task"])):
                 return "it was trained on other data"
-            if _files_differ(run.get("model_files"), (self._model or {}).get("files")):
+            if self._model_differs(run.get("model_files")):
                 return "it was trained from another prepared model"
-            if _files_differ(run.get("start"), self._weights(start_path)):
+            if files_differ(run.get("start"), self._weights(start_path)):
                 return "it started from other weights"
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return "its record is damaged"
+        except DamagedInput:
+            raise
+        except MALFORMED:
+            return DAMAGED
         return "other code made it" if None not in (code, made_by) and made_by != code else None
+
+    def _data_differs(self, recorded: Mapping[str, Any], card: Mapping[str, Any], task: str) -> bool:
+        """Whether a run's card is of other examples than the card of the task, which must be that of its files."""
+        files = {self._layout.train_data: "train", self._layout.validation_data: "validation"}
+        try:
+            digests = {split: card[split]["sha256"] for split in files.values()}
+            differ = any(recorded[split]["sha256"] != digest for split, digest in digests.items())
+            differ |= any(recorded[name] != card[name] for name in DATA if name in recorded)
+        except MALFORMED:
+            digests, differ = {}, True
+        if differ:
+            paths = {Path(pattern.format(task=task)): digests.get(split) for pattern, split in files.items()}
+            _check_input(paths, Path(self._layout.data_card.format(task=task)))
+        return differ
+
+    def _model_differs(self, recorded: Mapping[str, Any] | None) -> bool:
+        """Whether a run was trained from another prepared model than the present one, whose record must be right."""
+        if recorded is None or self._model is None:
+            return False
+        try:
+            present = file_digests(self._model["files"])
+            if not files_differ(recorded, present):
+                return False
+        except MALFORMED:
+            present = {}  # which the record does not say
+        folder = Path(self._layout.model.format(model=self._study.model.name))
+        _check_input({folder / name: digest for name, digest in present.items()} or None, self._model_record)
+        return True
 
     def _weights(self, record: str | None) -> dict[str, object] | None:
         """The digests of a run's weights, by the names of the files."""
@@ -160,10 +210,13 @@ class _Comparison:
         record = _read(Path(path))
         if record is None:
             return
-        if run in self.reasons:
-            self.reasons[path] = INPUT_AGAIN
-        elif _files_differ(record.get("made_from"), self._files.get(run)):
-            self.reasons[path] = "it was made from other weights"
+        try:
+            if run in self.reasons:
+                self.reasons[path] = INPUT_AGAIN
+            elif files_differ(record.get("made_from"), self._files.get(run)):
+                self.reasons[path] = "it was made from other weights"
+        except MALFORMED:
+            self.reasons[path] = DAMAGED
 
     def _compare_latency(self, task: str, seed: int) -> None:
         path = self._layout.latency_record.format(task=task, seed=seed)
@@ -171,39 +224,26 @@ class _Comparison:
         if record is None:
             return
         runs = {m: self._layout.run_record.format(method=m, task=task, seed=seed) for m in self._study.methods}
-        made_from = record.get("made_from", {})
-        plan = made_from.get("plan", {})
         digests = {method: self._digests.get(run) for method, run in runs.items()}
-        if changed := list(differences(plan, _plain(params.latency_params(self._study)))):
-            self.reasons[path] = f"settings differ ({', '.join(changed)})"
-        elif any(run in self.reasons for run in runs.values()):
-            self.reasons[path] = INPUT_AGAIN
-        elif None not in digests.values() and made_from.get("runs", digests) != digests:
-            self.reasons[path] = "it was made from other runs"
+        try:
+            made_from = record.get("made_from", {})
+            if changed := list(differences(made_from.get("plan", {}), plain(params.latency_params(self._study)))):
+                self.reasons[path] = f"settings differ ({', '.join(changed)})"
+            elif any(run in self.reasons for run in runs.values()):
+                self.reasons[path] = INPUT_AGAIN
+            elif None not in digests.values() and made_from.get("runs", digests) != digests:
+                self.reasons[path] = "it was made from other runs"
+        except MALFORMED:
+            self.reasons[path] = DAMAGED
 
 
-def _changed_limits(recorded: Mapping[str, Any] | None, expected: Mapping[str, Any]) -> str | None:
-    """Limits on examples that are missing on one side, which is no limit."""
-    if recorded is None:
-        return None
-    before, after = recorded["source"], expected["source"]
-    names = [name for name in ("max_train_examples", "max_validation_examples") if (name in before) != (name in after)]
-    changed = [f"{name} {_text(before.get(name))} -> {_text(after.get(name))}" for name in names]
-    return f"settings differ ({', '.join(changed)})" if changed else None
-
-
-def _data_differs(recorded: Mapping[str, Any], card: Mapping[str, Any]) -> bool:
-    """Whether a run's card is of other examples than the card of the task."""
-    splits = [(recorded[split]["sha256"], card[split]["sha256"]) for split in ("train", "validation")]
-    return any(a != b for a, b in splits) or any(recorded[name] != card[name] for name in DATA if name in recorded)
-
-
-def _files_differ(recorded: Mapping[str, Any] | None, current: Mapping[str, Any] | None) -> bool:
-    """Whether a file that both sides know has two digests."""
-    if not recorded or not current:
-        return False
-    digests = {name: entry["sha256"] if isinstance(entry, Mapping) else entry for name, entry in current.items()}
-    return any(digests.get(name, digest) != digest for name, digest in recorded.items())
+def _check_input(files: Mapping[Path, str | None] | None, record: Path) -> None:
+    """Raise DamagedInput if what runs are made from is not what its record says; None is a record without files."""
+    if files is not None and all(not path.is_file() or sha256(path) == digest for path, digest in files.items()):
+        return
+    folder = record.parent if record.name == Path(Layout.data_card).name else record.with_suffix("")
+    other = "" if folder == record.parent else f" and {record}"
+    raise DamagedInput(f"{record} does not say what is in {folder}; delete {folder}{other}, and run again")
 
 
 def _read(path: Path) -> JsonObject | None:
@@ -222,12 +262,3 @@ def _bytes(path: Path) -> bytes | None:
         return path.read_bytes()
     except (OSError, ValueError):
         return None
-
-
-def _plain(values: Mapping[str, Any]) -> JsonObject:
-    """Values as a JSON file has them."""
-    return json.loads(json.dumps(values))
-
-
-def _text(value: object) -> str:
-    return "none" if value is None else json.dumps(value) if isinstance(value, list | bool) else str(value)

@@ -99,7 +99,7 @@ def correct_time_stamps(study: Study) -> str | None:
 def check_results_folder(study: Study) -> None:
     """Reject a results folder that holds the results of another model or data set. Raise ConfigError."""
     file = Path(Layout(study.results_dir).study)
-    if not file.exists():
+    if _is_empty(file):
         return
     existing = read_json(file)
     for key, value in study.identity.items():
@@ -108,6 +108,11 @@ def check_results_folder(study: Study) -> None:
                 f"results_dir: {study.results_dir!r} holds results for another {key} ({_text(existing.get(key))}; this "
                 f"study has {_text(value)}); choose another results_dir, or remove the folder"
             )
+
+
+def _is_empty(file: Path) -> bool:
+    """Whether there is no such file or nothing in it, as after a loss of power."""
+    return not file.exists() or (file.is_file() and not file.stat().st_size)
 
 
 def _text(section: Any) -> str:
@@ -119,7 +124,10 @@ def write_identity(study: Study) -> None:
 
     Of two studies that start in one folder at the same moment, the second raises ConfigError.
     """
-    if not create_json(Path(Layout(study.results_dir).study), study.identity):
+    file = Path(Layout(study.results_dir).study)
+    if file.exists() and _is_empty(file):
+        file.unlink(missing_ok=True)
+    if not create_json(file, study.identity):
         check_results_folder(study)
 
 

@@ -17,9 +17,9 @@ def unchanged_files(files: Iterable[str], record: Path, outputs: Iterable[Path])
     A file is read only if it is newer and of the recorded size, once for each modification time.
     """
     try:
-        recorded = read_json(record)["files"]
+        recorded = {name: dict(entry) for name, entry in read_json(record)["files"].items()}
         made = min(output.stat().st_mtime_ns for output in (record, *outputs))
-    except (OSError, ValueError, LookupError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return set()
     newer = [file for file in files if max(os.stat(file).st_mtime_ns, os.lstat(file).st_mtime_ns) >= made]
     same_size = [f for f in newer if recorded.get(Path(f).name, {}).get("bytes") == os.stat(f).st_size]
@@ -36,7 +36,8 @@ def _digests(files: Iterable[str]) -> dict[str, str]:
     for file in files:
         stat = os.stat(file)
         key = [stat.st_size, stat.st_mtime_ns]
-        entry = cached.get(file, {})
+        entry = cached.get(file)
+        entry = entry if isinstance(entry, dict) and isinstance(entry.get("sha256"), str) else {}
         entries[file] = entry if entry.get("stat") == key else {"stat": key, "sha256": sha256(Path(file))}
     if cached | entries != cached:
         with suppress(OSError):  # a folder that cannot be written has no cache

@@ -1,6 +1,6 @@
 """What happens before and after the jobs, and the check of targets. Included last, when all rules are known."""
 
-from snakemake.io import strip_wildcard_constraints
+from snakemake.io import IOFile, strip_wildcard_constraints
 
 
 def check_targets(arguments):
@@ -54,10 +54,18 @@ def force_products(build_dag):
     """
 
     def build():
-        cut_off = unfinished.unfinished_products(LAYOUT.results)
-        changed = outdated.outdated_results(
-            study, lambda method: code_of_methods("train.py", [method])
-        )
+        try:
+            cut_off = unfinished.unfinished_products(LAYOUT.results)
+            changed = outdated.outdated_results(
+                study, lambda method: code_of_methods("train.py", [method])
+            )
+        except (ValueError, OSError) as error:
+            raise WorkflowError(environment.describe(error)) from None
+        changed |= {
+            product: reason
+            for product, reason in outdated.drawn_results(LAYOUT.results).items()
+            if workflow.persistence.rule(IOFile(product)) is None
+        }
         FORCED.update(changed | cut_off)
         workflow.dag.forcefiles.update(FORCED)
         build_dag()

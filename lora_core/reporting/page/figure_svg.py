@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from xml.parsers import expat
 
+from lora_core.records import require_regular_file
+
 SVG, XLINK = "http://www.w3.org/2000/svg ", "http://www.w3.org/1999/xlink "
 ELEMENTS = frozenset({"svg", "g", "defs", "clipPath", "path", "rect", "use", "text", "tspan", "title"})
 TEXTS = frozenset({"text", "tspan", "title"})
@@ -27,13 +29,14 @@ IDENTIFIER = r"#([A-Za-z_][\w.-]*)"
 
 def read_svg(path: Path) -> str:
     """Return a figure as an element of the page. Raise ValueError if the file is not an SVG."""
+    require_regular_file(path)
     shapes = _Shapes(path.stem)
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.StartElementHandler, parser.EndElementHandler = shapes.start, shapes.end
     parser.CharacterDataHandler, parser.EntityDeclHandler = shapes.text, shapes.refuse_entity
     try:
         parser.Parse(path.read_bytes(), True)
-    except (expat.ExpatError, ValueError) as error:
+    except (expat.ExpatError, ValueError, LookupError) as error:
         raise ValueError(f"{path} is not a figure ({error}); delete it and run again") from None
     if not shapes.parts:
         raise ValueError(f"{path} is not a figure (it has no svg element); delete it and run again")

@@ -22,6 +22,7 @@ from lora_core.evaluation.latency_record import LatencyRecord
 from lora_core.evaluation.references import References
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import Layout
+from lora_core.records import require_regular_file
 from lora_core.reporting import catalogue
 from lora_core.reporting.claims_page import qualified
 from lora_core.reporting.page.cost_curves import cost_curves
@@ -148,6 +149,7 @@ def _provenance(runs: Sequence[RunRecord], latency_records: Sequence[Path]) -> M
 
 
 def _read_claims(path: Path) -> list[dict[str, str]]:
+    require_regular_file(path)
     with path.open(newline="", encoding="utf-8") as stream:
         return [{name: from_text(value) for name, value in row.items()} for row in csv.DictReader(stream)]
 
