@@ -66,7 +66,10 @@ class RunStatus:
 
 def read_runs(study: Study) -> list[RunStatus]:
     """Return every run of the study, with those that others start from; one that is outdated is left."""
-    outdated = outdated_results(study, _code_of_training(study))
+    try:
+        outdated = outdated_results(study, _code_of_training(study))
+    except ValueError:  # a damaged record: the run that it belongs to has failed, for this reason
+        outdated = {}
     runs = []
     for method in study.methods:
         needed = {*study.tasks, *(start for task in study.tasks for start in study.starts(method, task))}
