@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, TypeVar
 
-from lora_core.records import atomic_file
+from lora_core.atomic_files import atomic_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable

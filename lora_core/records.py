@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from lora_core.atomic_files import atomic_file, atomic_folder, create_file  # noqa: F401 (imported from here, too)
+from lora_core.atomic_files import atomic_file, create_file
 from lora_core.record_format_1 import from_format_1
 
 JsonObject = dict[str, Any]  # a JSON file as read; what is only written is a dict[str, object]

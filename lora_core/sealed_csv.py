@@ -6,8 +6,9 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
+from lora_core.atomic_files import atomic_file
 from lora_core.csv_cells import as_text, map_texts, read_frame
-from lora_core.records import atomic_file, require_regular_file
+from lora_core.records import require_regular_file
 from lora_core.sealed import SEAL, digest
 
 if TYPE_CHECKING:

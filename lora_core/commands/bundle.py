@@ -20,6 +20,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from lora_core.atomic_files import atomic_file
 from lora_core.commands import failures
 from lora_core.commands.bundle_archive import (
     BUNDLE,
@@ -38,7 +39,7 @@ from lora_core.config.outdated import outdated_results
 from lora_core.job import STUDY_VARIABLE
 from lora_core.layout import Layout
 from lora_core.provenance import ROOT
-from lora_core.records import JsonObject, atomic_file, write_json
+from lora_core.records import JsonObject, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lora_core.records import atomic_file
+from lora_core.atomic_files import atomic_file
 
 SPLITS = ("train", "validation")
 # Length-grouped batches are formed within shuffled chunks of this many batches: long enough to leave almost no padding,

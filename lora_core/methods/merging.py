@@ -11,12 +11,13 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from lora_core import job
+from lora_core.atomic_files import atomic_folder
 from lora_core.intact import check_copyable, check_model, check_weights, copy_files
 from lora_core.layout import MERGE_RECORD
 from lora_core.methods import adapter_files
 from lora_core.models.tensors import read_tensors
 from lora_core.models.tokenizer import TOKENIZER_FILES
-from lora_core.records import atomic_folder, write_json
+from lora_core.records import write_json
 
 Tensors = dict[str, np.ndarray]
 # The files of a weights folder that a merged folder needs too, and those that it has no use for.

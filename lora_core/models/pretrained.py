@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_core import job, records
+from lora_core.atomic_files import atomic_folder
 from lora_core.data.hub import TIMEOUT_SECONDS, check_hub
 from lora_core.models.model import head_parameters, max_input_length, model_shapes
 from lora_core.models.source_folder import CONFIG, SHARDS, WEIGHTS, check_config, check_parts, one_line, open_classifier
 from lora_core.models.tensors import first_not_finite
 from lora_core.models.tokenizer import TOKENIZER_FILES, ModelTokenizer, byte_tokenizer, open_tokenizer
-from lora_core.records import atomic_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Set

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lora_core.atomic_files import atomic_file
 from lora_core.data.metrics import METRICS
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import Layout
-from lora_core.records import atomic_file
 from lora_core.reporting.markdown import markdown_text
 
 if TYPE_CHECKING:

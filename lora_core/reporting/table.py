@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lora_core.records import atomic_file, read_json, write_json
+from lora_core.atomic_files import atomic_file
+from lora_core.records import read_json, write_json
 from lora_core.reporting import catalogue
 from lora_core.sealed import seal, unseal
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from lora_core.atomic_files import atomic_file, atomic_folder
 from lora_core.measuring import memory
 from lora_core.measuring import power_trace as trace
 from lora_core.measuring.limits import DeviceLimits
@@ -14,16 +15,7 @@ from lora_core.measuring.sampler import Sampler
 from lora_core.methods import registry
 from lora_core.models.model import head_parameters
 from lora_core.models.tokenizer import copy_tokenizer
-from lora_core.records import (
-    FORMAT,
-    HistoryRow,
-    PowerRow,
-    atomic_file,
-    atomic_folder,
-    sha256,
-    write_json,
-    write_rows,
-)
+from lora_core.records import FORMAT, HistoryRow, PowerRow, sha256, write_json, write_rows
 from lora_core.sealed import seal
 from lora_core.training.loop import TrainingLoop
 from lora_core.training.spec import RunSpec

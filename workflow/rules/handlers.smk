@@ -1,6 +1,6 @@
 """What happens before and after the jobs, and the check of targets. Included last, when all rules are known."""
 
-from snakemake.io import IOFile, strip_wildcard_constraints
+from snakemake.io import strip_wildcard_constraints
 
 
 def check_targets(arguments):
@@ -64,7 +64,7 @@ def force_products(build_dag):
         changed |= {
             product: reason
             for product, reason in outdated.drawn_results(LAYOUT.results).items()
-            if workflow.persistence.rule(IOFile(product)) is None
+            if not is_remembered(product)
         }
         FORCED.update(changed | cut_off)
         workflow.dag.forcefiles.update(FORCED)

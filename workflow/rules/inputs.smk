@@ -20,6 +20,11 @@ def data_files(wildcards):
     ]
 
 
+def is_remembered(product):
+    """Whether Snakemake has a record of how a file was made."""
+    return workflow.persistence.metadata(IOFile(product)) is not None
+
+
 @cache
 def is_kept(product):
     """Whether a job's record stays although Snakemake remembers nothing of it, as in a fresh checkout or an archive.
@@ -27,9 +32,7 @@ def is_kept(product):
     It agrees with the configuration, the code and the job's inputs, or it would be in FORCED.
     """
     return (
-        product not in FORCED
-        and Path(product).exists()
-        and workflow.persistence.metadata(IOFile(product)) is None
+        product not in FORCED and Path(product).exists() and not is_remembered(product)
     )
 
 

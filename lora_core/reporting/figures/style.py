@@ -12,10 +12,10 @@ from urllib.parse import quote, unquote
 
 import pandas as pd
 
+from lora_core.atomic_files import atomic_file
 from lora_core.csv_cells import write_frame
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.frames import run_names
-from lora_core.records import atomic_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
