@@ -105,11 +105,11 @@ def test_a_damaged_note_of_an_owner_blocks_no_command(project, finished, content
     assert not note.exists()
 
 
-@pytest.mark.parametrize("name", [f".weights.{os.getpid()}.part", f".weights.{os.getpid()}-1-abc.part"])
+@pytest.mark.parametrize("name", [".weights.{pid}.part", ".weights.{pid}-1-abc.part"])
 def test_a_process_id_that_comes_back_does_not_block_a_file(name, tmp_path):
     from lora_core.atomic_files import atomic_folder
 
-    (tmp_path / name).mkdir()
+    (tmp_path / name.format(pid=os.getpid())).mkdir()
     with atomic_folder(tmp_path / "weights") as folder:
         (folder / "a").write_text("a")
     assert [file.name for file in tmp_path.iterdir()] == ["weights"]
