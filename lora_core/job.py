@@ -11,15 +11,16 @@ import threading
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TextIO
 
 from lora_core.console import Console
+from lora_core.job_records import JobError, JobRecord, JobSource, output_sizes
 from lora_core.layout import exit_record
 from lora_core.local_paths import shorten_paths, shorten_paths_in
-from lora_core.processes import ProcessIdentity, on_processor_time_limit, this_process, wait_for_parent
-from lora_core.records import read_json, write_json
+from lora_core.processes import on_processor_time_limit, this_process, wait_for_parent
+from lora_core.records import write_json
 
 # Silences the progress bars and load reports of libraries; set before they are imported.
 SILENCE_LIBRARIES = {
@@ -32,43 +33,6 @@ SILENCE_LIBRARIES = {
 STUDY_VARIABLE = (
     "LORA_CORE_STUDY"  # names a snakemake process; it sets this variable for all its jobs, also on a cluster
 )
-
-
-@dataclass(frozen=True)
-class JobError:
-    """Why a job failed.
-
-    Attributes:
-        type: The class of the exception.
-        message: What the terminal shows: one line, without advice.
-        errno: The operating system's error number, if there is one.
-    """
-
-    type: str
-    message: str
-    errno: int | None = None
-
-
-@dataclass(frozen=True)
-class JobRecord:
-    """The state of a job. One that is "running" or "waiting" but whose process has ended was killed.
-
-    Attributes:
-        title: What the job does.
-        study: The value of STUDY_VARIABLE in the job's environment: which snakemake it belongs to.
-        state: "waiting" is a job that waits for a lock that another job holds.
-        process: The process of the job.
-        error: Why the job failed; None in every other state.
-        outputs: What a finished job made: the size in bytes of each file, by its path below the results folder; None in
-            every other state.
-    """
-
-    title: str
-    study: str
-    state: Literal["running", "waiting", "finished", "failed"]
-    process: ProcessIdentity
-    error: JobError | None = None
-    outputs: dict[str, int] | None = None
 
 
 class _Job:
@@ -85,11 +49,18 @@ class _Job:
         """Write the record. A disk that is full must not hide the error that is to be recorded."""
         self._write(replace(self.record, state=state, error=error), sync=state == "failed")
 
-    def finish(self, outputs: Iterable[str | Path]) -> None:
-        """Write the record of a finished job, with the sizes of its outputs. From here on, no signal ends the job."""
+    def finish(self, outputs: Iterable[str | Path], source: JobSource | None) -> None:
+        """Write the record of a finished job, with what it made. From here on, no signal ends the job.
+
+        Raise ValueError if the job's code was edited in the meantime.
+        """
+        outputs = list(outputs)
+        results = os.path.commonpath([self._log.absolute(), *(Path(output).absolute() for output in outputs)])
+        made_from = asdict(source.made_from(results)) if source else None
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
-        self._write(replace(self.record, state="finished", outputs=_sizes(self._log, outputs)), sync=True)
+        sizes = output_sizes(results, outputs)
+        self._write(replace(self.record, state="finished", outputs=sizes, made_from=made_from), sync=True)
 
     def _write(self, record: JobRecord, sync: bool) -> None:
         self.record = record
@@ -104,13 +75,19 @@ _job: _Job | None = None
 
 
 @contextmanager
-def job_log(log: str | Path, title: str, outputs: Iterable[str | Path] = ()) -> Iterator[None]:
+def job_log(
+    log: str | Path,
+    title: str,
+    outputs: Iterable[str | Path] = (),
+    source: JobSource | None = None,
+) -> Iterator[None]:
     """Redirect standard output and standard error of the block, those of C libraries too, to the file `log`.
 
     An exception is written there with its traceback; the terminal shows one line with `title`, its message and the
-    name of the log. `exit_record(log)` gets the job's exit record, with the sizes of `outputs`. The process ends with
-    the block, without the exit handlers of libraries: one that crashes would make Snakemake delete a finished result.
-    It also ends when the snakemake that started it does: an orphan would write files that a later job also writes.
+    name of the log. `exit_record(log)` gets the job's exit record, with the sizes of `outputs` and with `source`. The
+    process ends with the block, without the exit handlers of libraries: one that crashes would make Snakemake delete a
+    finished result. It also ends when the snakemake that started it does: an orphan would write files that a later job
+    also writes.
     """
     global _job
     log = Path(log)
@@ -122,8 +99,10 @@ def job_log(log: str | Path, title: str, outputs: Iterable[str | Path] = ()) -> 
         on_processor_time_limit(_raise_system_exit)
         threading.Thread(target=_end_with_snakemake, args=(job,), daemon=True).start()
         try:
+            if source:
+                source.read()
             yield
-            job.finish(outputs)
+            job.finish(outputs, source)
         except BaseException as error:
             with suppress(OSError):  # the log's disk is full
                 traceback.print_exc()
@@ -184,14 +163,6 @@ def _flush() -> None:
         sys.stderr.flush()
 
 
-def _sizes(log: Path, outputs: Iterable[str | Path]) -> dict[str, int]:
-    """The sizes of files, and of those in folders, by their paths below the results folder, which also has the log."""
-    places = [Path(output).absolute() for output in outputs]
-    results = os.path.commonpath([log.absolute(), *places])
-    files = [file for place in places for file in (place.rglob("*") if place.is_dir() else [place])]
-    return {os.path.relpath(file, results): file.stat().st_size for file in sorted(files) if file.is_file()}
-
-
 def console() -> Console | None:
     """Return the terminal of the job that this process runs; None outside of `job_log`."""
     return _job.console if _job else None
@@ -213,20 +184,6 @@ def waiting() -> Iterator[None]:
     yield
     if job:
         job.set_state("running")
-
-
-def read_job_record(path: Path) -> JobRecord:
-    """Read an exit record. Raise ValueError that names the file if it is damaged."""
-    content = read_json(path)
-    try:
-        error = content["error"] and JobError(**content["error"])
-        if error and not (isinstance(error.type, str) and isinstance(error.message, str)):
-            raise TypeError("an error is not a text")
-        if error and not isinstance(error.errno, int | None):
-            raise TypeError("the number of an error is no number")
-        return JobRecord(**content | {"process": ProcessIdentity(**content["process"]), "error": error or None})
-    except (KeyError, TypeError) as problem:
-        raise ValueError(f"{path} is damaged ({problem!r}); delete it") from problem
 
 
 def _describe(error: BaseException) -> JobError:

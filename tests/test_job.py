@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from lora_core import job
 from lora_core.console import Console
-from lora_core.job import JobError, read_job_record
+from lora_core.job_records import JobError, read_job_record
 from lora_core.layout import exit_record
 from lora_core.processes import has_ended
 from lora_core.records import read_json, write_json

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lora_core.commands.environment import ADVICE_BY_ERRNO, describe
-from lora_core.job import JobError, JobRecord, read_job_record
+from lora_core.job_records import JobError, JobRecord, read_job_record
 from lora_core.layout import exit_record
 
 if TYPE_CHECKING:

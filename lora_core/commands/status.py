@@ -16,8 +16,9 @@ from lora_core.commands.environment import describe
 from lora_core.config.outdated import outdated_results
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.run_record import RunRecord
-from lora_core.job import JobRecord, read_job_record
+from lora_core.job_records import JobRecord, read_job_record
 from lora_core.layout import Layout, exit_record
+from lora_core.methods.registry import module_name
 from lora_core.processes import ProcessIdentity, current_place, has_ended
 from lora_core.provenance import ROOT
 from lora_core.training.progress import RunProgress, read_progress
@@ -89,7 +90,7 @@ def _code_of_training(study: Study) -> Callable[[str], str] | None:
     if not script.is_file():
         return None
     digests = CodeDigests(cache=CACHE)
-    return lambda method: digests.digest(script, f"lora_core.methods.{study.settings(method).kind}")
+    return lambda method: digests.digest(script, module_name(study.settings(method).kind))
 
 
 def _read_run(layout: Layout, method: str, task: str, seed: int) -> RunStatus:

@@ -7,7 +7,6 @@ A record that does not say something is older than this check and accepted.
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -26,6 +25,7 @@ IDENTITY = ("method", "task", "seed")
 NO_SETTING = (*IDENTITY, "base_model")
 # What decides a task's examples, in the cards of two times.
 DATA = ("labels", "metrics", "max_length")
+OTHER_CODE = "other code made it"
 INPUT_AGAIN = "what it was made from is made again"
 DAMAGED = "its record is damaged"
 
@@ -54,19 +54,6 @@ def announcement(reasons: Mapping[str, str]) -> list[str]:
         listed = ", ".join(products[:LISTED]) + (f" and {len(products) - LISTED} more" if products[LISTED:] else "")
         lines.append(f"made again, because {reason}: {listed}")
     return lines
-
-
-def drawn_results(results: str) -> dict[str, str]:
-    """Return the files of a results folder that take seconds to make, each with the reason to make it again.
-
-    They do not say what they were made from, so they are made again where Snakemake does not remember it either.
-    """
-    layout = Layout(results)
-    patterns = (layout.counts, layout.scores, layout.differences, layout.costs, layout.curve, layout.runs)
-    globs = [pattern.format(task="*") for pattern in patterns]
-    globs += [f"{layout.table.format(table='*')}.*", f"{layout.figure.format(figure='*')}.*", f"{layout.claims}.*"]
-    found = [path for pattern in (*globs, layout.report) for path in glob.glob(pattern)]
-    return dict.fromkeys(sorted(found), "Snakemake has no record of how it was made")
 
 
 class DamagedInput(ValueError):
@@ -169,7 +156,7 @@ class _Comparison:
             raise
         except MALFORMED:
             return DAMAGED
-        return "other code made it" if None not in (code, made_by) and made_by != code else None
+        return OTHER_CODE if None not in (code, made_by) and made_by != code else None
 
     def _data_differs(self, recorded: Mapping[str, Any], card: Mapping[str, Any], task: str) -> bool:
         """Whether a run's card is of other examples than the card of the task, which must be that of its files."""

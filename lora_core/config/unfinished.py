@@ -5,9 +5,10 @@ A loss of power or a disk that fills up while results are copied can leave such 
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 
+from lora_core.job_records import Recorded
 from lora_core.layout import Layout
 
 # Folders without products: logs, and the states of runs, which are checked when they are read.
@@ -15,14 +16,15 @@ _NOT_PRODUCTS = {Layout.logs, Layout.checkpoint.partition("/")[0]}
 _MAX_DEPTH = 9  # of folders below the results; a link may lead back
 
 
-def unfinished_products(results: str) -> dict[str, str]:
+def unfinished_products(results: str, recorded: Mapping[str, Recorded]) -> dict[str, str]:
     """Return why each unfinished product of a results folder is one, by its path.
+
+    `recorded` is what the jobs recorded of their outputs (`job_records.read_outputs`).
 
     A product that is a folder is unfinished if one of its files is, or is missing. A product that is missing is left
     to Snakemake. The folders above a product, which are none themselves, are in the answer, too. Only sizes are
     compared: without an exit record, a file is unfinished if it is empty.
     """
-    recorded = _recorded_sizes(f"{results}/{Layout.logs}")
     unfinished: dict[str, str] = {}
     present = set()
     for name, entry in _files(results, skipped=_NOT_PRODUCTS):
@@ -31,7 +33,7 @@ def unfinished_products(results: str) -> dict[str, str]:
         except OSError:  # removed in the meantime
             continue
         present.add(name)
-        expected = recorded.get(name, 1)
+        expected = recorded[name].size if name in recorded else 1
         if size < expected and not (size and name.endswith(".json") and _is_json(f"{results}/{name}")):
             problem = f"has {size:,} of {expected:,} bytes" if size else "is empty"
             reason = f"{results}/{name} {problem}"
@@ -62,23 +64,6 @@ def describe(reasons: Iterable[str], shown: int = 3) -> str:
 
 def _folders_above(results: str, name: str) -> list[str]:
     return [f"{results}/{folder}" for folder in PurePosixPath(name).parents if folder.name]
-
-
-def _recorded_sizes(logs: str) -> dict[str, int]:
-    """The sizes that finished jobs recorded, by path below the results folder; damaged records say nothing."""
-    sizes: dict[str, int] = {}
-    for name, _ in _files(logs):
-        if not name.endswith(".json"):
-            continue
-        try:
-            with open(f"{logs}/{name}", "rb") as stream:
-                outputs = json.loads(stream.read())["outputs"] or {}
-            for output, size in outputs.items():
-                # A product that two rules have made, one of them in an earlier version, may be as either left it.
-                sizes[output] = min(int(size), sizes.get(output, int(size)))
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
-            continue
-    return sizes
 
 
 def _files(folder: str, skipped: Iterable[str] = ()) -> Iterator[tuple[str, os.DirEntry[str]]]:

@@ -58,6 +58,11 @@ def settings_from_params(params: Mapping[str, Any]) -> MethodSettings:
         raise ValueError(f"these are not the settings of the method {kind!r}: {error}") from error
 
 
+def module_name(kind: str) -> str:
+    """The name of the module of a kind, which jobs of its methods import by name."""
+    return f"lora_core.methods.{kind}"
+
+
 def _module(kind: str) -> ModuleType:
     """The file of a kind.
 
@@ -66,7 +71,7 @@ def _module(kind: str) -> ModuleType:
     """
     if kind not in names():
         raise ValueError(f"kind: there is no kind of method called {kind!r}{nearest(kind, names())}")
-    return import_module(f"lora_core.methods.{kind}")
+    return import_module(module_name(kind))
 
 
 def adapt(

@@ -77,10 +77,14 @@ class Entry:
     optional: bool = False
     requires: Requirement = ""
 
+    @property
+    def module(self) -> str:
+        """The name of the module that draws this entry."""
+        return f"lora_core.reporting.{self.draw.partition(':')[0]}"
+
     def function(self) -> Callable[..., Any]:
         """Import and return the function that draws this entry."""
-        module, _, function = self.draw.partition(":")
-        return getattr(import_module(f"lora_core.reporting.{module}"), function)
+        return getattr(import_module(self.module), self.draw.partition(":")[2])
 
 
 def _by_name(*entries: Entry) -> dict[str, Entry]:

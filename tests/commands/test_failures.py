@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from lora_core.commands import failures
-from lora_core.job import JobError, JobRecord
+from lora_core.job_records import JobError, JobRecord
 from lora_core.layout import exit_record
 from lora_core.processes import this_process
 from lora_core.records import write_json

@@ -12,7 +12,7 @@ from lora_core.commands import failures, status
 from lora_core.commands.status import RunStatus, State
 from lora_core.commands.studies import load_study
 from lora_core.config import params
-from lora_core.job import JobError, JobRecord
+from lora_core.job_records import JobError, JobRecord
 from lora_core.layout import Layout, exit_record
 from lora_core.processes import this_process
 from lora_core.records import write_json

@@ -6,7 +6,9 @@ import shutil
 
 import pytest
 
-from lora_core.config.unfinished import describe, unfinished_products
+from lora_core.config import unfinished
+from lora_core.config.unfinished import describe
+from lora_core.job_records import read_outputs
 
 MADE = {"report.html": 9, "tables/table2.md": 1200, "merged/lora/cola/seed1/a": 4, "merged/lora/cola/seed1/below/b": 5}
 RECORD = "logs/write_report.json"
@@ -22,6 +24,10 @@ def results(tmp_path, monkeypatch):
     write(folder / RECORD, json.dumps({"state": "finished", "outputs": MADE}))
     write(folder / "logs/write_report.log", "")
     return folder
+
+
+def unfinished_products(results):
+    return unfinished.unfinished_products(results, read_outputs(f"{results}/logs"))
 
 
 def write(file, text):
@@ -46,9 +52,9 @@ def test_an_empty_or_cut_off_file_is_named(results, results_dir, name, size):
     place = "results" if results_dir == "relative" else str(results)
     write(results / name, "x" * size)
     problem = f"has 3 of {MADE[name]:,} bytes" if size else "is empty"
-    unfinished = unfinished_products(place)
-    assert unfinished[f"{place}/{name}"] == f"{place}/{name} {problem}"
-    assert (f"{place}/merged/lora/cola/seed1" in unfinished) == name.startswith("merged")
+    found = unfinished_products(place)
+    assert found[f"{place}/{name}"] == f"{place}/{name} {problem}"
+    assert (f"{place}/merged/lora/cola/seed1" in found) == name.startswith("merged")
 
 
 @pytest.mark.parametrize("record", [None, "", "{", "[]", '{"outputs": 3}', '{"outputs": {"report.html": []}}', "\0\0"])

@@ -19,12 +19,19 @@ if (REPOSITORY / "lora_core").is_dir():
     )
 
 try:
-    from lora_core import job, processes
+    from lora_core import job, job_records, processes
     from lora_core.code_digest import CACHE, CodeDigests
     from lora_core.commands import environment, failures, unlock
     from lora_core.commands.studies import check_config_files, load_study
-    from lora_core.config import outdated, params, preflight, unfinished
+    from lora_core.config import (
+        made_from,
+        outdated,
+        params,
+        preflight,
+        unfinished,
+    )
     from lora_core.layout import Layout
+    from lora_core.methods import registry
     from lora_core.reporting import catalogue
     from lora_core.seeds import derive
 except ImportError as error:
@@ -91,13 +98,13 @@ def code(script, *modules):
 def code_of_methods(script, methods):
     """`code` with the files of these methods' kinds, which a job imports by name."""
     return code(
-        script, *(f"lora_core.methods.{study.settings(m).kind}" for m in methods)
+        script, *(registry.module_name(study.settings(m).kind) for m in methods)
     )
 
 
 def code_of_drawing(script, entry):
     """`code` with the file of the function that draws a table or figure, which a job imports by name."""
-    return code(script, f"lora_core.reporting.{entry.draw.partition(':')[0]}")
+    return code(script, entry.module)
 
 
 def threads_of_measured_jobs(wildcards):

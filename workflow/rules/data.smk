@@ -42,7 +42,7 @@ rule tokenize_dataset:
 rule count_parameters:
     input:
         model=ancient(MODEL),
-        model_record=rules.prepare_model.output.record,
+        model_record=unless_kept(LAYOUT.counts, MODEL_RECORD),
     output:
         LAYOUT.counts,
     log:

@@ -35,7 +35,7 @@ rule time_inference:
 
 rule compare_scores:
     input:
-        records=of_task(LAYOUT.run_record),
+        records=unless_kept(LAYOUT.scores, of_task(LAYOUT.run_record)),
         predictions=ancient(of_task(LAYOUT.predictions)),
     output:
         scores=LAYOUT.scores,
@@ -55,7 +55,7 @@ rule compare_scores:
 
 rule aggregate_energy:
     input:
-        records=of_task(LAYOUT.run_record),
+        records=unless_kept(LAYOUT.costs, of_task(LAYOUT.run_record)),
         histories=ancient(of_task(LAYOUT.history)),
         power=ancient(of_task(LAYOUT.power)),
     output:
@@ -76,7 +76,7 @@ rule aggregate_energy:
 
 rule collect_runs:
     input:
-        RECORDS["runs"],
+        unless_kept(LAYOUT.runs, RECORDS["runs"]),
     output:
         report(LAYOUT.runs, caption="../report/runs.rst", category="Runs"),
     log:

@@ -1,5 +1,7 @@
 """What happens before and after the jobs, and the check of targets. Included last, when all rules are known."""
 
+import itertools
+
 from snakemake.io import strip_wildcard_constraints
 
 
@@ -47,6 +49,29 @@ def rerun_command(log):
     return failures.rerun_command(target, invocation)
 
 
+def compare_with_records(recorded):
+    """The results that are made again although Snakemake would leave them, each with the reason."""
+    dag = workflow.dag
+    planned = {file for each in dag.needrun_jobs() for file in each.output}
+    comparison = made_from.Comparison(LAYOUT.results, recorded, planned)
+    for each in itertools.chain.from_iterable(dag.toposorted()):
+        if not each.output or not planned.isdisjoint(each.output):
+            continue
+        planned_job = made_from.PlannedJob(
+            outputs=list(each.output),
+            inputs=list(each.input),
+            code=each.params.code,
+            params=job_records.params_digest(each.params),
+            is_remembered=is_remembered(each.output[0]),
+        )
+        if comparison.differs(planned_job):
+            # Snakemake does not run even a forced job whose inputs are made again if all of them are ancient.
+            for file in each.input:
+                if file in planned:
+                    file.flags.pop("ancient", None)
+    return comparison.reasons
+
+
 def force_products(build_dag):
     """Wrap the function that plans the jobs, so that it also plans those of outdated and unfinished results.
 
@@ -55,20 +80,20 @@ def force_products(build_dag):
 
     def build():
         try:
-            cut_off = unfinished.unfinished_products(LAYOUT.results)
+            recorded = job_records.read_outputs(LAYOUT.logs)
+            cut_off = unfinished.unfinished_products(LAYOUT.results, recorded)
             changed = outdated.outdated_results(
                 study, lambda method: code_of_methods("train.py", [method])
             )
+            FORCED.update(changed | cut_off)
+            workflow.dag.forcefiles.update(FORCED)
+            build_dag()
+            if differing := compare_with_records(recorded):
+                changed |= differing
+                workflow.dag.forcefiles.update(differing)
+                workflow.async_run(workflow.dag.update_needrun())
         except (ValueError, OSError) as error:
             raise WorkflowError(environment.describe(error)) from None
-        changed |= {
-            product: reason
-            for product, reason in outdated.drawn_results(LAYOUT.results).items()
-            if not is_remembered(product)
-        }
-        FORCED.update(changed | cut_off)
-        workflow.dag.forcefiles.update(FORCED)
-        build_dag()
         DIGESTS.save()
         planned = {
             product

@@ -29,7 +29,7 @@ def is_remembered(product):
 def is_kept(product):
     """Whether a job's record stays although Snakemake remembers nothing of it, as in a fresh checkout or an archive.
 
-    It agrees with the configuration, the code and the job's inputs, or it would be in FORCED.
+    It agrees with the configuration, the code and the job's inputs, or it is made again (handlers.smk).
     """
     return (
         product not in FORCED and Path(product).exists() and not is_remembered(product)
@@ -37,16 +37,23 @@ def is_kept(product):
 
 
 def unless_kept(product, pattern):
-    """An input function: `pattern` (or what a function returns), `ancient` where only time stamps could rerun the job.
+    """An input function: `pattern`, `ancient` where only time stamps could rerun the job.
 
-    `product` is the pattern of the job's record.
+    `pattern` is a path with wildcards, a list of files, or a function of wildcards that returns files or, for `unpack`,
+    names of files. `product` is the pattern of one of the job's outputs.
     """
 
     def files(wildcards):
-        names = pattern(wildcards) if callable(pattern) else pattern.format(**wildcards)
-        return (
-            ancient(names) if names and is_kept(product.format(**wildcards)) else names
-        )
+        names = pattern
+        if callable(pattern):
+            names = pattern(wildcards)
+        elif isinstance(pattern, str):
+            names = pattern.format(**wildcards)
+        if not names or not is_kept(product.format(**wildcards)):
+            return names
+        if isinstance(names, dict):
+            return {name: ancient(files) for name, files in names.items()}
+        return ancient(names)
 
     return files
 
@@ -81,6 +88,21 @@ def records_of_table(wildcards):
 def records_of_figure(wildcards):
     """The records that a figure shows, and no others."""
     return {name: RECORDS[name] for name in catalogue.figure(wildcards.figure).records}
+
+
+def records_of_report(wildcards):
+    """What the page shows, by the names of `ReportInputs`."""
+    return {
+        "tables": [table for table in TABLES if table.endswith(".json")],
+        "figures": [figure for figure in FIGURES if figure.endswith(".svg")],
+        "claims": f"{LAYOUT.claims}.csv",
+        "collected": LAYOUT.runs,
+        "counts": LAYOUT.counts,
+        **{
+            name: RECORDS[name]
+            for name in ("curves", "costs", "runs", "latency_records")
+        },
+    }
 
 
 def settings_for(entry):

@@ -1,6 +1,6 @@
 rule render_table:
     input:
-        unpack(records_of_table),
+        unpack(unless_kept(f"{LAYOUT.table}.json", records_of_table)),
     output:
         json=f"{LAYOUT.table}.json",
         md=f"{LAYOUT.table}.md",
@@ -29,7 +29,7 @@ rule render_table:
 
 rule draw_figure:
     input:
-        unpack(records_of_figure),
+        unpack(unless_kept(f"{LAYOUT.figure}.csv", records_of_figure)),
     output:
         svg=report(
             f"{LAYOUT.figure}.svg",
@@ -56,7 +56,7 @@ rule draw_figure:
 rule judge_claims:
     input:
         **{
-            name: RECORDS[name]
+            name: unless_kept(f"{LAYOUT.claims}.csv", RECORDS[name])
             for name in (
                 "counts",
                 "differences",
@@ -86,15 +86,7 @@ rule judge_claims:
 
 rule write_report:
     input:
-        tables=[table for table in TABLES if table.endswith(".json")],
-        figures=[figure for figure in FIGURES if figure.endswith(".svg")],
-        claims=f"{LAYOUT.claims}.csv",
-        collected=LAYOUT.runs,
-        counts=LAYOUT.counts,
-        curves=RECORDS["curves"],
-        costs=RECORDS["costs"],
-        runs=RECORDS["runs"],
-        latency_records=RECORDS["latency_records"],
+        unpack(unless_kept(LAYOUT.report, records_of_report)),
     output:
         report(LAYOUT.report, caption="../report/page.rst", category="Report"),
     log:

@@ -38,7 +38,7 @@ rule train:
 
 rule write_model_card:
     input:
-        record=rules.train.output.record,
+        record=unless_kept(LAYOUT.model_card, LAYOUT.run_record),
     output:
         LAYOUT.model_card,
     log:

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from lora_core.job import job_log
+from lora_core.job_records import JobSource
 
-with job_log(snakemake.log[0], f"compare_scores {snakemake.wildcards.task}", snakemake.output):
+source = JobSource(snakemake, __file__)
+with job_log(snakemake.log[0], f"compare_scores {snakemake.wildcards.task}", snakemake.output, source):
     from lora_core.evaluation.references import References
     from lora_core.evaluation.scores import compare_scores, read_predictions
 

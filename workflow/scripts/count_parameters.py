@@ -4,8 +4,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lora_core.job import job_log
+from lora_core.job_records import JobSource
+from lora_core.methods.registry import module_name
 
-with job_log(snakemake.log[0], "count_parameters", snakemake.output):
+modules = [module_name(settings["kind"]) for settings in snakemake.params.methods.values()]
+source = JobSource(snakemake, __file__, *modules)
+with job_log(snakemake.log[0], "count_parameters", snakemake.output, source):
     from lora_core.evaluation.parameter_counts import count_parameters
     from lora_core.intact import check_model
     from lora_core.methods.registry import settings_from_params

@@ -3,13 +3,16 @@
 from pathlib import Path
 
 from lora_core.job import job_log
+from lora_core.job_records import JobSource
+from lora_core.reporting import catalogue
 
-with job_log(snakemake.log[0], f"draw_figure {snakemake.wildcards.figure}", snakemake.output):
-    from lora_core.reporting import catalogue
+entry = catalogue.figure(snakemake.wildcards.figure)
+source = JobSource(snakemake, __file__, entry.module)
+with job_log(snakemake.log[0], f"draw_figure {snakemake.wildcards.figure}", snakemake.output, source):
     from lora_core.reporting.figures.style import save
     from lora_core.reporting.inputs import DrawSettings, input_files
 
-    draw = catalogue.figure(snakemake.wildcards.figure).function()
+    draw = entry.function()
     inputs = input_files(dict(snakemake.input.items()))
     figure, frame = draw(inputs, DrawSettings.from_params(snakemake.params.settings))
     save(figure, frame, svg=Path(snakemake.output.svg), csv=Path(snakemake.output.csv))

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from lora_core.job import job_log
+from lora_core.job_records import JobSource
 
-with job_log(snakemake.log[0], "judge_claims", snakemake.output):
+source = JobSource(snakemake, __file__)
+with job_log(snakemake.log[0], "judge_claims", snakemake.output, source):
     from lora_core.config.description import StudyDescription
     from lora_core.evaluation.claim_evidence import ClaimRecords
     from lora_core.evaluation.claims import judge

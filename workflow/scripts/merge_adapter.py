@@ -3,10 +3,15 @@
 from pathlib import Path
 
 from lora_core.job import job_log
+from lora_core.job_records import JobSource
 
 wildcards = snakemake.wildcards
+source = JobSource(snakemake, __file__, inputs=False)
 with job_log(
-    snakemake.log[0], f"merge_adapter {wildcards.method} {wildcards.task} seed {wildcards.seed}", snakemake.output
+    snakemake.log[0],
+    f"merge_adapter {wildcards.method} {wildcards.task} seed {wildcards.seed}",
+    snakemake.output,
+    source,
 ):
     from lora_core.methods.merging import merge_adapter
     from lora_core.records import read_run_record, write_digests

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from lora_core.job import job_log
+from lora_core.job_records import JobSource
 
-with job_log(snakemake.log[0], "prepare_model", snakemake.output):
+source = JobSource(snakemake, __file__, inputs=False)
+with job_log(snakemake.log[0], "prepare_model", snakemake.output, source):
     from lora_core.models.pretrained import prepare_model
     from lora_core.records import write_digests
 

@@ -3,14 +3,17 @@
 from pathlib import Path
 
 from lora_core.job import job_log
+from lora_core.job_records import JobSource
+from lora_core.reporting import catalogue
 
-with job_log(snakemake.log[0], f"render_table {snakemake.wildcards.table}", snakemake.output):
+entry = catalogue.table(snakemake.wildcards.table)
+source = JobSource(snakemake, __file__, entry.module)
+with job_log(snakemake.log[0], f"render_table {snakemake.wildcards.table}", snakemake.output, source):
     from lora_core.config.description import StudyDescription
-    from lora_core.reporting import catalogue
     from lora_core.reporting.inputs import DrawSettings, input_files
     from lora_core.reporting.rendering import TableFiles, write_table
 
-    draw = catalogue.table(snakemake.wildcards.table).function()
+    draw = entry.function()
     inputs = input_files(dict(snakemake.input.items()))
     table = draw(inputs, DrawSettings.from_params(snakemake.params.settings))
     files = TableFiles(**{name: Path(file) for name, file in snakemake.output.items()})

@@ -3,9 +3,13 @@
 from pathlib import Path
 
 from lora_core.job import job_log
+from lora_core.job_records import JobSource
+from lora_core.methods.registry import module_name
 
 wildcards, params = snakemake.wildcards, snakemake.params
-with job_log(snakemake.log[0], f"time_inference {wildcards.task} seed {wildcards.seed}", snakemake.output):
+modules = [module_name(settings["kind"]) for settings in snakemake.params.methods.values()]
+source = JobSource(snakemake, __file__, *modules, inputs=False)
+with job_log(snakemake.log[0], f"time_inference {wildcards.task} seed {wildcards.seed}", snakemake.output, source):
     from lora_core.evaluation.latency import LatencyPlan, TimedMethod, TimingInputs, TimingOutputs, time_inference
     from lora_core.methods.registry import settings_from_params
     from lora_core.time_stamps import correct_future

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from lora_core.job import job_log
+from lora_core.job_records import JobSource
 
-with job_log(snakemake.log[0], f"tokenize_dataset {snakemake.wildcards.task}", snakemake.output):
+source = JobSource(snakemake, __file__, inputs=False)
+with job_log(snakemake.log[0], f"tokenize_dataset {snakemake.wildcards.task}", snakemake.output, source):
     from lora_core.data.datasets import TokenizedFiles, tokenize_task
     from lora_core.data.source import DatasetSource
     from lora_core.data.task import Task

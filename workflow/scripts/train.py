@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from lora_core.job import job_log
+from lora_core.methods.registry import module_name
 
 params, wildcards = snakemake.params, snakemake.wildcards
 with job_log(snakemake.log[0], f"train {wildcards.method} {wildcards.task} seed {wildcards.seed}", snakemake.output):
     from lora_core.running_code import RunningCode
 
     # Made before the code is imported. The script of a workflow that was fetched has an address, but no file.
-    method = f"lora_core.methods.{params.run['settings']['kind']}"
+    method = module_name(params.run["settings"]["kind"])
     code = RunningCode(Path(__file__), method) if Path(__file__).is_file() else None
 
     from lora_core.time_stamps import correct_future

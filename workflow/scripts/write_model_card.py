@@ -3,10 +3,16 @@
 from pathlib import Path
 
 from lora_core.job import job_log
+from lora_core.job_records import JobSource
+from lora_core.methods.registry import module_name
 
 wildcards = snakemake.wildcards
+source = JobSource(snakemake, __file__, module_name(snakemake.params.settings["kind"]))
 with job_log(
-    snakemake.log[0], f"write_model_card {wildcards.method} {wildcards.task} seed {wildcards.seed}", snakemake.output
+    snakemake.log[0],
+    f"write_model_card {wildcards.method} {wildcards.task} seed {wildcards.seed}",
+    snakemake.output,
+    source,
 ):
     from lora_core.methods.registry import settings_from_params
     from lora_core.reporting.model_card import write_model_card

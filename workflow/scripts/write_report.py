@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from lora_core.job import job_log
+from lora_core.job_records import JobSource
 
-with job_log(snakemake.log[0], "write_report", snakemake.output):
+source = JobSource(snakemake, __file__)
+with job_log(snakemake.log[0], "write_report", snakemake.output, source):
     from lora_core.evaluation.references import References
     from lora_core.reporting.page.report import ReportInputs, write_report
 

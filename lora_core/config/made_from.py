@@ -1,0 +1,97 @@
+"""Whether a result is what its job would make now, by what the job recorded that it was made from.
+
+Snakemake compares a job with what it remembers of the last one. It remembers nothing in a fresh checkout or an unpacked
+archive, and the wrong code after code was edited while a study ran.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from lora_core.config.outdated import INPUT_AGAIN, OTHER_CODE
+from lora_core.job_records import Recorded
+from lora_core.layout import Layout
+from lora_core.records import sha256
+
+NOT_RECORDED = "nothing says how it was made"
+
+
+def drawn_files(results: str) -> set[str]:
+    """Return the files of a results folder that take seconds to make and do not say what they were made from."""
+    layout = Layout(results)
+    patterns = (layout.counts, layout.scores, layout.differences, layout.costs, layout.curve, layout.runs)
+    globs = [pattern.format(task="*") for pattern in patterns]
+    globs += [f"{layout.table.format(table='*')}.*", f"{layout.figure.format(figure='*')}.*", f"{layout.claims}.*"]
+    return {path for pattern in (*globs, layout.report) for path in glob.glob(pattern)}
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """A job that Snakemake would not run.
+
+    Attributes:
+        outputs: The paths of what it makes.
+        inputs: The paths of what it reads.
+        code: Its parameter `code`.
+        params: The digest of its other parameters (`job_records.params_digest`).
+        is_remembered: Whether Snakemake compared it with what it remembers.
+    """
+
+    outputs: Collection[str]
+    inputs: Iterable[str]
+    code: str
+    params: str
+    is_remembered: bool
+
+
+@dataclass
+class Comparison:
+    """Compares jobs with the records of a results folder, each after the jobs that make its inputs.
+
+    Attributes:
+        results: The results folder.
+        recorded: What the jobs recorded (`job_records.read_outputs`).
+        made_again: The files that are made again: those that Snakemake plans, and the outputs of jobs that differ.
+        reasons: Why the outputs of jobs that differ are made again.
+    """
+
+    results: str
+    recorded: Mapping[str, Recorded]
+    made_again: set[str]
+    reasons: dict[str, str] = field(default_factory=dict)
+    _digest: Callable[[str], str] = field(default_factory=lambda: cache(lambda path: sha256(Path(path))))
+
+    def __post_init__(self) -> None:
+        self._drawn = drawn_files(self.results)
+
+    def differs(self, job: PlannedJob) -> bool:
+        """Return whether a job would make something else; if so, add its outputs to `reasons`."""
+        reason = self._reason(job)
+        if reason:
+            self.made_again.update(job.outputs)
+            self.reasons |= dict.fromkeys(job.outputs, reason)
+        return reason is not None
+
+    def _reason(self, job: PlannedJob) -> str | None:
+        names = [os.path.relpath(output, self.results) for output in job.outputs]
+        made_from = next((self.recorded[name].made_from for name in names if name in self.recorded), None)
+        if made_from is None:
+            return None if job.is_remembered or self._drawn.isdisjoint(job.outputs) else NOT_RECORDED
+        if made_from.code != job.code:
+            return OTHER_CODE
+        if job.is_remembered or made_from.inputs is None:  # their own records say it (lora_core.config.outdated)
+            return None
+        inputs = {os.path.relpath(path, self.results): path for path in job.inputs if Path(path).is_file()}
+        if not self.made_again.isdisjoint(inputs.values()):
+            return INPUT_AGAIN
+        if made_from.params != job.params:
+            return "its settings differ"
+        if made_from.inputs.keys() != inputs.keys():
+            return "it was made from other files"
+        changed = [path for name, path in inputs.items() if self._digest(path) != made_from.inputs[name]]
+        return f"{changed[0]} has changed" if changed else None
