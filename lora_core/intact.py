@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lora_core.records import file_digests, read_json, read_run_record, sha256
+from lora_core.sealed import unseal
 from lora_core.typed_records import name_damaged_file
 
 
@@ -16,9 +17,10 @@ def check_model(folder: Path, record_path: Path | None) -> dict[str, str]:
     """
     if record_path is None:
         return file_digests(folder, *_visible_files(folder))
-    with name_damaged_file(record_path):
-        digests = {name: str(entry["sha256"]) for name, entry in read_json(record_path)["files"].items()}
     advice = f"delete {folder} and {record_path}, and run again"
+    record = unseal(read_json(record_path), record_path, advice)
+    with name_damaged_file(record_path):
+        digests = {name: str(entry["sha256"]) for name, entry in record["files"].items()}
     _compare(folder, digests, record_path, advice)
     if added := sorted(set(_visible_files(folder)) - digests.keys()):  # transformers may read it: adapter_config.json
         raise ValueError(f"{folder / added[0]} does not belong to this model; remove it, or {advice}")

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from lora_core.atomic_files import atomic_file, create_file
 from lora_core.record_format_1 import from_format_1
+from lora_core.sealed import seal
 
 JsonObject = dict[str, Any]  # a JSON file as read; what is only written is a dict[str, object]
 
@@ -165,7 +166,7 @@ def write_digests(files: Iterable[Path], record_path: Path, made_from: Mapping[s
     digests = {
         file.name: {"bytes": file.stat().st_size, "sha256": sha256(file)} for file in sorted(files) if file.is_file()
     }
-    write_json(record_path, {"files": digests} | ({} if made_from is None else {"made_from": made_from}))
+    write_json(record_path, seal({"files": digests} | ({} if made_from is None else {"made_from": made_from})))
 
 
 def check_digests(record: Mapping[str, Any], record_path: Path, files: Mapping[str, Path]) -> None:

@@ -228,18 +228,27 @@ def _check_input(files: Mapping[Path, str | None] | None, record: Path) -> None:
     """Raise DamagedInput if what runs are made from is not what its record says; None is a record without files."""
     if files is not None and all(not path.is_file() or sha256(path) == digest for path, digest in files.items()):
         return
-    folder = record.parent if record.name == Path(Layout.data_card).name else record.with_suffix("")
-    other = "" if folder == record.parent else f" and {record}"
-    raise DamagedInput(f"{record} does not say what is in {folder}; delete {folder}{other}, and run again")
+    raise DamagedInput(f"{record} does not say what its files hold; {_remedy(record)}")
 
 
 def _read(path: Path) -> JsonObject | None:
-    """A JSON record; None if there is none, or if it is damaged, which the job that reads it reports."""
+    """A JSON record; None if there is none, or if it is damaged, which the job that reads it reports.
+
+    Raise ValueError that names it if it was edited.
+    """
     try:
         record = read_json(path)
     except (OSError, ValueError):
         return None
-    return record if isinstance(record, dict) else None
+    return unseal(record, path, _remedy(path))
+
+
+def _remedy(record: Path) -> str:
+    """How to make again what a record of data or of a model says, and the record of any other result."""
+    if record.name == Path(Layout.data_card).name:
+        return f"delete the folder {record.parent} and run again"
+    folder = record.with_suffix("")
+    return f"delete {folder} and {record}, and run again" if folder.is_dir() else "delete it and run again"
 
 
 def _bytes(path: Path) -> bytes | None:

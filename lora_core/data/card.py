@@ -7,6 +7,7 @@ from typing import Any
 
 from lora_core.layout import SPLIT
 from lora_core.records import read_json, sha256
+from lora_core.sealed import unseal
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def read_data_card(path: Path, train: Path | None = None, validation: Path | Non
 
     Raise ValueError if the card is damaged, or if one of these files is missing or is not what was written with it.
     """
-    content = read_json(path)
+    content = unseal(read_json(path), path, f"delete the folder {path.parent} and run again")
     try:
         card = DataCard.from_json(content)
     except (KeyError, TypeError, AttributeError) as error:

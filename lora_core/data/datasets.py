@@ -16,6 +16,7 @@ from lora_core.data.source import DatasetSource
 from lora_core.data.task import Task
 from lora_core.layout import SPLIT, Layout
 from lora_core.records import read_json, sha256, write_json
+from lora_core.sealed import seal
 
 # Shares of a split's tokens that the tokenizer does not know: above the first the job warns, above the second it fails.
 UNKNOWN_WARNING, UNKNOWN_LIMIT = 0.01, 0.2
@@ -96,7 +97,7 @@ def tokenize_task(source: DatasetSource, task: Task, model: Path, max_length: in
         validation=cards["validation"],
         files={SPLIT.format(split=split): sha256(out.split(split)) for split in SPLITS},
     )
-    write_json(out.card, card.to_json())
+    write_json(out.card, seal(card.to_json()))
 
 
 def _check_unknown(share: float, split: str, model: str) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pandas as pd
 
 from lora_core.config.description import StudyDescription
-from lora_core.csv_cells import write_frame
 from lora_core.evaluation.claim_rules import UNMEASURED, Verdict
 from lora_core.evaluation.latency_summary import LEVEL
 from lora_core.reporting.markdown import markdown_text
 from lora_core.reporting.table import NA, write_text
+from lora_core.sealed_csv import write_sealed_csv
 from lora_core.stats import MIN_SEEDS
 
 # Columns of both files, and their titles in the Markdown table. The CSV file also has `qualification`, which stands in
@@ -29,7 +29,7 @@ def write_claims(verdicts: Sequence[Verdict], study: StudyDescription, md: Path,
     """Write the verdicts as Markdown and as CSV."""
     rows = [_row(verdict, study) for verdict in verdicts]
     table = pd.DataFrame(rows, columns=[*COLUMNS, "qualification", "rule"]).assign(remark=" ".join(study.banner()))
-    write_frame(csv, table)
+    write_sealed_csv(csv, table)
     judged = sum(verdict.verdict != UNMEASURED for verdict in verdicts)
     note = (
         f"{judged} of {len(verdicts)} claims were judged, each separately. Intervals are 95%: of twenty true "

@@ -174,3 +174,25 @@ def test_a_table_that_other_code_made_is_made_again(study):
     assert f"{MADE_AGAIN} other code made it: results/tables/table2." in study.run("-n", TABLE)[1]
     assert study.run(TABLE)[0] == 0
     assert study.plan(TABLE) == set()
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    ("name", "change", "remedy"),
+    [
+        ("data/cola/card.json", {"train__baseline_score": 0.5}, "delete the folder results/data/cola"),
+        ("models/random-bert.json", {"files": {}}, "delete results/models/random-bert and results/models/random-bert."),
+        ("merged/lora/cola/seed1.json", {"made_from": {}}, "delete results/merged/lora/cola/seed1 and results/merged/"),
+    ],
+)
+def test_an_edited_record_of_data_or_a_model_is_refused_by_name(study, name, change, remedy):
+    status, output = study.run(*EVERYTHING)
+    assert status == 0, output
+    record = study.results / name
+    size = record.stat().st_size
+    edit(record, **change)
+    record.write_text(record.read_text().ljust(size))
+    status, output = study.run(*EVERYTHING)
+    assert status != 0
+    assert f"{name} was edited after it was written" in output
+    assert remedy in output

@@ -130,6 +130,10 @@ def test_a_verdict_on_another_model_is_counted_as_a_verdict_and_shown_with_its_q
     assert "this study reproduces <strong>1</strong>" in text
     assert 'class="verdict not-reproduced">not reproduced (other model, precision)</strong>' in text
     assert 'class="verdict not-measured">not measured</strong>' in text
+    claims = tmp_path / "claims.csv"
+    claims.write_text(claims.read_text().replace(",not reproduced,", ",reproduced,"))
+    with pytest.raises(ValueError, match=r"claims\.csv was edited after it was written"):
+        write_report(ReportInputs(**vars(inputs) | {"claims": claims}), REFERENCES, tmp_path / "report.html")
 
 
 def test_links_lead_to_the_files_of_the_study(made):

@@ -4,7 +4,6 @@ The template, its style and its script are page.html, page.css and page.js in th
 """
 
 import base64
-import csv
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,6 @@ from lora_core.evaluation.latency_record import LatencyRecord
 from lora_core.evaluation.references import References
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import Layout
-from lora_core.records import require_regular_file
 from lora_core.reporting import catalogue
 from lora_core.reporting.claims_page import qualified
 from lora_core.reporting.page.cost_curves import cost_curves
@@ -31,6 +29,7 @@ from lora_core.reporting.page.runs_table import RUN_COLUMNS, read_runs
 from lora_core.reporting.page.summary import provenance, summary
 from lora_core.reporting.page.tables import TableView
 from lora_core.reporting.table import read_table, write_text
+from lora_core.sealed_csv import read_sealed_rows
 
 VERDICTS = (REPRODUCED, REFUTED, UNDECIDED, UNMEASURED)
 
@@ -149,9 +148,8 @@ def _provenance(runs: Sequence[RunRecord], latency_records: Sequence[Path]) -> M
 
 
 def _read_claims(path: Path) -> list[dict[str, str]]:
-    require_regular_file(path)
-    with path.open(newline="", encoding="utf-8") as stream:
-        return [{name: from_text(value) for name, value in row.items()} for row in csv.DictReader(stream)]
+    header, *rows = read_sealed_rows(path) or [[]]
+    return [dict(zip(header, map(from_text, row), strict=True)) for row in rows]
 
 
 def link(pattern: str, suffix: str = "", **wildcards: Any) -> str:
