@@ -29,7 +29,6 @@ OTHER_CODE = "other code made it"
 INPUT_AGAIN = "what it was made from is made again"
 DAMAGED = "its record is damaged"
 
-LISTED = 3  # products that a line names
 # What reading a record of another form raises.
 MALFORMED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
@@ -44,16 +43,6 @@ def outdated_results(study: Study, code: Code | None = None) -> dict[str, str]:
     deletes what it makes again, and no run may be lost for such a mistake.
     """
     return _Comparison(study, code).reasons
-
-
-def announcement(reasons: Mapping[str, str]) -> list[str]:
-    """Return a line for each reason, with the products that are made again for it."""
-    lines = []
-    for reason in dict.fromkeys(reasons.values()):
-        products = [product for product, why in reasons.items() if why == reason]
-        listed = ", ".join(products[:LISTED]) + (f" and {len(products) - LISTED} more" if products[LISTED:] else "")
-        lines.append(f"made again, because {reason}: {listed}")
-    return lines
 
 
 class DamagedInput(ValueError):

@@ -13,6 +13,7 @@ from lora_core.layout import Layout
 
 # Folders without products: logs, and the states of runs, which are checked when they are read.
 _NOT_PRODUCTS = {Layout.logs, Layout.checkpoint.partition("/")[0]}
+EMPTY, CUT_OFF, INCOMPLETE = "it is empty", "it is cut off", "a file of it is missing"
 _MAX_DEPTH = 9  # of folders below the results; a link may lead back
 
 
@@ -35,12 +36,11 @@ def unfinished_products(results: str, recorded: Mapping[str, Recorded]) -> dict[
         present.add(name)
         expected = recorded[name].size if name in recorded else 1
         if size < expected and not (size and name.endswith(".json") and _is_json(f"{results}/{name}")):
-            problem = f"has {size:,} of {expected:,} bytes" if size else "is empty"
-            reason = f"{results}/{name} {problem}"
+            reason = CUT_OFF if size else EMPTY
             unfinished |= dict.fromkeys([f"{results}/{name}", *_folders_above(results, name)], reason)
     for name in recorded.keys() - present:
         folders = [folder for folder in _folders_above(results, name) if os.path.isdir(folder)]
-        unfinished |= dict.fromkeys(folders, f"{results}/{name} is missing")
+        unfinished |= dict.fromkeys(folders, INCOMPLETE)
     return unfinished
 
 
@@ -52,14 +52,6 @@ def _is_json(path: str) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     return True
-
-
-def describe(reasons: Iterable[str], shown: int = 3) -> str:
-    """Return one line that says how many results are made again, and why the first ones are."""
-    listed = sorted(set(reasons))
-    count = f"{len(listed)} result is" if len(listed) == 1 else f"{len(listed)} results are"
-    more = f", and {len(listed) - shown} more" if len(listed) > shown else ""
-    return f"{count} made again: {', '.join(listed[:shown])}{more}"
 
 
 def _folders_above(results: str, name: str) -> list[str]:

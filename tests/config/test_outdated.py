@@ -7,7 +7,8 @@ import pytest
 from builders import changed, merged, run_content
 
 from lora_core.config import params
-from lora_core.config.outdated import INPUT_AGAIN, announcement, outdated_results
+from lora_core.config.announcement import announcement
+from lora_core.config.outdated import INPUT_AGAIN, outdated_results
 from lora_core.config.study import load
 from lora_core.layout import Layout
 from lora_core.records import sha256, write_json

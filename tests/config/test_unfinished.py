@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from lora_core.config import unfinished
-from lora_core.config.unfinished import describe
+from lora_core.config.unfinished import CUT_OFF, EMPTY, INCOMPLETE
 from lora_core.job_records import read_outputs
 
 MADE = {"report.html": 9, "tables/table2.md": 1200, "merged/lora/cola/seed1/a": 4, "merged/lora/cola/seed1/below/b": 5}
@@ -51,9 +51,8 @@ def test_a_file_that_is_larger_or_older_than_it_was_is_finished(results):
 def test_an_empty_or_cut_off_file_is_named(results, results_dir, name, size):
     place = "results" if results_dir == "relative" else str(results)
     write(results / name, "x" * size)
-    problem = f"has 3 of {MADE[name]:,} bytes" if size else "is empty"
     found = unfinished_products(place)
-    assert found[f"{place}/{name}"] == f"{place}/{name} {problem}"
+    assert found[f"{place}/{name}"] == (CUT_OFF if size else EMPTY)
     assert (f"{place}/merged/lora/cola/seed1" in found) == name.startswith("merged")
 
 
@@ -79,7 +78,7 @@ def test_a_product_that_is_missing_is_left_to_snakemake(results):
 def test_a_file_that_is_missing_in_a_folder_makes_the_folder_unfinished(results):
     (results / "merged/lora/cola/seed1/below/b").unlink()
     reason = unfinished_products("results")["results/merged/lora/cola/seed1"]
-    assert reason == "results/merged/lora/cola/seed1/below/b is missing"
+    assert reason == INCOMPLETE
 
 
 def test_a_file_that_its_job_left_empty_is_finished(results):
@@ -116,9 +115,3 @@ def test_special_files_are_not_read(results):
 
 def test_a_study_without_results_has_nothing_unfinished(tmp_path):
     assert unfinished_products(str(tmp_path / "none")) == {}
-
-
-def test_one_line_says_what_is_made_again():
-    assert describe(["a is empty"]) == "1 result is made again: a is empty"
-    reasons = [f"{name} is empty" for name in "edcba"]
-    assert describe(reasons) == "5 results are made again: a is empty, b is empty, c is empty, and 2 more"

@@ -30,6 +30,7 @@ try:
         preflight,
         unfinished,
     )
+    from lora_core.config.announcement import announcement
     from lora_core.layout import Layout
     from lora_core.methods import registry
     from lora_core.reporting import catalogue

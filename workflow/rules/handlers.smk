@@ -100,12 +100,12 @@ def force_products(build_dag):
             for planned_job in workflow.dag.needrun_jobs()
             for product in planned_job.output
         }
-        lines = outdated.announcement(
-            {p: why for p, why in changed.items() if p in planned and p not in cut_off}
-        )
-        if reasons := [why for product, why in cut_off.items() if product in planned]:
-            lines.append(unfinished.describe(reasons))
-        for line in lines:
+        reasons = {
+            product: reason
+            for product, reason in (changed | cut_off).items()
+            if product in planned
+        }
+        for line in announcement(reasons):
             print(line, file=sys.stderr)
 
     return build
