@@ -194,17 +194,20 @@ def write_rows(path: Path, rows: Sequence[Any], row_type: type) -> None:
 def read_rows(path: Path, row_type: type) -> list[Any]:
     """Read rows of a dataclass with plain fields from a CSV file of `write_rows`; an empty field is None.
 
-    Raise ValueError that names the file if a column is missing or a value has the wrong type.
+    Raise ValueError that names the file if it is not text, a column is missing or a value has the wrong type.
     """
     require_regular_file(path)
     types = {field.name: field.type for field in dataclasses.fields(row_type)}
     with path.open(newline="", encoding="utf-8") as stream:
         try:
+            reader = csv.DictReader(stream)
+            if missing := types.keys() - set(reader.fieldnames or []):  # also of a file without rows
+                raise ValueError(f"it has no column {min(missing)}")
             return [
                 row_type(**{name: _value(line[name], field_type) for name, field_type in types.items()})
-                for line in csv.DictReader(stream)
+                for line in reader
             ]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
             raise ValueError(f"{path} is damaged ({error}); delete it and run again") from error
 
 

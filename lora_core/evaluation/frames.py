@@ -43,7 +43,13 @@ def suspended_names(frame: pd.DataFrame) -> Iterator[str]:
 
 def _with_task(pattern: str, files: Sequence[Path]) -> pd.DataFrame:
     """Concatenate CSV files that are named after their task, with the task as a column."""
-    parts = [read_sealed_csv(file).assign(task=wildcards(pattern, file)["task"]) for file in files]
+    parts = []
+    for file in files:
+        frame = read_sealed_csv(file)
+        # A study with one method has no differences, but one row of everything else at least.
+        if "method" not in frame or (frame.empty and pattern != Layout.differences):
+            raise ValueError(f"{file} is damaged (no run is in it); delete it and run again")
+        parts.append(frame.assign(task=wildcards(pattern, file)["task"]))
     return pd.concat(parts, ignore_index=True)
 
 

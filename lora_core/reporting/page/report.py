@@ -31,6 +31,7 @@ from lora_core.reporting.page.runs_table import RUN_COLUMNS, read_runs
 from lora_core.reporting.page.summary import provenance, summary
 from lora_core.reporting.page.tables import TableView
 from lora_core.reporting.table import read_table, write_text
+from lora_core.typed_records import name_damaged_file
 
 VERDICTS = (REPRODUCED, REFUTED, UNDECIDED, UNMEASURED)
 
@@ -150,8 +151,11 @@ def _provenance(runs: Sequence[RunRecord], latency_records: Sequence[Path]) -> M
 
 def _read_claims(path: Path) -> list[dict[str, str]]:
     require_regular_file(path)
-    with path.open(newline="", encoding="utf-8") as stream:
-        return [{name: from_text(value) for name, value in row.items()} for row in csv.DictReader(stream)]
+    with name_damaged_file(path), path.open(newline="", encoding="utf-8") as stream:
+        claims = [{name: from_text(value) for name, value in row.items()} for row in csv.DictReader(stream)]
+        if not claims or any(claim["verdict"] not in VERDICTS for claim in claims):
+            raise ValueError("it has no verdicts")
+    return claims
 
 
 def link(pattern: str, suffix: str = "", **wildcards: Any) -> str:
