@@ -17,11 +17,12 @@ from lora_core.measuring import power_trace as trace
 from lora_core.measuring.sampler import Sampler
 from lora_core.records import HistoryRow, PowerRow
 from lora_core.seeds import derive
-from lora_core.training.checkpoint import Checkpointing, State
+from lora_core.training.checkpoint import Checkpointing
 from lora_core.training.inputs import TrainingData
 from lora_core.training.progress import Progress, RunProgress
 from lora_core.training.spec import RunSpec
 from lora_core.training.state import capture, restore
+from lora_core.training.state_file import State
 from lora_core.training.steps import compute_logits, compute_loss, create_optimizer, optimizer_step, predict_logits
 
 # Losses are copied to the host in groups, so that a GPU need not wait for the host at every step.
