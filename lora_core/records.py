@@ -25,7 +25,8 @@ MEASURED = frozenset(
         *("train_processor_seconds", "train_thread_seconds", "median_epoch_seconds", "disturbed"),
         *("train_energy_joules", "eval_energy_joules", "energy", "power_mean_watts", "memory", "conditions", "shared"),
         *("peak_allocated_mb", "peak_reserved_mb", "saved_for_backward_mb"),
-        *("seconds_to_threshold", "suspended_seconds", "energy_to_threshold_joules", "net_energy_to_threshold_joules"),
+        *("seconds_to_threshold", "energy_to_threshold_joules", "net_energy_to_threshold_joules"),
+        *("suspended_seconds", "train_suspended_seconds", "eval_suspended_seconds"),
         *("seconds_to_seed_threshold", "energy_to_seed_threshold_joules"),
         *("power_watts", "utilization_percent", "memory_used_mb", "counter_millijoules", "temperature_celsius"),
         *("clock_mhz", "throttle_reasons", "cumulative_train_seconds", "cumulative_train_energy_joules"),
@@ -60,6 +61,8 @@ class HistoryRow:
     saved_for_backward_mb: float  # by the epoch's largest batch
     peak_allocated_mb: float | None
     peak_reserved_mb: float | None
+    train_suspended_seconds: float | None = None  # in which the process did not run; None in older records
+    eval_suspended_seconds: float | None = None
 
 
 @dataclass(frozen=True)
