@@ -99,13 +99,17 @@ def _remove_leftovers(path: Path) -> None:
     """Make the folder of `path`, and remove temporary files of `path` whose writers were killed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        if not _is_abandoned(leftover):
-            continue
-        if leftover.is_dir() and not leftover.is_symlink():
-            shutil.rmtree(leftover, ignore_errors=True)
-        else:
+        if _is_abandoned(leftover):
             with suppress(OSError):
-                leftover.unlink()
+                remove(leftover)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link, a pipe, or a folder with all that is in it, if it exists."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _is_abandoned(leftover: Path) -> bool:

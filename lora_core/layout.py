@@ -27,8 +27,7 @@ HISTORY, POWER, PREDICTIONS = "history.csv", "power.csv", "predictions.safetenso
 SPLIT = "{split}.safetensors"
 MERGE_RECORD = "merge.json"  # in the folder of a merged model
 
-# The endings of a task's second file next to its first: no other task's name may end so.
-TASK_FILE_SUFFIXES = DIFFERENCES, CURVE = "_differences", "_curve"
+DIFFERENCES, CURVE = "_differences", "_curve"  # the endings of a task's second file next to its first
 
 _RUN = "runs/{method}/{task}/seed{seed}"
 
@@ -84,6 +83,13 @@ class Layout:
     def log(self, job: str) -> str:
         """Return the log of a job: the name of its rule, followed by its wildcards such as "/{task}"."""
         return f"{self.results}/{Layout.logs}/{job}.log"
+
+
+def paths_of(wildcard: str, value: str) -> list[str]:
+    """Return every path below a results folder that has this wildcard, with this value in its place."""
+    patterns = [below.pattern for below in vars(Layout).values() if isinstance(below, _Below)]
+    name = f"{{{wildcard}}}"
+    return [pattern.replace(name, value) for pattern in patterns if name in pattern]
 
 
 @dataclass(frozen=True)

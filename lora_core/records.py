@@ -26,7 +26,8 @@ MEASURED = frozenset(
         *("train_processor_seconds", "train_thread_seconds", "median_epoch_seconds", "disturbed"),
         *("train_energy_joules", "eval_energy_joules", "energy", "power_mean_watts", "memory", "conditions", "shared"),
         *("peak_allocated_mb", "peak_reserved_mb", "saved_for_backward_mb"),
-        *("seconds_to_threshold", "suspended_seconds", "energy_to_threshold_joules", "net_energy_to_threshold_joules"),
+        *("seconds_to_threshold", "energy_to_threshold_joules", "net_energy_to_threshold_joules"),
+        *("suspended_seconds", "train_suspended_seconds", "eval_suspended_seconds"),
         *("seconds_to_seed_threshold", "energy_to_seed_threshold_joules"),
         *("power_watts", "utilization_percent", "memory_used_mb", "counter_millijoules", "temperature_celsius"),
         *("clock_mhz", "throttle_reasons", "cumulative_train_seconds", "cumulative_train_energy_joules"),
@@ -61,6 +62,8 @@ class HistoryRow:
     saved_for_backward_mb: float  # by the epoch's largest batch
     peak_allocated_mb: float | None
     peak_reserved_mb: float | None
+    train_suspended_seconds: float | None = None  # in which the process did not run; None in older records
+    eval_suspended_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -195,17 +198,20 @@ def write_rows(path: Path, rows: Sequence[Any], row_type: type) -> None:
 def read_rows(path: Path, row_type: type) -> list[Any]:
     """Read rows of a dataclass with plain fields from a CSV file of `write_rows`; an empty field is None.
 
-    Raise ValueError that names the file if a column is missing or a value has the wrong type.
+    Raise ValueError that names the file if it is not text, a column is missing or a value has the wrong type.
     """
     require_regular_file(path)
     types = {field.name: field.type for field in dataclasses.fields(row_type)}
     with path.open(newline="", encoding="utf-8") as stream:
         try:
+            reader = csv.DictReader(stream)
+            if missing := types.keys() - set(reader.fieldnames or []):  # also of a file without rows
+                raise ValueError(f"it has no column {min(missing)}")
             return [
                 row_type(**{name: _value(line[name], field_type) for name, field_type in types.items()})
-                for line in csv.DictReader(stream)
+                for line in reader
             ]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
             raise ValueError(f"{path} is damaged ({error}); delete it and run again") from error
 
 

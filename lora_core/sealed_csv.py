@@ -19,19 +19,23 @@ if TYPE_CHECKING:
 
 
 def write_sealed_rows(path: Path, rows: Iterable[Sequence[object]]) -> None:
-    """Write the rows of a CSV file, the first of which are the names of columns, with their digest in a last column."""
+    """Write the rows of a CSV file, the first of which are the names of columns, with their digest in a last column.
+
+    A file that holds nothing but its names has no such column: one that has it has lost its rows.
+    """
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     header, *lines = csv.reader(io.StringIO(text.getvalue()))
     digest = _digest([header, *lines])
+    sealed = [[*header, SEAL], *([*line, digest] for line in lines)] if lines else [header]
     with atomic_file(path) as temp_path, temp_path.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, lineterminator="\n").writerows([[*header, SEAL], *([*line, digest] for line in lines)])
+        csv.writer(stream, lineterminator="\n").writerows(sealed)
 
 
 def read_sealed_rows(path: Path) -> list[list[str]]:
     """Read the rows of a CSV file without their column of digests; a file that has none is older and accepted.
 
-    Raise ValueError that names the file if its text was changed after it was written.
+    Raise ValueError that names the file if its text was changed or lost after it was written.
     """
     require_regular_file(path)
     try:
@@ -39,8 +43,12 @@ def read_sealed_rows(path: Path) -> list[list[str]]:
             rows = list(csv.reader(stream))
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{path} is damaged ({error}); delete it and run again") from error
-    if not rows or SEAL not in rows[0]:
+    if not rows or not any(name.strip("\0 ") for name in rows[0]):
+        raise ValueError(f"{path} is damaged (it has no names of columns); delete it and run again")
+    if SEAL not in rows[0]:
         return rows
+    if len(rows) == 1:
+        raise ValueError(f"{path} is damaged (its rows are missing); delete it and run again")
     content = [row[:-1] for row in rows]
     digest = _digest(content)
     if rows[0][-1] != SEAL or any(row[-1:] != [digest] for row in rows[1:]):

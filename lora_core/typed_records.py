@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
@@ -30,7 +31,7 @@ def name_damaged_file(path: Path) -> Iterator[None]:
         yield
     except KeyError as error:
         raise ValueError(f"{path} is damaged (field {error} is missing); delete it and run again") from error
-    except (AttributeError, TypeError, LookupError, ArithmeticError, ValueError) as error:
+    except (AttributeError, TypeError, LookupError, ArithmeticError, ValueError, csv.Error) as error:
         if path.name in str(error):  # a sentence that names the file
             raise
         raise ValueError(f"{path} is damaged ({error}); delete it and run again") from error

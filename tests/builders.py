@@ -268,10 +268,10 @@ def run_content(method="lora", task="cola", seed=1, **changes):
     return merged(merged(RUN | {"files": {}}, plain), changes)
 
 
-def latency_record(file, tokens=None, **provenance):
+def latency_record(file, tokens=None, suspended=0.0, **provenance):
     """Write the record about timed passes."""
     place = run_content(provenance=provenance)["provenance"]
-    write_json(file, {"provenance": place, "input_tokens": tokens or {}})
+    write_json(file, {"provenance": place, "input_tokens": tokens or {}, "suspended_seconds": suspended})
 
 
 def energy_run(method, seed, scores, seconds=10.0, joules=100.0, baseline=0.5):

@@ -1,16 +1,17 @@
 """Checks across the keys of a configuration: names that must be defined elsewhere, and contradictions."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lora_core.config.errors import ConfigError
+from lora_core.config.errors import ConfigError, shorten
+from lora_core.config.names import path_problem
 from lora_core.config.protocol import protocol_names
 from lora_core.config.results_folder import folder_errors
 from lora_core.data.tasks import TASKS
-from lora_core.layout import TASK_FILE_SUFFIXES
+from lora_core.layout import paths_of
 from lora_core.measuring.meters import METERS
-from lora_core.nearest import nearest
+from lora_core.nearest import nearest, unknown_names
 
 if TYPE_CHECKING:
     from lora_core.config.study import Study
@@ -26,9 +27,7 @@ def name_errors(config: Config, optional_tables: Sequence[str]) -> Iterator[str]
     yield from _unknown_tasks(config)
     yield from _names_of_the_same_files(config)
     yield from _results_folder_errors(config)
-    for position, table in enumerate(_list(config, "more_tables")):
-        if table not in optional_tables:
-            yield f"more_tables.{position}: unknown value {table!r}{nearest(str(table), optional_tables)}"
+    yield from _unknown_values(config, "more_tables", optional_tables)
     measure = _section(config, "measure")
     if measure.get("simulated") is True and f"simulated_{measure.get('meter')}" not in METERS:
         yield "measure.simulated: a simulated driver is read with measure.meter: nvml"
@@ -41,53 +40,62 @@ def _repeated(config: Config, key: str) -> Iterator[str]:
     entries = _list(config, key)
     plain = [entry for entry in entries if isinstance(entry, str | int | float)]
     if len(plain) != len(set(plain)):
-        yield f"{key}: an entry is listed twice in {entries}"
+        yield f"{key}: an entry is listed twice in {shorten(str(entries))}"
+
+
+def _unknown_values(config: Config, key: str, known: Collection[str]) -> Iterator[str]:
+    """Yield an error for each entry of a list that is not a known name."""
+    names = set(known)
+    unknown = [(i, name) for i, name in enumerate(_list(config, key)) if not isinstance(name, str) or name not in names]
+    described = [(f"{key}.{position}: unknown value {shorten(repr(name))}", name) for position, name in unknown]
+    yield from unknown_names(key, described, known)
 
 
 def _unknown_methods(config: Config) -> Iterator[str]:
-    known = list(_section(config, "method_settings"))
-    for method in _list(config, "methods"):
-        if method not in known:
-            yield f"methods: no entry {method!r} in method_settings{nearest(str(method), known)}"
+    known = _section(config, "method_settings")
+    # What cannot be a key, such as a list, is no name either.
+    unknown = [m for m in _list(config, "methods") if not isinstance(m, str | int | float) or m not in known]
+    described = [(f"methods: no entry {shorten(repr(method))} in method_settings", method) for method in unknown]
+    yield from unknown_names("methods", described, map(str, known))
     for role, method in _section(config, "references").items():
         if isinstance(method, str) and method not in known:
             yield f"references.{role}: no entry {method!r} in method_settings{nearest(method, known)}"
 
 
 def _unknown_tasks(config: Config) -> Iterator[str]:
-    of_user = list(_section(config, "task_settings"))
-    known = [*TASKS, *of_user]
+    of_user = _section(config, "task_settings")
+    known = dict.fromkeys([*TASKS, *of_user])
     for name in of_user:
         if name in TASKS:
             yield f"task_settings.{name}: GLUE has a task of that name; choose another name"
-    for position, task in enumerate(_list(config, "tasks")):
-        if task not in known:
-            yield f"tasks.{position}: unknown value {task!r}{nearest(str(task), known)}"
-    for method, entry in _section(config, "method_settings").items():
-        for task in _section(entry, "task_hyperparameters"):
-            if task not in known:
-                key = f"method_settings.{method}.task_hyperparameters"
-                yield f"{key}: unknown task {task!r}{nearest(str(task), known)}"
+    yield from _unknown_values(config, "tasks", known)
+    unknown = [
+        (f"method_settings.{method}.task_hyperparameters: unknown task {shorten(repr(task))}", task)
+        for method, entry in _section(config, "method_settings").items()
+        for task in _section(entry, "task_hyperparameters")
+        if task not in known
+    ]
+    yield from unknown_names("method_settings", unknown, known)
 
 
 def _names_of_the_same_files(config: Config) -> Iterator[str]:
     """Yield an error for names that share files: on some file systems, capitals and small letters are the same."""
     for key, others in (("method_settings", []), ("task_settings", list(TASKS))):
-        taken = {name.casefold(): name for name in others}
-        for name in map(str, _section(config, key)):
-            other = taken.setdefault(name.casefold(), name)
-            if other != name:
+        taken: dict[str, str] = {}
+        for name in dict.fromkeys([*others, *map(str, _section(config, key))]):
+            paths = [path.casefold() for path in paths_of(key.partition("_")[0], name)]
+            other = next((taken[path] for path in paths if path in taken), None)
+            if other is None:
+                taken |= dict.fromkeys(paths, name)
+            elif other.casefold() == name.casefold():
                 yield f"{key}: {other!r} and {name!r} differ only in capitals and would share files; rename one"
-    known = {*TASKS, *map(str, _section(config, "task_settings"))}
-    for name in sorted(known):
-        for suffix in TASK_FILE_SUFFIXES:
-            if f"{name}{suffix}" in known:
-                yield f"task_settings.{name}{suffix}: its files have the names of files of the task {name!r}; rename it"
+            else:
+                yield f"{key}.{name}: its files have the names of files of the task {other!r}; rename it"
 
 
 def _results_folder_errors(config: Config) -> Iterator[str]:
     folder = config.get("results_dir")
-    if not isinstance(folder, str) or "\0" in folder or ".." in Path(folder).parts:  # which the schema reports
+    if not isinstance(folder, str) or path_problem(folder) or ".." in Path(folder).parts:  # which the schema reports
         return
     sections = {"data": _section(config, "data"), "model": _section(config, "model")}
     sections = {key: section for key, section in sections.items() if section.get("source") == "local"}
@@ -95,7 +103,7 @@ def _results_folder_errors(config: Config) -> Iterator[str]:
     sections |= {f"task_settings.{name}": _section(tasks, name) for name in tasks}
     sources = {f"{key}.path": section.get("path") for key, section in sections.items()}
     yield from folder_errors(
-        folder, {key: path for key, path in sources.items() if isinstance(path, str) and "\0" not in path}
+        folder, {key: path for key, path in sources.items() if isinstance(path, str) and not path_problem(path)}
     )
 
 

@@ -7,6 +7,7 @@ rules of YAML 1.1 it reads `010` as 8, `1:30` as 90 and `yes` as true. Such a fi
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +22,7 @@ MAX_BYTES = 3_000_000
 MAX_TEXT = 4_000  # characters of one value
 MAX_DEPTH = 50
 MAX_VALUES = 100_000  # each alias counts as everything that it stands for
+TOO_MANY = f"{{}} values are too many for a configuration (at most {MAX_VALUES})"
 
 _TAG = "tag:yaml.org,2002:"
 _TYPES = ("bool", "float", "int", "map", "merge", "null", "seq", "str", "timestamp", "value")
@@ -54,6 +56,8 @@ def read_config_file(file: Path) -> JsonObject:
         raise ConfigError(f"{file}: a number is too long, or values are nested too deeply") from None
     if not isinstance(content, dict):
         errors.append("expected keys and values, as in config.yaml")
+    elif (count := _count(content)) > MAX_VALUES:
+        errors.append(TOO_MANY.format(count))
     _raise(file, errors)
     return cast(JsonObject, content)
 
@@ -100,9 +104,22 @@ def _read_text(file: Path) -> str:
 
 def _unique(pairs: list[tuple[str, Any]], errors: list[str]) -> JsonObject:
     """An object of JSON; keys that it has twice are added to `errors`."""
-    names = [name for name, _ in pairs]
-    errors += [f"the key {name!r} is given twice" for name in dict.fromkeys(names) if names.count(name) > 1]
+    errors += [f"the key {k!r} is given twice" for k, count in Counter(name for name, _ in pairs).items() if count > 1]
     return dict(pairs)
+
+
+def _count(content: Any) -> int:
+    """How many values, keys included, there are in what JSON holds."""
+    count, waiting = 0, [content]
+    while waiting:
+        value = waiting.pop()
+        count += 1
+        if isinstance(value, dict):
+            count += len(value)
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return count
 
 
 def _read_yaml(file: Path, text: str) -> JsonObject:
@@ -148,6 +165,8 @@ def _size_errors(root: yaml.Node) -> list[str]:
         count = size(root, 0)
     except ConfigError as error:
         return [str(error)]
+    if len(sizes) > MAX_VALUES:
+        return [TOO_MANY.format(len(sizes))]
     return [f"aliases make {count} values of these lines (at most {MAX_VALUES})"] if count > MAX_VALUES else []
 
 

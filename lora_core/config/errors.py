@@ -11,6 +11,8 @@ from lora_core.nearest import nearest
 # keys.
 _VARIANT_POSITION = {"model": 1, "data": 1, "method_settings": 2}
 
+# The errors of pydantic that suggest the nearest name, which takes time.
+UNKNOWN = ("extra_forbidden", "union_tag_invalid", "literal_error")
 MAX_QUOTED = 120  # characters
 Location = Sequence[str]  # of a key, as pydantic gives it
 
@@ -39,8 +41,8 @@ def sentence(error: Any, known: Sequence[Location]) -> str:
             return f"{path}: this key is missing"
         case "union_tag_invalid":
             expected = error["ctx"]["expected_tags"].replace("'", "").split(", ")
-            tag = error["ctx"]["tag"]
-            return f"{path}.{error['ctx']['discriminator'].strip(chr(39))}: unknown {tag!r}{nearest(tag, expected)}"
+            tag, key = error["ctx"]["tag"], error["ctx"]["discriminator"].strip("'")
+            return f"{path}.{key}: unknown {shorten(repr(tag))}{nearest(tag, expected)}"
         case "union_tag_not_found":
             return f"{path}: the key {error['ctx']['discriminator']} is missing"
         case "literal_error":

@@ -1,6 +1,7 @@
-"""Which folder may hold results: one of its own, not the project's, the user's or the data's."""
+"""Which folder may hold results: one of its own, not the project's, the user's, the system's or the data's."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -15,6 +16,12 @@ PROJECT_FOLDERS = frozenset(
         *("tests", "workflow"),
     }
 )
+# The system's folders, with all that is in them except what lies in USER_FOLDERS.
+SYSTEM_FOLDERS = re.compile(r"/(bin|boot|dev|etc|lib(x?\d+)?|proc|sbin|sys|usr)(/|$)", re.IGNORECASE)
+USER_FOLDERS = ("/dev/shm/", "/usr/local/")
+# Those of which only the folders in them may be a user's.
+SHARED_FOLDERS = frozenset({"/home", "/opt", "/root", "/run", "/tmp", "/var"})
+MADE_FOLDERS = (".egg-info", ".dist-info", "__pycache__")  # that tools make and remove
 MAX_COMPONENT, MAX_PATH = 255, 4096  # bytes, on Linux
 LONGEST_BELOW = 500  # the longest path below a results folder, with names of 100 characters
 
@@ -37,8 +44,11 @@ def folder_errors(folder: str, sources: Mapping[str, str]) -> Iterator[str]:
     elif reason := obstacle(folder):
         yield f"results_dir: {reason}"
     for key, source in sources.items():
-        if _is_below(Path(os.path.realpath(source)), real):
+        read = Path(os.path.realpath(source))
+        if _is_below(read, real):
             yield f"{name} holds what {key} names; name a folder for results alone"
+        elif _is_below(real, read):
+            yield f"{name} lies in the folder that {key} names; name a folder for results alone"
 
 
 def obstacle(folder: str | Path) -> str | None:
@@ -68,6 +78,11 @@ def _owner(path: Path) -> str | None:
             return "is the folder of the project, or holds it"
         if _is_below(path, base) and path.relative_to(base).parts[0].casefold() in PROJECT_FOLDERS:
             return "belongs to the project itself"
+    if path.name.casefold().endswith(MADE_FOLDERS):
+        return "is a folder that Python's tools make and remove"
+    is_system = SYSTEM_FOLDERS.match(str(path)) and not str(path).startswith(USER_FOLDERS)
+    if (is_system or str(path) in SHARED_FOLDERS) and not _is_below(path, Path.cwd()):
+        return "is a folder of the system"
     if _is_below(home, path):
         return "is the home directory, or holds it"
     return None

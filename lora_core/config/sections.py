@@ -14,7 +14,7 @@ from pydantic import (
 )  # fmt: skip
 
 from lora_core.config import values
-from lora_core.config.names import MAX_NAME, DataFolder, HubId, Name, Revision
+from lora_core.config.names import MAX_NAME, PATH, DataFolder, HubId, LocalPath, Name, Revision
 from lora_core.config.values import NUMBER, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Seed
 from lora_core.data.metrics import METRICS, default_metrics
 from lora_core.data.task import Task
@@ -45,7 +45,7 @@ class WheelModel(Frozen):
 
     source: Literal["wheel"]
     package: Name
-    path: Annotated[str, Field(pattern=r"^\w[\w.-]*(/\w[\w.-]*)*$")]
+    path: Annotated[str, Field(pattern=r"^\w[\w.-]*(/\w[\w.-]*)*$"), PATH]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
     @property
@@ -71,7 +71,7 @@ class LocalModel(Frozen):
     """A plain transformers folder."""
 
     source: Literal["local"]
-    path: str
+    path: LocalPath
 
     @property
     def name(self) -> str:

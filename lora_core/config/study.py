@@ -1,7 +1,7 @@
 """A study: its validated configuration, and what follows from it for each method and task."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from functools import cached_property
 from typing import Annotated, Any, cast
@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from lora_core.config import checks, sweeps
 from lora_core.config.entries import AnyMethod, HyperparameterOverrides, MethodEntry
-from lora_core.config.errors import ConfigError, is_consequence, key_locations, sentence
+from lora_core.config.errors import UNKNOWN, ConfigError, Location, is_consequence, key_locations, sentence
 from lora_core.config.names import Folder, Name
 from lora_core.config.protocol import Protocol, read_protocol
 from lora_core.config.sections import (
@@ -35,13 +35,13 @@ from lora_core.data.tasks import TASKS
 from lora_core.evaluation.references import References
 from lora_core.methods.registry import settings_class
 from lora_core.methods.settings import MethodSettings
-from lora_core.nearest import nearest
+from lora_core.nearest import MAX_DESCRIBED, nearest
 from lora_core.training.spec import Hyperparameters
 
 # The sources of values that do not come from a protocol.
 STUDY_SOURCE = "this study's configuration"
 PROJECT_SOURCE = "the project's default"
-MAX_ERRORS = 100  # that are described; the search for the nearest name takes time
+MAX_ERRORS = 100  # that are described
 
 
 class Study(Frozen):
@@ -227,12 +227,22 @@ def load(
         study = Study.model_validate(expanded)
     except ValidationError as error:
         known = list(key_locations(Study.model_json_schema()))
-        errors += [sentence(each, known) for each in error.errors()[:MAX_ERRORS] if not is_consequence(each)]
+        errors += _sentences([each for each in error.errors(include_url=False) if not is_consequence(each)], known)
     if not errors:
         errors = list(dict.fromkeys(checks.study_errors(study)))
     if errors:
         raise ConfigError(f"{len(errors)} error(s) in the configuration:\n" + "\n".join(f"  - {e}" for e in errors))
     return study
+
+
+def _sentences(errors: Sequence[Any], known: Sequence[Location]) -> Iterator[str]:
+    """Yield the first errors of pydantic as sentences, fewer about unknown names, and count the others."""
+    unknown = [error for error in errors if error["type"] in UNKNOWN]
+    skipped = {id(error) for error in unknown[MAX_DESCRIBED:]}
+    described = [error for error in errors if id(error) not in skipped][:MAX_ERRORS]
+    yield from (sentence(error, known) for error in described)
+    if more := len(errors) - len(described):
+        yield f"and {more} more errors, of which {len(skipped)} are unknown names"
 
 
 def json_schema(optional_tables: Sequence[str]) -> str:

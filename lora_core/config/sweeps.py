@@ -2,14 +2,17 @@
 
 import copy
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import product
 from math import prod
 from typing import Any
 
+from lora_core.config.errors import shorten
 from lora_core.records import JsonObject
 
 MAX_COMBINATIONS = 1000
+MAX_METHODS = 10_000  # of all sweeps together
 
 Entry = Mapping[str, Any]  # an entry of `method_settings` as YAML reads it
 
@@ -23,23 +26,28 @@ def expand(config: Mapping[str, Any]) -> Mapping[str, Any]:
     entries, methods = config.get("method_settings"), config.get("methods")
     if not isinstance(entries, Mapping) or not isinstance(methods, list):
         return config
-    for name, entry in entries.items():
-        count = prod(map(len, entry["sweep"].values())) if _is_sweep(entry) else 1
+    counts = {name: prod(map(len, entry["sweep"].values())) for name, entry in entries.items() if _is_sweep(entry)}
+    for name, count in counts.items():
         if count > MAX_COMBINATIONS:
             raise ValueError(
                 f"method_settings.{name}.sweep: {count} combinations are too many (at most {MAX_COMBINATIONS})"
             )
+    if (total := sum(counts.values())) > MAX_METHODS:
+        raise ValueError(f"method_settings: {total} combinations of all sweeps are too many (at most {MAX_METHODS})")
     groups = {
         name: list(_variants(name, entry)) if _is_sweep(entry) else [(name, entry)] for name, entry in entries.items()
     }
     expanded = [variant for group in groups.values() for variant in group]
-    names = [name for name, _ in expanded]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"method_settings: a sweep makes a method of the same name as another: {', '.join(repeated)}")
+    if repeated := sorted(str(name) for name, count in Counter(name for name, _ in expanded).items() if count > 1):
+        names = shorten(", ".join(repeated))
+        raise ValueError(f"method_settings: a sweep makes a method of the same name as another: {names}")
     listed: list[Any] = []
+    seen: set[str] = set()
     for name in methods:
         is_entry = isinstance(name, str) and name in groups
-        listed += [method for method, _ in groups[name]] if is_entry else [name]
+        # An entry that is listed twice, which is refused, is not expanded a second time.
+        listed += [method for method, _ in groups[name][: 1 if name in seen else None]] if is_entry else [name]
+        seen |= {name} if is_entry else set()
     return {**config, "method_settings": dict(expanded), "methods": listed}
 
 

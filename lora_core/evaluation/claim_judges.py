@@ -80,15 +80,18 @@ class NoLatency:
             f"{task_title(task)} seed {seed}" if several_seeds else task: result
             for (task, seed), result in compared.items()
         }
-        disturbed = {(run.task, run.seed) for run in evidence.latency if run.record.provenance.shared}
+        shared = {(run.task, run.seed) for run in evidence.latency if run.record.provenance.shared}
+        suspended = {(run.task, run.seed): run.suspended for run in evidence.latency if run.suspended}
         verdicts_of: dict[str, dict[str, str]] = {}
         for (task, seed), result in compared.items():
             refuted = result.verdict != "slower" or strict[task, seed].verdict == "slower"
-            decided = refuted and (task, seed) not in disturbed
+            decided = refuted and (task, seed) not in shared | suspended.keys()
             verdicts_of.setdefault(task, {})[str(seed)] = _LATENCY_VERDICTS[result.verdict] if decided else UNDECIDED
         ours = with_missing(by_task(shown, lambda result: f"{result.ratio:.3f}"), verdicts_of, PAPER_TASKS)
-        if named := [f"{task_title(task)} seed {seed}" for task, seed in compared if (task, seed) in disturbed]:
+        if named := [f"{task_title(task)} seed {seed}" for task, seed in compared if (task, seed) in shared]:
             ours = f"{ours} (shared the device with another process: {', '.join(named)})"
+        if stopped := [suspended[run] for run in compared if run in suspended]:
+            ours = f"{ours} (suspended while timed: {', '.join(stopped)})"
         return Verdict(
             claim,
             every({task: every(verdicts, list(verdicts)) for task, verdicts in verdicts_of.items()}, PAPER_TASKS),

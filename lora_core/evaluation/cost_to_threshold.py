@@ -46,7 +46,19 @@ class RunHistory:
     @cached_property
     def suspended_seconds(self) -> float:
         """For how long the run was suspended while it trained."""
-        return sampling(self.windows, self.record.sample_seconds).suspended_seconds
+        return self._suspended("train")
+
+    @cached_property
+    def eval_suspended_seconds(self) -> float:
+        """For how long the run was suspended while it was evaluated."""
+        return self._suspended("eval")
+
+    def _suspended(self, phase: str) -> float:
+        """By the clock, and by the gaps between samples, which is all that older records have."""
+        column = f"{phase}_suspended_seconds"
+        by_clock = float(self.history[column].sum()) if column in self.history else 0.0
+        by_gaps = sampling(trace.windows(self.power, phase), self.record.sample_seconds).suspended_seconds
+        return max(by_clock, by_gaps)
 
     @cached_property
     def energy_source(self) -> str | None:
@@ -114,6 +126,7 @@ class CostRow:
     shared: bool | None
     disturbed: bool | None  # `is_disturbed`, or suspended
     suspended_seconds: float
+    eval_suspended_seconds: float
 
 
 def read_history(record_path: Path, history: Path, power: Path) -> RunHistory:
@@ -227,6 +240,7 @@ def _cost_row(run: RunHistory, task_threshold: Threshold, seed_threshold: Thresh
         shared=record.provenance.shared,
         disturbed=disturbed,
         suspended_seconds=run.suspended_seconds,
+        eval_suspended_seconds=run.eval_suspended_seconds,
     )
 
 

@@ -34,16 +34,22 @@ def run_names(frame: pd.DataFrame) -> Iterator[str]:
     return (f"{row['method']} {task_title(row['task'])} seed {row['seed']}" for _, row in frame.iterrows())
 
 
-def suspended_names(frame: pd.DataFrame) -> Iterator[str]:
+def suspended_names(frame: pd.DataFrame, column: str = "suspended_seconds") -> Iterator[str]:
     """Name each suspended run of a frame of costs, and for how long it was suspended."""
-    suspended = frame[frame["suspended_seconds"] > 0]
-    for name, seconds in zip(run_names(suspended), suspended["suspended_seconds"], strict=True):
+    suspended = frame[frame[column] > 0]
+    for name, seconds in zip(run_names(suspended), suspended[column], strict=True):
         yield f"{name} ({seconds:.0f} s)"
 
 
 def _with_task(pattern: str, files: Sequence[Path]) -> pd.DataFrame:
     """Concatenate CSV files that are named after their task, with the task as a column."""
-    parts = [read_sealed_csv(file).assign(task=wildcards(pattern, file)["task"]) for file in files]
+    parts = []
+    for file in files:
+        frame = read_sealed_csv(file)
+        # A study with one method has no differences, but one row of everything else at least.
+        if "method" not in frame or (frame.empty and pattern != Layout.differences):
+            raise ValueError(f"{file} is damaged (no run is in it); delete it and run again")
+        parts.append(frame.assign(task=wildcards(pattern, file)["task"]))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -70,6 +76,7 @@ def read_costs(files: Sequence[Path]) -> pd.DataFrame:
         seconds_per_epoch=frame["median_epoch_seconds"],
         disturbed=frame["disturbed"].astype(str) == "True",
         suspended_seconds=frame.get("suspended_seconds", 0.0),
+        eval_suspended_seconds=frame.get("eval_suspended_seconds", 0.0),
     )
 
 
@@ -132,6 +139,12 @@ class LatencyRun:
         """What the passes were measured on."""
         return device_of(self.record.provenance)
 
+    @property
+    def suspended(self) -> str | None:
+        """The task and seed, and for how long the process was suspended while it timed; None if it was not."""
+        seconds = self.record.suspended_seconds
+        return f"{task_title(self.task)} seed {self.seed} ({seconds:.0f} s)" if seconds else None
+
 
 def read_latency_runs(passes: Sequence[Path], records: Sequence[Path]) -> list[LatencyRun]:
     """Read latency/{task}/seed{seed}.csv files with their JSON records, both in the same order.
@@ -151,7 +164,7 @@ def read_latency_runs(passes: Sequence[Path], records: Sequence[Path]) -> list[L
 def read_latency(passes: Sequence[Path], records: Sequence[Path]) -> pd.DataFrame:
     """Read every timed forward pass, with its task, seed and device; files and records as in `read_latency_runs`."""
     parts = [
-        pd.DataFrame(run.rows).assign(task=run.task, seed=run.seed, device=run.device)
+        pd.DataFrame(run.rows).assign(task=run.task, seed=run.seed, device=run.device, suspended=run.suspended)
         for run in read_latency_runs(passes, records)
     ]
     return pd.concat(parts, ignore_index=True)

@@ -19,6 +19,7 @@ from lora_core.evaluation.latency_summary import Variant
 from lora_core.evaluation.timed_rounds import LoadedVariant, LoadedVariants, TimedRounds, warm_up
 from lora_core.intact import check_model, check_weights
 from lora_core.measuring import meters
+from lora_core.measuring.pulse import Pulse
 from lora_core.methods import registry
 from lora_core.models import model as models
 from lora_core.records import LatencyRow, sha256, write_json, write_rows
@@ -111,14 +112,16 @@ def time_inference(
     # Here the meter only detects whether another process uses the device.
     meter = meters.open_meter("auto" if device.type == "cuda" else "none", device)
     started = provenance.collect(device, plan.threads)
-    with devices.exclusive_device(device), torch.inference_mode():
+    with devices.exclusive_device(device), torch.inference_mode(), Pulse() as pulse:
         meter.begin()
         variants = _load_variants(methods, inputs.model, card, examples, plan.batch_size, device)
         meter.settle()
         logits = {key: _logits(variant.model, variant.batches, device) for key, variant in variants.items()}
         warm_up_passes = {key: warm_up(variant, device) for key, variant in variants.items()}
         rounds = TimedRounds(variants, plan, device, Progress(f"latency {card.task} seed {plan.seed}"))
+        suspended = -pulse.suspended_seconds()
         rows = rounds.passes(meter.read) + rounds.singles(len(examples))
+        suspended += pulse.suspended_seconds()
         proofs = {
             method.name: _prove_merge(
                 method.name, logits, variants, models.load(inputs.model, list(card.labels)), device
@@ -141,6 +144,7 @@ def time_inference(
                     }
                     for (method, _), variant in variants.items()
                 },
+                "suspended_seconds": suspended,
                 "warm_up_passes": {" ".join(key): count for key, count in warm_up_passes.items()},
                 "provenance": asdict(replace(started, driver=meter.details.get("driver"), shared=meter.shared)),
                 "files": {outputs.passes.name: sha256(outputs.passes)},

@@ -25,11 +25,13 @@ class LatencyRecord:
     """What tables need to know about timed passes; `input_tokens` are by method.
 
     `precision` is that of the timed passes, as in the configuration; older records name none and are all "fp32".
+    `suspended_seconds` is for how long the process did not run while passes were timed.
     """
 
     input_tokens: Mapping[str, InputTokens]
     provenance: Provenance
     precision: str = "fp32"
+    suspended_seconds: float = 0.0
 
     @classmethod
     def read(cls, path: Path, passes: Path | None = None) -> LatencyRecord:
@@ -41,4 +43,5 @@ class LatencyRecord:
                 {method: fill(InputTokens, tokens) for method, tokens in content["input_tokens"].items()},
                 fill(Provenance, {"code": None} | content["provenance"]),
                 content.get("precision", cls.precision),
+                float(content.get("suspended_seconds", 0.0)),
             )

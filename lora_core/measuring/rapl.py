@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lora_core.measuring.limits import COUNTER_STEP_SECONDS
+from lora_core.measuring.limits import COUNTER_STEP_SECONDS, DeviceLimits
 from lora_core.measuring.meters import HostMeter, MeterError, Reading
 
 POWERCAP = Path("/sys/class/powercap")
@@ -16,6 +16,8 @@ class RaplMeter(HostMeter):
     The counters wrap around. Power is the difference between two readings. A package whose counter stands still while
     those of others advance ends the energy: without it, the sum would be that of the others. Raise MeterError if the
     counters cannot be read.
+
+    A package that draws more than it can ends the energy too, if the kernel says what it can draw.
     """
 
     name = "rapl"
@@ -37,6 +39,11 @@ class RaplMeter(HostMeter):
             raise MeterError(f"RAPL: {root} has no intel-rapl package")
         if broken := [zone.name for zone, top in zip(self._zones, self._range, strict=True) if top <= 0]:
             raise MeterError(f"RAPL: the energy counter of {broken[0]} has no range (max_energy_range_uj)")
+        known = [_max_watts(zone) for zone in self._zones]
+        self._zone_limits = [DeviceLimits.of(watts) for watts in known]
+        total = sum(watts for watts in known if watts is not None) if None not in known else None
+        self.limits = DeviceLimits.of(total)
+        self.details["power_limit_watts"] = total
         self._total_microjoules = 0
         self._read_at = time.monotonic()
         self._advanced_at = [self._read_at] * len(self._zones)
@@ -54,7 +61,7 @@ class RaplMeter(HostMeter):
         self.reason = self._problem(values, read_at)
         if self.reason is not None:
             return Reading(memory_used_mb=self.memory_mb())
-        used = sum((new - old) % (top + 1) for new, old, top in zip(values, self._last, self._range, strict=True))
+        used = sum(self._used(values))
         watts = used / 1e6 / (read_at - self._read_at) if read_at > self._read_at else None
         self._last, self._read_at = values, read_at
         self._total_microjoules += used
@@ -62,11 +69,19 @@ class RaplMeter(HostMeter):
             power_watts=watts, memory_used_mb=self.memory_mb(), counter_millijoules=self._total_microjoules / 1e3
         )
 
+    def _used(self, values: Sequence[int]) -> list[int]:
+        """The microjoules of each package since the last reading."""
+        return [(new - old) % (top + 1) for new, old, top in zip(values, self._last, self._range, strict=True)]
+
     def _problem(self, values: Sequence[int], read_at: float) -> str | None:
         """Why the counters' values are no measurement; None if they are one."""
+        used = self._used(values)
         for i, (zone, value) in enumerate(zip(self._zones, values, strict=True)):
             if not 0 <= value <= self._range[i]:
                 return f"RAPL: the energy counter of {zone.name} is outside of its range"
+            if not self._zone_limits[i].allows_joules(used[i] / 1e6, read_at - self._read_at):
+                watts = self._zone_limits[i].power_watts
+                return f"RAPL: the energy counter of {zone.name} jumped by more than it can draw ({watts:,.0f} W)"
             if value != self._last[i]:
                 self._advanced_at[i] = read_at
         advanced_last = max(self._advanced_at)
@@ -74,3 +89,24 @@ class RaplMeter(HostMeter):
             if advanced_last - advanced_at >= COUNTER_STEP_SECONDS:
                 return f"RAPL: the energy counter of {zone.name} stands still while others advance"
         return None
+
+
+def _max_watts(zone: Path) -> float | None:
+    """The most that a package may draw; None if the kernel does not say it.
+
+    That is its largest long-term limit, or a higher limit that is set now: many computers allow more for some seconds,
+    or for ever.
+    """
+    if not (largest := _microwatts(zone / "constraint_0_max_power_uw")):
+        return None
+    set_now = (_microwatts(file) for file in zone.glob("constraint_*_power_limit_uw"))
+    return max([largest, *(value for value in set_now if value)]) / 1e6
+
+
+def _microwatts(file: Path) -> int | None:
+    """The value in a file of the kernel; None if there is none or it is not above 0."""
+    try:
+        value = int(file.read_text())
+    except (OSError, ValueError):
+        return None
+    return value if value > 0 else None

@@ -6,15 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from lora_core.measuring.meters import Meter
+from lora_core.measuring.pulse import Pulse, now
 from lora_core.records import PowerRow
-
-# On Linux, time.monotonic stands still while the machine is asleep: a gap between samples shows that it was.
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
-
-
-def now() -> float:
-    """Return seconds of a monotonic clock, those in which the machine was asleep included if the system counts them."""
-    return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
 
 
 class Sampler:
@@ -22,7 +15,8 @@ class Sampler:
 
     `rows` holds the samples, as power.csv has them; for a resumed run (`part` above 0) it begins with those of the
     earlier parts. `rejected` has by name the highest value that was read and is beyond the meter's limits. `on_sample`
-    is called with each new sample. Leaving the `with` block closes the meter.
+    is called with each new sample. `pulse` notices a suspension that falls between two samples. Leaving the `with`
+    block closes the meter.
     """
 
     def __init__(
@@ -37,6 +31,7 @@ class Sampler:
         self.meter = meter
         self.rows = list(rows)
         self.rejected: dict[str, float] = {}
+        self.pulse = Pulse()
         self._device_label = device_label
         self._interval = interval
         self._part = part
@@ -49,14 +44,16 @@ class Sampler:
         self._thread = threading.Thread(target=self._loop, daemon=True)
 
     def __enter__(self) -> "Sampler":
-        """Start the thread."""
+        """Start the threads."""
+        self.pulse.__enter__()
         self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Stop the thread and close the meter."""
+        """Stop the threads and close the meter."""
         self._stop.set()
         self._thread.join()
+        self.pulse.__exit__()
         self.meter.close()
 
     @contextmanager

@@ -1,26 +1,28 @@
 """Resuming after a kill: a run's state after an epoch, and its samples as they come, outside of its declared outputs.
 
-The state is one safetensors file, whose header holds the plain values as JSON; nothing is ever unpickled. A key
-identifies settings, code, data and machine: a checkpoint with another key is discarded, never resumed.
+A key identifies settings, code, data and machine: a checkpoint with another key is discarded, never resumed.
 """
 
 import csv
 import hashlib
 import json
+import os
 import shutil
+import stat
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import Protocol, TextIO
 
-from lora_core.atomic_files import atomic_file, write_through
+from lora_core.atomic_files import atomic_file, remove, write_through
 from lora_core.layout import CheckpointFiles
-from lora_core.records import JsonObject, PowerRow, read_rows
+from lora_core.records import PowerRow, read_rows
+from lora_core.training.state_file import State, read_state, write_state
 
-if TYPE_CHECKING:
-    import torch
+# What reading a damaged checkpoint raises.
+DAMAGED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,6 @@ class CheckpointSettings:
     folder: Path
     seconds: float | None
     code: str
-
-
-@dataclass(frozen=True)
-class State:
-    """A run after an epoch: plain values as JSON has them, and tensors by name."""
-
-    values: JsonObject
-    tensors: "dict[str, torch.Tensor]"
 
 
 class Checkpointing(Protocol):
@@ -113,7 +107,7 @@ class Checkpoint:
     """Saves the state of runs that are planned to take longer than `seconds`, in `folder`.
 
     What is in the folder under another `key`, or damaged, is discarded with a note in the log. Raise OSError if the
-    folder cannot be used; nothing is deleted then.
+    folder cannot be written; nothing is deleted then.
     """
 
     def __init__(self, folder: Path, key: str, seconds: float) -> None:
@@ -124,48 +118,60 @@ class Checkpoint:
         self._sample_stream: TextIO | None = None
         self._lost: list[list[int]] = []  # [first, end) of the samples of work that no state holds
         self._is_disabled = False
-        folder.mkdir(parents=True, exist_ok=True)
-        self._read_earlier_parts(key)
+        try:
+            self._read_earlier_parts(key)
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:  # a folder above this one is a file
+            self._disable(error)
         self.part = 1 + max((row.part for row in self.rows), default=-1)
-        with atomic_file(self._files.key) as temp_path:
-            temp_path.write_text(key, encoding="utf-8")
+        if not self._is_disabled:
+            with atomic_file(self._files.key) as temp_path:
+                temp_path.write_text(key, encoding="utf-8")
 
     def _read_earlier_parts(self, key: str) -> None:
         """Read what earlier parts saved; discard it if it is damaged or has another key."""
+        files = self._files
         try:
-            if any(file.exists() for file in (self._files.state, self._files.samples)):
-                if not self._files.key.exists() or self._files.key.read_text(encoding="utf-8") != key:
+            if os.path.lexists(files.folder) and not files.folder.is_dir():
+                raise ValueError("it is not a folder")
+            present = [file for file in (files.key, files.state, files.samples) if os.path.lexists(file)]
+            for file in present:
+                _require_regular(file)
+            if files.state in present or files.samples in present:
+                if files.key not in present or files.key.read_text(encoding="utf-8") != key:
                     raise ValueError("it belongs to other settings, code, data or another machine")
                 self._resume()
-        except (ValueError, KeyError, TypeError) as error:
-            message = f"{self._files.folder} cannot be resumed: {error}; the run starts from the beginning"
+        except DAMAGED as error:
+            message = f"{files.folder} cannot be resumed: {error}; the run starts from the beginning"
             print(message, file=sys.stderr, flush=True)
             self.state, self.rows, self._lost = None, [], []
-            self._files.state.unlink(missing_ok=True)
-            self._files.samples.unlink(missing_ok=True)
+            for path in (files.state, files.samples, files.key) if files.folder.is_dir() else (files.folder,):
+                remove(path)
 
     def _resume(self) -> None:
-        """Read state and samples. Raise ValueError, KeyError or TypeError if they are damaged."""
+        """Read state and samples. Raise one of DAMAGED if they are damaged."""
         content = self._files.samples.read_bytes() if self._files.samples.exists() else b""
         saved_samples = 0
         if self._files.state.exists():
-            self.state = _read(self._files.state)
+            self.state = read_state(self._files.state)
             samples = self.state.values.pop("samples")
             saved_samples, self._lost = samples["rows"], samples["lost"]
             if hashlib.sha256(content[: samples["bytes"]]).hexdigest() != samples["digest"]:
                 raise ValueError(f"{self._files.samples.name} is damaged")
         if content:
-            if not content.endswith(b"\n"):  # a kill cut the last line off
+            whole = content[: content.rfind(b"\n") + 1]  # a kill may cut the last line off
+            if whole != content:
                 with atomic_file(self._files.samples) as temp_path:
-                    temp_path.write_bytes(content[: content.rfind(b"\n") + 1])
-            self._take_samples(saved_samples)
+                    temp_path.write_bytes(whole)
+            if whole or saved_samples:
+                self._take_samples(saved_samples)
 
     def _take_samples(self, saved_samples: int) -> None:
         """Read the samples; those after the state's are of lost work."""
         rows = read_rows(self._files.samples, PowerRow)
         if saved_samples < len(rows):
             self._lost = [*self._lost, [saved_samples, len(rows)]]
-        lost = {i for first, end in self._lost for i in range(first, end)}
+        lost = {i for first, end in self._lost for i in range(first, min(end, len(rows)))}
         self.rows = [
             replace(row, phase="lost") if i in lost and row.phase != "idle" else row for i, row in enumerate(rows)
         ]
@@ -195,12 +201,13 @@ class Checkpoint:
         from safetensors import SafetensorError
 
         try:
+            _require_regular(self._files.samples)
             write_through(self._files.samples)  # before the state, which counts them
             content = self._files.samples.read_bytes()
             digest = hashlib.sha256(content).hexdigest()
             described = {"rows": samples, "bytes": len(content), "digest": digest, "lost": self._lost}
-            _write(self._files.state, State(state.values | {"samples": described}, state.tensors))
-        except (OSError, SafetensorError) as error:
+            write_state(self._files.state, State(state.values | {"samples": described}, state.tensors))
+        except (OSError, ValueError, SafetensorError) as error:
             self._disable(error)
 
     def _disable(self, error: Exception) -> None:
@@ -217,32 +224,7 @@ class Checkpoint:
         shutil.rmtree(self._files.folder, ignore_errors=True)
 
 
-def _write(path: Path, state: State) -> None:
-    from safetensors.torch import save_file
-
-    values = json.dumps(state.values, allow_nan=False)
-    tensors = {name: tensor.contiguous() for name, tensor in state.tensors.items()}
-    with atomic_file(path) as temp_path:
-        save_file(tensors, temp_path, {"values": values, "digest": _digest(values, tensors)})
-
-
-def _read(path: Path) -> State:
-    """The state in a file. Raise ValueError if the file is damaged."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            header = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{path.name} is damaged ({error})") from error
-    if header["digest"] != _digest(header["values"], tensors):
-        raise ValueError(f"{path.name} is damaged (its digest does not match its content)")
-    return State(json.loads(header["values"]), tensors)
-
-
-def _digest(values: str, tensors: "dict[str, torch.Tensor]") -> str:
-    digest = hashlib.sha256(values.encode())
-    for name in sorted(tensors):
-        digest.update(name.encode() + tensors[name].numpy().tobytes())
-    return digest.hexdigest()
+def _require_regular(file: Path) -> None:
+    """Raise ValueError for anything but a regular file, links included: to open a pipe may take for ever."""
+    if not stat.S_ISREG(file.lstat().st_mode):
+        raise ValueError(f"{file.name} is not a regular file")

@@ -17,11 +17,12 @@ from lora_core.measuring import power_trace as trace
 from lora_core.measuring.sampler import Sampler
 from lora_core.records import HistoryRow, PowerRow
 from lora_core.seeds import derive
-from lora_core.training.checkpoint import Checkpointing, State
+from lora_core.training.checkpoint import Checkpointing
 from lora_core.training.inputs import TrainingData
 from lora_core.training.progress import Progress, RunProgress
 from lora_core.training.spec import RunSpec
 from lora_core.training.state import capture, restore
+from lora_core.training.state_file import State
 from lora_core.training.steps import compute_logits, compute_loss, create_optimizer, optimizer_step, predict_logits
 
 # Losses are copied to the host in groups, so that a GPU need not wait for the host at every step.
@@ -116,13 +117,15 @@ class TrainingLoop:
         devices.reset_peak_memory(self._device)
         devices.synchronize(self._device)
         with self.sampler.window("train") as train_window:
-            worked = time.process_time(), time.thread_time()
+            before = self._clocks()
             saved, tokens_real, tokens_computed = self._train_epoch(epoch, order, started)
             devices.synchronize(self._device)
-            worked = time.process_time() - worked[0], time.thread_time() - worked[1]
+            processor, thread, suspended = (now - then for now, then in zip(self._clocks(), before, strict=True))
         allocated, reserved = devices.peak_memory_mb(self._device)
         with self.sampler.window("eval") as eval_window:
+            eval_suspended = -self.sampler.pulse.suspended_seconds()
             scores = self._evaluate()
+            eval_suspended += self.sampler.pulse.suspended_seconds()
         self.history.append(
             HistoryRow(
                 epoch=epoch,
@@ -134,17 +137,23 @@ class TrainingLoop:
                 score=scores[self.data.card.metrics[0]],
                 metrics=scores,
                 train_seconds=trace.seconds(train_window),
-                train_processor_seconds=worked[0],
-                train_thread_seconds=worked[1],
+                train_processor_seconds=processor,
+                train_thread_seconds=thread,
                 eval_seconds=trace.seconds(eval_window),
                 train_energy_joules=self._energy_joules(train_window),
                 eval_energy_joules=self._energy_joules(eval_window),
                 saved_for_backward_mb=saved.mb,
                 peak_allocated_mb=allocated,
                 peak_reserved_mb=reserved,
+                train_suspended_seconds=suspended,
+                eval_suspended_seconds=eval_suspended,
             )
         )
         self._progress.report(self._status(epoch))
+
+    def _clocks(self) -> tuple[float, float, float]:
+        """Seconds that processors worked for the process and for this thread, and in which the process did not run."""
+        return time.process_time(), time.thread_time(), self.sampler.pulse.suspended_seconds()
 
     def _energy_joules(self, window: list[PowerRow]) -> float | None:
         return trace.energy_joules([window], trace.energy_source(window), self.sampler.meter.limits)

@@ -1,7 +1,7 @@
 """What a run writes: its weights, its records, and run.json with everything that was measured."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -103,8 +103,9 @@ def describe_measurement(loop: TrainingLoop, shapes: nn.Module) -> dict[str, obj
         "lost": _lost(rows, sampler.meter.limits),
         "train_seconds": sum(row.train_seconds for row in loop.history),
         "eval_seconds": sum(row.eval_seconds for row in loop.history),
+        "eval_suspended_seconds": sum(row.eval_suspended_seconds or 0.0 for row in loop.history),
         "memory": _memory(loop, shapes),
-        "energy": _energy(sampler, loop.spec.measure.sample_seconds),
+        "energy": _energy(sampler, loop.spec.measure.sample_seconds, loop.history),
         "conditions": trace.conditions(rows),
     }
 
@@ -123,9 +124,12 @@ def _memory(loop: TrainingLoop, shapes: nn.Module) -> dict[str, object]:
     }
 
 
-def _energy(sampler: Sampler, interval: float) -> dict[str, object]:
+def _energy(sampler: Sampler, interval: float, history: Sequence[HistoryRow] = ()) -> dict[str, object]:
     meter = sampler.meter
     energy = trace.energy(sampler.rows, interval, meter.limits)
+    suspended = sum(row.train_suspended_seconds or 0.0 for row in history)
+    suspended = max(suspended, energy.sampling.suspended_seconds)
+    energy = replace(energy, sampling=replace(energy.sampling, suspended_seconds=suspended))
     return {
         "meter": meter.name,
         "simulated": meter.simulated,

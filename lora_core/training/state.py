@@ -5,7 +5,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from lora_core.training.checkpoint import State
+from lora_core.training.state_file import State
 
 
 def capture(model: nn.Module, optimizer: Optimizer, schedule: LRScheduler) -> State:

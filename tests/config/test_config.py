@@ -165,7 +165,8 @@ def test_a_results_folder_has_one_name(folder):
 def test_a_model_folder_has_a_name_whatever_it_is_called(tmp_path, monkeypatch):
     (tmp_path / "my model").mkdir()
     monkeypatch.chdir(tmp_path / "my model")
-    assert load(changed(), {"model": {"source": "local", "path": "."}}).model.name == "my-model"
+    study = load(changed(results_dir=str(tmp_path / "results")), {"model": {"source": "local", "path": "."}})
+    assert study.model.name == "my-model"
 
 
 def test_dropout_may_be_left_to_the_model():

@@ -44,7 +44,7 @@ class Made:
         self.disturbed = ()
         self.meaningful, self.censored, self.second_device = True, (), None
         self.second_latency = self.slow_task = None
-        self.latency_shared, self.too_short = (), ()
+        self.latency_shared, self.latency_suspended, self.too_short = (), (), ()
 
     def all_verdicts(self, references=None):
         return claims.judge(self.records(), references or self.references, latency_margin=0.03)
@@ -99,7 +99,8 @@ class Made:
                 times = {(self.references.full, "plain"): full, (self.references.adapter, "merged"): merged}
                 write_rows(file, latency_rows(times), LatencyRow)
                 latency_record(file.with_suffix(".json"), device="gpu-0", device_model="a GPU",
-                               shared=task in self.latency_shared)  # fmt: skip
+                               shared=task in self.latency_shared,
+                               suspended=25.0 * (task in self.latency_suspended))  # fmt: skip
                 files.append(file)
         return files
 
@@ -414,6 +415,14 @@ def test_one_slow_comparison_of_five_refutes_at_a_fifth_of_the_error_alone(made,
     assert one.verdict("no inference latency") == REFUTED
     made.slow_task = ("cola", 1.04)
     assert made.verdict("no inference latency") == REFUTED
+
+
+def test_a_task_whose_timing_was_suspended_leaves_latency_open_and_is_named(made):
+    assert made.verdict("no inference latency") == REPRODUCED
+    made.latency_suspended = ("rte",)
+    verdict = made.verdicts()["merged LoRA adds no inference latency"]
+    assert verdict.verdict == UNDECIDED
+    assert verdict.ours.endswith("(suspended while timed: RTE seed 1 (25 s))")
 
 
 def test_a_task_that_was_timed_on_a_shared_device_leaves_latency_open_and_is_named(made):

@@ -29,7 +29,9 @@ from lora_core.evaluation.cost_to_threshold import cost_rows, write_costs
 from lora_core.evaluation.counts import read_counts
 from lora_core.measuring import meters, sampler
 from lora_core.measuring import power_trace as trace
+from lora_core.measuring.limits import DeviceLimits
 from lora_core.measuring.nvml import NvmlMeter
+from lora_core.measuring.rapl import RaplMeter
 from lora_core.measuring.sampler import Sampler
 from lora_core.measuring.sampling import sampling
 from lora_core.reporting.page.runs_table import RunRow
@@ -141,6 +143,65 @@ def test_a_simulated_device_whose_name_is_no_text_has_no_meter_and_says_why(fake
     meter = meters.open_meter("simulated_nvml", torch.device("cpu"))
     assert (meter.name, meter.reason) == ("none", "NVML: the driver gave an answer that makes no sense")
     assert meter.read().power_watts is None
+
+
+# --- the counters of a CPU ---
+
+
+def powercap(folder, limits, energy=900_000):
+    """The files of packages of a CPU, each with the limits of its power in W by the name of the file."""
+    for number, files in enumerate(limits):
+        zone = folder / f"intel-rapl:{number}"
+        zone.mkdir()
+        for name, value in {"name": f"package-{number}", "max_energy_range_uj": 10**12, "energy_uj": energy}.items():
+            (zone / name).write_text(f"{value}\n")
+        for name, watts in files.items():
+            (zone / name).write_text(f"{watts if isinstance(watts, str) else watts * 10**6}\n")
+    return folder
+
+
+TDP, SET, TURBO = "constraint_0_max_power_uw", "constraint_0_power_limit_uw", "constraint_1_power_limit_uw"
+JUMP = "RAPL: the energy counter of intel-rapl:{} jumped by more than it can draw ({} W)"
+
+
+@pytest.mark.parametrize(
+    ("limits", "watts", "reason"),
+    [
+        ([{TDP: 100}], [90], None),
+        ([{TDP: 100}], [149], None),  # for some seconds
+        ([{TDP: 100}], [400], JUMP.format(0, 150)),
+        ([{TDP: 100}, {TDP: 300}], [90, 280], None),
+        ([{TDP: 100}, {TDP: 300}], [400, 90], JUMP.format(0, 150)),  # less than both together may draw
+        ([{TDP: 100}, {}], [400, 90], JUMP.format(0, 150)),
+        ([{TDP: 100}, {}], [90, 9000], None),
+        ([{}], [9000], None),
+        ([{}], [30_000], JUMP.format(0, "10,000")),
+        ([{TDP: 0}], [9000], None),
+        ([{TDP: "none"}], [9000], None),
+        ([{TDP: 15, SET: 28, TURBO: 64}], [60], None),  # of a laptop
+        ([{TDP: 15, SET: 28, TURBO: 64}], [300], JUMP.format(0, 96)),
+        ([{TDP: 100, TURBO: 0}], [400], JUMP.format(0, 150)),
+        ([{SET: 100}], [9000], None),
+    ],
+)  # fmt: skip
+def test_a_package_that_draws_more_than_it_can_ends_the_energy(tmp_path, monkeypatch, limits, watts, reason):
+    clock = [0.0]
+    monkeypatch.setattr("lora_core.measuring.rapl.time.monotonic", lambda: clock[0])
+    meter = RaplMeter(powercap(tmp_path, limits))
+    for second in (2, 4, 6):
+        clock[0] = float(second)
+        for number, each in enumerate(watts):
+            (tmp_path / f"intel-rapl:{number}" / "energy_uj").write_text(str(900_000 + second * each * 10**6))
+        reading = meter.limits.without_impossible(meter.read())
+    assert meter.reason == reason
+    assert reading.power_watts == (sum(watts) if reason is None else None)
+    assert (reading.counter_millijoules is None) == (reason is not None)
+
+
+def test_the_limit_of_a_cpu_is_in_its_record_so_that_its_samples_are_judged_by_it_again(tmp_path):
+    meter = RaplMeter(powercap(tmp_path, [{TDP: 100}, {TDP: 300}]))
+    assert meter.details["power_limit_watts"] == 400
+    assert meter.limits == DeviceLimits.of(400)
 
 
 # --- a driver that does not answer -----------------------------------------------------------------------------------

@@ -1,14 +1,21 @@
 """Files that are there but not finished are made again by the same command; finished ones are never lost."""
 
+import csv
 import os
 
+import pandas as pd
 import pytest
 from builders import HANG_SECONDS
 from faults import COMPARED, TABLE
 from project import Project, rules
 
-from lora_core.config.unfinished import CUT_OFF, EMPTY
-from lora_core.records import read_json
+from lora_core.config.unfinished import CUT_OFF, EMPTY, unfinished_products
+from lora_core.evaluation.frames import read_costs, read_curves, read_differences, read_scores
+from lora_core.records import PowerRow, read_json, read_rows, write_rows
+from lora_core.reporting.page.report import _read_claims
+from lora_core.reporting.page.runs_table import read_runs
+from lora_core.sealed import SEAL
+from lora_core.sealed_csv import read_sealed_csv, write_sealed_csv
 
 RUN = "results/runs/lora/cola/seed1"
 
@@ -19,6 +26,26 @@ def empty(file):
 
 def cut(file):
     file.write_bytes(file.read_bytes()[:-2])  # without its last newline alone, JSON is whole
+
+
+def zero(file):
+    file.write_bytes(bytes(file.stat().st_size))
+
+
+def keep_the_header(file):
+    """Only the names of columns, at the same size."""
+    content = file.read_bytes()
+    file.write_bytes((content.splitlines()[0] + b"\n").ljust(len(content), b"\n"))
+
+
+def blank(file):
+    file.write_bytes(b" " * file.stat().st_size)
+
+
+def no_text(file):
+    """Bytes that are not UTF-8 after the first line."""
+    content = file.read_bytes()
+    file.write_bytes(content[: content.index(b"\n") + 1].ljust(len(content), b"\xff"))
 
 
 def test_only_the_unfinished_results_that_a_target_needs_are_made_again(project, finished):
@@ -113,3 +140,89 @@ def test_a_process_id_that_comes_back_does_not_block_a_file(name, tmp_path):
     with atomic_folder(tmp_path / "weights") as folder:
         (folder / "a").write_text("a")
     assert [file.name for file in tmp_path.iterdir()] == ["weights"]
+
+
+# --- texts of the same size with another content --------------------------------------------------------------------
+
+RUNS = pd.DataFrame({"method": ["fft", "lora"], "seed": [1, 1], "best": [0.5, 0.6]})
+SAMPLE = PowerRow(0.0, 0, "idle", "cpu", None, None, None, None)
+READERS = {
+    "scores/cola.csv": lambda file: read_scores([file]),
+    "scores/cola_differences.csv": lambda file: read_differences([file]),
+    "energy/cola.csv": lambda file: read_costs([file]),
+    "energy/cola_curve.csv": lambda file: read_curves([file]),
+    "runs.csv": read_runs,
+    "claims.csv": _read_claims,
+    "power.csv": lambda file: read_rows(file, PowerRow),
+}
+
+
+@pytest.mark.parametrize("harm", [empty, zero, keep_the_header, blank, no_text])
+@pytest.mark.parametrize("name", READERS)
+def test_a_csv_file_that_lost_its_rows_is_refused_by_name(tmp_path, name, harm):
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    if name == "power.csv":
+        write_rows(file, [SAMPLE] * 9, PowerRow)
+    elif name == "claims.csv":
+        pd.DataFrame({"claim": ["x"], "verdict": ["reproduced"]}).to_csv(file, index=False)
+    else:
+        write_sealed_csv(file, RUNS)
+    harm(file)
+    if (name, harm) == ("power.csv", keep_the_header):  # a job that is killed at once leaves no sample
+        assert READERS[name](file) == []
+        return
+    with pytest.raises(ValueError, match=rf"^[^\n]*{name}[^\n]*; delete it and run again$"):
+        READERS[name](file)
+
+
+def test_a_study_with_one_method_has_no_differences(tmp_path):
+    (tmp_path / "scores").mkdir()
+    file = tmp_path / "scores/cola_differences.csv"
+    write_sealed_csv(file, RUNS[:0])
+    assert file.read_text() == "method,seed,best\n"
+    assert read_differences([file]).empty
+    file.write_text(f"method,seed,best,{SEAL}\n")  # what is left of a file that had rows
+    with pytest.raises(ValueError, match="its rows are missing"):
+        read_sealed_csv(file)
+
+
+def test_a_cell_that_is_too_long_for_the_reader_is_refused_by_name(tmp_path):
+    file = tmp_path / "power.csv"
+    write_rows(file, [SAMPLE], PowerRow)
+    with file.open("a") as stream:
+        stream.write("9" * (csv.field_size_limit() + 1))
+    with pytest.raises(ValueError, match=r"power\.csv is damaged \(field larger than field limit"):
+        read_rows(file, PowerRow)
+
+
+@pytest.mark.parametrize(
+    "name", ["tables/table1.md", "tables/table1.csv", "figures/scores.svg", "runs.csv", "counts.json"]
+)
+def test_a_text_of_zero_bytes_is_unfinished(tmp_path, name):
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("method,best\nlora,1\n")
+    assert unfinished_products(str(tmp_path), {}) == {}
+    zero(file)
+    assert unfinished_products(str(tmp_path), {})[str(file)] == ZEROED
+
+
+@pytest.mark.faults
+def test_every_drawn_or_computed_text_of_zero_bytes_is_made_again(project, finished, finish):
+    project.take(finished)
+    files = [
+        "tables/table1.md",
+        "tables/table2.csv",
+        "tables/table7.json",
+        "runs.csv",
+        "energy/cola.csv",
+        "counts.json",
+    ]
+    files += ["scores/cola.csv", "scores/cola_differences.csv"]
+    before = {name: (project.results / name).read_bytes() for name in files}
+    for name in files:
+        zero(project.results / name)
+    assert f"{len(files)} results are made again: " in finish(*COMPARED)
+    assert {name: (project.results / name).read_bytes() for name in files} == before
+    assert "Nothing to be done" in finish(*COMPARED)

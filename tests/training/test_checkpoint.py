@@ -170,7 +170,7 @@ def test_only_a_run_planned_to_be_long_keeps_its_state(bert, cola, tmp_path, mon
     from lora_core.training import checkpoint
 
     written = []
-    monkeypatch.setattr(checkpoint, "_write", lambda path, state: written.append(path))
+    monkeypatch.setattr(checkpoint, "write_state", lambda path, state: written.append(path))
     for seconds in (0, 3600, None):
         checkpoints = CheckpointSettings(tmp_path / "checkpoints", seconds, "code")
         train(spec(LORA), run_inputs(bert, cola), run_outputs(tmp_path / "run"), checkpoints=checkpoints)
@@ -250,7 +250,7 @@ def test_samples_are_on_the_disk_before_the_state_that_counts_them(study, monkey
 
     written = []
     monkeypatch.setattr(checkpoint, "write_through", lambda path: written.append(path.name))
-    monkeypatch.setattr(checkpoint, "_write", lambda path, state: written.append(path.name))
+    monkeypatch.setattr(checkpoint, "write_state", lambda path, state: written.append(path.name))
     study.finish()
     assert written == ["power.csv", "state.safetensors"] * (EPOCHS - 1)  # the first epoch is of an earlier part
 

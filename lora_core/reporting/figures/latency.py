@@ -13,6 +13,7 @@ from lora_core.reporting.inputs import DrawSettings, Inputs
 def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
     """Draw the figure from each task's passes and the records about them."""
     frame = per_device(read_latency(inputs["latency"], inputs["latency_records"]))
+    suspended = list(frame["suspended"].dropna().unique())
     frame = frame[frame["mode"] == "pass"]
     rounds = sorted(frame.groupby(["task", "seed", "method", "variant"]).size().unique())
     n = f"{rounds[0]} to {rounds[-1]}" if len(rounds) > 1 else f"{rounds[0]}"
@@ -30,7 +31,7 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
     set_title(
         figure,
         f"Inference: a pass over the validation set, n = {n} rounds. Box: quartiles and median; whiskers: 5th and 95th "
-        "percentile.",
+        "percentile." + (f" Suspended while timed: {', '.join(suspended)}." if suspended else ""),
     )
     return figure, frame[["task", "method", "variant", "round", "milliseconds"]]
 

@@ -1,7 +1,8 @@
 """A figure's SVG as it stands inside the page: shapes and text alone, whoever wrote the file.
 
 The page shows and hides parts of its figures and gives them its own color of text, so they are elements of the page and
-no images. What is not on the lists below (scripts, handlers, styles, links, foreign content) is left out.
+no images. What is not on the lists below (scripts, handlers, styles, links, foreign content) is left out. A `use` may
+draw a single shape again, as figures do with their markers: what draws others again could multiply without bound.
 """
 
 import html
@@ -14,6 +15,7 @@ from lora_core.records import require_regular_file
 
 SVG, XLINK = "http://www.w3.org/2000/svg ", "http://www.w3.org/1999/xlink "
 ELEMENTS = frozenset({"svg", "g", "defs", "clipPath", "path", "rect", "use", "text", "tspan", "title"})
+SHAPES = frozenset({"path", "rect"})
 TEXTS = frozenset({"text", "tspan", "title"})
 GEOMETRY = frozenset({"d", "x", "y", "width", "height", "viewBox", "transform"})
 PROPERTIES = frozenset(
@@ -36,6 +38,7 @@ def read_svg(path: Path) -> str:
     parser.CharacterDataHandler, parser.EntityDeclHandler = shapes.text, shapes.refuse_entity
     try:
         parser.Parse(path.read_bytes(), True)
+        shapes.check_references()
     except (expat.ExpatError, ValueError, LookupError) as error:
         raise ValueError(f"{path} is not a figure ({error}); delete it and run again") from None
     if not shapes.parts:
@@ -53,6 +56,9 @@ class _Shapes:
         self.parts: list[str] = []
         self._figure = figure
         self._open: list[str] = []
+        self._identifiers: list[str | None] = []  # of the open elements
+        self._drawn_again: set[str] = set()  # what a `use` refers to
+        self._compound: set[str] = set()  # what is more than a single shape
         self._skipped = 0  # depth below an element that is left out
 
     def start(self, name: str, attributes: Mapping[str, str]) -> None:
@@ -63,6 +69,11 @@ class _Shapes:
             return
         self._open.append(tag)
         kept = {key.removeprefix(XLINK): self._attribute(key, value) for key, value in attributes.items()}
+        self._identifiers.append(kept.get("id"))
+        if tag == "use":
+            self._drawn_again.add(kept.get("href") or "")
+        if tag not in SHAPES:
+            self._compound |= {f"#{name}" for name in (self._identifiers if tag == "use" else self._identifiers[-1:])}
         written = (f' {key}="{html.escape(value)}"' for key, value in kept.items() if value is not None)
         self.parts.append(f"<{tag}{''.join(written)}>")
 
@@ -71,10 +82,16 @@ class _Shapes:
             self._skipped -= 1
         else:
             self.parts.append(f"</{self._open.pop()}>")
+            self._identifiers.pop()
 
     def text(self, text: str) -> None:
         if not self._skipped and self._open and self._open[-1] in TEXTS:
             self.parts.append(html.escape(text))
+
+    def check_references(self) -> None:
+        """Raise ValueError if a `use` refers to more than a single shape."""
+        if nested := sorted(self._drawn_again & self._compound):
+            raise ValueError(f"it draws {nested[0]} again, which is more than a single shape")
 
     def refuse_entity(self, name: str, *_: object) -> None:
         raise ValueError(f"it defines the entity {name!r}")
@@ -91,6 +108,8 @@ class _Shapes:
             case "id":
                 return self._identifier(f"#{value}")
             case "clip-path":
+                if "clipPath" in self._open:  # a clip of a clip
+                    return None
                 match = re.fullmatch(rf"url\(({IDENTIFIER})\)", value)
                 return match and f"url(#{self._identifier(match[1])})"
             case "href" | "http://www.w3.org/1999/xlink href":

@@ -30,6 +30,7 @@ from lora_core.reporting.page.summary import provenance, summary
 from lora_core.reporting.page.tables import TableView
 from lora_core.reporting.table import read_table, write_text
 from lora_core.sealed_csv import read_sealed_rows
+from lora_core.typed_records import name_damaged_file
 
 VERDICTS = (REPRODUCED, REFUTED, UNDECIDED, UNMEASURED)
 
@@ -148,8 +149,12 @@ def _provenance(runs: Sequence[RunRecord], latency_records: Sequence[Path]) -> M
 
 
 def _read_claims(path: Path) -> list[dict[str, str]]:
-    header, *rows = read_sealed_rows(path) or [[]]
-    return [dict(zip(header, map(from_text, row), strict=True)) for row in rows]
+    with name_damaged_file(path):
+        header, *rows = read_sealed_rows(path)
+        claims = [dict(zip(header, map(from_text, row), strict=True)) for row in rows]
+        if not claims or any(claim["verdict"] not in VERDICTS for claim in claims):
+            raise ValueError("it has no verdicts")
+    return claims
 
 
 def link(pattern: str, suffix: str = "", **wildcards: Any) -> str:

@@ -52,9 +52,11 @@ class RunRow:
 
 
 def read_runs(path: Path) -> list[RunRow]:
-    """Read runs.csv, in the order of the file."""
+    """Read runs.csv, in the order of the file. Raise ValueError that names it if it is damaged or has no runs."""
     runs: dict[tuple[str, str, str], dict[str, str]] = {}
     header, *rows = read_sealed_rows(path)
+    if not rows or not {"method", "task", "seed", "quantity", "value"} <= set(header):
+        raise ValueError(f"{path} is damaged (no run is in it); delete it and run again")
     for row in rows:
         line = dict(zip(header, row, strict=True))
         quantities = runs.setdefault((line["method"], line["task"], line["seed"]), {})

@@ -137,7 +137,10 @@ def disturbed_note(frame: pd.DataFrame) -> list[str]:
     if suspended:
         causes.append(f"{DISTURBED} Suspended while training: {', '.join(suspended)}.")
     meaning = "Their time, power and energy are not those of the method alone, and decide no claim."
-    return [f"{cause} {meaning}" for cause in causes]
+    notes = [f"{cause} {meaning}" for cause in causes]
+    if evaluating := list(suspended_names(frame, "eval_suspended_seconds")):
+        notes.append(f"Suspended while evaluating, which no time or energy here includes: {', '.join(evaluating)}.")
+    return notes
 
 
 def devices_note(frame: pd.DataFrame) -> str:

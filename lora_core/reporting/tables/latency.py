@@ -11,7 +11,7 @@ from lora_core.evaluation.latency_summary import LEVEL, VARIANTS, Timing, summar
 from lora_core.evaluation.references import References
 from lora_core.reporting.inputs import DrawSettings, Inputs
 from lora_core.reporting.table import Cell, Table, new_table
-from lora_core.reporting.tables.cells import devices_note, shared_device_note
+from lora_core.reporting.tables.cells import DISTURBED, devices_note, shared_device_note
 from lora_core.stats import Equivalence
 
 TIME, SINGLE_TIME = "time of a pass", "time of one example"
@@ -45,7 +45,10 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Table:
         suffix = (f", seed {run.seed}" if several_seeds else "") + (f" on {run.device}" if several_devices else "")
         for timings in _timings(run, references, margin):
             rows = _Rows(run, timings.passes, suffix)
-            blocks.append([*_timing_cells(rows, timings, references), *_input_cells(rows)])
+            timed = _timing_cells(rows, timings, references)
+            if run.suspended:
+                timed = [cell and replace(cell, text=f"{cell.text} {DISTURBED}") for cell in timed]
+            blocks.append([*timed, *_input_cells(rows)])
     # Row by row: the first kind of cell of every block, then the second, and so on.
     cells = [cell for same_kind in zip(*blocks, strict=True) for cell in same_kind if cell]
     return new_table("table3", "method", cells, _notes(runs, cells, settings))
@@ -167,6 +170,11 @@ def _notes(runs: Sequence[LatencyRun], cells: Sequence[Cell], settings: DrawSett
         )
     if missing := settings.references.missing("full"):
         notes.append(f"No comparison with full fine-tuning: {missing}.")
+    if suspended := [run.suspended for run in runs if run.suspended]:
+        notes.append(
+            f"{DISTURBED} Suspended while timed: {', '.join(suspended)}. Its times are not those of the methods alone, "
+            "and decide no claim."
+        )
     if any(cell.unit == "tokens" for cell in cells):
         notes.append(
             "Longest input: the number of position embeddings minus those that the method occupies, in tokens. Longer "
