@@ -1,4 +1,4 @@
-"""The settings of CUDA's allocator, which torch reads from the environment once, when it is imported."""
+"""The settings of CUDA's allocator, which torch reads from the environment once."""
 
 import os
 from collections.abc import MutableMapping

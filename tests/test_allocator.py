@@ -54,6 +54,7 @@ class Reports:
             raise SystemExit(1)
 sys.meta_path.insert(0, Reports())
 import runpy
+from types import SimpleNamespace as Any
 class Named(list):
     items = lambda self: []
 run = {"device": "auto", "settings": {"kind": "full"}}
@@ -62,5 +63,6 @@ runpy.run_path(SCRIPT, {"snakemake": snakemake})
 """
     log, script = tmp_path / "train.log", ROOT / "workflow" / "scripts" / "train.py"
     code = stand_in.replace("LOG", repr(str(log))).replace("SCRIPT", repr(str(script)))
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
+    job = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert log.is_file(), job.stderr
     assert "allocator: expandable_segments:True" in log.read_text()
