@@ -32,7 +32,9 @@ def predicted_memory_mb(
     """
     from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-    mode, device, step = FakeTensorMode(), torch.device(device_type), _Step(model.train(), forward)
+    # Tensors that are no parameters or buffers, such as the numbers of a prompt's tokens, are converted at their use.
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    device, step = torch.device(device_type), _Step(model.train(), forward)
 
     def without_data(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
         return {

@@ -46,6 +46,14 @@ def test_on_a_cpu_the_prediction_is_what_a_step_keeps(settings, dropout, folder,
     assert predicted == memory.parameter_memory_mb(model) | {"saved_for_backward_mb": counted_mb(model, precision)}
 
 
+def test_a_method_that_holds_tensors_besides_its_parameters_is_predicted(bert):
+    prefix = {"kind": "peft", "config": {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 5}}
+    shapes = registry.build_without_weights(bert, 2, spec(prefix).settings)
+    for device in ("cpu", "cuda"):
+        predicted = predicted_memory_mb(shapes, (ROWS, TOKENS), device, partial(forward, precision="fp32"))
+        assert predicted["saved_for_backward_mb"] > 0
+
+
 def with_cuda_autocast(monkeypatch):
     """Let autocast for CUDA work where there is no GPU."""
     monkeypatch.setattr("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)
