@@ -180,7 +180,7 @@ class RunRecord:
                 {"power_limit_watts": None} | measurement["energy"],
                 suspended_seconds=measurement["energy"]["sampling"].get("suspended_seconds"),
             ),
-            provenance=fill(Provenance, {"code": None} | record["provenance"]),
+            provenance=fill(Provenance, {"code": None, "allocator": None} | record["provenance"]),
             measurement=measurement,
         )
 

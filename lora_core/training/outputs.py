@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from lora_core.atomic_files import atomic_file, atomic_folder
 from lora_core.measuring import memory
 from lora_core.measuring import power_trace as trace
 from lora_core.measuring.limits import DeviceLimits
+from lora_core.measuring.predicted_memory import predicted_memory_mb
 from lora_core.measuring.sampler import Sampler
 from lora_core.methods import registry
 from lora_core.models.model import head_parameters
@@ -19,6 +21,7 @@ from lora_core.records import FORMAT, HistoryRow, PowerRow, sha256, write_json, 
 from lora_core.sealed import seal
 from lora_core.training.loop import TrainingLoop
 from lora_core.training.spec import RunSpec
+from lora_core.training.steps import forward
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,8 @@ def describe_measurement(loop: TrainingLoop, shapes: nn.Module) -> dict[str, obj
 
 
 def _memory(loop: TrainingLoop, shapes: nn.Module) -> dict[str, object]:
-    optimizer = loop.spec.hyperparameters.optimizer
+    spec, device = loop.spec, next(loop.model.parameters()).device
+    optimizer = spec.hyperparameters.optimizer
     return {
         "kind": loop.sampler.meter.memory_kind,
         **trace.memory(loop.sampler.rows),
@@ -119,7 +123,9 @@ def _memory(loop: TrainingLoop, shapes: nn.Module) -> dict[str, object]:
         **memory.parameter_memory_mb(loop.model, optimizer),
         "saved_for_backward_mb": max(row.saved_for_backward_mb for row in loop.history),
         "largest_batch": list(loop.largest_batch),
-        "predicted": memory.predicted_memory_mb(shapes, *loop.largest_batch, loop.spec.precision, optimizer),
+        "predicted": predicted_memory_mb(
+            shapes, loop.largest_batch, device.type, partial(forward, precision=spec.precision), optimizer
+        ),
     }
 
 

@@ -12,6 +12,10 @@ with job_log(snakemake.log[0], f"train {wildcards.method} {wildcards.task} seed 
     method = f"lora_core.methods.{params.run['settings']['kind']}"
     code = RunningCode(Path(__file__), method) if Path(__file__).is_file() else None
 
+    from lora_core import allocator
+
+    allocator.configure(params.run["device"])  # before torch is imported
+
     from lora_core.time_stamps import correct_future
     from lora_core.training.checkpoint import CheckpointSettings
     from lora_core.training.run import RunInputs, RunOutputs, train
