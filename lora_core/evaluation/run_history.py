@@ -48,6 +48,11 @@ class RunHistory:
         """How often its energy counter advances; None if that is not known, or if its energy is from elsewhere."""
         return self.record.energy.counter_tick_seconds if self.energy_source == "counter" else None
 
+    @cached_property
+    def evaluation_watts(self) -> float | None:
+        """The mean power of all evaluations together, which lie between the training windows."""
+        return trace.phase_watts(self.power, "eval", self.limits, self.counter_tick_seconds)
+
     @property
     def best(self) -> float:
         """The best score of all epochs."""

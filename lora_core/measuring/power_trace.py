@@ -130,11 +130,13 @@ def energy_joules(
     return total if len(parts) == len(pooled) and total > 0 else None
 
 
-def uncertainty_joules(pooled: Sequence[Rows], joules: float | None, tick: float | None) -> float | None:
+def uncertainty_joules(
+    pooled: Sequence[Rows], joules: float | None, tick: float | None, watts_between: float | None
+) -> float | None:
     """Return by how much the counter's energy of several windows may be wrong; None if that is not known."""
     if joules is None or tick is None:
         return None
-    return precision.uncertainty_joules(joules, sum(map(seconds, pooled)), len(pooled), tick)
+    return precision.uncertainty_joules(joules, sum(map(seconds, pooled)), len(pooled), tick, watts_between)
 
 
 def phase_watts(rows: Rows, phase: str, limits: DeviceLimits = ANY_DEVICE, tick: float | None = None) -> float | None:
@@ -212,7 +214,9 @@ def energy(rows: Rows, interval: float, limits: DeviceLimits = ANY_DEVICE, tick:
         train_trapezoid_joules=by_source["trapezoid"],
         counter_over_trapezoid=_ratio(by_source["counter"], by_source["trapezoid"]),
         counter_tick_seconds=tick,
-        uncertainty_joules=uncertainty_joules(train, gross, tick) if primary == "counter" else None,
+        uncertainty_joules=uncertainty_joules(
+            train, gross, tick if primary == "counter" else None, phase_watts(rows, "eval", limits, tick)
+        ),
         eval_joules=energy_joules(evaluation, primary, limits, tick),
         power_mean_watts=_ratio(gross, train_seconds),
         idle_watts=phase_watts(rows, "idle", limits, tick),

@@ -33,6 +33,15 @@ def is_too_short(seconds: float, windows: int, tick: float) -> bool:
     return seconds <= 0 or edge_seconds(windows, tick) > MAX_ERROR * seconds
 
 
-def uncertainty_joules(joules: float, seconds: float, windows: int, tick: float) -> float:
-    """Return by how much the energy of windows of this length altogether may be wrong."""
-    return joules / seconds * edge_seconds(windows, tick)
+def uncertainty_joules(
+    joules: float, seconds: float, windows: int, tick: float, watts_between: float | None = None
+) -> float:
+    """Return by how much the energy of windows of this length altogether may be wrong.
+
+    `watts_between` is the power between two windows; None if it is not known. A reading is late by half a tick on
+    average. So a window ends half a tick too early, at its own power, and begins half a tick too early, at the power
+    of what came before: if they differ, the errors of all windows add up.
+    """
+    watts = joules / seconds
+    difference = abs(watts - (watts_between or 0.0))
+    return watts * edge_seconds(windows, tick) + difference * tick / 2 * max(0, windows - 1)

@@ -202,9 +202,11 @@ def ticking(run, tick=0.1):
 
 def test_the_cost_to_the_threshold_has_the_uncertainty_of_its_edges():
     run = ticking(energy_run("fft", 1, [0.5, 0.9, 0.9], seconds=1.0, joules=100.0))
-    cost = cost_to_reach(run, 0.9)
+    cost = cost_to_reach(run, 0.9)  # evaluation draws as much power as training
     assert cost.train_energy_joules == pytest.approx(200.0)  # two epochs of a second: without the tick 2 s are needed
-    assert cost.uncertainty_joules == pytest.approx(0.1 * 100.0 * (2 + 2 * (2 / 12) ** 0.5))
+    assert cost.uncertainty_joules == pytest.approx(
+        0.1 * 100.0 * (2 + 2 * (2 / 12) ** 0.5)
+    )  # evaluation draws 100 W, too
     assert cost_to_reach(energy_run("fft", 1, [0.9]), 0.9).uncertainty_joules is None  # not a counter's
 
 
