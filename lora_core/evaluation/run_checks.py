@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_core.data.metrics import METRICS
+from lora_core.measuring import conditions
 from lora_core.measuring import power_trace as trace
+from lora_core.measuring.limits import DeviceLimits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +53,9 @@ def check_costs(record: RunRecord, path: Path, history: pd.DataFrame, power: Seq
 
     Raise ValueError that names `path`, the file of the record, and the first figure that is another.
     """
-    train = trace.windows(power, "train")
+    train, energy = trace.windows(power, "train"), record.energy
+    limits = DeviceLimits.of(energy.power_limit_watts)
+    joules = trace.energy_joules(train, trace.energy_source(power), limits, energy.counter_tick_seconds)
     seconds = {name: [float(value) for value in history[f"{name}_seconds"]] for name in ("train", "eval")}
     scores = [float(value) for value in history["score"]]
     _compare(
@@ -63,7 +67,7 @@ def check_costs(record: RunRecord, path: Path, history: pd.DataFrame, power: Seq
                 (f"the seconds of epoch {epoch}", in_history, trace.seconds(window))
                 for epoch, (in_history, window) in enumerate(zip(seconds["train"], train, strict=True), 1)
             ),
-            ("energy.train_joules", record.energy.train_joules, trace.energy_joules(train, trace.energy_source(power))),
+            ("energy.train_joules", energy.train_joules, joules),
             ("score.best", record.score.best, max(scores)),
             ("score.last", record.score.last, scores[-1]),
         ],
@@ -72,7 +76,7 @@ def check_costs(record: RunRecord, path: Path, history: pd.DataFrame, power: Seq
 
 def check_memory(record: RunRecord, path: Path, power: Sequence[PowerRow]) -> None:
     """Compute the memory that the meter read. Raise ValueError that names `path` and the first figure that differs."""
-    measured: Mapping[str, Any] = trace.memory(power)
+    measured: Mapping[str, Any] = conditions.memory(power)
     _compare(path, [(f"memory.{name}", getattr(record.memory, name), value) for name, value in measured.items()])
 
 

@@ -100,6 +100,7 @@ class Energy:
         train_joules: Of all training windows; None if it was not measured.
         power_limit_watts: The device's power limit; None if the meter does not know it.
         suspended_seconds: For how long the run was suspended while it trained; None in older records.
+        counter_tick_seconds: How often the energy counter advances; None if that was not measured.
     """
 
     meter: str
@@ -110,6 +111,15 @@ class Energy:
     train_joules: float | None
     power_limit_watts: float | None
     suspended_seconds: float | None
+    counter_tick_seconds: float | None
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What came before the first epoch of each part of a run; None in older records, or if it was not measured."""
+
+    seconds: float | None
+    energy_joules: float | None
 
 
 @dataclass(frozen=True)
@@ -146,6 +156,7 @@ class RunRecord:
     eval_seconds: float
     memory: Memory
     energy: Energy
+    preparation: Preparation
     provenance: Provenance
     measurement: Mapping[str, object]
 
@@ -177,9 +188,10 @@ class RunRecord:
             ),
             energy=fill(
                 Energy,
-                {"power_limit_watts": None} | measurement["energy"],
+                {"power_limit_watts": None, "counter_tick_seconds": None} | measurement["energy"],
                 suspended_seconds=measurement["energy"]["sampling"].get("suspended_seconds"),
             ),
+            preparation=fill(Preparation, measurement.get("preparation", {"seconds": None, "energy_joules": None})),
             provenance=fill(Provenance, {"code": None, "allocator": None} | record["provenance"]),
             measurement=measurement,
         )

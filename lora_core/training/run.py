@@ -21,6 +21,7 @@ from lora_core.provenance import Provenance
 from lora_core.running_code import RunningCode
 from lora_core.seeds import derive
 from lora_core.training.checkpoint import Checkpointing, CheckpointSettings, open_checkpoint
+from lora_core.training.epoch_order import epoch_order
 from lora_core.training.inputs import InputDigests, RunInputs, TrainingData, digest_inputs, read_data
 from lora_core.training.loop import TrainingLoop
 from lora_core.training.outputs import RunOutputs, describe_measurement, write_outputs, write_weights
@@ -109,6 +110,8 @@ def _train(
             registry.init_from_data(model, spec.settings, lambda: _first_epoch_inputs(spec, data, model))
         apply_speedups(model, spec, device)
         meter.settle()
+        if meter.has_context:
+            sampler.measure_idle(spec.measure.idle_seconds, "idle_context")
         loop = TrainingLoop(spec, data, model, sampler, checkpoint, progress)
         loop.run()
     return loop
@@ -122,8 +125,7 @@ def _dependencies(spec: RunSpec, digests: InputDigests, started: Provenance) -> 
 
 def _first_epoch_inputs(spec: RunSpec, data: TrainingData, model: nn.Module) -> list[Mapping[str, torch.Tensor]]:
     """The training data as the model sees it in the first epoch."""
-    lengths, seed = data.train.lengths, derive(spec.seed, "order-1")
-    order = batches.order(lengths, spec.hyperparameters.batch_size, spec.batching, seed)
+    order = epoch_order(spec, data.train.lengths, 1).rows
     pad: int = model.config.pad_token_id  # type: ignore[union-attr, assignment]
     device = next(model.parameters()).device
     return [model_inputs(batch, device) for batch in batches.batches(data.train, order, pad)]

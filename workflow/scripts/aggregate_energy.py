@@ -5,8 +5,9 @@ from pathlib import Path
 from lora_core.job import job_log
 
 with job_log(snakemake.log[0], f"aggregate_energy {snakemake.wildcards.task}", snakemake.output):
-    from lora_core.evaluation.cost_to_threshold import read_history, write_costs
+    from lora_core.evaluation.cost_to_threshold import write_costs
     from lora_core.evaluation.references import References
+    from lora_core.evaluation.run_history import read_history
 
     runs = zip(snakemake.input.records, snakemake.input.histories, snakemake.input.power, strict=True)
     write_costs(
