@@ -24,7 +24,8 @@ from lora_core.data.batches import Batch
 from lora_core.data.card import read_data_card
 from lora_core.evaluation import memory_scaling
 from lora_core.layout import Layout
-from lora_core.measuring.meters import Meter, open_meter
+from lora_core.measuring.exclusive import exclusive_device
+from lora_core.measuring.meters import Meter
 from lora_core.methods import registry
 from lora_core.models import model as models
 from lora_core.models.pretrained import wheel_folder
@@ -122,12 +123,11 @@ def build_model(study: Study) -> Any:
 
 def run_trial(study: Study) -> Trial:
     """Time training steps of every method of the study, and read the meter in the meantime."""
-    device = devices.resolve(study.train.device)
-    meter = open_meter(study.measure.meter_name, device)
     power: list[float] = []
     step_times: dict[str, StepTime] = {}
     parameters = 0
-    with devices.exclusive_device(device):
+    with exclusive_device(study.train.device, study.measure.meter_name) as held:
+        device, meter = held.device, held.meter
         for method in study.methods:
             hyperparameters = study.hyperparameters(method, study.tasks[0])
             model = build_model(study)
