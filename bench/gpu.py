@@ -1,16 +1,17 @@
 """One LoRA epoch of the size of SST-2 on a GPU, compared with HF Trainer + PEFT: `python -m bench.gpu`.
 
-It needs torch and transformers and, for the rows of HF Trainer, peft and accelerate; no network and no Snakemake. The
-model is RoBERTa-base with random weights, on generated tokens with lengths like SST-2's. This is a prototype of what a
-GPU allows: `lora_core.training.run` has the same layer and batches, but no CUDA graphs. The whole data set stays on the
-device, lengths are rounded up to multiples of eight, and a training step of each of the few resulting shapes is one
-CUDA graph, so that no step waits for the host. `--smoke` runs the same code on a CPU with a tiny model and without
-graphs; it measures nothing.
+It also measures how long the device is idle between two runs of the project. It needs torch and transformers and, for
+the rows of HF Trainer, peft and accelerate; no network and no Snakemake. The model is RoBERTa-base with random weights,
+on generated tokens with lengths like SST-2's. This is a prototype of what a GPU allows: `lora_core.training.run` has
+the same layer and batches, but no CUDA graphs. The whole data set stays on the device, lengths are rounded up to
+multiples of eight, and a training step of each of the few resulting shapes is one CUDA graph, so that no step waits for
+the host. `--smoke` runs the same code on a CPU with a tiny model and without graphs; it measures nothing.
 """
 
 import argparse
 import gc
 import json
+import os
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from torch.nn import functional as F
 
 from bench.baselines import ALPHA, FULL, LORA, RANK, TARGETS
 from bench.gpu_training import LEARNING_RATE, PAD, DeviceData, GraphTrainer, build_model, draw_lengths, synchronize
+from bench.handover import handover_seconds
 from lora_core import allocator
 from lora_core.methods.layers import LoRALinear
 from lora_core.methods.settings import MethodSettings
@@ -164,7 +166,12 @@ def _relative_error(values: torch.Tensor, expected: torch.Tensor) -> float:
 def measure(data: DeviceData, benchmark: GpuBenchmark) -> dict[str, Any]:
     """Return everything that is measured, by name."""
     device, smoke = benchmark.device, benchmark.smoke
+    # First, while this process is not on the device yet.
+    idle_seconds = handover_seconds(
+        "cpu" if smoke else "cuda:0", 1 if smoke else max(1, (os.cpu_count() or 2) // 2), smoke
+    )
     record: dict[str, Any] = {
+        "seconds_between_two_runs": idle_seconds,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "torch": torch.__version__,
         "examples": len(data.lengths),

@@ -10,7 +10,7 @@ EXPANDABLE_SEGMENTS = "expandable_segments:True"
 
 
 def configure(device: str, environment: MutableMapping[str, str] = os.environ) -> None:
-    """Turn on expandable segments for training on `device` (as `train.device`), unless the user configured it.
+    """Turn on expandable segments for a job on `device` (as `train.device`), unless the user configured the allocator.
 
     Call it before anything imports torch.
     """

@@ -1,4 +1,4 @@
-"""CUDA's allocator gets expandable segments in training jobs, unless the user configured it."""
+"""CUDA's allocator gets expandable segments in measured jobs, unless the user configured it."""
 
 import subprocess
 import sys

@@ -193,13 +193,17 @@ def _current_name(value: Any) -> Any:
 class Train(Frozen):
     """How every run trains."""
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field(
+        default="auto", description="auto: all GPUs, one run on each; the CPU without one. cuda:1: the second one alone"
+    )
     precision: Literal["fp32", "bf16"] = "fp32"
     batching: Annotated[Literal["random", "length_grouped"], BeforeValidator(_current_name)] = Field(
         default="random", description="length_grouped: batches of similar length (`group_by_length` in transformers)"
     )
     evaluation_batch_size: PositiveInt = 64
-    threads: PositiveInt | None = Field(default=None, description="null: all cores; one on a cluster")
+    threads: PositiveInt | None = Field(
+        default=None, description="null: all cores, with GPUs cores / (2 x GPUs); one on a cluster"
+    )
     checkpoint_seconds: NonNegativeFloat | None = Field(
         description="a run expected to train longer saves its state after each epoch; 0: every run; null: none"
     )
