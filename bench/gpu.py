@@ -1,6 +1,6 @@
 """One LoRA epoch of the size of SST-2 on a GPU, compared with HF Trainer + PEFT: `python -m bench.gpu`.
 
-It also measures how long the device is idle between two runs of the project. It needs torch and transformers and, for
+It also measures the time between two runs of the project. It needs torch and transformers and, for
 the rows of HF Trainer, peft and accelerate; no network and no Snakemake. The model is RoBERTa-base with random weights,
 on generated tokens with lengths like SST-2's. This is a prototype of what a GPU allows: `lora_core.training.run` has
 the same layer and batches, but no CUDA graphs. The whole data set stays on the device, lengths are rounded up to
@@ -167,11 +167,9 @@ def measure(data: DeviceData, benchmark: GpuBenchmark) -> dict[str, Any]:
     """Return everything that is measured, by name."""
     device, smoke = benchmark.device, benchmark.smoke
     # First, while this process is not on the device yet.
-    idle_seconds = handover_seconds(
-        "cpu" if smoke else "cuda:0", 1 if smoke else max(1, (os.cpu_count() or 2) // 2), smoke
-    )
+    between = handover_seconds("cpu" if smoke else "cuda:0", 1 if smoke else max(1, (os.cpu_count() or 2) // 2), smoke)
     record: dict[str, Any] = {
-        "seconds_between_two_runs": idle_seconds,
+        "seconds_between_two_runs": between,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "torch": torch.__version__,
         "examples": len(data.lengths),

@@ -53,9 +53,7 @@ def check_costs(record: RunRecord, path: Path, history: pd.DataFrame, power: Seq
 
     Raise ValueError that names `path`, the file of the record, and the first figure that is another.
     """
-    train, energy = trace.windows(power, "train"), record.energy
-    limits = DeviceLimits.of(energy.power_limit_watts)
-    joules = trace.energy_joules(train, trace.energy_source(power), limits, energy.counter_tick_seconds)
+    train = trace.windows(power, "train")
     seconds = {name: [float(value) for value in history[f"{name}_seconds"]] for name in ("train", "eval")}
     scores = [float(value) for value in history["score"]]
     _compare(
@@ -67,11 +65,27 @@ def check_costs(record: RunRecord, path: Path, history: pd.DataFrame, power: Seq
                 (f"the seconds of epoch {epoch}", in_history, trace.seconds(window))
                 for epoch, (in_history, window) in enumerate(zip(seconds["train"], train, strict=True), 1)
             ),
-            ("energy.train_joules", energy.train_joules, joules),
+            *_energies(record, power),
             ("score.best", record.score.best, max(scores)),
             ("score.last", record.score.last, scores[-1]),
         ],
     )
+
+
+def _energies(record: RunRecord, power: Sequence[PowerRow]) -> Figures:
+    """The energies of a run, and the time of its preparation."""
+    recorded, tick, source = record.energy, record.energy.counter_tick_seconds, trace.energy_source(power)
+    limits = DeviceLimits.of(recorded.power_limit_watts)
+    train, preparation = trace.windows(power, "train"), trace.windows(power, "preparation")
+    joules = trace.energy_joules(train, source, limits, tick)
+    evaluation_watts = trace.phase_watts(power, "eval", limits, tick)
+    uncertainty = trace.uncertainty_joules(train, joules, tick if source == "counter" else None, evaluation_watts)
+    yield "energy.train_joules", recorded.train_joules, joules
+    yield "energy.uncertainty_joules", recorded.uncertainty_joules, uncertainty
+    if record.preparation.seconds is not None:  # older records have none
+        prepared = trace.energy_joules(preparation, source, limits, tick)
+        yield "preparation.seconds", record.preparation.seconds, sum(map(trace.seconds, preparation))
+        yield "preparation.energy_joules", record.preparation.energy_joules, prepared
 
 
 def check_memory(record: RunRecord, path: Path, power: Sequence[PowerRow]) -> None:

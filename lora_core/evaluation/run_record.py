@@ -101,6 +101,7 @@ class Energy:
         power_limit_watts: The device's power limit; None if the meter does not know it.
         suspended_seconds: For how long the run was suspended while it trained; None in older records.
         counter_tick_seconds: How often the energy counter advances; None if that was not measured.
+        uncertainty_joules: By how much `train_joules` may be wrong for that reason; None if that is not known.
     """
 
     meter: str
@@ -112,6 +113,7 @@ class Energy:
     power_limit_watts: float | None
     suspended_seconds: float | None
     counter_tick_seconds: float | None
+    uncertainty_joules: float | None
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,8 @@ class RunRecord:
             ),
             energy=fill(
                 Energy,
-                {"power_limit_watts": None, "counter_tick_seconds": None} | measurement["energy"],
+                dict.fromkeys(("power_limit_watts", "counter_tick_seconds", "uncertainty_joules"))
+                | measurement["energy"],
                 suspended_seconds=measurement["energy"]["sampling"].get("suspended_seconds"),
             ),
             preparation=fill(Preparation, measurement.get("preparation", {"seconds": None, "energy_joules": None})),

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from lora_core.measuring import precision
+from lora_core.measuring import counter_ticks
 from lora_core.measuring.limits import DeviceLimits
 from lora_core.measuring.sampling import Sampling, sampling
 from lora_core.records import PowerRow
 
 # Shorter windows have no energy, because power readings are averages over about a second. A counter whose tick is known
-# is judged by that instead (`precision.is_too_short`).
+# is judged by that instead (`counter_ticks.is_too_short`).
 MIN_SECONDS = 2.0
 
 ANY_DEVICE = DeviceLimits()
@@ -108,7 +108,7 @@ def is_too_short(pooled: Sequence[Rows], source: str | None, tick: float | None 
     """Return whether several windows together are too short to be measured from `source`."""
     total = sum(map(seconds, pooled))
     if source == "counter" and tick is not None:
-        return precision.is_too_short(total, len(pooled), tick)
+        return counter_ticks.is_too_short(total, len(pooled), tick)
     return total < MIN_SECONDS
 
 
@@ -136,7 +136,7 @@ def uncertainty_joules(
     """Return by how much the counter's energy of several windows may be wrong; None if that is not known."""
     if joules is None or tick is None:
         return None
-    return precision.uncertainty_joules(joules, sum(map(seconds, pooled)), len(pooled), tick, watts_between)
+    return counter_ticks.uncertainty_joules(joules, sum(map(seconds, pooled)), len(pooled), tick, watts_between)
 
 
 def phase_watts(rows: Rows, phase: str, limits: DeviceLimits = ANY_DEVICE, tick: float | None = None) -> float | None:

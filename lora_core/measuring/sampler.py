@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from lora_core.measuring.counter_ticks import tick_seconds
 from lora_core.measuring.meters import Meter, Reading
-from lora_core.measuring.precision import tick_seconds
 from lora_core.records import PowerRow
 
 # On Linux, time.monotonic stands still while the machine is asleep: a gap between samples shows that it was.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
 # A window that starts so soon after another begins with the reading that the other ended with.
 SAME_EDGE_SECONDS = 0.02
-TICK_SECONDS = 1.0  # for how long the counter's changes are watched
+TICK_SECONDS = 1.0  # for how long the counter's changes are watched at most
+TICK_CHANGES = 20  # that are enough: on a CPU, watching takes power itself
 TICK_POLL_SECONDS = 0.001
 
 
@@ -104,7 +105,7 @@ class Sampler:
         end = now() + seconds
         last: float | None = None
         changes: list[float] = []
-        while now() < end:
+        while now() < end and len(changes) < TICK_CHANGES:
             with self._lock:  # a meter is read by one thread at a time
                 value = self.meter.read_edge().counter_millijoules
             if value is None:

@@ -19,6 +19,7 @@ from lora_core.evaluation.references import References
 from lora_core.evaluation.run_history import read_history
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.records import HistoryRow, PowerRow, read_json, read_rows, sha256, write_json, write_rows
+from lora_core.sealed import unseal
 
 
 def test_the_threshold_is_the_lower_of_the_mean_best_scores_minus_half_a_point():
@@ -204,9 +205,7 @@ def test_the_cost_to_the_threshold_has_the_uncertainty_of_its_edges():
     run = ticking(energy_run("fft", 1, [0.5, 0.9, 0.9], seconds=1.0, joules=100.0))
     cost = cost_to_reach(run, 0.9)  # evaluation draws as much power as training
     assert cost.train_energy_joules == pytest.approx(200.0)  # two epochs of a second: without the tick 2 s are needed
-    assert cost.uncertainty_joules == pytest.approx(
-        0.1 * 100.0 * (2 + 2 * (2 / 12) ** 0.5)
-    )  # evaluation draws 100 W, too
+    assert cost.uncertainty_joules == pytest.approx(0.1 * 100.0 * (2 + 2 * (2 / 12) ** 0.5))
     assert cost_to_reach(energy_run("fft", 1, [0.9]), 0.9).uncertainty_joules is None  # not a counter's
 
 
@@ -232,3 +231,17 @@ def test_a_run_without_energy_because_of_its_limits_is_read(tmp_path):
     record["measurement"]["energy"] |= {"train_joules": None, "power_limit_watts": 10.0}
     write_json(run[0], record)
     assert read_history(*run).record.energy.train_joules is None
+
+
+@pytest.mark.parametrize(
+    "figure", ["preparation.seconds", "preparation.energy_joules", "energy.uncertainty_joules", "energy.train_joules"]
+)
+def test_a_preparation_or_an_energy_that_its_samples_do_not_give_is_refused_by_name(lora_run, tmp_path, figure):
+    files = lora_run / "history.csv", lora_run / "power.csv"
+    assert read_history(lora_run / "run.json", *files).record.preparation.seconds > 0
+    record = unseal(read_json(lora_run / "run.json"), lora_run)
+    section, name = figure.split(".")
+    record["measurement"][section][name] = 5.0
+    write_json(tmp_path / "record.json", record)
+    with pytest.raises(ValueError, match=rf"record\.json says {figure} = 5\.0, but its files give"):
+        read_history(tmp_path / "record.json", *files)

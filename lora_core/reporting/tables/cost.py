@@ -175,7 +175,7 @@ def _energy_notes(costs: pd.DataFrame) -> Iterator[str]:
     if sources := sorted(set(costs["energy_source"].dropna())):
         boundary = "; ".join(sorted(set(costs["energy_boundary"].dropna())))
         yield f"Energy from {' and '.join(SOURCES[source] for source in sources)}; it covers {boundary}."
-    if (costs["energy_uncertainty"] > SHOWN_UNCERTAINTY * costs["energy"]).any():
+    if (costs["energy_uncertainty"] > SHOWN_UNCERTAINTY * costs[["energy", "net_energy"]].abs().min(axis=1)).any():
         yield (
             "± after an energy or a power: by how much it may be wrong, because the energy counter advances in ticks; "
             f"shown above {SHOWN_UNCERTAINTY:.0%}."

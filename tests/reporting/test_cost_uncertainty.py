@@ -30,6 +30,14 @@ def test_an_uncertainty_above_a_percent_is_shown_and_explained(table6):
     assert any(note.startswith("± after an energy or a power: by how much it may be wrong") for note in table.notes)
 
 
+def test_an_uncertainty_that_is_large_for_the_energy_without_idle_alone_is_explained(table6):
+    table = table6(energy_uncertainty_joules=0.5, net_energy_to_threshold_joules=20.0)  # of 100 J
+    shown = texts(table)
+    assert shown["energy (kJ)", "CoLA"] == "0.1"
+    assert shown["energy minus idle (kJ)", "CoLA"] == "0.02 ± 0.0005"
+    assert any(note.startswith("± after an energy or a power") for note in table.notes)
+
+
 @pytest.mark.parametrize("uncertainty", [0.5, None])
 def test_a_small_or_unknown_uncertainty_is_not_shown(table6, uncertainty):
     table = table6(energy_uncertainty_joules=uncertainty)

@@ -1,4 +1,4 @@
-"""How precise an energy counter is that advances in ticks: the error at the edges of windows, and when it is too large.
+"""An energy counter that advances in ticks: its tick, the error at the edges of windows, and when that is too large.
 
 A reading is late by up to a tick: it lacks up to tick x power.
 """
