@@ -154,6 +154,7 @@ import json, time
 from lora_core.measuring import nvml, sampler
 from lora_core.measuring.meters import MeterError, NoMeter
 nvml.OPEN_SECONDS = nvml.ANSWER_SECONDS = 1.0
+nvml.PROCESSES_SECONDS = 0.0  # the list of processes is asked for in every sample
 try:
     meter = nvml.NvmlMeter(lambda: "GPU-fake-0")
 except MeterError as error:
