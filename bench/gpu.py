@@ -1,26 +1,30 @@
 """One LoRA epoch of the size of SST-2 on a GPU, compared with HF Trainer + PEFT: `python -m bench.gpu`.
 
-It needs torch and transformers and, for the rows of HF Trainer, peft and accelerate; no network and no Snakemake. The
-model is RoBERTa-base with random weights, on generated tokens with lengths like SST-2's. This is a prototype of what a
-GPU allows: `lora_core.training.run` has the same layer and batches, but no CUDA graphs. The whole data set stays on the
-device, lengths are rounded up to multiples of eight, and a training step of each of the few resulting shapes is one
-CUDA graph, so that no step waits for the host. `--smoke` runs the same code on a CPU with a tiny model and without
-graphs; it measures nothing.
+It also measures the time between two runs of the project. It needs torch and transformers and, for
+the rows of HF Trainer, peft and accelerate; no network and no Snakemake. The model is RoBERTa-base with random weights,
+on generated tokens with lengths like SST-2's. This is a prototype of what a GPU allows: `lora_core.training.run` has
+the same layer and batches, but no CUDA graphs. The whole data set stays on the device, lengths are rounded up to
+multiples of eight, and a training step of each of the few resulting shapes is one CUDA graph, so that no step waits for
+the host. `--smoke` runs the same code on a CPU with a tiny model and without graphs; it measures nothing.
 """
 
 import argparse
 import gc
 import json
+import os
 import time
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from bench.baselines import ALPHA, FULL, LORA, RANK, TARGETS
 from bench.gpu_training import LEARNING_RATE, PAD, DeviceData, GraphTrainer, build_model, draw_lengths, synchronize
+from bench.handover import handover_seconds
+from lora_core import allocator
 from lora_core.methods.layers import LoRALinear
 from lora_core.methods.settings import MethodSettings
 
@@ -89,6 +93,24 @@ def peak_memory_mb(settings: MethodSettings, benchmark: GpuBenchmark) -> float |
     return (torch.cuda.max_memory_allocated(device) - before) / 1e6
 
 
+def held_over_used(settings: MethodSettings, benchmark: GpuBenchmark) -> float | None:
+    """Return what the allocator held at its peak over what tensors used at theirs; None on a CPU.
+
+    Over 100 steps without graphs, each of a random length, as random batches of RTE have them.
+    """
+    device = benchmark.device
+    if device.type != "cuda":
+        return None
+    gc.collect()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    trainer = GraphTrainer(build_model(settings, tiny=False), device, benchmark.precision)
+    labels = torch.zeros(benchmark.batch_size, dtype=torch.int64, device=device)
+    for tokens in np.random.default_rng(0).integers(32, 291, 100):
+        trainer.step(torch.full((benchmark.batch_size, int(tokens)), 5, device=device), labels)
+    return torch.cuda.max_memory_reserved(device) / torch.cuda.max_memory_allocated(device)
+
+
 def fused_gradient_error(device: torch.device) -> float:
     """Return the largest difference of the layer's gradients to those of the plain formula, in float32.
 
@@ -144,12 +166,16 @@ def _relative_error(values: torch.Tensor, expected: torch.Tensor) -> float:
 def measure(data: DeviceData, benchmark: GpuBenchmark) -> dict[str, Any]:
     """Return everything that is measured, by name."""
     device, smoke = benchmark.device, benchmark.smoke
+    # First, while this process is not on the device yet.
+    between = handover_seconds("cpu" if smoke else "cuda:0", 1 if smoke else max(1, (os.cpu_count() or 2) // 2), smoke)
     record: dict[str, Any] = {
+        "seconds_between_two_runs": between,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "torch": torch.__version__,
         "examples": len(data.lengths),
         "mean_tokens": float(data.lengths.mean()),
         "precision": benchmark.precision,
+        "allocator": allocator.settings() if device.type == "cuda" else None,
         "fused_gradient_error": fused_gradient_error(device),
         "graph_error": graph_error(device, smoke),
     }
@@ -161,6 +187,7 @@ def measure(data: DeviceData, benchmark: GpuBenchmark) -> dict[str, Any]:
         record[f"{name}_capture_seconds"] = trainer.capture_seconds
         del trainer
         record[f"{name}_peak_mb"] = peak_memory_mb(settings, benchmark)
+        record[f"{name}_held_over_used"] = held_over_used(settings, benchmark)
     try:
         record["hf_trainer_epoch_seconds"] = [hf_trainer_epoch(data, benchmark) for _ in range(benchmark.epochs)]
         record["hf_trainer_over_lora"] = min(record["hf_trainer_epoch_seconds"]) / min(record["lora_epoch_seconds"])
@@ -182,6 +209,7 @@ def main() -> None:
     if not arguments.smoke and not torch.cuda.is_available():
         raise SystemExit("skipped: torch finds no CUDA device; --smoke runs the same code on a CPU")
     device = torch.device("cpu" if arguments.smoke else "cuda")
+    allocator.configure(device.type)  # torch 2.13 reads it at the first use of the device
     data = DeviceData(draw_lengths(64 if arguments.smoke else arguments.examples), device)
     benchmark = GpuBenchmark(device, arguments.precision, arguments.batch_size, arguments.epochs, arguments.smoke)
     print(json.dumps(measure(data, benchmark), indent=2))

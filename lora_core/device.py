@@ -1,12 +1,12 @@
-"""The device that computes: its name, its allocator's peak, and locks that keep other jobs off it."""
+"""The device that computes: its name, its allocator's peak, and locks that jobs hold."""
 
 import hashlib
 import os
 import platform
 import re
 import sys
-import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,17 +16,10 @@ from lora_core import job
 if TYPE_CHECKING:
     import numpy as np
     import torch
+    from filelock import BaseFileLock
 
-
-def resolve(name: str) -> "torch.device":
-    """Return the torch device for "auto", "cpu", "cuda" or "cuda:1". Raise ValueError if it is not available."""
-    import torch
-
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"train.device is {name!r}, but torch sees no CUDA device here; set it to 'cpu' or 'auto'")
-    return torch.device("cuda", torch.device(name).index or 0) if name.startswith("cuda") else torch.device(name)
+WAIT_SECONDS = 0.05  # between two attempts to take a lock that another job holds
+_only_gpu: str | None = None  # the one that `show_only` left
 
 
 def model_name(device: "torch.device") -> str:
@@ -43,13 +36,23 @@ def model_name(device: "torch.device") -> str:
     return match[1] if match else platform.processor() or platform.machine()
 
 
+def show_only(gpu: str) -> None:
+    """Let this process, whose CUDA has not started yet, see one GPU alone, by its UUID: it is `cuda:0` from then on."""
+    global _only_gpu
+    _only_gpu = gpu
+    os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+
+
 def uuid(device: "torch.device") -> str | None:
     """Return NVML's name of a CUDA device ("GPU-..." or "MIG-..."), None for a CPU.
 
-    It comes from torch, because NVML's numbering of devices ignores CUDA_VISIBLE_DEVICES.
+    After `show_only` it is known without CUDA. Otherwise torch says it, because NVML's numbering of devices ignores
+    CUDA_VISIBLE_DEVICES.
     """
     if device.type != "cuda":
         return None
+    if _only_gpu is not None:
+        return _only_gpu
     import torch
 
     text = str(torch.cuda.get_device_properties(device).uuid)
@@ -57,9 +60,14 @@ def uuid(device: "torch.device") -> str | None:
 
 
 def label(device: "torch.device") -> str:
-    """Return the device's name in records: "cpu", or a GPU's UUID, hashed so that results can be shared."""
+    """Return the device's name in records: "cpu", or `label_of` a GPU."""
     name = uuid(device)
-    return "cpu" if name is None else "gpu-" + hashlib.sha256(name.encode()).hexdigest()[:12]
+    return "cpu" if name is None else label_of(name)
+
+
+def label_of(gpu: str) -> str:
+    """Return the name of a GPU in records: its UUID, hashed so that results can be shared."""
+    return "gpu-" + hashlib.sha256(gpu.encode()).hexdigest()[:12]
 
 
 def to_device(array: "np.ndarray", device: "torch.device") -> "torch.Tensor":
@@ -99,37 +107,48 @@ def peak_memory_mb(device: "torch.device") -> tuple[float | None, float | None]:
 
 
 @contextmanager
-def exclusive_device(device: "torch.device") -> Iterator[None]:
-    """Keep this user's other measured jobs off the device, whichever workflow on this machine started them.
-
-    Two snakemake processes do not know of each other's resources, but they share a lock file.
-    """
-    user = os.getuid() if hasattr(os, "getuid") else "user"
-    name = label(device)
-    with file_lock(Path(tempfile.gettempdir()) / f"lora-core-{user}-{name}.lock", name):
+def file_lock(path: Path, name: str) -> Iterator[None]:
+    """Hold a lock file during the block; `name` is what the lock protects, for the log of a job that waits."""
+    with first_free_lock([path], name):
         yield
 
 
 @contextmanager
-def file_lock(path: Path, name: str) -> Iterator[None]:
-    """Hold a lock file during the block.
+def first_free_lock(paths: Sequence[Path], name: str) -> Iterator[int]:
+    """Hold the first of some lock files that is free during the block, and yield its number.
 
-    If another job holds it, the log says so with `name` (what the lock protects), and this one waits. Where the file
-    system has no locks, the block runs without one.
+    If other jobs hold all of them, the log says so with `name` (what the locks protect), and this one waits for any.
+    Where the file system has no locks, the block runs without one. A process that holds a lock may take it again.
     """
-    from filelock import FileLock, Timeout
+    from filelock import FileLock
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+    for folder in {path.parent for path in paths}:
+        folder.mkdir(parents=True, exist_ok=True)
+    locks = [FileLock(path, is_singleton=True) for path in paths]
+    number = _acquire_first(locks)
+    if number is None:
         print(f"waiting: another measured job is using {name}", file=sys.stderr, flush=True)
         with job.waiting():
-            lock.acquire()
-    except (NotImplementedError, OSError) as error:
-        print(f"{path} cannot be locked ({error}); continuing without a lock", file=sys.stderr, flush=True)
+            while (number := _acquire_first(locks)) is None:
+                time.sleep(WAIT_SECONDS)
     try:
-        yield
+        yield number
     finally:
-        lock.release()
+        locks[number].release()
+
+
+def _acquire_first(locks: "Sequence[BaseFileLock]") -> int | None:
+    """The number of the first lock that could be taken; None if other processes hold all of them."""
+    from filelock import Timeout
+
+    for number, lock in enumerate(locks):
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            continue
+        except (NotImplementedError, OSError) as error:
+            print(
+                f"{lock.lock_file} cannot be locked ({error}); continuing without a lock", file=sys.stderr, flush=True
+            )
+        return number
+    return None

@@ -40,6 +40,7 @@ class Provenance:
         threads: CPU threads of torch.
         driver: The version of the device's driver, if the meter knows it.
         shared: Another process used the device at the same time; None if that is unknown.
+        allocator: Settings of CUDA's allocator, such as "expandable_segments:True"; None on a CPU, and for torch's own.
         code: The digest of the code that a training job really ran (`lora_core.running_code`); None if it is unknown.
     """
 
@@ -54,6 +55,7 @@ class Provenance:
     threads: int
     driver: str | None = None
     shared: bool | None = None
+    allocator: str | None = None
     code: str | None = None
 
 
@@ -61,6 +63,7 @@ def collect(device: "torch.device", threads: int) -> Provenance:
     """Return the software and the machine as they are now."""
     import platform
 
+    from lora_core import allocator
     from lora_core import device as devices
 
     git = git_state()
@@ -74,6 +77,7 @@ def collect(device: "torch.device", threads: int) -> Provenance:
         device=devices.label(device),
         device_model=devices.model_name(device),
         threads=threads,
+        allocator=allocator.settings() if device.type == "cuda" else None,
     )
 
 

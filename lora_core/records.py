@@ -22,13 +22,14 @@ FORMAT = 2  # of run.json
 # `files`, is the same for the same seed on the same machine with the same number of threads.
 MEASURED = frozenset(
     {
-        *("part", "parts", "lost", "train_seconds", "eval_seconds", "seconds"),
+        *("part", "parts", "lost", "preparation", "train_seconds", "eval_seconds", "seconds"),
         *("train_processor_seconds", "train_thread_seconds", "median_epoch_seconds", "disturbed"),
         *("train_energy_joules", "eval_energy_joules", "energy", "power_mean_watts", "memory", "conditions", "shared"),
         *("peak_allocated_mb", "peak_reserved_mb", "saved_for_backward_mb"),
         *("seconds_to_threshold", "energy_to_threshold_joules", "net_energy_to_threshold_joules"),
         *("suspended_seconds", "train_suspended_seconds", "eval_suspended_seconds"),
-        *("seconds_to_seed_threshold", "energy_to_seed_threshold_joules"),
+        *("seconds_to_seed_threshold", "energy_to_seed_threshold_joules", "energy_uncertainty_joules"),
+        *("too_short_for_meter", "preparation_seconds", "preparation_energy_joules"),
         *("power_watts", "utilization_percent", "memory_used_mb", "counter_millijoules", "temperature_celsius"),
         *("clock_mhz", "throttle_reasons", "cumulative_train_seconds", "cumulative_train_energy_joules"),
         "content_sha256",
@@ -41,8 +42,8 @@ class HistoryRow:
     """One epoch of a run (history.csv).
 
     Energies are None if nothing measured them, or if the window is too short to be measured
-    (`power_trace.MIN_SECONDS`); the allocator's peaks are None on a CPU. Next to the wall-clock seconds of training are
-    the seconds that processors worked for it: for all threads of the process, and for the one that trains.
+    (`power_trace.is_too_short`); the allocator's peaks are None on a CPU. Next to the wall-clock seconds of training
+    are the seconds that processors worked for it: for all threads of the process, and for the one that trains.
     """
 
     epoch: int
@@ -71,7 +72,9 @@ class PowerRow:
     """One sample of a run (power.csv). Consecutive samples of one part and phase form one window.
 
     `seconds` is monotonic and starts with the run; `device` is a hashed id; `phase` is "idle" (before the model is
-    loaded), "train", "eval", or "lost" (the work of a killed part after its last checkpoint).
+    loaded), "idle_context" (with the model on a GPU, before anything runs), "preparation" (before the first epoch of a
+    part), "train", "eval", or "lost" (the work of a killed part after its last checkpoint). Where two windows share an
+    edge, its sample is in both.
     """
 
     seconds: float

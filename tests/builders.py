@@ -276,7 +276,7 @@ def latency_record(file, tokens=None, suspended=0.0, **provenance):
 
 def energy_run(method, seed, scores, seconds=10.0, joules=100.0, baseline=0.5):
     """A run with these scores, as the costs to a threshold read it."""
-    from lora_core.evaluation.cost_to_threshold import RunHistory
+    from lora_core.evaluation.run_history import RunHistory
 
     history = pd.DataFrame(
         {

@@ -93,10 +93,11 @@ def check_meter() -> Check:
     note = "for power and energy, tables 5 and 6; without a meter they show n/a"
     if not check_environment().ok:
         return Check("meter", None, "known after make setup", note)
-    from lora_core import device as devices
+    import torch
+
     from lora_core.measuring.meters import open_meter
 
-    device = devices.resolve("auto")
+    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     meter = open_meter("auto", device)
     try:
         if meter.reason is None:

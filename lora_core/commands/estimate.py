@@ -24,7 +24,9 @@ from lora_core.data.batches import Batch
 from lora_core.data.card import read_data_card
 from lora_core.evaluation import memory_scaling
 from lora_core.layout import Layout
-from lora_core.measuring.meters import Meter, open_meter
+from lora_core.measuring.exclusive import exclusive_device
+from lora_core.measuring.gpus import gpu_count
+from lora_core.measuring.meters import Meter
 from lora_core.methods import registry
 from lora_core.models import model as models
 from lora_core.models.pretrained import wheel_folder
@@ -86,12 +88,14 @@ class Trial:
         parameters: Parameters of the model, with its head.
         power_watts: The mean power of the device; None without a meter.
         no_power_reason: Why there is no power; None if there is.
+        gpus: On how many GPUs runs are made at the same time; 0 on a CPU.
     """
 
     step_times: dict[str, StepTime]
     parameters: int
     power_watts: float | None
     no_power_reason: str | None
+    gpus: int = 0
 
 
 def build_model(study: Study) -> Any:
@@ -122,12 +126,12 @@ def build_model(study: Study) -> Any:
 
 def run_trial(study: Study) -> Trial:
     """Time training steps of every method of the study, and read the meter in the meantime."""
-    device = devices.resolve(study.train.device)
-    meter = open_meter(study.measure.meter_name, device)
+    gpus = gpu_count(study.train.device)  # before this process takes one of them
     power: list[float] = []
     step_times: dict[str, StepTime] = {}
     parameters = 0
-    with devices.exclusive_device(device):
+    with exclusive_device(study.train.device, study.measure.meter_name) as held:
+        device, meter = held.device, held.meter
         for method in study.methods:
             hyperparameters = study.hyperparameters(method, study.tasks[0])
             model = build_model(study)
@@ -141,7 +145,8 @@ def run_trial(study: Study) -> Trial:
             per_token = max(0.0, (long - short) / (BATCH_SIZE * (LENGTHS[1] - LENGTHS[0])))
             step_times[method] = StepTime(max(0.0, short - per_token * BATCH_SIZE * LENGTHS[0]), per_token)
     meter.close()
-    return Trial(step_times, parameters, fmean(power) if power else None, meter.reason or "the device reported 0 W")
+    reason = meter.reason or "the device reported 0 W"
+    return Trial(step_times, parameters, fmean(power) if power else None, reason, gpus)
 
 
 class _TrialTrainer:
@@ -237,9 +242,12 @@ def format_estimate(study: Study, trial: Trial, runs: Sequence[RunStatus]) -> st
         energy = f"n/a ({trial.no_power_reason})"
     else:
         energy = f"{trial.power_watts * total / 3.6e6:,.2f} kWh at {trial.power_watts:.0f} W"
+    time_needed = f"{format_duration(total / max(1, trial.gpus))} of training and evaluation"
+    if trial.gpus > 1:
+        time_needed += f" on {trial.gpus} GPUs at once"
     lines += [
         "",
-        f"time:   about {format_duration(total)} of training and evaluation; timing inference and drawing come on top",
+        f"time:   about {time_needed}; timing inference and drawing come on top",
         f"disk:   about {weights_gigabytes(study, left, trial.parameters):,.1f} GB of weights",
         f"energy: {energy}",
         "",

@@ -193,13 +193,17 @@ def _current_name(value: Any) -> Any:
 class Train(Frozen):
     """How every run trains."""
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field(
+        default="auto", description="auto: all GPUs, one run on each; the CPU without one. cuda:1: the second one alone"
+    )
     precision: Literal["fp32", "bf16"] = "fp32"
     batching: Annotated[Literal["random", "length_grouped"], BeforeValidator(_current_name)] = Field(
         default="random", description="length_grouped: batches of similar length (`group_by_length` in transformers)"
     )
     evaluation_batch_size: PositiveInt = 64
-    threads: PositiveInt | None = Field(default=None, description="null: all cores; one on a cluster")
+    threads: PositiveInt | None = Field(
+        default=None, description="null: all cores, with GPUs cores / (2 x GPUs); one on a cluster"
+    )
     checkpoint_seconds: NonNegativeFloat | None = Field(
         description="a run expected to train longer saves its state after each epoch; 0: every run; null: none"
     )
@@ -227,7 +231,8 @@ class Measure(Frozen):
     simulated: bool = Field(default=False, description="the meter's driver is a stand-in; every table says so")
     sample_seconds: PositiveFloat = 0.5
     idle_seconds: NonNegativeFloat = Field(
-        default=5.0, description="rest before a run, to measure the idle power; no rest without a meter"
+        default=5.0,
+        description="rest before a run, on a GPU again with the model on it, for the idle power; none without a meter",
     )
     latency_passes: Annotated[int, Field(ge=2), NUMBER] = Field(default=5, description="minimum number of rounds")
     latency_seeds: PositiveInt = Field(default=1, description="how many of the seeds are timed, from the first")

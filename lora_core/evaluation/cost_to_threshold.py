@@ -5,70 +5,19 @@ Cutting the recorded history gives exactly what early stopping would have cost (
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from lora_core.evaluation.disturbance import is_disturbed
 from lora_core.evaluation.references import References
-from lora_core.evaluation.run_checks import check_costs, check_memory
-from lora_core.evaluation.run_record import RunRecord
-from lora_core.layout import HISTORY, POWER
+from lora_core.evaluation.run_history import RunHistory
 from lora_core.measuring import power_trace as trace
-from lora_core.measuring.limits import DeviceLimits
-from lora_core.measuring.sampling import sampling
-from lora_core.records import PowerRow, read_rows
 from lora_core.sealed_csv import write_sealed_csv
 from lora_core.stats import MEANINGFUL, TIE
 
 MARGIN = 0.005  # min(LoRA, FFT) - 0.005 (Section 4.1)
-
-
-@dataclass(frozen=True)
-class RunHistory:
-    """A finished run with its history (one row per epoch) and its power samples."""
-
-    record: RunRecord
-    history: pd.DataFrame
-    power: list[PowerRow]
-
-    @cached_property
-    def windows(self) -> list[list[PowerRow]]:
-        """The training windows, one per epoch."""
-        return trace.windows(self.power, "train")
-
-    @cached_property
-    def limits(self) -> DeviceLimits:
-        """What its device can report."""
-        return DeviceLimits.of(self.record.energy.power_limit_watts)
-
-    @cached_property
-    def suspended_seconds(self) -> float:
-        """For how long the run was suspended while it trained."""
-        return self._suspended("train")
-
-    @cached_property
-    def eval_suspended_seconds(self) -> float:
-        """For how long the run was suspended while it was evaluated."""
-        return self._suspended("eval")
-
-    def _suspended(self, phase: str) -> float:
-        """By the clock, and by the gaps between samples, which is all that older records have."""
-        column = f"{phase}_suspended_seconds"
-        by_clock = float(self.history[column].sum()) if column in self.history else 0.0
-        by_gaps = sampling(trace.windows(self.power, phase), self.record.sample_seconds).suspended_seconds
-        return max(by_clock, by_gaps)
-
-    @cached_property
-    def energy_source(self) -> str | None:
-        """The source of the run's energy, for any part of it."""
-        return trace.energy_source(self.power)
-
-    @property
-    def best(self) -> float:
-        """The best score of all epochs."""
-        return float(self.history["score"].max())
 
 
 @dataclass(frozen=True)
@@ -87,6 +36,8 @@ class Cost:
     train_seconds: float | None = None
     train_energy_joules: float | None = None
     train_net_energy_joules: float | None = None
+    uncertainty_joules: float | None = None  # of both energies
+    is_too_short: bool = False  # for the meter to tell its energy
 
 
 @dataclass(frozen=True)
@@ -111,6 +62,8 @@ class CostRow:
     seconds_to_threshold: float | None
     energy_to_threshold_joules: float | None
     net_energy_to_threshold_joules: float | None
+    energy_uncertainty_joules: float | None  # of both, because the energy counter advances in ticks
+    too_short_for_meter: bool | None  # up to the threshold
     seed_threshold: float | None
     epochs_to_seed_threshold: int | None
     seconds_to_seed_threshold: float | None
@@ -118,6 +71,8 @@ class CostRow:
     train_seconds: float
     median_epoch_seconds: float
     train_energy_joules: float | None
+    preparation_seconds: float | None
+    preparation_energy_joules: float | None
     energy_source: str | None
     energy_boundary: str | None
     meter: str
@@ -127,24 +82,6 @@ class CostRow:
     disturbed: bool | None  # `is_disturbed`, or suspended
     suspended_seconds: float
     eval_suspended_seconds: float
-
-
-def read_history(record_path: Path, history: Path, power: Path) -> RunHistory:
-    """Read a run's record, history and power samples.
-
-    Raise ValueError if one is damaged, if the samples do not have one training window per epoch, or if both give other
-    times, energies or scores than the record says.
-    """
-    record = RunRecord.read(record_path, {HISTORY: history, POWER: power})
-    run = RunHistory(record, pd.read_csv(history, float_precision="round_trip"), read_rows(power, PowerRow))
-    if len(run.windows) != len(run.history):
-        raise ValueError(
-            f"{power} has {len(run.windows)} training windows, but {history} has {len(run.history)} epochs; delete the "
-            f"folder {record_path.parent} and run again"
-        )
-    check_costs(record, record_path, run.history, run.power)
-    check_memory(record, record_path, run.power)
-    return run
 
 
 def threshold(runs: Sequence[RunHistory], references: References) -> Threshold:
@@ -170,15 +107,21 @@ def cost_to_reach(run: RunHistory, score: float | None) -> Cost:
         return Cost()
     epochs = int(reached[0]) + 1
     seconds = float(run.history["train_seconds"].iloc[:epochs].sum())
-    joules = energy_joules(run, epochs)
-    idle_watts = trace.idle_watts(run.power, run.limits)
-    net_joules = None if joules is None or idle_watts is None else joules - idle_watts * seconds
-    return Cost(epochs, seconds, joules, net_joules)
+    joules, windows, tick = energy_joules(run, epochs), run.windows[:epochs], run.counter_tick_seconds
+    idle_watts = trace.idle_watts(run.power, run.limits, tick)
+    return Cost(
+        epochs,
+        seconds,
+        joules,
+        None if joules is None or idle_watts is None else joules - idle_watts * seconds,
+        trace.uncertainty_joules(windows, joules, tick, run.evaluation_watts),
+        run.energy_source is not None and trace.is_too_short(windows, run.energy_source, tick),
+    )
 
 
 def energy_joules(run: RunHistory, epochs: int) -> float | None:
     """Return the energy of the first epochs' training windows, read from the same source as that of the whole run."""
-    return trace.energy_joules(run.windows[:epochs], run.energy_source, run.limits)
+    return trace.energy_joules(run.windows[:epochs], run.energy_source, run.limits, run.counter_tick_seconds)
 
 
 def cost_rows(runs: Sequence[RunHistory], references: References) -> list[CostRow]:
@@ -225,6 +168,8 @@ def _cost_row(run: RunHistory, task_threshold: Threshold, seed_threshold: Thresh
         seconds_to_threshold=cost.train_seconds,
         energy_to_threshold_joules=cost.train_energy_joules,
         net_energy_to_threshold_joules=cost.train_net_energy_joules,
+        energy_uncertainty_joules=cost.uncertainty_joules,
+        too_short_for_meter=None if cost.epochs is None else cost.is_too_short,
         seed_threshold=seed_threshold.score,
         epochs_to_seed_threshold=seed_cost.epochs,
         seconds_to_seed_threshold=seed_cost.train_seconds,
@@ -232,6 +177,8 @@ def _cost_row(run: RunHistory, task_threshold: Threshold, seed_threshold: Thresh
         train_seconds=record.train_seconds,
         median_epoch_seconds=float(run.history["train_seconds"].median()),
         train_energy_joules=energy_joules(run, len(run.history)),
+        preparation_seconds=record.preparation.seconds,
+        preparation_energy_joules=record.preparation.energy_joules,
         energy_source=record.energy.source,
         energy_boundary=record.energy.boundary,
         meter=record.energy.meter,

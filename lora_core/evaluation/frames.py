@@ -69,15 +69,26 @@ def read_costs(files: Sequence[Path]) -> pd.DataFrame:
     Seconds per epoch are those of the median epoch.
     """
     frame = _without_zero_energy(_with_task(Layout.costs, files))
+    uncertainty = _absent_in_older(frame, "energy_uncertainty_joules")
     return frame.assign(
         power=frame["energy_to_threshold_joules"] / frame["seconds_to_threshold"],
         energy=frame["energy_to_threshold_joules"] / 1e3,
         net_energy=frame["net_energy_to_threshold_joules"].where(frame["energy_to_threshold_joules"].notna()) / 1e3,
         seconds_per_epoch=frame["median_epoch_seconds"],
+        energy_uncertainty=uncertainty / 1e3,
+        power_uncertainty=uncertainty / frame["seconds_to_threshold"],
+        too_short_for_meter=frame.get("too_short_for_meter", False),
+        preparation_seconds=_absent_in_older(frame, "preparation_seconds"),
+        preparation_energy=_absent_in_older(frame, "preparation_energy_joules") / 1e3,
         disturbed=frame["disturbed"].astype(str) == "True",
         suspended_seconds=frame.get("suspended_seconds", 0.0),
         eval_suspended_seconds=frame.get("eval_suspended_seconds", 0.0),
     )
+
+
+def _absent_in_older(frame: pd.DataFrame, column: str) -> pd.Series:
+    """A column of numbers; not a number in records that lack it."""
+    return frame.get(column, pd.Series(float("nan"), frame.index)).astype(float)
 
 
 def read_curves(files: Sequence[Path]) -> pd.DataFrame:

@@ -11,14 +11,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from lora_core import device as devices
 from lora_core import provenance
 from lora_core.data import batches as data
 from lora_core.data.card import DataCard, read_data_card
 from lora_core.evaluation.latency_summary import Variant
 from lora_core.evaluation.timed_rounds import LoadedVariant, LoadedVariants, TimedRounds, warm_up
 from lora_core.intact import check_model, check_weights
-from lora_core.measuring import meters
+from lora_core.measuring.exclusive import exclusive_device, expects_gpu
 from lora_core.measuring.pulse import Pulse
 from lora_core.methods import registry
 from lora_core.models import model as models
@@ -105,16 +104,18 @@ def time_inference(
     ValueError if a model is damaged, or merging changed a logit by more than rounding; then nothing is written.
     """
     torch.set_num_threads(plan.threads)
-    device = devices.resolve(plan.device)
     card = read_data_card(inputs.data_card, validation=inputs.validation_data)
     _check_models(methods, inputs)
     examples = data.load(inputs.validation_data)
+    with torch.inference_mode():
+        variants = _load_variants(methods, inputs.model, card, examples, plan.batch_size)
     # Here the meter only detects whether another process uses the device.
-    meter = meters.open_meter("auto" if device.type == "cuda" else "none", device)
-    started = provenance.collect(device, plan.threads)
-    with devices.exclusive_device(device), torch.inference_mode(), Pulse() as pulse:
-        meter.begin()
-        variants = _load_variants(methods, inputs.model, card, examples, plan.batch_size, device)
+    meter_name = "auto" if expects_gpu(plan.device) else "none"
+    with exclusive_device(plan.device, meter_name) as held, torch.inference_mode(), Pulse() as pulse:
+        device, meter = held.device, held.meter
+        started = provenance.collect(device, plan.threads)
+        for variant in variants.values():
+            variant.model.to(device).eval()
         meter.settle()
         logits = {key: _logits(variant.model, variant.batches, device) for key, variant in variants.items()}
         warm_up_passes = {key: warm_up(variant, device) for key, variant in variants.items()}
@@ -174,9 +175,8 @@ def _load_variants(
     card: DataCard,
     examples: data.Examples,
     batch_size: int,
-    device: torch.device,
 ) -> LoadedVariants:
-    """Load each method as it was trained ("plain", or "unmerged" next to its "merged" model)."""
+    """Load each method on the CPU as it was trained ("plain", or "unmerged" next to its "merged" model)."""
     order = data.evaluation_order(examples.lengths, batch_size)
     labels = list(card.labels)
     loaded: dict[Variant, Any] = {}
@@ -185,8 +185,6 @@ def _load_variants(
             loaded[method.name, "merged"] = models.load(method.merged, labels)
         trained = registry.load(models.load(model, labels), method.settings, method.weights)
         loaded[method.name, "plain" if method.merged is None else "unmerged"] = trained
-    for variant in loaded.values():
-        variant.to(device).eval()
     pad = next(iter(loaded.values())).config.pad_token_id
     variants = {}
     for key, variant in loaded.items():

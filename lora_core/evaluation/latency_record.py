@@ -41,7 +41,7 @@ class LatencyRecord:
             check_digests(content, path, {} if passes is None else {passes.name: passes})
             return cls(
                 {method: fill(InputTokens, tokens) for method, tokens in content["input_tokens"].items()},
-                fill(Provenance, {"code": None} | content["provenance"]),
+                fill(Provenance, {"code": None, "allocator": None} | content["provenance"]),
                 content.get("precision", cls.precision),
                 float(content.get("suspended_seconds", 0.0)),
             )

@@ -11,8 +11,8 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from lora_core.measuring import memory
+from lora_core.measuring.predicted_memory import predicted_memory_mb
 from lora_core.methods import full, lora, registry
 from lora_core.methods.settings import MethodSettings
 from lora_core.records import write_json
@@ -99,12 +100,28 @@ def predicted() -> Iterator[Row]:
     """Yield the prediction for every shape, method and batch."""
     for shape in SHAPES:
         for method, settings in METHODS.items():
-            with torch.device("meta"):
-                model = build(shape, settings)
+            models = [_shapes(replace(shape, layers=layers), settings) for layers in (1, 2)]
+            one, two = map(_base_parameters, models)
             for batch, tokens in BATCHES:
-                parts = memory.predicted_memory_mb(model, batch, tokens, "fp32")
-                assert parts is not None  # RoBERTa runs on the meta device
-                yield Row(shape.name, _base_parameters(model), method, batch, tokens, **parts)
+                first, second = (_predicted_parts(model, (batch, tokens)) for model in models)
+                # Layers are equal, so each adds the same.
+                parts = {part: mb + (shape.layers - 1) * (second[part] - mb) for part, mb in first.items()}
+                yield Row(shape.name, one + (shape.layers - 1) * (two - one), method, batch, tokens, **parts)
+
+
+def _predicted_parts(model: nn.Module, batch: tuple[int, int]) -> dict[str, float]:
+    parts = predicted_memory_mb(model, batch, "cpu", _logits)
+    assert parts is not None  # RoBERTa runs on shapes alone
+    return parts
+
+
+def _shapes(shape: Shape, settings: MethodSettings) -> nn.Module:
+    with torch.device("meta"):
+        return build(shape, settings)
+
+
+def _logits(model: nn.Module, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    return model(input_ids=inputs["input_ids"]).logits
 
 
 def counted(shape: Shape, method: str) -> Row:

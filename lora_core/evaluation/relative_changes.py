@@ -9,7 +9,6 @@ import pandas as pd
 
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.references import References
-from lora_core.measuring.power_trace import MIN_SECONDS
 
 AFTER_THRESHOLD = ("energy", "power")  # columns that are measured up to the threshold of equal accuracy
 
@@ -108,8 +107,8 @@ def _reasons(run: Mapping[Hashable, Any], column: str) -> Iterator[str]:
         yield "have a simulated power meter"
     elif isinstance(reason := run.get("meter_reason"), str):
         yield f"have no reading ({reason})"
-    elif column in AFTER_THRESHOLD and run["seconds_to_threshold"] < MIN_SECONDS:
-        yield f"took less than {MIN_SECONDS:g} s to the threshold, too short for the meter"
+    elif column in AFTER_THRESHOLD and str(run.get("too_short_for_meter")) == "True":
+        yield "reached the threshold too early for the meter to tell their energy"
     elif run.get("kind") == "resident":
         yield "have the memory of a process on a CPU only"
     else:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_core.data.metrics import METRICS
+from lora_core.measuring import conditions
 from lora_core.measuring import power_trace as trace
+from lora_core.measuring.limits import DeviceLimits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,16 +65,32 @@ def check_costs(record: RunRecord, path: Path, history: pd.DataFrame, power: Seq
                 (f"the seconds of epoch {epoch}", in_history, trace.seconds(window))
                 for epoch, (in_history, window) in enumerate(zip(seconds["train"], train, strict=True), 1)
             ),
-            ("energy.train_joules", record.energy.train_joules, trace.energy_joules(train, trace.energy_source(power))),
+            *_energies(record, power),
             ("score.best", record.score.best, max(scores)),
             ("score.last", record.score.last, scores[-1]),
         ],
     )
 
 
+def _energies(record: RunRecord, power: Sequence[PowerRow]) -> Figures:
+    """The energies of a run, and the time of its preparation."""
+    recorded, tick, source = record.energy, record.energy.counter_tick_seconds, trace.energy_source(power)
+    limits = DeviceLimits.of(recorded.power_limit_watts)
+    train, preparation = trace.windows(power, "train"), trace.windows(power, "preparation")
+    joules = trace.energy_joules(train, source, limits, tick)
+    evaluation_watts = trace.phase_watts(power, "eval", limits, tick)
+    uncertainty = trace.uncertainty_joules(train, joules, tick if source == "counter" else None, evaluation_watts)
+    yield "energy.train_joules", recorded.train_joules, joules
+    yield "energy.uncertainty_joules", recorded.uncertainty_joules, uncertainty
+    if record.preparation.seconds is not None:  # older records have none
+        prepared = trace.energy_joules(preparation, source, limits, tick)
+        yield "preparation.seconds", record.preparation.seconds, sum(map(trace.seconds, preparation))
+        yield "preparation.energy_joules", record.preparation.energy_joules, prepared
+
+
 def check_memory(record: RunRecord, path: Path, power: Sequence[PowerRow]) -> None:
     """Compute the memory that the meter read. Raise ValueError that names `path` and the first figure that differs."""
-    measured: Mapping[str, Any] = trace.memory(power)
+    measured: Mapping[str, Any] = conditions.memory(power)
     _compare(path, [(f"memory.{name}", getattr(record.memory, name), value) for name, value in measured.items()])
 
 

@@ -100,6 +100,8 @@ class Energy:
         train_joules: Of all training windows; None if it was not measured.
         power_limit_watts: The device's power limit; None if the meter does not know it.
         suspended_seconds: For how long the run was suspended while it trained; None in older records.
+        counter_tick_seconds: How often the energy counter advances; None if that was not measured.
+        uncertainty_joules: By how much `train_joules` may be wrong for that reason; None if that is not known.
     """
 
     meter: str
@@ -110,6 +112,16 @@ class Energy:
     train_joules: float | None
     power_limit_watts: float | None
     suspended_seconds: float | None
+    counter_tick_seconds: float | None
+    uncertainty_joules: float | None
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What came before the first epoch of each part of a run; None in older records, or if it was not measured."""
+
+    seconds: float | None
+    energy_joules: float | None
 
 
 @dataclass(frozen=True)
@@ -146,6 +158,7 @@ class RunRecord:
     eval_seconds: float
     memory: Memory
     energy: Energy
+    preparation: Preparation
     provenance: Provenance
     measurement: Mapping[str, object]
 
@@ -177,10 +190,12 @@ class RunRecord:
             ),
             energy=fill(
                 Energy,
-                {"power_limit_watts": None} | measurement["energy"],
+                dict.fromkeys(("power_limit_watts", "counter_tick_seconds", "uncertainty_joules"))
+                | measurement["energy"],
                 suspended_seconds=measurement["energy"]["sampling"].get("suspended_seconds"),
             ),
-            provenance=fill(Provenance, {"code": None} | record["provenance"]),
+            preparation=fill(Preparation, measurement.get("preparation", {"seconds": None, "energy_joules": None})),
+            provenance=fill(Provenance, {"code": None, "allocator": None} | record["provenance"]),
             measurement=measurement,
         )
 

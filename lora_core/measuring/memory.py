@@ -1,7 +1,7 @@
 """Where training's memory goes: weights, gradients, optimizer state, and what autograd saves for the backward pass.
 
-The first three follow from the parameters. The last is counted on a real step, and predicted from shapes alone by the
-same count, on the meta device if the method's layers work there.
+The first three follow from the parameters. The last is counted on a real step, and predicted by the same count on
+shapes alone (`predicted_memory`).
 """
 
 from collections.abc import Iterator
@@ -76,24 +76,3 @@ def parameter_memory_mb(model: nn.Module, optimizer: str = "adamw") -> dict[str,
         "gradients_mb": trained / 1e6,
         "optimizer_mb": OPTIMIZER_TENSORS[optimizer] * trained / 1e6,
     }
-
-
-def predicted_memory_mb(
-    model: nn.Module, rows: int, tokens: int, precision: str, optimizer: str = "adamw"
-) -> dict[str, float] | None:
-    """Return `parameter_memory_mb` and `saved_for_backward_mb` for a batch (rows, tokens), on the meta device.
-
-    On the meta device attention saves all of its probabilities, of which a fused kernel saves less. The result is None
-    for a model that does not run on shapes alone.
-    """
-    ids = torch.zeros((rows, tokens), dtype=torch.int64, device="meta")
-    fixed = parameter_memory_mb(model, optimizer)
-    if precision == "bf16":  # there is no autocast on the meta device
-        model = model.to(torch.bfloat16)
-    model.train()
-    try:
-        with saved_for_backward(model) as saved:
-            model(input_ids=ids).logits.float().sum()
-    except (NotImplementedError, RuntimeError):
-        return None
-    return {**fixed, "saved_for_backward_mb": saved.mb}

@@ -69,6 +69,8 @@ class Meter(Protocol):
         simulated: The driver is a stand-in: nothing that it reports was measured.
         reason: Why there is no energy; None if there is.
         shared: Whether another process used the device; None if that is not known.
+        has_context: This process's context on the device draws power by itself, so that idle power is measured with it,
+            too.
         limits: What the device can report; the sampler records nothing that lies outside of them.
         details: Facts for run.json.
     """
@@ -79,11 +81,16 @@ class Meter(Protocol):
     simulated: bool
     reason: str | None
     shared: bool | None
+    has_context: bool
     limits: DeviceLimits
     details: JsonObject
 
     def read(self) -> Reading:
         """Read everything that the meter offers; what it does not offer is None."""
+        ...
+
+    def read_edge(self) -> Reading:
+        """Read what the edge of a window needs, power, energy and memory; the device waits for that."""
         ...
 
     def begin(self) -> None:
@@ -112,6 +119,7 @@ class HostMeter:
 
     simulated = False
     shared: bool | None = None
+    has_context = False
     limits = DeviceLimits()
 
     def __init__(self, reason: str | None, device_type: str) -> None:
@@ -125,6 +133,14 @@ class HostMeter:
     def memory_mb(self) -> float | None:
         """Return this process's resident memory; None for a run on a GPU."""
         return self._process.memory_info().rss / 1e6 if self._process else None
+
+    def read(self) -> Reading:
+        """Read the memory alone."""
+        return Reading(memory_used_mb=self.memory_mb())
+
+    def read_edge(self) -> Reading:
+        """Read everything: it takes microseconds."""
+        return self.read()
 
     def begin(self) -> None:
         """Do nothing: other processes on the host are not counted."""
@@ -145,10 +161,6 @@ class NoMeter(HostMeter):
     def __init__(self, reason: str, device_type: str = "cpu") -> None:
         super().__init__(reason, device_type)
 
-    def read(self) -> Reading:
-        """Read the memory alone."""
-        return Reading(memory_used_mb=self.memory_mb())
-
 
 def _open_rapl(device: torch.device) -> Meter:
     from lora_core.measuring.rapl import RaplMeter
@@ -157,9 +169,11 @@ def _open_rapl(device: torch.device) -> Meter:
 
 
 def _open_nvml(device: torch.device) -> Meter:
+    import torch
+
     from lora_core.measuring.nvml import NvmlMeter
 
-    return NvmlMeter(lambda: uuid(device))
+    return NvmlMeter(lambda: uuid(device), was_here=torch.cuda.is_initialized())
 
 
 def _open_simulated_nvml(device: torch.device) -> Meter:

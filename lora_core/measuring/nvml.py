@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lora_core.measuring.driver_thread import DriverThread
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
 OPEN_SECONDS = 20.0  # the driver may have to start its devices first
 ANSWER_SECONDS = 2.0  # below `sampling.SUSPENDED_SECONDS`; an H200 takes 15 ms at most
+PROCESSES_SECONDS = 2.0  # between two looks at the list of processes
 # What pynvml raises, besides its own errors, if an answer makes no sense: a name that is no text, an absurd length.
 NONSENSE = (ValueError, OverflowError, MemoryError)
 
@@ -25,15 +29,18 @@ class NvmlMeter:
 
     `find_uuid` returns the device's UUID. It is called after the processes on every device were listed, because asking
     torch for the UUID may put this process on the device. In a container, `os.getpid()` is not the number in that list.
-    A driver that does not answer in time costs the reading: every call to it is made by a `DriverThread`.
+    `was_here` says that this process had used CUDA before, as a second run in one process: then one process of the list
+    may be this one. A driver that does not answer in time costs the reading: every call to it is made by a
+    `DriverThread`.
     """
 
     name = "nvml"
     boundary: str | None = "the GPU alone, without the host"
     memory_kind = "device"
     simulated = False
+    has_context = True
 
-    def __init__(self, find_uuid: Callable[[], str | None]) -> None:
+    def __init__(self, find_uuid: Callable[[], str | None], was_here: bool = False) -> None:
         import pynvml
 
         self._nvml = pynvml
@@ -44,6 +51,8 @@ class NvmlMeter:
         self._is_lost = False
         self._others: set[int] | None = None  # processes on the device before this one, if the driver says so
         self._ours: set[int] | None = None  # this process, by the number that the driver knows it by
+        self._was_here = was_here
+        self._listed_at = time.monotonic()
         try:
             before = self._ask(self._start)
             uuid = find_uuid()
@@ -119,8 +128,15 @@ class NvmlMeter:
     def begin(self) -> None:
         """Note which other processes use the device: those that did before this one touched it, and still do."""
         now = self._processes_now()
-        self._others = None if now is None or self._before is None else now & self._before
+        before = None if now is None or self._before is None else now & self._before
+        self._others = None if before is None else before - self._ours_among(before)
         self.shared = True if self._others else None
+
+    def _ours_among(self, processes: set[int]) -> set[int]:
+        """This process, if it was on the device before: by its number, or because there is no other it could be."""
+        if os.getpid() in processes:
+            return {os.getpid()}
+        return processes if self._was_here and len(processes) == 1 else set()
 
     def settle(self) -> None:
         """Note which of the device's processes this one is."""
@@ -133,30 +149,48 @@ class NvmlMeter:
 
     def read(self) -> Reading:
         """Read everything that the device offers; nothing while the driver does not answer."""
+        return self._answered(self._read)
+
+    def read_edge(self) -> Reading:
+        """Read power, energy and memory; nothing while the driver does not answer."""
+        return self._answered(self._read_edge)
+
+    def _answered(self, read: Callable[[], Reading]) -> Reading:
         try:
-            reading = self._driver.call(self._read, ANSWER_SECONDS)
+            reading = self._driver.call(read, ANSWER_SECONDS)
         except TimeoutError:
             self._refusal, reading = _silence(ANSWER_SECONDS), Reading()
         if reading.power_watts is None and reading.counter_millijoules is None and self.reason is None:
             self.reason = self._refusal or "NVML: this device offers neither power nor an energy counter"
         return reading
 
-    def _read(self) -> Reading:
+    def _read_edge(self) -> Reading:
         nvml, handle = self._nvml, self._handle
-        reading = Reading(
+        return Reading(
             power_watts=self._value(self._power),
-            utilization_percent=self._value(lambda: float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)),
             memory_used_mb=self._value(lambda: nvml.nvmlDeviceGetMemoryInfo(handle).used / 1e6),
             counter_millijoules=self._value(lambda: float(nvml.nvmlDeviceGetTotalEnergyConsumption(handle))),
+        )
+
+    def _read(self) -> Reading:
+        nvml, handle = self._nvml, self._handle
+        reading = replace(
+            self._read_edge(),
+            utilization_percent=self._value(lambda: float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)),
             temperature_celsius=self._value(
                 lambda: float(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU))
             ),
             clock_mhz=self._value(lambda: float(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM))),
             throttle_reasons=self._value(lambda: int(nvml.nvmlDeviceGetCurrentClocksEventReasons(handle))),
         )
-        if self._ours is not None and (self._processes(handle) or set()) - self._ours:
-            self.shared = True
+        if time.monotonic() - self._listed_at >= PROCESSES_SECONDS:
+            self._listed_at = time.monotonic()
+            self._look_for_others(self._processes(handle))
         return reading
+
+    def _look_for_others(self, processes: set[int] | None) -> None:
+        if self._ours is not None and (processes or set()) - self._ours:
+            self.shared = True
 
     def _value(self, read: Callable[[], Any]) -> Any:
         """One reading; None if the device does not offer it or may not be asked, and always once it is lost."""
@@ -175,7 +209,8 @@ class NvmlMeter:
             return None
 
     def close(self) -> None:
-        """Release the driver; a lost device may refuse even that."""
+        """Look for other processes once more, and release the driver; a lost device may refuse even that."""
+        self._look_for_others(self._processes_now())
         with suppress(self._nvml.NVMLError, TimeoutError):
             self._driver.call(self._nvml.nvmlShutdown, ANSWER_SECONDS)
         self._driver.close()

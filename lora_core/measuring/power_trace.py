@@ -1,21 +1,25 @@
 """Energy, power and memory of a run from the rows of its power.csv alone, so that anyone can check a trace.
 
 A window lies between two points at which the device had finished its work. The primary energy is the difference of the
-device's own counter over the window. The paper's method, the sum of power samples over time, is reported next to it:
-power integrated by the trapezoid rule over the real timestamps, both edges included. A counter that does not advance
-during two seconds of work, one that advances by more than the device can draw, and a power of 0 W for two seconds are
-no measurements.
+device's own counter over the window; windows that follow each other share the reading at their common edge, so that
+the training windows add up to the last reading minus the first minus what lies between them. The paper's method, the
+sum of power samples over time, is reported next to it: power integrated by the trapezoid rule over the real timestamps,
+both edges included. A counter that does not advance during two seconds of work, one that advances by more than the
+device can draw, and a power of 0 W for two seconds are no measurements.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
+from lora_core.measuring import counter_ticks
 from lora_core.measuring.limits import DeviceLimits
 from lora_core.measuring.sampling import Sampling, sampling
 from lora_core.records import PowerRow
 
-MIN_SECONDS = 2.0  # shorter windows have no energy: power readings are averages over about a second
+# Shorter windows have no energy, because power readings are averages over about a second. A counter whose tick is known
+# is judged by that instead (`counter_ticks.is_too_short`).
+MIN_SECONDS = 2.0
 
 ANY_DEVICE = DeviceLimits()
 
@@ -100,26 +104,56 @@ def energy_source(rows: Rows) -> str | None:
     return "counter" if has_counter and (not counter_stands_still(train) or power_is_zero(train)) else "trapezoid"
 
 
-def energy_joules(pooled: Sequence[Rows], source: str | None, limits: DeviceLimits = ANY_DEVICE) -> float | None:
+def is_too_short(pooled: Sequence[Rows], source: str | None, tick: float | None = None) -> bool:
+    """Return whether several windows together are too short to be measured from `source`."""
+    total = sum(map(seconds, pooled))
+    if source == "counter" and tick is not None:
+        return counter_ticks.is_too_short(total, len(pooled), tick)
+    return total < MIN_SECONDS
+
+
+def energy_joules(
+    pooled: Sequence[Rows], source: str | None, limits: DeviceLimits = ANY_DEVICE, tick: float | None = None
+) -> float | None:
     """Return the energy of several windows together, from `source` ("counter" or "trapezoid").
 
     It is None if one of the windows was not measured, if the source reports nothing while the device works or more than
-    it can draw, or if all windows together are shorter than `MIN_SECONDS`.
+    it can draw, or if all windows together are too short; `tick` is the counter's, None if it is not known.
     """
     measure = {"counter": counter_joules, "trapezoid": trapezoid_joules}.get(source or "")
-    if measure is None or sum(map(seconds, pooled)) < MIN_SECONDS:
+    if measure is None or is_too_short(pooled, source, tick):
         return None
     if (counter_stands_still if source == "counter" else power_is_zero)(pooled):
         return None
-    parts = [measure(window, limits) for window in pooled]
-    return None if None in parts else sum(part for part in parts if part is not None)
+    parts = [part for window in pooled if (part := measure(window, limits)) is not None]
+    total = sum(parts)
+    return total if len(parts) == len(pooled) and total > 0 else None
 
 
-def idle_watts(rows: Rows, limits: DeviceLimits = ANY_DEVICE) -> float | None:
-    """Return the mean power of the device while nothing runs; None if that was not measured."""
-    idle = windows(rows, "idle")
-    joules = energy_joules(idle, energy_source(rows), limits)
-    return None if joules is None else joules / sum(map(seconds, idle))
+def uncertainty_joules(
+    pooled: Sequence[Rows], joules: float | None, tick: float | None, watts_between: float | None
+) -> float | None:
+    """Return by how much the counter's energy of several windows may be wrong; None if that is not known."""
+    if joules is None or tick is None:
+        return None
+    return counter_ticks.uncertainty_joules(joules, sum(map(seconds, pooled)), len(pooled), tick, watts_between)
+
+
+def phase_watts(rows: Rows, phase: str, limits: DeviceLimits = ANY_DEVICE, tick: float | None = None) -> float | None:
+    """Return the mean power of the device in the windows of a phase; None if that was not measured."""
+    found = windows(rows, phase)
+    joules = energy_joules(found, energy_source(rows), limits, tick)
+    return None if joules is None else joules / sum(map(seconds, found))
+
+
+def idle_phase(rows: Rows) -> str:
+    """Return the idle phase whose power is subtracted: the one with a CUDA context, if the run has it."""
+    return "idle_context" if any(row.phase == "idle_context" for row in rows) else "idle"
+
+
+def idle_watts(rows: Rows, limits: DeviceLimits = ANY_DEVICE, tick: float | None = None) -> float | None:
+    """Return the mean power of the device while nothing runs, in `idle_phase`; None if that was not measured."""
+    return phase_watts(rows, idle_phase(rows), limits, tick)
 
 
 @dataclass(frozen=True)
@@ -133,10 +167,14 @@ class TracedEnergy:
         train_counter_joules: By the device's counter.
         train_trapezoid_joules: By the power samples.
         counter_over_trapezoid: The ratio of the two.
+        counter_tick_seconds: How often the counter advances; None if that was not measured.
+        uncertainty_joules: By how much `train_joules` may be wrong, because the counter advances in ticks.
         eval_joules: All evaluation windows, from the source.
-        power_mean_watts: Mean of the samples while training.
+        power_mean_watts: `train_joules` / seconds of training.
         idle_watts: Mean power before the model was loaded.
-        idle_seconds: For how long it was measured.
+        idle_context_watts: Mean power while this process has the model on the GPU and nothing runs.
+        net_of: The phase whose power `train_net_joules` leaves out.
+        idle_seconds: For how long `idle_watts` was measured.
         sampling: How regular the samples of training were.
         reason: Why there is no energy, if the meter was read.
     """
@@ -147,22 +185,26 @@ class TracedEnergy:
     train_counter_joules: float | None
     train_trapezoid_joules: float | None
     counter_over_trapezoid: float | None
+    counter_tick_seconds: float | None
+    uncertainty_joules: float | None
     eval_joules: float | None
     power_mean_watts: float | None
     idle_watts: float | None
+    idle_context_watts: float | None
+    net_of: str
     idle_seconds: float
     sampling: Sampling
     reason: str | None
 
 
-def energy(rows: Rows, interval: float, limits: DeviceLimits = ANY_DEVICE) -> TracedEnergy:
+def energy(rows: Rows, interval: float, limits: DeviceLimits = ANY_DEVICE, tick: float | None = None) -> TracedEnergy:
     """Return a run's energy: gross by both methods, net of the idle power, and how it was sampled."""
     rows = [limits.without_impossible(row) for row in rows]
     train, evaluation = windows(rows, "train"), windows(rows, "eval")
     primary = energy_source(rows)
-    gross = energy_joules(train, primary, limits)
-    by_source = {name: energy_joules(train, name, limits) for name in ("counter", "trapezoid")}
-    idle = idle_watts(rows, limits)
+    gross = energy_joules(train, primary, limits, tick)
+    by_source = {name: energy_joules(train, name, limits, tick) for name in ("counter", "trapezoid")}
+    idle = idle_watts(rows, limits, tick)
     train_seconds = sum(map(seconds, train))
     return TracedEnergy(
         source=primary,
@@ -171,66 +213,43 @@ def energy(rows: Rows, interval: float, limits: DeviceLimits = ANY_DEVICE) -> Tr
         train_counter_joules=by_source["counter"],
         train_trapezoid_joules=by_source["trapezoid"],
         counter_over_trapezoid=_ratio(by_source["counter"], by_source["trapezoid"]),
-        eval_joules=energy_joules(evaluation, primary, limits),
-        power_mean_watts=None
-        if power_is_zero(train)
-        else mean(present_values((row for window in train for row in window), "power_watts")),
-        idle_watts=idle,
+        counter_tick_seconds=tick,
+        uncertainty_joules=uncertainty_joules(
+            train, gross, tick if primary == "counter" else None, phase_watts(rows, "eval", limits, tick)
+        ),
+        eval_joules=energy_joules(evaluation, primary, limits, tick),
+        power_mean_watts=_ratio(gross, train_seconds),
+        idle_watts=phase_watts(rows, "idle", limits, tick),
+        idle_context_watts=phase_watts(rows, "idle_context", limits, tick),
+        net_of=idle_phase(rows),
         idle_seconds=sum(map(seconds, windows(rows, "idle"))),
         sampling=sampling(train, interval),
-        reason=_reason(train, primary, limits) if gross is None else None,
+        reason=_reason(train, primary, limits, tick) if gross is None else None,
     )
 
 
-def _reason(train: Sequence[Rows], source: str | None, limits: DeviceLimits) -> str | None:
+def _reason(train: Sequence[Rows], source: str | None, limits: DeviceLimits, tick: float | None) -> str | None:
     """Why a run whose meter was read has no energy; None if nothing was read (then the meter has the reason)."""
     if source is None:
         return None
-    if sum(map(seconds, train)) < MIN_SECONDS:
-        return f"training took less than the {MIN_SECONDS:g} s that a meter needs"
+    if is_too_short(train, source, tick):
+        if source == "trapezoid" or tick is None:
+            return f"training took less than the {MIN_SECONDS:g} s that a meter needs"
+        trained = sum(map(seconds, train))
+        return f"training took {trained:.2g} s, too short for an energy counter that advances every {tick:.2g} s"
     if source == "counter" and counter_stands_still(train):
         return f"the energy counter did not advance during {MIN_SECONDS:g} s of training or longer"
     if source == "trapezoid" and power_is_zero(train):
         return f"the device reported 0 W during {MIN_SECONDS:g} s of training or longer"
     if source == "counter" and any(counter_jumps(window, limits) for window in train):
         return f"the energy counter jumped by more than the device can draw ({limits.power_watts:,.0f} W)"
-    if source == "counter" and all(None not in (w[0].counter_millijoules, w[-1].counter_millijoules) for w in train):
-        return "the energy counter ran backwards (the driver was reset)"
-    return "a sample is missing (the meter was lost for a while)"
+    if any((counter_joules if source == "counter" else trapezoid_joules)(window, limits) is None for window in train):
+        edges = [row.counter_millijoules for window in train for row in (window[0], window[-1])]
+        if source == "counter" and None not in edges:
+            return "the energy counter ran backwards (the driver was reset)"
+        return "a sample is missing (the meter was lost for a while)"
+    return "the energy counter did not advance while the run trained"
 
 
 def _ratio(numerator: float | None, denominator: float | None) -> float | None:
     return None if numerator is None or not denominator else numerator / denominator
-
-
-def present_values(rows: Iterable[PowerRow], name: str) -> list[float]:
-    """Return the values of a column, without those that are None."""
-    return [value for row in rows if (value := getattr(row, name)) is not None]
-
-
-def mean(values: Sequence[float]) -> float | None:
-    """Return the mean of values; None if there are none."""
-    return sum(values) / len(values) if values else None
-
-
-def memory(rows: Rows) -> dict[str, float | None]:
-    """Return the mean and the peak of the samples while training, and the mean of those before the model was loaded."""
-    train = present_values((row for row in rows if row.phase == "train"), "memory_used_mb")
-    idle = present_values((row for row in rows if row.phase == "idle"), "memory_used_mb")
-    return {"mean_mb": mean(train), "peak_mb": max(train, default=None), "baseline_mb": mean(idle)}
-
-
-def conditions(rows: Rows) -> dict[str, float | None]:
-    """Return the device's conditions while it trained: temperature, clock, utilization and throttle reasons."""
-    train = [row for row in rows if row.phase == "train"]
-    temperatures = present_values(train, "temperature_celsius")
-    reasons = 0
-    for row in train:
-        reasons |= row.throttle_reasons or 0
-    return {
-        "temperature_first_celsius": temperatures[0] if temperatures else None,
-        "temperature_max_celsius": max(temperatures, default=None),
-        "clock_mean_mhz": mean(present_values(train, "clock_mhz")),
-        "throttle_reasons": reasons if present_values(train, "throttle_reasons") else None,
-        "utilization_mean_percent": mean(present_values(train, "utilization_percent")),
-    }

@@ -4,19 +4,28 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
-from lora_core.measuring.meters import Meter
+from lora_core.measuring.counter_ticks import tick_seconds
+from lora_core.measuring.meters import Meter, Reading
 from lora_core.measuring.pulse import Pulse, now
 from lora_core.records import PowerRow
+
+# A window that starts so soon after another begins with the reading that the other ended with.
+SAME_EDGE_SECONDS = 0.02
+TICK_SECONDS = 1.0  # for how long the counter's changes are watched at most
+TICK_CHANGES = 20  # that are enough: on a CPU, watching takes power itself
+TICK_POLL_SECONDS = 0.001
 
 
 class Sampler:
     """Reads a meter every `interval` seconds while a window is open, and at both ends of every window.
 
-    `rows` holds the samples, as power.csv has them; for a resumed run (`part` above 0) it begins with those of the
-    earlier parts. `rejected` has by name the highest value that was read and is beyond the meter's limits. `on_sample`
-    is called with each new sample. `pulse` notices a suspension that falls between two samples. Leaving the `with`
-    block closes the meter.
+    Windows that follow each other share the reading at their common edge. `rows` holds the samples, as power.csv has
+    them; for a resumed run (`part` above 0) it begins with those of the earlier parts. `rejected` has by name the
+    highest value that was read and is beyond the meter's limits; `counter_tick_seconds` is how often the energy counter
+    advances, None before that was measured. `on_sample` is called with each new sample. `pulse` notices a suspension
+    that falls between two samples. Leaving the `with` block closes the meter.
     """
 
     def __init__(
@@ -32,6 +41,7 @@ class Sampler:
         self.rows = list(rows)
         self.rejected: dict[str, float] = {}
         self.pulse = Pulse()
+        self.counter_tick_seconds: float | None = None
         self._device_label = device_label
         self._interval = interval
         self._part = part
@@ -39,6 +49,7 @@ class Sampler:
         self._start = self._last = now()
         self._phase: str | None = None
         self._is_ending = False
+        self._ended: float | None = None  # when the last row, the end of a window, was read
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, daemon=True)
@@ -58,7 +69,7 @@ class Sampler:
 
     @contextmanager
     def window(self, phase: str) -> Iterator[list[PowerRow]]:
-        """Measure the block as one window of `phase` ("idle", "train", "eval").
+        """Measure the block as one window of `phase` ("train", "eval"; `PowerRow` has all of them).
 
         The list is filled with the window's samples when the block ends.
         """
@@ -66,37 +77,66 @@ class Sampler:
         with self._lock:
             first = len(self.rows)
             self._phase = phase
-            self._sample()
+            self._start_window(phase)
         try:
             yield window
         finally:
             ended, self._is_ending = now(), True  # the thread takes no sample after that
             with self._lock:
-                self._sample(asked=ended)
+                self._sample(self.meter.read_edge, asked=ended)
                 self._phase, self._is_ending = None, False
+                self._ended = now()
                 window += self.rows[first:]
 
-    def measure_idle(self, seconds: float) -> None:
-        """Measure for some seconds in which nothing runs; without a meter there is no wait."""
-        with self.window("idle"):
+    def measure_idle(self, seconds: float, phase: str = "idle") -> None:
+        """Measure for some seconds in which nothing runs, and the counter's tick; without a meter there is no wait."""
+        with self.window(phase):
+            end = now() + seconds
+            if self.meter.reason is None and self.counter_tick_seconds is None:
+                self.counter_tick_seconds = self._measure_tick(min(seconds, TICK_SECONDS))
             if self.meter.reason is None:
-                time.sleep(seconds)
+                time.sleep(max(0.0, end - now()))
+
+    def _measure_tick(self, seconds: float) -> float | None:
+        """How often the meter's energy counter advances; None if it has none, or if it advances too rarely to tell."""
+        end = now() + seconds
+        last: float | None = None
+        changes: list[float] = []
+        while now() < end and len(changes) < TICK_CHANGES:
+            with self._lock:  # a meter is read by one thread at a time
+                value = self.meter.read_edge().counter_millijoules
+            if value is None:
+                return None
+            if last not in (None, value):
+                changes.append(now())
+            last = value
+            time.sleep(TICK_POLL_SECONDS)
+        return tick_seconds(changes)
+
+    def _start_window(self, phase: str) -> None:
+        """Take the sample that a window starts with, unless one has just ended with what the meter says."""
+        last = self.rows[-1] if self._ended is not None and now() - self._ended < SAME_EDGE_SECONDS else None
+        if last is not None and (self.meter.reason is not None or last.counter_millijoules is not None):
+            self._append(replace(last, phase=phase))
+        else:
+            self._sample(self.meter.read_edge)
+        self._ended = None
 
     def _loop(self) -> None:
         due = now() + self._interval
         while not self._stop.wait(max(0.0, due - now())):
             with self._lock:
                 if self._phase is not None and not self._is_ending:
-                    self._sample(asked=now())
+                    self._sample(self.meter.read, asked=now())
             due = max(due + self._interval, now())
 
-    def _sample(self, asked: float | None = None) -> None:
+    def _sample(self, read: Callable[[], Reading], asked: float | None = None) -> None:
         """Take a sample that was `asked` for at this time; None at the start of a window, which begins with it."""
         assert self._phase is not None
         # The clock is read before and after, because a driver may take its time to answer. If it does not answer at
         # all, the wait for it is not part of the window.
         before = now()
-        reading = self.meter.read()
+        reading = read()
         after = now()
         if reading.power_watts is not None or reading.counter_millijoules is not None:
             read_at = (before + after) / 2
@@ -106,7 +146,9 @@ class Sampler:
         for name, value in self.meter.limits.impossible(reading).items():
             self.rejected[name] = max(value, self.rejected.get(name, value))
         reading = self.meter.limits.without_impossible(reading)
-        row = PowerRow(self._last - self._start, self._part, self._phase, self._device_label, **vars(reading))
+        self._append(PowerRow(self._last - self._start, self._part, self._phase, self._device_label, **vars(reading)))
+
+    def _append(self, row: PowerRow) -> None:
         self.rows.append(row)
         if self._on_sample:
             self._on_sample(row)

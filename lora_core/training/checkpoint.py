@@ -173,7 +173,8 @@ class Checkpoint:
             self._lost = [*self._lost, [saved_samples, len(rows)]]
         lost = {i for first, end in self._lost for i in range(first, min(end, len(rows)))}
         self.rows = [
-            replace(row, phase="lost") if i in lost and row.phase != "idle" else row for i, row in enumerate(rows)
+            replace(row, phase="lost") if i in lost and not row.phase.startswith("idle") else row
+            for i, row in enumerate(rows)
         ]
 
     def keep_sample(self, row: PowerRow) -> None:

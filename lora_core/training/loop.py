@@ -3,6 +3,7 @@
 import math
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,9 +17,10 @@ from lora_core.measuring import memory
 from lora_core.measuring import power_trace as trace
 from lora_core.measuring.sampler import Sampler
 from lora_core.records import HistoryRow, PowerRow
-from lora_core.seeds import derive
 from lora_core.training.checkpoint import Checkpointing
+from lora_core.training.epoch_order import EpochOrder, epoch_order
 from lora_core.training.inputs import TrainingData
+from lora_core.training.preparation import batches_to_prepare, undone, warm_up
 from lora_core.training.progress import Progress, RunProgress
 from lora_core.training.spec import RunSpec
 from lora_core.training.state import capture, restore
@@ -27,21 +29,6 @@ from lora_core.training.steps import compute_logits, compute_loss, create_optimi
 
 # Losses are copied to the host in groups, so that a GPU need not wait for the host at every step.
 LOSS_GROUP = 50
-
-
-@dataclass(frozen=True)
-class EpochOrder:
-    """The batches of one epoch, as rows of the training split.
-
-    Attributes:
-        rows: One array per batch.
-        largest: The number of the batch with the most tokens, padding included.
-        largest_shape: The rows and tokens of that batch.
-    """
-
-    rows: list[np.ndarray]
-    largest: int
-    largest_shape: tuple[int, int]
 
 
 @dataclass
@@ -102,15 +89,36 @@ class TrainingLoop:
     def run(self) -> None:
         """Train and evaluate every epoch that is not done yet. Raise ValueError if a loss is not finite."""
         epochs = self.spec.hyperparameters.epochs
+        if len(self.history) < epochs:
+            self._prepare(len(self.history) + 1)
         for epoch in range(len(self.history) + 1, epochs + 1):
             self._run_epoch(epoch)
             seconds = self.history[-1].train_seconds + self.history[-1].eval_seconds
             if self.checkpoint.applies_to(epochs * seconds):
                 self.checkpoint.save(self._state(), len(self.sampler.rows))
 
+    def _prepare(self, epoch: int) -> None:
+        """Do what happens only once, before the first epoch of this part, in a window of its own."""
+        order = epoch_order(self.spec, self.data.train.lengths, epoch)
+        rows = order.spread(batches_to_prepare(self._device))
+        train = batches.batches(self.data.train, rows, self._pad)
+        validation = self.data.validation
+        first = batches.evaluation_order(validation.lengths, self.spec.evaluation_batch_size)[:1]
+        (evaluated,) = batches.batches(validation, first, self._pad)
+        devices.synchronize(self._device)
+        with self.sampler.window("preparation"), undone(self.model, self._optimizer, self._schedule):
+            warm_up(
+                self.model,
+                (partial(self._step, batch) for batch in train),
+                partial(compute_logits, self.model, evaluated, self._device, self.spec.precision),
+            )
+            devices.synchronize(self._device)
+        self._speed.started = time.monotonic()
+
     def _run_epoch(self, epoch: int) -> None:
-        order = self._order(epoch)
-        self.largest_batch = max(self.largest_batch, order.largest_shape, key=math.prod)
+        order = epoch_order(self.spec, self.data.train.lengths, epoch)
+        largest_shape = order.shapes[order.largest]
+        self.largest_batch = max(self.largest_batch, largest_shape, key=math.prod)
         first = len(self.losses)
         self.model.train()
         started = time.monotonic() - self._speed.train_seconds
@@ -156,23 +164,16 @@ class TrainingLoop:
         return time.process_time(), time.thread_time(), self.sampler.pulse.suspended_seconds()
 
     def _energy_joules(self, window: list[PowerRow]) -> float | None:
-        return trace.energy_joules([window], trace.energy_source(window), self.sampler.meter.limits)
-
-    def _order(self, epoch: int) -> EpochOrder:
-        lengths, spec = self.data.train.lengths, self.spec
-        seed = derive(spec.seed, f"order-{epoch}")
-        rows = batches.order(lengths, spec.hyperparameters.batch_size, spec.batching, seed)
-        shapes = [(len(batch), int(lengths[batch].max())) for batch in rows]
-        largest = max(range(len(rows)), key=lambda i: math.prod(shapes[i]))
-        return EpochOrder(rows, largest, shapes[largest])
+        source, sampler = trace.energy_source(window), self.sampler
+        return trace.energy_joules([window], source, sampler.meter.limits, sampler.counter_tick_seconds)
 
     def _train_epoch(self, epoch: int, order: EpochOrder, started: float) -> tuple[memory.SavedForBackward, int, int]:
         """Train on all batches; return what the largest saved for backward, and the tokens without and with padding."""
         saved = memory.SavedForBackward()
-        tokens_real = tokens_computed = 0
+        tokens_real, tokens_computed, largest = 0, 0, order.largest
         pending_losses: list[torch.Tensor] = []  # losses that are still on the device
         for i, batch in enumerate(batches.batches(self.data.train, order.rows, self._pad)):
-            if i == order.largest:
+            if i == largest:
                 with memory.saved_for_backward(self.model) as saved:
                     pending_losses.append(self._step(batch))
             else:

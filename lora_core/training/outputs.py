@@ -2,15 +2,16 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from torch import nn
 
 from lora_core.atomic_files import atomic_file, atomic_folder
-from lora_core.measuring import memory
+from lora_core.measuring import conditions, memory
 from lora_core.measuring import power_trace as trace
-from lora_core.measuring.limits import DeviceLimits
+from lora_core.measuring.predicted_memory import predicted_memory_mb
 from lora_core.measuring.sampler import Sampler
 from lora_core.methods import registry
 from lora_core.models.model import head_parameters
@@ -19,6 +20,7 @@ from lora_core.records import FORMAT, HistoryRow, PowerRow, sha256, write_json, 
 from lora_core.sealed import seal
 from lora_core.training.loop import TrainingLoop
 from lora_core.training.spec import RunSpec
+from lora_core.training.steps import forward
 
 
 @dataclass(frozen=True)
@@ -100,33 +102,37 @@ def describe_measurement(loop: TrainingLoop, shapes: nn.Module) -> dict[str, obj
         },
         "steps": loop.steps,
         "parts": loop.checkpoint.part + 1,
-        "lost": _lost(rows, sampler.meter.limits),
+        "lost": _cost("lost", sampler),
+        "preparation": _cost("preparation", sampler),
         "train_seconds": sum(row.train_seconds for row in loop.history),
         "eval_seconds": sum(row.eval_seconds for row in loop.history),
         "eval_suspended_seconds": sum(row.eval_suspended_seconds or 0.0 for row in loop.history),
         "memory": _memory(loop, shapes),
         "energy": _energy(sampler, loop.spec.measure.sample_seconds, loop.history),
-        "conditions": trace.conditions(rows),
+        "conditions": conditions.conditions(rows),
     }
 
 
 def _memory(loop: TrainingLoop, shapes: nn.Module) -> dict[str, object]:
-    optimizer = loop.spec.hyperparameters.optimizer
+    spec, device = loop.spec, next(loop.model.parameters()).device
+    optimizer = spec.hyperparameters.optimizer
     return {
         "kind": loop.sampler.meter.memory_kind,
-        **trace.memory(loop.sampler.rows),
+        **conditions.memory(loop.sampler.rows),
         "peak_allocated_mb": _highest(row.peak_allocated_mb for row in loop.history),
         "peak_reserved_mb": _highest(row.peak_reserved_mb for row in loop.history),
         **memory.parameter_memory_mb(loop.model, optimizer),
         "saved_for_backward_mb": max(row.saved_for_backward_mb for row in loop.history),
         "largest_batch": list(loop.largest_batch),
-        "predicted": memory.predicted_memory_mb(shapes, *loop.largest_batch, loop.spec.precision, optimizer),
+        "predicted": predicted_memory_mb(
+            shapes, loop.largest_batch, device.type, partial(forward, precision=spec.precision), optimizer
+        ),
     }
 
 
 def _energy(sampler: Sampler, interval: float, history: Sequence[HistoryRow] = ()) -> dict[str, object]:
     meter = sampler.meter
-    energy = trace.energy(sampler.rows, interval, meter.limits)
+    energy = trace.energy(sampler.rows, interval, meter.limits, sampler.counter_tick_seconds)
     suspended = sum(row.train_suspended_seconds or 0.0 for row in history)
     suspended = max(suspended, energy.sampling.suspended_seconds)
     energy = replace(energy, sampling=replace(energy.sampling, suspended_seconds=suspended))
@@ -151,12 +157,15 @@ def _reason(sampler: Sampler, energy: trace.TracedEnergy) -> str | None:
     return meter.reason or energy.reason
 
 
-def _lost(rows: list[PowerRow], limits: DeviceLimits) -> dict[str, float | None]:
-    """Seconds and joules of work that was lost when parts were killed; the energy is None if it was not measured."""
-    windows = trace.windows(rows, "lost")
+def _cost(phase: str, sampler: Sampler) -> dict[str, float | None]:
+    """Seconds and joules of a phase: of what was lost when parts were killed, or of the preparation before an epoch.
+
+    The energy is None if it was not measured.
+    """
+    windows, source = trace.windows(sampler.rows, phase), trace.energy_source(sampler.rows)
     return {
         "seconds": sum(map(trace.seconds, windows)),
-        "energy_joules": trace.energy_joules(windows, trace.energy_source(rows), limits),
+        "energy_joules": trace.energy_joules(windows, source, sampler.meter.limits, sampler.counter_tick_seconds),
     }
 
 

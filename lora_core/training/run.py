@@ -1,8 +1,9 @@
 """One training run from start to records: a method on a task with a seed, measured epoch by epoch."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import nn
 from lora_core import device as devices
 from lora_core import provenance
 from lora_core.data import batches
-from lora_core.measuring.meters import Meter, open_meter
+from lora_core.measuring.exclusive import ExclusiveDevice, exclusive_device, expects_gpu
 from lora_core.measuring.sampler import Sampler
 from lora_core.methods import registry
 from lora_core.models import dropout
@@ -21,6 +22,7 @@ from lora_core.provenance import Provenance
 from lora_core.running_code import RunningCode
 from lora_core.seeds import derive
 from lora_core.training.checkpoint import Checkpointing, CheckpointSettings, open_checkpoint
+from lora_core.training.epoch_order import epoch_order
 from lora_core.training.inputs import InputDigests, RunInputs, TrainingData, digest_inputs, read_data
 from lora_core.training.loop import TrainingLoop
 from lora_core.training.outputs import RunOutputs, describe_measurement, write_outputs, write_weights
@@ -47,22 +49,25 @@ def train(
     if code is not None:
         code.check()
     torch.set_num_threads(threads)
-    device = devices.resolve(spec.device)
     data = read_data(inputs)
-    meter = open_meter(spec.measure.meter, device)  # before anything touches the device
     digests = digest_inputs(inputs)
     # The model on shapes alone predicts the memory. Building it also imports what would else count as the model's.
     shapes = registry.build_without_weights(
         inputs.model, data.card.outputs, spec.settings, spec.hyperparameters.gradient_checkpointing
     )
-    apply_speedups(shapes, spec, device)
     max_tokens = models.max_input_length(shapes)
     input_tokens = {"longest": max_tokens, **data.count_truncated(max_tokens)}
-    with _exclusive_access(device, meter, outputs):
+    # Next to a GPU the model is ready before the GPU is free. On a CPU its memory is measured, so it comes later.
+    build = cache(lambda: build_model(spec, inputs.model, data.card.labels, data.train.labels, inputs.start_weights))
+    if expects_gpu(spec.device):
+        build()
+    with _exclusive_access(spec, outputs) as held:
+        device, meter = held.device, held.meter
+        apply_speedups(shapes, spec, device)
         started = replace(provenance.collect(device, threads), code=code.digest if code else None)
         checkpoint = open_checkpoint(checkpoints, _dependencies(spec, digests, started))
         progress = Progress(f"{spec.method} {spec.task} seed {spec.seed}", outputs.progress)
-        loop = _train(spec, inputs, data.truncate(max_tokens), device, meter, checkpoint, progress)
+        loop = _train(spec, data.truncate(max_tokens), build, inputs.start_weights is None, held, checkpoint, progress)
         record = {
             "run": spec.to_params()
             | {
@@ -83,32 +88,36 @@ def train(
 
 
 @contextmanager
-def _exclusive_access(device: torch.device, meter: Meter, outputs: RunOutputs) -> Iterator[None]:
+def _exclusive_access(spec: RunSpec, outputs: RunOutputs) -> Iterator[ExclusiveDevice]:
     """Hold the device, then the run: an earlier job of it may still be running, on another machine of a cluster."""
-    with devices.exclusive_device(device):
-        meter.begin()
-        with devices.file_lock(outputs.lock, "the files of this run"):
-            yield
+    with (
+        exclusive_device(spec.device, spec.measure.meter) as held,
+        devices.file_lock(outputs.lock, "the files of this run"),
+    ):
+        yield held
 
 
 def _train(
     spec: RunSpec,
-    inputs: RunInputs,
     data: TrainingData,
-    device: torch.device,
-    meter: Meter,
+    build: Callable[[], nn.Module],
+    start_from_data: bool,
+    held: ExclusiveDevice,
     checkpoint: Checkpointing,
     progress: Progress,
 ) -> TrainingLoop:
-    """Load the model and train it, while the meter is read."""
+    """Train the model that `build` returns, while the meter is read."""
+    device, meter = held.device, held.meter
     label, interval = devices.label(device), spec.measure.sample_seconds
     with Sampler(meter, label, interval, checkpoint.part, checkpoint.rows, checkpoint.keep_sample) as sampler:
         sampler.measure_idle(spec.measure.idle_seconds)
-        model = build_model(spec, inputs.model, data.card.labels, data.train.labels, inputs.start_weights).to(device)
-        if inputs.start_weights is None:
+        model = build().to(device)
+        if start_from_data:
             registry.init_from_data(model, spec.settings, lambda: _first_epoch_inputs(spec, data, model))
         apply_speedups(model, spec, device)
         meter.settle()
+        if meter.has_context:
+            sampler.measure_idle(spec.measure.idle_seconds, "idle_context")
         loop = TrainingLoop(spec, data, model, sampler, checkpoint, progress)
         loop.run()
     return loop
@@ -122,8 +131,7 @@ def _dependencies(spec: RunSpec, digests: InputDigests, started: Provenance) -> 
 
 def _first_epoch_inputs(spec: RunSpec, data: TrainingData, model: nn.Module) -> list[Mapping[str, torch.Tensor]]:
     """The training data as the model sees it in the first epoch."""
-    lengths, seed = data.train.lengths, derive(spec.seed, "order-1")
-    order = batches.order(lengths, spec.hyperparameters.batch_size, spec.batching, seed)
+    order = epoch_order(spec, data.train.lengths, 1).rows
     pad: int = model.config.pad_token_id  # type: ignore[union-attr, assignment]
     device = next(model.parameters()).device
     return [model_inputs(batch, device) for batch in batches.batches(data.train, order, pad)]

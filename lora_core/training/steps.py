@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
@@ -36,26 +36,31 @@ def compute_logits(
 
     If `precision` is "bf16", they are computed under autocast, except for the task head, which stays in float32.
     """
-    tensors = model_inputs(batch, device)
+    return forward(model, model_inputs(batch, device), precision)
+
+
+def forward(model: nn.Module, inputs: Mapping[str, torch.Tensor], precision: str) -> torch.Tensor:
+    """Return the logits (rows, outputs) of inputs by their names, as `compute_logits` computes them."""
     if precision != "bf16":
-        return model(**tensors).logits
-    with torch.autocast(device.type, torch.bfloat16), _head_in_float32(model, device):
-        return model(**tensors).logits
+        return model(**inputs).logits
+    device_type = inputs["input_ids"].device.type
+    with torch.autocast(device_type, torch.bfloat16), _head_in_float32(model, device_type):
+        return model(**inputs).logits
 
 
 @contextmanager
-def _head_in_float32(model: nn.Module, device: torch.device) -> Iterator[None]:
+def _head_in_float32(model: nn.Module, device_type: str) -> Iterator[None]:
     """Compute the task head in float32 within autocast.
 
     A bfloat16 has 8 significant bits, so that the logits of similar examples would coincide and lose their order.
     """
 
     def leave_autocast(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        torch.set_autocast_enabled(device.type, False)
+        torch.set_autocast_enabled(device_type, False)
         return tuple(tensor.float() for tensor in inputs)
 
     def return_to_autocast(*_: object) -> None:
-        torch.set_autocast_enabled(device.type, True)
+        torch.set_autocast_enabled(device_type, True)
 
     hooks = []
     for module in _head_modules(model):

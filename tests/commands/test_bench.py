@@ -34,6 +34,7 @@ def test_the_gpu_benchmark_runs_on_a_cpu_and_says_what_it_skips():
     record = json.loads(smoke[smoke.index("{\n") :])
     assert record["fused_gradient_error"] < 1e-5
     assert record["lora_peak_mb"] is None
+    assert record["seconds_between_two_runs"] > 0
     skipped = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert skipped.returncode == 1
     assert "skipped: torch finds no CUDA device" in skipped.stderr

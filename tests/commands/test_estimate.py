@@ -53,6 +53,9 @@ def test_the_text_has_what_is_left_weights_and_energy(tmp_path):
     assert status.format_duration(seconds) in text
     assert "about 1.0 GB of weights" in text  # one full model and one merged, four bytes per parameter
     assert f"{300 * seconds / 3.6e6:.2f} kWh at 300 W" in text
+    on_two = estimate.format_estimate(study, replace(trial, gpus=2), [FFT, LORA])
+    assert f"about {status.format_duration(seconds / 2)} of training and evaluation on 2 GPUs at once" in on_two
+    assert f"{300 * seconds / 3.6e6:.2f} kWh" in on_two
     without = estimate.format_estimate(
         study, replace(trial, power_watts=None, no_power_reason="no meter"), [replace(FFT, state=State.DONE), LORA]
     )

@@ -12,13 +12,14 @@ from lora_core.evaluation.cost_to_threshold import (
     cost_rows,
     cost_to_reach,
     curve_rows,
-    read_history,
     threshold,
     write_costs,
 )
 from lora_core.evaluation.references import References
+from lora_core.evaluation.run_history import read_history
 from lora_core.evaluation.run_record import RunRecord
-from lora_core.records import HistoryRow, PowerRow, read_json, sha256, write_json, write_rows
+from lora_core.records import HistoryRow, PowerRow, read_json, read_rows, sha256, write_json, write_rows
+from lora_core.sealed import unseal
 
 
 def test_the_threshold_is_the_lower_of_the_mean_best_scores_minus_half_a_point():
@@ -187,3 +188,60 @@ def test_a_history_that_is_not_the_one_of_its_record_is_refused(tmp_path):
     history.write_text(history.read_text().replace("0.5", "0.9"))
     with pytest.raises(ValueError, match=r"epochs\.csv is damaged .*delete the folder .*run and run again"):
         read_history(record, history, power)
+
+
+def ticking(run, tick=0.1):
+    """A run whose energy is from a counter at the power of its samples, with the counter's tick measured."""
+    joules, before = 0.0, run.power[0]
+    for row in run.power:
+        joules += (before.power_watts + row.power_watts) / 2 * (row.seconds - before.seconds)
+        object.__setattr__(row, "counter_millijoules", 1e3 * joules)
+        before = row
+    energy = dataclasses.replace(run.record.energy, counter_tick_seconds=tick, source="counter")
+    return dataclasses.replace(run, record=dataclasses.replace(run.record, energy=energy))
+
+
+def test_the_cost_to_the_threshold_has_the_uncertainty_of_its_edges():
+    run = ticking(energy_run("fft", 1, [0.5, 0.9, 0.9], seconds=1.0, joules=100.0))
+    cost = cost_to_reach(run, 0.9)  # evaluation draws as much power as training
+    assert cost.train_energy_joules == pytest.approx(200.0)  # two epochs of a second: without the tick 2 s are needed
+    assert cost.uncertainty_joules == pytest.approx(0.1 * 100.0 * (2 + 2 * (2 / 12) ** 0.5))
+    assert cost_to_reach(energy_run("fft", 1, [0.9]), 0.9).uncertainty_joules is None  # not a counter's
+
+
+@pytest.mark.parametrize(("seconds", "tick", "too_short"), [(0.9, 0.1, True), (1.1, 0.1, False), (1.1, None, True)])
+def test_a_run_that_is_too_short_up_to_the_threshold_says_so(seconds, tick, too_short):
+    run = ticking(energy_run("fft", 1, [0.9, 0.9, 0.9], seconds=seconds), tick)
+    (row, _) = cost_rows([run, energy_run("lora", 1, [0.9])], REFERENCES)
+    assert (row.reached, row.too_short_for_meter) == (True, too_short)
+    assert (row.energy_to_threshold_joules is None) == too_short
+
+
+def test_a_run_that_never_reaches_the_threshold_is_not_too_short():
+    runs = [energy_run("fft", 1, [0.9]), energy_run("lora", 1, [0.95]), energy_run("lora_ref", 1, [0.1], seconds=1.0)]
+    assert cost_rows(runs, REFERENCES)[2].too_short_for_meter is None
+
+
+def test_a_run_without_energy_because_of_its_limits_is_read(tmp_path):
+    """Its counter ran at 20 W, and the device can draw 15 W: the record has no energy, and no other is computed."""
+    run = written_run(tmp_path / "run", files=False)
+    rows = read_rows(run[2], PowerRow)
+    write_rows(run[2], [dataclasses.replace(r, counter_millijoules=2e4 * r.seconds) for r in rows], PowerRow)
+    record = read_json(run[0])
+    record["measurement"]["energy"] |= {"train_joules": None, "power_limit_watts": 10.0}
+    write_json(run[0], record)
+    assert read_history(*run).record.energy.train_joules is None
+
+
+@pytest.mark.parametrize(
+    "figure", ["preparation.seconds", "preparation.energy_joules", "energy.uncertainty_joules", "energy.train_joules"]
+)
+def test_a_preparation_or_an_energy_that_its_samples_do_not_give_is_refused_by_name(lora_run, tmp_path, figure):
+    files = lora_run / "history.csv", lora_run / "power.csv"
+    assert read_history(lora_run / "run.json", *files).record.preparation.seconds > 0
+    record = unseal(read_json(lora_run / "run.json"), lora_run)
+    section, name = figure.split(".")
+    record["measurement"][section][name] = 5.0
+    write_json(tmp_path / "record.json", record)
+    with pytest.raises(ValueError, match=rf"record\.json says {figure} = 5\.0, but its files give"):
+        read_history(tmp_path / "record.json", *files)

@@ -34,6 +34,15 @@ def test_a_prediction_from_shapes_is_what_a_real_step_stores(record):
     assert row["full_peak_mb"] > 0
 
 
+def test_further_layers_are_added_to_a_prediction_as_they_are_in_a_model(record):
+    """`record` extrapolates three layers from one and two."""
+    for row in [row for row in read_json(record)["predicted"] if row["model"] == "larger"]:
+        model = memory_scaling._shapes(LARGER, memory_scaling.METHODS[row["method"]])
+        parts = memory_scaling._predicted_parts(model, (row["batch"], row["tokens"]))
+        assert {part: row[part] for part in parts} == pytest.approx(parts, rel=1e-12)
+        assert row["parameters"] == sum(p.numel() for name, p in model.named_parameters() if ".lora_" not in name)
+
+
 def test_methods_are_named_by_their_kind(record):
     for rows in unseal(read_json(record), record).values():
         assert {row["method"] for row in rows} == {"full", "lora"}

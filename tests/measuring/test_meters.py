@@ -14,8 +14,9 @@ import pytest
 import torch
 from builders import HANG_SECONDS, LORA, ROOT, trained
 
-from lora_core.measuring import meters
+from lora_core.measuring import meters, nvml
 from lora_core.measuring import power_trace as trace
+from lora_core.measuring.conditions import memory
 from lora_core.measuring.nvml import NvmlMeter
 from lora_core.measuring.rapl import RaplMeter
 from lora_core.measuring.sampler import Sampler
@@ -155,7 +156,7 @@ def test_without_a_meter_nobody_waits_for_an_idle_baseline():
         begun = time.monotonic()
         sampler.measure_idle(HANG_SECONDS)
         assert time.monotonic() - begun < HANG_SECONDS
-    assert trace.memory(sampler.rows)["baseline_mb"] > 0
+    assert memory(sampler.rows)["baseline_mb"] > 0
 
 
 # --- NVML ------------------------------------------------------------------------------------------------------------
@@ -252,7 +253,7 @@ def test_a_fault_of_the_driver_leaves_energy_absent_with_its_reason(fake_nvml, f
 
 def test_memory_is_read_where_energy_may_not_be(fake_nvml):
     fake_nvml(no_permission=1)
-    assert trace.memory(window(fake_meter(), 0.2))["mean_mb"] == 1000
+    assert memory(window(fake_meter(), 0.2))["mean_mb"] == 1000
 
 
 @pytest.mark.parametrize("after", [0.0, 0.5])
@@ -271,6 +272,7 @@ def processes(monkeypatch, meter, *pids):
 
 
 def test_this_process_is_no_other_even_where_asking_torch_put_it_on_the_device(fake_nvml, monkeypatch):
+    monkeypatch.setattr(nvml, "PROCESSES_SECONDS", 0.0)
     meter = fake_meter()
     processes(monkeypatch, meter, 77)  # in a container the number is not os.getpid()
     meter.begin()
@@ -423,7 +425,7 @@ def test_a_run_records_energy_by_both_methods_and_net_of_idle(fake_nvml, bert, c
     assert record["measurement"]["conditions"]["throttle_reasons"] == 4
     assert (record["provenance"]["driver"], record["provenance"]["shared"]) == ("0.0-fake", None)
     phases = {row.phase for row in read_rows(out / "power.csv", PowerRow)}
-    assert phases == {"idle", "train", "eval"}
+    assert phases == {"idle", "idle_context", "preparation", "train", "eval"}
 
 
 def test_a_run_goes_on_when_the_device_is_lost(fake_nvml, bert, cola, tmp_path):

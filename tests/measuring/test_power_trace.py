@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from lora_core.measuring import conditions
 from lora_core.measuring import power_trace as trace
 from lora_core.measuring.limits import DeviceLimits
 from lora_core.records import PowerRow, read_rows, read_run_record, write_rows
@@ -106,7 +107,7 @@ def test_what_a_counter_may_advance_by_follows_from_the_power_limit():
 @pytest.mark.parametrize("watts", [4294967.295, -1.0, float("nan"), float("inf")])
 def test_a_power_that_no_device_draws_is_a_missing_sample(watts):
     energy = trace.energy([row(0.5 * i, watts if i == 3 else 100.0) for i in range(7)], 0.5)
-    assert (energy.train_joules, energy.power_mean_watts) == (None, 100.0)
+    assert (energy.train_joules, energy.power_mean_watts) == (None, None)
 
 
 def test_a_long_gap_between_samples_is_time_in_which_the_run_was_suspended():
@@ -175,8 +176,8 @@ def test_net_energy_leaves_out_what_the_device_takes_anyway():
 def test_memory_is_the_mean_and_the_peak_while_training_and_the_baseline_before():
     used = [("idle", 100.0), ("train", 300.0), ("train", 500.0), ("train", None), ("eval", 900.0)]
     rows = [row(float(i), phase=phase, memory_used_mb=mb) for i, (phase, mb) in enumerate(used)]
-    assert trace.memory(rows) == {"mean_mb": 400.0, "peak_mb": 500.0, "baseline_mb": 100.0}
-    assert trace.memory([row(0.0)]) == {"mean_mb": None, "peak_mb": None, "baseline_mb": None}
+    assert conditions.memory(rows) == {"mean_mb": 400.0, "peak_mb": 500.0, "baseline_mb": 100.0}
+    assert conditions.memory([row(0.0)]) == {"mean_mb": None, "peak_mb": None, "baseline_mb": None}
 
 
 def test_conditions_gather_heat_clock_and_every_reason_for_holding_back():
@@ -185,12 +186,12 @@ def test_conditions_gather_heat_clock_and_every_reason_for_holding_back():
         row(1.0, temperature_celsius=70.0, clock_mhz=1600.0, throttle_reasons=32),
         row(2.0, phase="eval", temperature_celsius=90.0, throttle_reasons=64),
     ]
-    conditions = trace.conditions(rows)
-    assert conditions["temperature_first_celsius"] == 50.0
-    assert conditions["temperature_max_celsius"] == 70.0
-    assert conditions["clock_mean_mhz"] == 1500.0
-    assert conditions["throttle_reasons"] == 36
-    assert trace.conditions([row(0.0)])["throttle_reasons"] is None
+    measured = conditions.conditions(rows)
+    assert measured["temperature_first_celsius"] == 50.0
+    assert measured["temperature_max_celsius"] == 70.0
+    assert measured["clock_mean_mhz"] == 1500.0
+    assert measured["throttle_reasons"] == 36
+    assert conditions.conditions([row(0.0)])["throttle_reasons"] is None
 
 
 def test_a_trace_comes_back_from_its_file_as_it_was(tmp_path):

@@ -5,7 +5,19 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from builders import LORALIB, METHODS, NO_METER, SEEDS, TASKS, Made, draw_figure, score_inputs, scored, trained
+from builders import (
+    LORALIB,
+    METHODS,
+    NO_METER,
+    SEEDS,
+    TASKS,
+    Made,
+    draw_figure,
+    record,
+    score_inputs,
+    scored,
+    trained,
+)
 from safetensors.numpy import load_file
 
 from lora_core.evaluation.frames import PARTS
@@ -39,7 +51,7 @@ UNITS = {
     "score_over_energy": "kJ",
     "time_to_threshold": "seconds",
     "energy_to_threshold": "kJ",
-    "memory": "MB",
+    "memory": "GB",
     "latency": "milliseconds",
     "pareto": "trained parameters",
 }
@@ -68,6 +80,25 @@ def test_the_csv_of_a_figure_holds_what_it_shows(drawn):
     assert {*PARTS} <= set(pd.read_csv(drawn["memory"].with_suffix(".csv")))
     for svg in drawn.values():
         assert len(pd.read_csv(svg.with_suffix(".csv")))
+
+
+def test_parts_tensors_and_the_device_share_one_axis_in_gigabytes(tmp_path):
+    device = {"kind": "device", "peak_allocated_mb": 300.0, "peak_reserved_mb": 400.0}
+    runs = [record(tmp_path, "fft", 1, **device), record(tmp_path, "lora", 1, **device)]
+    figure, frame = catalogue.figure("memory").function()({"runs": runs}, DrawSettings())
+    (panel,) = figure.axes
+    assert {line.get_label(): list(line.get_xdata()) for line in panel.lines} == {
+        "tensors, peak": [0.3, 0.3], "NVML, mean": [0.5, 0.5]
+    }  # fmt: skip
+    assert sum(bar.get_width() for bar in panel.patches) == pytest.approx(2 * 0.2)  # 90 + 20 + 40 + 50 MB each
+    assert panel.get_xlabel() == "GB"
+    assert list(frame["nvml_mb"]) == [500, 500]
+
+
+def test_on_a_cpu_the_process_is_shown_without_what_it_held_before(tmp_path):
+    figure, _ = catalogue.figure("memory").function()({"runs": [record(tmp_path, "fft", 1)]}, DrawSettings())
+    (line,) = figure.axes[0].lines
+    assert (line.get_label(), list(line.get_xdata())) == ("process, mean minus baseline", [0.3])
 
 
 def test_a_mean_and_its_interval_are_in_the_tooltip(drawn):

@@ -131,9 +131,24 @@ def test_memory_stands_raw_and_less_the_baseline_and_absent_stays_absent(tmp_pat
     assert shown["fft, minus baseline", "CoLA"] == "300"
     assert shown["fft, peak minus baseline", "CoLA"] == "400"
     assert shown["lora", "CoLA"] == shown["lora, minus baseline", "CoLA"] == "n/a"
-    assert shown["fft: sum of the four", "CoLA"] == "200"
+    assert shown["fft: sum of the four parts", "CoLA"] == "200"
     assert shown["fft: sum, predicted", "CoLA"] == "210"
-    assert "fft: allocator's peak" not in {row for row, _ in shown}
+    assert "fft: tensors, peak" not in {row for row, _ in shown}
+
+
+def test_on_a_gpu_memory_goes_from_the_device_to_the_allocator_to_tensors_to_their_parts(tmp_path):
+    device = {"kind": "device", "peak_allocated_mb": 300.0, "peak_reserved_mb": 400.0}
+    table = memory_table([record(tmp_path, "fft", 1, **device)])
+    rows = list(dict.fromkeys(cell.row for cell in table.cells))
+    assert rows == [
+        "fft", "fft, minus baseline", "fft, peak minus baseline", "fft: held by the allocator, peak",
+        "fft: tensors, peak", "fft: sum of the four parts", "fft: weights", "fft: gradients", "fft: optimizer state",
+        "fft: saved for backward", "fft: saved for backward, predicted", "fft: sum, predicted",
+    ]  # fmt: skip
+    shown = texts(table)
+    assert shown["fft", "CoLA"] == "500"
+    assert shown["fft: tensors, peak", "CoLA"] == "300"
+    assert any("its mean is the figure that the paper gives" in note for note in table.notes)
 
 
 def test_memory_of_two_devices_is_never_averaged(tmp_path):
@@ -278,7 +293,7 @@ def test_every_symbol_of_tables_has_its_latex():
     ]
     used = set(re.findall("[^ -~\\n]", "".join(file.read_text() for file in sources)))
     assert "≥" in used
-    assert {symbol for symbol in used if "[U+" in latex_text(symbol)} <= {"ᵀ", "⁶"}  # of docstrings
+    assert {symbol for symbol in used if "[U+" in latex_text(symbol)} <= {"ᵀ", "⁹"}  # of docstrings
     assert latex_text("≥ 3 ± 1") == r"$\geq$ 3 $\pm$ 1"
     assert latex_text("評") == "[U+8A55]"
 

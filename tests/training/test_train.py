@@ -210,7 +210,7 @@ def test_counting_what_is_kept_for_backward_changes_no_weight(bert, cola, lora_r
         yield SimpleNamespace(mb=0.0)
 
     monkeypatch.setattr("lora_core.measuring.memory.saved_for_backward", uncounted)
-    monkeypatch.setattr("lora_core.measuring.memory.predicted_memory_mb", lambda *_: None)
+    monkeypatch.setattr("lora_core.training.outputs.predicted_memory_mb", lambda *_: None)
     plain = trained(LORA, bert, cola, tmp_path / "plain")
     name = "weights/adapter_model.safetensors"
     assert (plain / name).read_bytes() == (lora_run / name).read_bytes()

@@ -69,7 +69,7 @@ def test_the_traces_alone_give_every_cost_of_tables_five_and_six(simulated):
         epochs = int(np.argmax(history["score"] >= threshold)) + 1
         windows = power[power["phase"] == "train"]["window"].unique()
         seconds = sum(np.ptp(power[power["window"] == w]["seconds"]) for w in windows[:epochs])
-        idle = power[power["phase"] == "idle"]
+        idle = power[power["phase"] == "idle_context"]
         idle_watts = joules(power, idle["window"].unique()) / np.ptp(idle["seconds"])
         energy = joules(power, windows[:epochs])
         values = shown(simulated, number)

@@ -32,6 +32,7 @@ try:
     )
     from lora_core.config.announcement import announcement
     from lora_core.layout import Layout
+    from lora_core.measuring import gpus
     from lora_core.methods import registry
     from lora_core.reporting import catalogue
     from lora_core.seeds import derive
@@ -108,10 +109,17 @@ def code_of_drawing(script, entry):
     return code(script, entry.module)
 
 
+IS_LOCAL = workflow.local_exec and not workflow.remote_exec
+GPUS = gpus.gpu_count(study.train.device) if IS_LOCAL else 0
+# One measured job on a CPU. With GPUs, one on each, and one that gets ready for the first that will be free.
+if IS_LOCAL and "device" not in workflow.resource_settings.resources:
+    workflow.register_resource("device", GPUS + 1)
+
+
 def threads_of_measured_jobs(wildcards):
-    """The threads of a measured job: as configured, else all cores; one on a cluster, whose nodes are unknown here."""
-    is_local = workflow.local_exec and not workflow.remote_exec
-    return study.train.threads or (workflow.cores if is_local else 1)
+    """The threads of a measured job: as configured, else by the cores; one on a cluster, whose nodes are unknown here."""
+    cores = workflow.cores if IS_LOCAL else 1
+    return study.train.threads or gpus.threads_of_a_job(cores, GPUS)
 
 
 def resources_of(kind):

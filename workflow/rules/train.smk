@@ -1,4 +1,4 @@
-# A measured job has its device to itself (on a CPU, the machine): one `device`, all threads.
+# A measured job has its device to itself, on a CPU the machine. How many may run at once: common.smk.
 rule train:
     input:
         model=ancient(MODEL),

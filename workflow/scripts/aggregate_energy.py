@@ -7,8 +7,9 @@ from lora_core.job_records import JobSource
 
 source = JobSource(snakemake, __file__)
 with job_log(snakemake.log[0], f"aggregate_energy {snakemake.wildcards.task}", snakemake.output, source):
-    from lora_core.evaluation.cost_to_threshold import read_history, write_costs
+    from lora_core.evaluation.cost_to_threshold import write_costs
     from lora_core.evaluation.references import References
+    from lora_core.evaluation.run_history import read_history
 
     runs = zip(snakemake.input.records, snakemake.input.histories, snakemake.input.power, strict=True)
     write_costs(

@@ -10,28 +10,31 @@ wildcards, params = snakemake.wildcards, snakemake.params
 modules = [module_name(settings["kind"]) for settings in snakemake.params.methods.values()]
 source = JobSource(snakemake, __file__, *modules, inputs=False)
 with job_log(snakemake.log[0], f"time_inference {wildcards.task} seed {wildcards.seed}", snakemake.output, source):
-    from lora_core.evaluation.latency import LatencyPlan, TimedMethod, TimingInputs, TimingOutputs, time_inference
-    from lora_core.methods.registry import settings_from_params
+    from lora_core.measuring.exclusive import starting
     from lora_core.time_stamps import correct_future
 
-    inputs = snakemake.input
-    merged_files = zip(map(Path, inputs.merged), map(Path, inputs.merged_records), strict=True)
-    merged = dict(zip(params.merged_methods, merged_files, strict=True))
-    runs = zip(params.methods.items(), map(Path, inputs.weights), map(Path, inputs.records), strict=True)
-    methods = [
-        TimedMethod(name, settings_from_params(settings), weights, *merged.get(name, ()), run_record=record)
-        for (name, settings), weights, record in runs
-    ]
-    time_inference(
-        methods,
-        TimingInputs(
-            model=Path(inputs.model),
-            data_card=Path(inputs.data_card),
-            validation_data=Path(inputs.validation_data),
-            model_record=Path(inputs.model_record),
-        ),
-        LatencyPlan(**params.plan, seed=int(wildcards.seed), threads=snakemake.threads),
-        TimingOutputs(passes=Path(snakemake.output.passes), record=Path(snakemake.output.record)),
-    )
+    with starting(params.plan["device"]):
+        from lora_core.evaluation.latency import LatencyPlan, TimedMethod, TimingInputs, TimingOutputs, time_inference
+        from lora_core.methods.registry import settings_from_params
+
+        inputs = snakemake.input
+        merged_files = zip(map(Path, inputs.merged), map(Path, inputs.merged_records), strict=True)
+        merged = dict(zip(params.merged_methods, merged_files, strict=True))
+        runs = zip(params.methods.items(), map(Path, inputs.weights), map(Path, inputs.records), strict=True)
+        methods = [
+            TimedMethod(name, settings_from_params(settings), weights, *merged.get(name, ()), run_record=record)
+            for (name, settings), weights, record in runs
+        ]
+        time_inference(
+            methods,
+            TimingInputs(
+                model=Path(inputs.model),
+                data_card=Path(inputs.data_card),
+                validation_data=Path(inputs.validation_data),
+                model_record=Path(inputs.model_record),
+            ),
+            LatencyPlan(**params.plan, seed=int(wildcards.seed), threads=snakemake.threads),
+            TimingOutputs(passes=Path(snakemake.output.passes), record=Path(snakemake.output.record)),
+        )
     # If the clock was set back in the meantime, Snakemake would take the results for older than their inputs.
     correct_future(map(Path, snakemake.input))

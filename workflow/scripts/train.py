@@ -13,25 +13,28 @@ with job_log(snakemake.log[0], f"train {wildcards.method} {wildcards.task} seed 
     method = module_name(params.run["settings"]["kind"])
     code = RunningCode(Path(__file__), method) if Path(__file__).is_file() else None
 
+    from lora_core.measuring.exclusive import starting
     from lora_core.time_stamps import correct_future
-    from lora_core.training.checkpoint import CheckpointSettings
-    from lora_core.training.run import RunInputs, RunOutputs, train
-    from lora_core.training.spec import RunSpec
 
-    files = {name: Path(file) for name, file in snakemake.input.items() if file}
-    outputs = {name: Path(file) for name, file in snakemake.output.items()}
-    train(
-        RunSpec.from_params(params.run),
-        RunInputs(**files),
-        RunOutputs(**outputs, progress=Path(params.progress), lock=Path(params.lock)),
-        snakemake.threads,
-        # Not a parameter of the rule: the interval changes no result, so a change must not rerun the training.
-        CheckpointSettings(
-            Path(params.checkpoint),
-            snakemake.config["train"]["checkpoint_seconds"],
-            code=code.digest if code else params.code,
-        ),
-        code,
-    )
+    with starting(params.run["device"]):
+        from lora_core.training.checkpoint import CheckpointSettings
+        from lora_core.training.run import RunInputs, RunOutputs, train
+        from lora_core.training.spec import RunSpec
+
+        files = {name: Path(file) for name, file in snakemake.input.items() if file}
+        outputs = {name: Path(file) for name, file in snakemake.output.items()}
+        train(
+            RunSpec.from_params(params.run),
+            RunInputs(**files),
+            RunOutputs(**outputs, progress=Path(params.progress), lock=Path(params.lock)),
+            snakemake.threads,
+            # Not a parameter of the rule: the interval changes no result, so a change must not rerun the training.
+            CheckpointSettings(
+                Path(params.checkpoint),
+                snakemake.config["train"]["checkpoint_seconds"],
+                code=code.digest if code else params.code,
+            ),
+            code,
+        )
     # If the clock was set back in the meantime, Snakemake would take the results for older than their inputs.
     correct_future(map(Path, snakemake.input))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from lora_core.data.tasks import task_title
-from lora_core.evaluation.frames import read_costs
+from lora_core.evaluation.frames import read_costs, run_names
 from lora_core.reporting.inputs import DrawSettings, Inputs
 from lora_core.reporting.table import Cell, Table, new_table
 from lora_core.reporting.tables.cells import (
@@ -29,6 +29,7 @@ class Row:
     """A row of the table: its label, the column of the records, and what the value is.
 
     `reached` is the column that is empty for a run that did not reach the threshold; None for what every run has.
+    `uncertainty` is the column of by how much the value may be wrong.
     """
 
     label: str
@@ -37,20 +38,28 @@ class Row:
     quantity: str
     unit: str
     reached: str | None = "epochs_to_threshold"
+    uncertainty: str | None = None
 
 
 ROWS = (
-    Row("power (W)", "power", "{:.1f}".format, "power", "W"),
+    Row("power (W)", "power", "{:.1f}".format, "power", "W", uncertainty="power_uncertainty"),
     Row("training time (s)", "seconds_to_threshold", "{:.1f}".format, "training time", "s"),
     Row("epochs", "epochs_to_threshold", "{:.3g}".format, "epochs", "epochs"),
-    Row("energy (kJ)", "energy", "{:.3g}".format, "energy", "kJ"),
-    Row("energy minus idle (kJ)", "net_energy", "{:.3g}".format, "energy minus idle", "kJ"),
+    Row("energy (kJ)", "energy", "{:.3g}".format, "energy", "kJ", uncertainty="energy_uncertainty"),
+    Row(
+        "energy minus idle (kJ)", "net_energy", "{:.3g}".format, "energy minus idle", "kJ",
+        uncertainty="energy_uncertainty",
+    ),
     Row(
         "epochs to the seed's own threshold", "epochs_to_seed_threshold", "{:.3g}".format,
         "epochs to the seed's own threshold", "epochs", "epochs_to_seed_threshold",
     ),
     Row("seconds per epoch", "seconds_per_epoch", "{:.2f}".format, "time per epoch", "s", None),
+    Row("preparation (s)", "preparation_seconds", "{:.2f}".format, "preparation", "s", None),
+    Row("preparation (kJ)", "preparation_energy", "{:.3g}".format, "energy of the preparation", "kJ", None),
 )  # fmt: skip
+# An uncertainty is shown if it is more than this share of the value.
+SHOWN_UNCERTAINTY = 0.01
 SOURCES = {"counter": "the device's energy counter", "trapezoid": "power samples alone (no energy counter here)"}
 
 
@@ -78,12 +87,14 @@ def _cells(group: Group, prefix: str) -> Iterator[Cell]:
     runs = group.runs
     no_threshold = runs["threshold"].isna().all()
     for row in ROWS:
+        if row.column.startswith("preparation") and runs["preparation_seconds"].isna().all():
+            continue  # older records
         cell = _cell(group, f"{prefix}{row.label}", row.quantity, row.unit)
         if row.reached and no_threshold:
             yield cell
             continue
         reached = runs[row.reached].notna() if row.reached else runs["seed"].notna()
-        filled = median_cell(cell, runs[row.column], reached, row.show)
+        filled = _with_uncertainty(median_cell(cell, runs[row.column], reached, row.show), row, runs)
         yield filled if row.unit == "epochs" else marked_if_disturbed(filled, runs)
     yield _reached_cell(
         _cell(group, f"{prefix}seeds that reached the threshold", "reached the threshold", "fraction"), runs
@@ -96,6 +107,16 @@ def _cells(group: Group, prefix: str) -> Iterator[Cell]:
 
 def _cell(group: Group, row: str, quantity: str, unit: str) -> Cell:
     return replace(group.cell("", quantity, unit), row=row)
+
+
+def _with_uncertainty(cell: Cell, row: Row, runs: pd.DataFrame) -> Cell:
+    """Add the largest uncertainty of the runs' values to a cell, if it is large enough to be shown."""
+    if row.uncertainty is None or not isinstance(cell.value, float):
+        return cell
+    uncertainty = runs[row.uncertainty].max()
+    if pd.isna(uncertainty) or uncertainty <= SHOWN_UNCERTAINTY * abs(cell.value):
+        return cell
+    return replace(cell, text=f"{cell.text} ± {row.show(uncertainty)}")
 
 
 def _reached_cell(cell: Cell, runs: pd.DataFrame) -> Cell:
@@ -112,6 +133,11 @@ def _notes(costs: pd.DataFrame) -> Iterator[str]:
         "mean if all of them reached the threshold. Training only, without evaluation, loading and saving. "
         "Seconds per epoch are those of each run's median epoch."
     )
+    if costs["preparation_seconds"].notna().any():
+        yield (
+            "Preparation is what happens only once in a process, before its first epoch (loading kernels, reserving "
+            "memory); it is not part of any other row."
+        )
     yield "The learning rate decays over the planned epochs, so their number also affects the epochs to a threshold."
     if costs.empty:
         yield "The study has no method of this kind."
@@ -149,8 +175,12 @@ def _energy_notes(costs: pd.DataFrame) -> Iterator[str]:
     if sources := sorted(set(costs["energy_source"].dropna())):
         boundary = "; ".join(sorted(set(costs["energy_boundary"].dropna())))
         yield f"Energy from {' and '.join(SOURCES[source] for source in sources)}; it covers {boundary}."
-    measured = costs["energy_source"].notna() & costs["epochs_to_threshold"].notna()
-    if (measured & costs["energy"].isna() & costs["meter_reason"].isna()).any():
-        yield "Energy of less than 2 s of training is n/a: no meter resolves that."
+    if (costs["energy_uncertainty"] > SHOWN_UNCERTAINTY * costs[["energy", "net_energy"]].abs().min(axis=1)).any():
+        yield (
+            "± after an energy or a power: by how much it may be wrong, because the energy counter advances in ticks; "
+            f"shown above {SHOWN_UNCERTAINTY:.0%}."
+        )
+    if too_short := list(run_names(costs[costs["too_short_for_meter"].astype(str) == "True"])):
+        yield f"Too short up to the threshold for the meter to tell the energy (n/a): {', '.join(too_short)}."
     if reasons := sorted(set(costs["meter_reason"].dropna())):
         yield f"No power and energy (n/a): {'; '.join(reasons)}."

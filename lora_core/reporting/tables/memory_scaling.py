@@ -59,12 +59,13 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Table:
     notes = [
         *(_crossover_note(rows) for _, rows in scaling.predicted.groupby(["batch", "tokens"], sort=False)),
         "Batch × padded tokens; weights, gradients, AdamW's state and what is saved for backward, in float32, 10^9 "
-        "bytes. Predicted on the meta device from shapes, each model as an encoder of that shape, with LoRA of rank 8 "
+        "bytes. Predicted from shapes for a CPU, each model as an encoder of that shape, with LoRA of rank 8 "
         "on query and value. Counted: the same on a real step with random weights on this machine.",
         "Resident memory: by how much a separate process grew over two such steps, at its peak, as the operating "
         "system reports it. Gradients are freed before the next forward pass, so the process need not hold the whole "
         "sum at once; temporary buffers of operations are added to it.",
-        "Attention probabilities are counted in full; a fused kernel keeps less, the more so the longer the input.",
+        "A GPU keeps less than is predicted here: one byte instead of four of each dropout mask, and no attention "
+        "probabilities where attention is fused, which counts the more the longer the input is.",
         "Without activations LoRA would save close to 75 %: of weights, gradients and two moments, the weights remain.",
     ]
     return new_table("scaling", "batch × tokens: model", cells, notes)
