@@ -16,15 +16,17 @@ from lora_core import provenance
 from lora_core.data import batches as data
 from lora_core.data.card import DataCard, read_data_card
 from lora_core.evaluation.latency_summary import Variant
-from lora_core.evaluation.timed_rounds import LoadedVariant, LoadedVariants, TimedRounds, warm_up
+from lora_core.evaluation.timed_rounds import PRECISION, LoadedVariant, LoadedVariants, TimedRounds, warm_up
 from lora_core.intact import check_model, check_weights
 from lora_core.measuring import meters
 from lora_core.methods import registry
+from lora_core.models import masks
 from lora_core.models import model as models
 from lora_core.records import LatencyRow, sha256, write_json, write_rows
 from lora_core.sealed import seal
+from lora_core.training.device_batches import DeviceExamples, Inputs
 from lora_core.training.progress import Progress
-from lora_core.training.steps import compute_logits
+from lora_core.training.steps import forward
 
 if TYPE_CHECKING:
     from lora_core.methods.settings import MethodSettings
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
 # Merged and unmerged logits may differ by rounding, relative to the largest: float32 has 1.2e-7 per operation, and the
 # sums of several tens of layers add up.
 MERGE_TOLERANCE = 1e-4
-PRECISION = "fp32"  # of the timed passes, whatever the study trains in
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def time_inference(
         meter.begin()
         variants = _load_variants(methods, inputs.model, card, examples, plan.batch_size, device)
         meter.settle()
-        logits = {key: _logits(variant.model, variant.batches, device) for key, variant in variants.items()}
+        logits = {key: _logits(variant.model, variant.batches) for key, variant in variants.items()}
         warm_up_passes = {key: warm_up(variant, device) for key, variant in variants.items()}
         rounds = TimedRounds(variants, plan, device, Progress(f"latency {card.task} seed {plan.seed}"))
         rows = rounds.passes(meter.read) + rounds.singles(len(examples))
@@ -181,19 +182,18 @@ def _load_variants(
             loaded[method.name, "merged"] = models.load(method.merged, labels)
         trained = registry.load(models.load(model, labels), method.settings, method.weights)
         loaded[method.name, "plain" if method.merged is None else "unmerged"] = trained
-    for variant in loaded.values():
-        variant.to(device).eval()
-    pad = next(iter(loaded.values())).config.pad_token_id
     variants = {}
     for key, variant in loaded.items():
+        masks.choose_form(variant, device)
+        variant.to(device).eval()
         max_tokens = models.max_input_length(variant)
-        fitting = data.truncate(examples, max_tokens)
-        variants[key] = LoadedVariant(variant, max_tokens, fitting, list(data.batches(fitting, order, pad)))
+        fitting = DeviceExamples(data.truncate(examples, max_tokens), variant)
+        variants[key] = LoadedVariant(variant, max_tokens, fitting, fitting.inputs_in(order))
     return variants
 
 
-def _logits(model: nn.Module, batches: list[data.Batch], device: torch.device) -> np.ndarray:
-    return np.concatenate([compute_logits(model, batch, device).float().cpu().numpy() for batch in batches])
+def _logits(model: nn.Module, batches: list[Inputs]) -> np.ndarray:
+    return torch.cat([forward(model, inputs, PRECISION).float() for inputs in batches]).cpu().numpy()
 
 
 def _prove_merge(
@@ -211,7 +211,7 @@ def _prove_merge(
     trained_head = dict(models.head_parameters(variant.model))
     for parameter_name, parameter in models.head_parameters(base.to(device).eval()):
         parameter.copy_(trained_head[parameter_name])
-    untouched = _logits(base, variant.batches, device)
+    untouched = _logits(base, variant.batches)
     return {
         "largest_logit": largest,
         "merged_minus_unmerged": difference,

@@ -15,7 +15,7 @@ from lora_core.data import batches
 from lora_core.measuring.meters import Meter, open_meter
 from lora_core.measuring.sampler import Sampler
 from lora_core.methods import registry
-from lora_core.models import dropout
+from lora_core.models import dropout, masks
 from lora_core.models import model as models
 from lora_core.provenance import Provenance
 from lora_core.running_code import RunningCode
@@ -105,7 +105,9 @@ def _train(
     label, interval = devices.label(device), spec.measure.sample_seconds
     with Sampler(meter, label, interval, checkpoint.part, checkpoint.rows, checkpoint.keep_sample) as sampler:
         sampler.measure_idle(spec.measure.idle_seconds)
-        model = build_model(spec, inputs.model, data.card.labels, data.train.labels, inputs.start_weights).to(device)
+        model = build_model(spec, inputs.model, data.card.labels, data.train.labels, inputs.start_weights)
+        masks.choose_form(model, device)
+        model.to(device)
         if inputs.start_weights is None:
             registry.init_from_data(model, spec.settings, lambda: _first_epoch_inputs(spec, data, model))
         apply_speedups(model, spec, device)
