@@ -24,11 +24,18 @@ class CudaGraphs:
         A captured step reads and writes the same memory at every launch; its result is copied out.
         """
         graph = torch.cuda.CUDAGraph()
-        with (
-            torch.cuda.device(self._device),
-            torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"),
-        ):
-            result = step()
+        try:
+            with (
+                torch.cuda.device(self._device),
+                torch.cuda.stream(self._stream),  # `graph` does not leave the stream if the capture fails
+                torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"),
+            ):
+                result = step()
+        except Exception as error:
+            # The generator still takes part in the capture, and would refuse to draw outside of it; a copy does not.
+            generator = torch.cuda.default_generators[self._device.index]
+            generator.graphsafe_set_state(generator.clone_state())
+            raise RuntimeError(str(error.__context__ or error)) from error
 
         def replay() -> Tensor:
             graph.replay()
@@ -39,7 +46,7 @@ class CudaGraphs:
     @staticmethod
     def host_random_state() -> object:
         """Return the state of the generators on the host, whose draws a graph would repeat forever."""
-        name, keys, *rest = np.random.get_state()  # noqa: NPY002: of the generator that a model would use
+        name, keys, *rest = np.random.get_state()
         return torch.get_rng_state().tolist(), random.getstate(), name, list(keys), rest
 
 

@@ -1,7 +1,12 @@
 """The training step on static buffers: the same bits as the plain one on a CPU, whether it is captured or not."""
 
+import csv
+import random
 import re
+import sys
+from contextlib import contextmanager
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +16,7 @@ from safetensors.numpy import load_file
 
 from lora_core.data import batches
 from lora_core.records import read_json
-from lora_core.training import loop, state, training_step
+from lora_core.training import cuda_graphs, loop, state, training_step
 from lora_core.training.checkpoint import CheckpointSettings
 from lora_core.training.device_batches import DeviceExamples
 from lora_core.training.epoch_order import EpochOrder, epoch_order, repeated_shapes
@@ -104,6 +109,12 @@ def files(out):
     return {path.name: path.read_bytes() for path in names}
 
 
+def saved(out):
+    """What autograd saved for the backward pass in the largest batch of each epoch, which does not vary."""
+    with (out / "history.csv").open(newline="") as stream:
+        return [float(row["saved_for_backward_mb"]) for row in csv.DictReader(stream)]
+
+
 def run(name, bert, data, out, **changes):
     settings, hyperparameters = RUNS[name]
     hyperparameters = {"dropout": 0.1, "epochs": 3} | hyperparameters | changes.pop("hyperparameters", {})
@@ -118,6 +129,7 @@ def test_static_buffers_train_as_the_plain_step_bit_for_bit(name, bert, data, tm
     assert {entry[0] for entry in recorder.log if entry != "capture"} == {"launch", "ordinary"}
     assert len(files(plain)) >= 2
     assert files(captured) == files(plain)
+    assert saved(captured) == saved(plain)
 
 
 @pytest.mark.parametrize("changes", [{}, {"precision": "bf16", "batching": "random"}], ids=["fp32", "bf16 random"])
@@ -299,6 +311,69 @@ def test_a_batch_of_each_repeated_shape_is_found_over_all_epochs():
         EpochOrder([np.array([3, 1]), np.array([0, 4]), np.array([2])], [(2, 8), (2, 16), (1, 40)]),
     ]
     assert [rows.tolist() for rows in repeated_shapes(orders)] == [[2, 3], [0, 1]]
+
+
+@pytest.fixture
+def stand_in_for_cuda(monkeypatch):
+    """torch.cuda where capturing fails as it does on a GPU: leaving the block raises an error that hides the cause."""
+    generator = SimpleNamespace(states=[])
+    generator.clone_state = lambda: "a copy"
+    generator.graphsafe_set_state = generator.states.append
+    streams = []
+
+    @contextmanager
+    def stream(name):
+        streams.append(name)
+        yield
+        streams.pop()
+
+    @contextmanager
+    def graph(graph, *, pool, stream, capture_error_mode):
+        assert (pool, stream, capture_error_mode) == ("pool", "stream", "thread_local")
+        try:
+            yield
+        finally:
+            if sys.exc_info()[0] is not None:
+                raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+
+    @contextmanager
+    def device(index):
+        yield
+
+    stand_in = SimpleNamespace(
+        graph_pool_handle=lambda: "pool", Stream=lambda device: "stream", CUDAGraph=SimpleNamespace, stream=stream,
+        graph=graph, device=device, default_generators=[generator],
+    )  # fmt: skip
+    monkeypatch.setattr(cuda_graphs.torch, "cuda", stand_in)
+    return SimpleNamespace(generator=generator, streams=streams)
+
+
+def test_a_failed_capture_names_its_cause_and_leaves_a_generator_that_draws(stand_in_for_cuda):
+    graphs = cuda_graphs.CudaGraphs(torch.device("cuda", 0))
+
+    def step():
+        assert stand_in_for_cuda.streams == ["stream"]
+        raise ValueError("Cannot copy between CPU and CUDA tensors during CUDA graph capture")
+
+    with pytest.raises(RuntimeError, match="Cannot copy between CPU and CUDA tensors"):
+        graphs.capture(step)
+    assert stand_in_for_cuda.generator.states == ["a copy"]
+
+
+def test_numbers_drawn_on_the_host_are_noticed():
+    draws = (lambda: torch.rand([]), random.random, np.random.rand)
+    for draw in draws:
+        before = cuda_graphs.CudaGraphs.host_random_state()
+        assert cuda_graphs.CudaGraphs.host_random_state() == before
+        draw()
+        assert cuda_graphs.CudaGraphs.host_random_state() != before
+
+
+def test_an_update_is_capturable_only_while_it_is_captured():
+    optimizer, _ = create_optimizer(torch.nn.Linear(2, 2), spec(FULL).hyperparameters, 3)
+    with cuda_graphs.capturable(optimizer):
+        assert all(group["capturable"] for group in optimizer.param_groups)
+    assert not any(group["capturable"] for group in optimizer.param_groups)
 
 
 def test_on_a_cpu_the_step_is_the_plain_one(bert, data):
