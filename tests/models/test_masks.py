@@ -25,7 +25,7 @@ MODELS = {
     "esm": ({"vocab_size": 33, "mask_token_id": 32, "token_dropout": True}, "flat"),  # so does its embedding
     "longformer": ({"attention_window": [8, 8]}, "flat"),
     "canine": ({"num_hash_buckets": 64}, "flat"),
-    "modernbert": ({"local_attention": 8}, "flat"),  # some of its layers see a window
+    "modernbert": ({"local_attention": 128}, "flat"),  # some of its layers see a window, if texts are longer
     "fnet": ({}, "flat"),  # it takes no mask
 }  # fmt: skip
 
