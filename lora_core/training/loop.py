@@ -154,7 +154,7 @@ class TrainingLoop:
                 train_energy_joules=self._energy_joules(train_window),
                 eval_energy_joules=self._energy_joules(eval_window),
                 saved_for_backward_mb=saved.mb,
-                peak_allocated_mb=allocated,
+                peak_allocated_mb=self.step.peak_allocated_mb(allocated, order.shapes),
                 peak_reserved_mb=reserved,
             )
         )

@@ -2,12 +2,13 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from lora_core import device as devices
 from lora_core.measuring import memory
 from lora_core.measuring.memory import SavedForBackward
 from lora_core.training.cuda_graphs import CudaGraphs, capturable
@@ -60,6 +61,10 @@ class TrainingStep:
             loss = self(batch)
         return loss, saved
 
+    def peak_allocated_mb(self, measured: float | None, shapes: Iterable[tuple[int, int]]) -> float | None:
+        """Return the allocator's peak in an epoch with batches of these shapes; `measured` is what it reports."""
+        return measured
+
     def prepare(self, batch: DeviceBatch) -> None:
         """Do once what later steps on this shape need; the caller undoes the step's changes."""
         self(batch)
@@ -92,6 +97,7 @@ class StaticStep(TrainingStep):
         self._rows: dict[tuple[int, int], Tensor] = {}
         self._replays: dict[tuple[int, int], Callable[[], Tensor]] = {}
         self._saved: dict[tuple[int, int], SavedForBackward] = {}
+        self._peaks: dict[tuple[int, int], float | None] = {}
         self._capture_seconds = 0.0
 
     def __call__(self, batch: DeviceBatch) -> Tensor:
@@ -108,13 +114,23 @@ class StaticStep(TrainingStep):
             return self(batch), self._saved[batch.shape]
         return super().counted(batch)
 
+    def peak_allocated_mb(self, measured: float | None, shapes: Iterable[tuple[int, int]]) -> float | None:
+        """Return the allocator's peak in an epoch with batches of these shapes; `measured` is what it reports.
+
+        It does not see what a graph uses when it is launched. The ordinary step before the capture used as much.
+        """
+        peaks = [measured, *(self._peaks[shape] for shape in set(shapes) & self._replays.keys())]
+        return max((peak for peak in peaks if peak is not None), default=None)
+
     def prepare(self, batch: DeviceBatch) -> None:
         """Do an ordinary step on a shape, then capture it; the caller undoes the step's changes."""
         if self._graphs is None or batch.shape in self._replays:
             self(batch)
             return
         before = self._graphs.host_random_state()
+        devices.reset_peak_memory(self.examples.device)
         _, self._saved[batch.shape] = super().counted(batch)
+        self._peaks[batch.shape], _ = devices.peak_memory_mb(self.examples.device)
         if self._graphs.host_random_state() != before:
             self._give_up("it draws random numbers on the host, which a graph would repeat at every step")
         else:

@@ -216,6 +216,32 @@ def test_a_loss_that_is_not_finite_is_named_with_the_same_step(bert, data, tmp_p
     assert message(tmp_path / "static") == plain
 
 
+def test_the_peak_of_an_epoch_counts_what_its_graphs_use(bert, data, tmp_path, monkeypatch):
+    recorder = static(monkeypatch, Recorder())
+
+    def peak(device):
+        if recorder.log.count("capture") == 3:  # after the preparation the allocator sees no graph's memory
+            return 10.0, 500.0
+        _, (rows, tokens) = recorder.log[-1]
+        return float(rows * tokens), 500.0
+
+    monkeypatch.setattr(training_step.devices, "peak_memory_mb", peak)
+    prepare = StaticStep.prepare
+    monkeypatch.setattr(
+        StaticStep, "prepare", lambda self, batch: recorder.log.count("capture") < 3 and prepare(self, batch)
+    )
+    out = run("lora", bert, data, tmp_path)
+    captured = [before[1] for before, after in pairwise(recorder.log) if after == "capture"]
+    assert len(captured) == 3
+    examples = batches.load(data / "train.safetensors")
+    with (out / "history.csv").open(newline="") as stream:
+        peaks = [float(row["peak_allocated_mb"]) for row in csv.DictReader(stream)]
+    for epoch, measured in enumerate(peaks, 1):
+        shapes = epoch_order(spec(LORA), examples.lengths, epoch).shapes
+        assert measured == max([10, *(rows * tokens for rows, tokens in shapes if (rows, tokens) in captured)])
+    assert max(peaks) > 10
+
+
 class Interrupted(Exception):
     """A run that ends in the middle."""
 
