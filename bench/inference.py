@@ -2,7 +2,6 @@
 
 import time
 
-import torch
 from torch import nn
 
 from bench.baselines import LORA, adapted, hf_trainer, load_model
@@ -10,9 +9,9 @@ from bench.context import BenchContext
 from bench.paired import Goal, Row, interleaved, ratio
 from lora_core.data import batches
 from lora_core.methods.layers import LoRALinear, merge
+from lora_core.training.device_batches import DeviceExamples
 from lora_core.training.steps import predict_logits
 
-CPU = torch.device("cpu")
 BATCH_SIZE = 32
 DEFAULT_BATCH_SIZE = 8  # of transformers' `per_device_eval_batch_size`
 
@@ -27,8 +26,8 @@ def merged(context: BenchContext) -> list[Row]:
     merge(lora)
     examples = batches.load(context.data("stsb").validation)
     variants = {
-        "merged": lambda: predict_logits(lora, examples, CPU, "fp32", BATCH_SIZE),
-        "full": lambda: predict_logits(unchanged, examples, CPU, "fp32", BATCH_SIZE),
+        "merged": lambda: predict_logits(lora, DeviceExamples(examples, lora), "fp32", BATCH_SIZE),
+        "full": lambda: predict_logits(unchanged, DeviceExamples(examples, unchanged), "fp32", BATCH_SIZE),
     }
     seconds = interleaved(variants, context.rounds(20))
     what = "merged LoRA, a pass over STS-B's validation set"
@@ -50,7 +49,7 @@ def evaluation(context: BenchContext) -> list[Row]:
         return time.perf_counter() - started
 
     variants = {
-        "project": lambda: predict_logits(model, examples, CPU, "fp32", size),
+        "project": lambda: predict_logits(model, DeviceExamples(examples, model), "fp32", size),
         "default": lambda: evaluate_seconds(DEFAULT_BATCH_SIZE),
         "same size": lambda: evaluate_seconds(size),
     }

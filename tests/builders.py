@@ -125,7 +125,8 @@ def spec(settings, **changes):
     measure |= {name: changes.pop(name) for name in measure if name in changes}
     values = {
         "method": settings.kind, "task": "cola", "seed": 1, "settings": settings, "precision": "fp32",
-        "batching": "length_grouped", "evaluation_batch_size": 16, "device": "cpu", "base_model": "base",
+        "batching": "length_grouped", "cuda_graphs": "auto", "evaluation_batch_size": 16, "device": "cpu",
+        "base_model": "base",
         "hyperparameters": Hyperparameters(**hyperparameters), "measure": MeterSettings(**measure),
     }  # fmt: skip
     return RunSpec(**(values | changes))

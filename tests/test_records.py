@@ -67,6 +67,12 @@ def test_the_typed_view_has_what_the_record_has():
     assert (record.kind, record.settings["rank"], record.start_from) == ("lora", 8, None)
     assert asdict(record.provenance) == {"code": None, "allocator": None} | content["provenance"]
     assert record.device == "NVIDIA H200"
+    assert record.execution is None  # older records do not say it
+
+
+def test_a_record_says_how_its_steps_were_executed():
+    for execution in ("graphs", "eager"):
+        assert RunRecord.from_json(run_content(measurement={"execution": execution})).execution == execution
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,7 @@ def _all_settings(results: Results, shared: Sequence[RunKey]) -> dict[str, str]:
             "hyperparameters": run.hyperparameters,
             "precision": run.precision,
             "batching": run.batching,
+            "execution": run.execution,
         }
         settings |= _flatten({f"{method} on {task_title(task)}": parts | {"seeds": len(records)}})
     all_runs = [run for records in runs.values() for run in records]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
@@ -19,8 +18,9 @@ import torch
 
 from lora_core import device as devices
 from lora_core.commands.status import RunStatus, State, format_duration
+from lora_core.config import params
 from lora_core.config.study import ConfigError, Study
-from lora_core.data.batches import Batch
+from lora_core.data.batches import Examples
 from lora_core.data.card import read_data_card
 from lora_core.evaluation import memory_scaling
 from lora_core.layout import Layout
@@ -28,10 +28,12 @@ from lora_core.measuring.exclusive import exclusive_device
 from lora_core.measuring.gpus import gpu_count
 from lora_core.measuring.meters import Meter
 from lora_core.methods import registry
+from lora_core.models import masks
 from lora_core.models import model as models
 from lora_core.models.pretrained import wheel_folder
-from lora_core.training import steps
-from lora_core.training.spec import Hyperparameters
+from lora_core.training.device_batches import DeviceExamples
+from lora_core.training.spec import RunSpec
+from lora_core.training.training_step import create_step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 BATCH_SIZE = 16
 LENGTHS = (32, 128)  # tokens per example in the trial
 TRIAL_SECONDS = 8.0  # for each method and length
+MAX_TRIAL_STEPS = 10_000
 # Tokens computed per real token (docs/speed.md).
 PADDING = {"random": 2.1, "length_grouped": 1.02}
 # The cost of an evaluated token, as a fraction of a trained one.
@@ -133,13 +136,14 @@ def run_trial(study: Study) -> Trial:
     with exclusive_device(study.train.device, study.measure.meter_name) as held:
         device, meter = held.device, held.meter
         for method in study.methods:
-            hyperparameters = study.hyperparameters(method, study.tasks[0])
+            spec = RunSpec.from_params(params.run_params(study, method, study.tasks[0], study.seeds[0]))
             model = build_model(study)
             parameters = sum(p.numel() for p in model.parameters())
-            if hyperparameters.gradient_checkpointing:
+            if spec.hyperparameters.gradient_checkpointing:
                 model.activation_checkpointing_enable()
-            model = registry.adapt(model, study.settings(method), torch.Generator().manual_seed(0)).to(device).train()
-            trainer = _TrialTrainer(model, hyperparameters, study.train.precision, device, meter)
+            model = registry.adapt(model, spec.settings, torch.Generator().manual_seed(0))
+            masks.choose_form(model, device)
+            trainer = _TrialTrainer(model.to(device).train(), spec, meter)
             short, long = (trainer.step_seconds(length) for length in LENGTHS)
             power += trainer.power_watts
             per_token = max(0.0, (long - short) / (BATCH_SIZE * (LENGTHS[1] - LENGTHS[0])))
@@ -152,42 +156,34 @@ def run_trial(study: Study) -> Trial:
 class _TrialTrainer:
     """Training steps of one method on random tokens."""
 
-    def __init__(
-        self, model: nn.Module, hyperparameters: Hyperparameters, precision: str, device: torch.device, meter: Meter
-    ) -> None:
+    def __init__(self, model: nn.Module, spec: RunSpec, meter: Meter) -> None:
         self.model = model
-        self.precision = precision
-        self.device = device
+        self.spec = spec
         self.meter = meter
-        self.max_grad_norm = hyperparameters.max_grad_norm
-        self.optimizer, self.schedule = steps.create_optimizer(model, hyperparameters, 10**6)
-        self.trained = [p for p in model.parameters() if p.requires_grad]
         self.power_watts: list[float] = []
 
     def step_seconds(self, length: int) -> float:
-        """Return the median time of a step with a batch of this length, after a first step that warms up."""
-        ids = np.random.default_rng(0).integers(5, int(self.model.config.vocab_size), (BATCH_SIZE, length))  # type: ignore[union-attr, arg-type]
-        labels = np.zeros(BATCH_SIZE, np.int64)
-        batch = Batch(ids, np.ones_like(ids), None, labels, np.arange(BATCH_SIZE), BATCH_SIZE * length)
+        """Return the median time of a step with a batch of this length, prepared as in a run."""
+        config: Any = self.model.config
+        ids = np.random.default_rng(0).integers(5, int(config.vocab_size), BATCH_SIZE * length).astype(np.int32)
+        offsets = np.arange(0, len(ids) + 1, length)
+        split = DeviceExamples(Examples(ids, None, offsets, np.zeros(BATCH_SIZE, np.int64)), self.model)
+        step = create_step(self.spec, self.model, split, MAX_TRIAL_STEPS + 1)
+        (batch,) = split.batches([np.arange(BATCH_SIZE)])
+        step.prepare(batch)
         seconds: list[float] = []
         start = time.monotonic()
-        for number in count():
+        while len(seconds) < MAX_TRIAL_STEPS:
             before = time.monotonic()
-            self._step(batch)
-            if number:
-                seconds.append(time.monotonic() - before)
+            step(batch)
+            devices.synchronize(split.device)
+            seconds.append(time.monotonic() - before)
             watts = self.meter.read().power_watts
             if watts is not None and watts > 0:  # 0 W during work is no measurement
                 self.power_watts.append(watts)
-            if number >= 2 and time.monotonic() - start > TRIAL_SECONDS:
+            if len(seconds) >= 2 and time.monotonic() - start > TRIAL_SECONDS:
                 break
         return median(seconds)
-
-    def _step(self, batch: Batch) -> None:
-        logits = steps.compute_logits(self.model, batch, self.device, self.precision)
-        steps.compute_loss(logits, devices.to_device(batch.labels, self.device)).backward()
-        steps.optimizer_step(self.trained, self.optimizer, self.schedule, self.max_grad_norm)
-        devices.synchronize(self.device)
 
 
 def data_size(study: Study, task: str) -> DataSize:

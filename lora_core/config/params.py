@@ -50,6 +50,7 @@ def run_params(study: Study, method: str, task: str, seed: int) -> dict[str, obj
         hyperparameters=study.hyperparameters(method, task),
         precision=train.precision,
         batching=train.batching,
+        cuda_graphs=train.cuda_graphs,
         evaluation_batch_size=train.evaluation_batch_size,
         device=train.device,
         measure=MeterSettings(measure.meter_name, measure.sample_seconds, measure.idle_seconds),

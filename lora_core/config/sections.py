@@ -200,6 +200,10 @@ class Train(Frozen):
     batching: Annotated[Literal["random", "length_grouped"], BeforeValidator(_current_name)] = Field(
         default="random", description="length_grouped: batches of similar length (`group_by_length` in transformers)"
     )
+    cuda_graphs: Annotated[Literal["auto", "off"], BeforeValidator(values.off_as_text)] = Field(
+        default="auto",
+        description="auto: on a GPU each training step is launched as a whole, as a CUDA graph, if it can",
+    )
     evaluation_batch_size: PositiveInt = 64
     threads: PositiveInt | None = Field(
         default=None, description="null: all cores, with GPUs cores / (2 x GPUs); one on a cluster"

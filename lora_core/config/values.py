@@ -43,6 +43,11 @@ def _types_in(annotation: Any) -> frozenset[Any]:
     return frozenset().union(*map(_types_in, parts))
 
 
+def off_as_text(value: Any) -> Any:
+    """Return "off" for what YAML reads in its place."""
+    return "off" if value is False else value
+
+
 def check_bounds(value: Any) -> None:
     """Raise ValueError for a number that is not finite or too large, which may be inside of lists and mappings.
 

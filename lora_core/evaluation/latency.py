@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,16 +15,18 @@ from lora_core import provenance
 from lora_core.data import batches as data
 from lora_core.data.card import DataCard, read_data_card
 from lora_core.evaluation.latency_summary import Variant
-from lora_core.evaluation.timed_rounds import LoadedVariant, LoadedVariants, TimedRounds, warm_up
+from lora_core.evaluation.timed_rounds import PRECISION, LoadedVariant, LoadedVariants, TimedRounds, warm_up
 from lora_core.intact import check_model, check_weights
 from lora_core.measuring.exclusive import exclusive_device, expects_gpu
 from lora_core.measuring.pulse import Pulse
 from lora_core.methods import registry
+from lora_core.models import masks
 from lora_core.models import model as models
 from lora_core.records import LatencyRow, sha256, write_json, write_rows
 from lora_core.sealed import seal
+from lora_core.training.device_batches import DeviceExamples, Inputs
 from lora_core.training.progress import Progress
-from lora_core.training.steps import compute_logits
+from lora_core.training.steps import forward
 
 if TYPE_CHECKING:
     from lora_core.methods.settings import MethodSettings
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
 # Merged and unmerged logits may differ by rounding, relative to the largest: float32 has 1.2e-7 per operation, and the
 # sums of several tens of layers add up.
 MERGE_TOLERANCE = 1e-4
-PRECISION = "fp32"  # of the timed passes, whatever the study trains in
 
 
 @dataclass(frozen=True)
@@ -107,17 +108,15 @@ def time_inference(
     card = read_data_card(inputs.data_card, validation=inputs.validation_data)
     _check_models(methods, inputs)
     examples = data.load(inputs.validation_data)
-    with torch.inference_mode():
-        variants = _load_variants(methods, inputs.model, card, examples, plan.batch_size)
+    loaded = _load_models(methods, inputs.model, card, plan.device)
     # Here the meter only detects whether another process uses the device.
     meter_name = "auto" if expects_gpu(plan.device) else "none"
     with exclusive_device(plan.device, meter_name) as held, torch.inference_mode(), Pulse() as pulse:
         device, meter = held.device, held.meter
         started = provenance.collect(device, plan.threads)
-        for variant in variants.values():
-            variant.model.to(device).eval()
+        variants = _place(loaded, examples, plan.batch_size, device)
         meter.settle()
-        logits = {key: _logits(variant.model, variant.batches, device) for key, variant in variants.items()}
+        logits = {key: _logits(variant.model, variant.batches) for key, variant in variants.items()}
         warm_up_passes = {key: warm_up(variant, device) for key, variant in variants.items()}
         rounds = TimedRounds(variants, plan, device, Progress(f"latency {card.task} seed {plan.seed}"))
         suspended = -pulse.suspended_seconds()
@@ -169,15 +168,10 @@ def _check_models(methods: Sequence[TimedMethod], inputs: TimingInputs) -> None:
             check_model(method.merged, method.merged_record)
 
 
-def _load_variants(
-    methods: Sequence[TimedMethod],
-    model: Path,
-    card: DataCard,
-    examples: data.Examples,
-    batch_size: int,
-) -> LoadedVariants:
+def _load_models(
+    methods: Sequence[TimedMethod], model: Path, card: DataCard, device_name: str
+) -> dict[Variant, nn.Module]:
     """Load each method on the CPU as it was trained ("plain", or "unmerged" next to its "merged" model)."""
-    order = data.evaluation_order(examples.lengths, batch_size)
     labels = list(card.labels)
     loaded: dict[Variant, Any] = {}
     for method in methods:
@@ -185,17 +179,27 @@ def _load_variants(
             loaded[method.name, "merged"] = models.load(method.merged, labels)
         trained = registry.load(models.load(model, labels), method.settings, method.weights)
         loaded[method.name, "plain" if method.merged is None else "unmerged"] = trained
-    pad = next(iter(loaded.values())).config.pad_token_id
+    for variant in loaded.values():
+        masks.choose_form(variant, torch.device("cuda" if expects_gpu(device_name) else "cpu"))
+    return loaded
+
+
+def _place(
+    loaded: Mapping[Variant, nn.Module], examples: data.Examples, batch_size: int, device: torch.device
+) -> LoadedVariants:
+    """Move models to the device, each with the validation set as it takes it."""
+    order = data.evaluation_order(examples.lengths, batch_size)
     variants = {}
-    for key, variant in loaded.items():
-        max_tokens = models.max_input_length(variant)
-        fitting = data.truncate(examples, max_tokens)
-        variants[key] = LoadedVariant(variant, max_tokens, fitting, list(data.batches(fitting, order, pad)))
+    for key, model in loaded.items():
+        model.to(device).eval()
+        max_tokens = models.max_input_length(model)
+        fitting = DeviceExamples(data.truncate(examples, max_tokens), model)
+        variants[key] = LoadedVariant(model, max_tokens, fitting, fitting.inputs_in(order))
     return variants
 
 
-def _logits(model: nn.Module, batches: list[data.Batch], device: torch.device) -> np.ndarray:
-    return np.concatenate([compute_logits(model, batch, device).float().cpu().numpy() for batch in batches])
+def _logits(model: nn.Module, batches: list[Inputs]) -> np.ndarray:
+    return torch.cat([forward(model, inputs, PRECISION).float() for inputs in batches]).cpu().numpy()
 
 
 def _prove_merge(
@@ -213,7 +217,7 @@ def _prove_merge(
     trained_head = dict(models.head_parameters(variant.model))
     for parameter_name, parameter in models.head_parameters(base.to(device).eval()):
         parameter.copy_(trained_head[parameter_name])
-    untouched = _logits(base, variant.batches, device)
+    untouched = _logits(base, variant.batches)
     return {
         "largest_logit": largest,
         "merged_minus_unmerged": difference,

@@ -135,6 +135,7 @@ class RunRecord:
         start_from: The task whose run this one started from; None for the pre-trained model.
         base_model: The id on the hub or the folder of the pre-trained model, `model` its name in the study.
         sample_seconds: Between two samples of the meter.
+        execution: Of the training steps: "graphs" (CUDA graphs) or "eager"; None in older records.
         data: The card of the tokenized task.
         measurement: All that was measured, by the names in the file, for runs.csv.
     """
@@ -159,6 +160,7 @@ class RunRecord:
     memory: Memory
     energy: Energy
     preparation: Preparation
+    execution: str | None
     provenance: Provenance
     measurement: Mapping[str, object]
 
@@ -175,7 +177,7 @@ class RunRecord:
         predicted = memory["predicted"]
         return fill(
             cls,
-            run | measurement,
+            {"execution": None} | run | measurement,
             kind=run["settings"]["kind"],
             sample_seconds=run["measure"]["sample_seconds"],
             start_from=run["hyperparameters"]["start_from"],

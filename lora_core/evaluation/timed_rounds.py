@@ -13,28 +13,29 @@ import torch
 from torch import nn
 
 from lora_core import device as devices
-from lora_core.data import batches as data
 from lora_core.evaluation.latency_summary import LOOKS, Variant, decided, look_after, summarize
 from lora_core.records import LatencyRow
 from lora_core.seeds import derive
+from lora_core.training.device_batches import DeviceExamples, Inputs
 from lora_core.training.progress import Progress
-from lora_core.training.steps import compute_logits
+from lora_core.training.steps import forward
 
 if TYPE_CHECKING:
     from lora_core.evaluation.latency import LatencyPlan
 
+PRECISION = "fp32"  # of the timed passes, whatever the study trains in
 STEADY = 0.1  # warm-up ends when two consecutive passes differ by less than this share
 MAX_WARMUP = 5  # passes
 
 
 @dataclass(frozen=True)
 class LoadedVariant:
-    """A model on the device, and the validation set as the model takes it."""
+    """A model on the device, and the validation set there as the model takes it, whole and in batches."""
 
     model: Any
     max_tokens: int | None
-    examples: data.Examples
-    batches: list[data.Batch]
+    examples: DeviceExamples
+    batches: list[Inputs]
 
 
 LoadedVariants = dict[Variant, LoadedVariant]
@@ -50,7 +51,6 @@ class TimedRounds:
         self.device = device
         self.progress = progress
         self.shuffle = random.Random(derive(plan.seed, "latency"))
-        self.pad = next(iter(variants.values())).model.config.pad_token_id
 
     def passes(self, after_round: Callable[[], object]) -> list[LatencyRow]:
         """Time passes over the validation set until the plan is fulfilled, calling `after_round` after each round."""
@@ -83,20 +83,17 @@ class TimedRounds:
         rows: list[LatencyRow] = []
         chosen = self.shuffle.sample(range(examples), min(self.plan.single_examples, examples))
         for number, index in enumerate(chosen, 1):
-            batches = {
-                key: list(data.batches(variant.examples, [np.array([index])], self.pad))
-                for key, variant in self.variants.items()
-            }
+            batches = {key: variant.examples.inputs_in([np.array([index])]) for key, variant in self.variants.items()}
             rows += self._round(number, "single", batches, batch_size=1)
         return rows
 
     def _round(
-        self, number: int, mode: str, batches: Mapping[Variant, list[data.Batch]], batch_size: int
+        self, number: int, mode: str, batches: Mapping[Variant, list[Inputs]], batch_size: int
     ) -> list[LatencyRow]:
         """Time one pass of every variant; the rows are in the order of the variants."""
         order = self.shuffle.sample(list(self.variants), len(self.variants))
         seconds = {key: _seconds(self.variants[key].model, batches[key], self.device) for key in order}
-        examples = sum(len(batch.rows) for batch in batches[order[0]])
+        examples = sum(len(inputs["input_ids"]) for inputs in batches[order[0]])
         return [
             LatencyRow(number, order.index(key) + 1, *key, mode, examples, batch_size, seconds[key])
             for key in self.variants
@@ -114,10 +111,10 @@ def warm_up(variant: LoadedVariant, device: torch.device) -> int:
     return MAX_WARMUP
 
 
-def _seconds(model: nn.Module, batches: list[data.Batch], device: torch.device) -> float:
+def _seconds(model: nn.Module, batches: list[Inputs], device: torch.device) -> float:
     devices.synchronize(device)
     start = time.perf_counter()
-    for batch in batches:
-        compute_logits(model, batch, device)
+    for inputs in batches:
+        forward(model, inputs, PRECISION)
     devices.synchronize(device)
     return time.perf_counter() - start

@@ -170,7 +170,9 @@ class LoRALinear(nn.Module):
             return F.linear(x, self.weight, self.bias) + update * self.scale
         tensors: Any = (x, self.weight, self.bias, self.lora_A, self.lora_B)
         device = x.device.type
-        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        # There is no autocast on the meta device. Not `is_autocast_available`, which breaks a graph of torch.compile in
+        # some versions of torch.
+        if device != "meta" and torch.is_autocast_enabled(device):
             # Autocast does not reach into an autograd.Function.
             dtype = torch.get_autocast_dtype(device)
             tensors = (None if tensor is None else tensor.to(dtype) for tensor in tensors)

@@ -178,7 +178,7 @@ def max_input_length(model: nn.Module) -> int | None:
 
 
 def cast_frozen(model: nn.Module, dtype: torch.dtype) -> None:
-    """Cast the frozen matrices of linear layers once, which autocast would otherwise cast at every use.
+    """Cast the frozen matrices and biases of linear layers once, which autocast would otherwise cast at every use.
 
     This changes a result only where a layer computes with the frozen matrix itself (DoRA's norm, GLoRA, SHiRA), which
     then is the rounded one.
@@ -191,3 +191,6 @@ def cast_frozen(model: nn.Module, dtype: torch.dtype) -> None:
         if weight is None or weight.ndim != 2 or weight.requires_grad or embedding:
             continue
         weight.data = weight.data.to(dtype)
+        bias = getattr(module, "bias", None)
+        if isinstance(bias, nn.Parameter) and not bias.requires_grad:
+            bias.data = bias.data.to(dtype)

@@ -1,6 +1,8 @@
 """The order of an epoch's batches: a function of the run and the epoch alone."""
 
 import math
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,8 +37,24 @@ class EpochOrder:
         return [by_shape[shapes[i]] for i in chosen]
 
 
-def epoch_order(spec: RunSpec, lengths: np.ndarray, epoch: int) -> EpochOrder:
-    """Return the order of an epoch, counted from 1, for the lengths in tokens of the training split."""
+def epoch_order(spec: RunSpec, lengths: np.ndarray, epoch: int, padded: np.ndarray | None = None) -> EpochOrder:
+    """Return the order of an epoch, counted from 1, for the lengths in tokens of the training split.
+
+    `padded` are the lengths to which a device pads each example alone; None: their own.
+    """
     seed = derive(spec.seed, f"order-{epoch}")
     rows = batches.order(lengths, spec.hyperparameters.batch_size, spec.batching, seed)
-    return EpochOrder(rows, [(len(batch), int(lengths[batch].max())) for batch in rows])
+    padded = lengths if padded is None else padded
+    return EpochOrder(rows, [(len(batch), int(padded[batch].max())) for batch in rows])
+
+
+def repeated_shapes(orders: Iterable[EpochOrder]) -> list[np.ndarray]:
+    """Return a batch of each shape that occurs at least twice in these epochs, the largest first."""
+    counts: Counter[tuple[int, int]] = Counter()
+    first: dict[tuple[int, int], np.ndarray] = {}
+    for order in orders:
+        counts.update(order.shapes)
+        for shape, rows in zip(order.shapes, order.rows, strict=True):
+            first.setdefault(shape, rows)
+    repeated = [shape for shape, count in counts.items() if count > 1]
+    return [first[shape] for shape in sorted(repeated, key=math.prod, reverse=True)]

@@ -11,21 +11,22 @@ from torch import nn
 
 from lora_core import device as devices
 from lora_core.data import batches
-from lora_core.data.batches import Batch
 from lora_core.data.metrics import METRICS
 from lora_core.measuring import memory
 from lora_core.measuring import power_trace as trace
 from lora_core.measuring.sampler import Sampler
 from lora_core.records import HistoryRow, PowerRow
 from lora_core.training.checkpoint import Checkpointing
-from lora_core.training.epoch_order import EpochOrder, epoch_order
+from lora_core.training.device_batches import DeviceExamples
+from lora_core.training.epoch_order import EpochOrder, epoch_order, repeated_shapes
 from lora_core.training.inputs import TrainingData
 from lora_core.training.preparation import batches_to_prepare, undone, warm_up
 from lora_core.training.progress import Progress, RunProgress
 from lora_core.training.spec import RunSpec
 from lora_core.training.state import capture, restore
 from lora_core.training.state_file import State
-from lora_core.training.steps import compute_logits, compute_loss, create_optimizer, optimizer_step, predict_logits
+from lora_core.training.steps import forward, predict_logits
+from lora_core.training.training_step import create_step
 
 # Losses are copied to the host in groups, so that a GPU need not wait for the host at every step.
 LOSS_GROUP = 50
@@ -54,7 +55,8 @@ class TrainingLoop:
     """One run while it trains, from the first epoch or from a checkpoint's state.
 
     After `run`, `history` has a row for each epoch, `predictions` its validation logits (examples, outputs), `losses`
-    the loss of every step, and `largest_batch` the rows and tokens of the largest batch.
+    the loss of every step, `largest_batch` the rows and tokens of the largest batch, and `step.record()` how the steps
+    were executed.
     """
 
     def __init__(
@@ -75,13 +77,14 @@ class TrainingLoop:
         self.predictions: list[np.ndarray] = []
         self.losses: list[float] = []
         self.largest_batch = (0, 0)
-        self.trained = [p for p in model.parameters() if p.requires_grad]
         self.steps_per_epoch = math.ceil(len(data.train) / spec.hyperparameters.batch_size)
         self.steps = self.steps_per_epoch * spec.hyperparameters.epochs
         self._progress = progress
         self._device = next(model.parameters()).device
-        self._pad: int = model.config.pad_token_id  # type: ignore[union-attr, assignment]
-        self._optimizer, self._schedule = create_optimizer(model, spec.hyperparameters, self.steps)
+        self._train_split, self._validation_split = (
+            DeviceExamples(split, model) for split in (data.train, data.validation)
+        )
+        self.step = create_step(spec, model, self._train_split, self.steps)
         if checkpoint.state is not None:
             self._restore(checkpoint.state)
         self._speed = Speed(time.monotonic(), first_step=len(self.losses), steps=len(self.losses))
@@ -99,24 +102,27 @@ class TrainingLoop:
 
     def _prepare(self, epoch: int) -> None:
         """Do what happens only once, before the first epoch of this part, in a window of its own."""
-        order = epoch_order(self.spec, self.data.train.lengths, epoch)
-        rows = order.spread(batches_to_prepare(self._device))
-        train = batches.batches(self.data.train, rows, self._pad)
-        validation = self.data.validation
-        first = batches.evaluation_order(validation.lengths, self.spec.evaluation_batch_size)[:1]
-        (evaluated,) = batches.batches(validation, first, self._pad)
+        spec, step = self.spec, self.step
+        rows = self._order(epoch).spread(batches_to_prepare(self._device))
+        if step.can_capture:
+            rows = repeated_shapes(map(self._order, range(epoch, spec.hyperparameters.epochs + 1))) or rows
+        first = batches.evaluation_order(self.data.validation.lengths, spec.evaluation_batch_size)[:1]
         devices.synchronize(self._device)
-        with self.sampler.window("preparation"), undone(self.model, self._optimizer, self._schedule):
+        with self.sampler.window("preparation"), undone(self.model, step.optimizer, step.rates):
+            (inputs,) = self._validation_split.inputs_in(first)
             warm_up(
                 self.model,
-                (partial(self._step, batch) for batch in train),
-                partial(compute_logits, self.model, evaluated, self._device, self.spec.precision),
+                (partial(step.prepare, batch) for batch in self._train_split.batches(rows)),
+                partial(forward, self.model, inputs, spec.precision),
             )
             devices.synchronize(self._device)
         self._speed.started = time.monotonic()
 
+    def _order(self, epoch: int) -> EpochOrder:
+        return epoch_order(self.spec, self.data.train.lengths, epoch, self._train_split.padded_lengths)
+
     def _run_epoch(self, epoch: int) -> None:
-        order = epoch_order(self.spec, self.data.train.lengths, epoch)
+        order = self._order(epoch)
         largest_shape = order.shapes[order.largest]
         self.largest_batch = max(self.largest_batch, largest_shape, key=math.prod)
         first = len(self.losses)
@@ -151,7 +157,7 @@ class TrainingLoop:
                 train_energy_joules=self._energy_joules(train_window),
                 eval_energy_joules=self._energy_joules(eval_window),
                 saved_for_backward_mb=saved.mb,
-                peak_allocated_mb=allocated,
+                peak_allocated_mb=self.step.peak_allocated_mb(allocated, order.shapes),
                 peak_reserved_mb=reserved,
                 train_suspended_seconds=suspended,
                 eval_suspended_seconds=eval_suspended,
@@ -172,12 +178,12 @@ class TrainingLoop:
         saved = memory.SavedForBackward()
         tokens_real, tokens_computed, largest = 0, 0, order.largest
         pending_losses: list[torch.Tensor] = []  # losses that are still on the device
-        for i, batch in enumerate(batches.batches(self.data.train, order.rows, self._pad)):
+        for i, batch in enumerate(self._train_split.batches(order.rows)):
             if i == largest:
-                with memory.saved_for_backward(self.model) as saved:
-                    pending_losses.append(self._step(batch))
+                loss, saved = self.step.counted(batch)
             else:
-                pending_losses.append(self._step(batch))
+                loss = self.step(batch)
+            pending_losses.append(loss)
             tokens_real += batch.tokens_real
             tokens_computed += batch.tokens_computed
             self._speed.steps += 1
@@ -189,14 +195,6 @@ class TrainingLoop:
                 self._progress.update(self._status(epoch))
         self._read_losses(pending_losses)
         return saved, tokens_real, tokens_computed
-
-    def _step(self, batch: Batch) -> torch.Tensor:
-        """Train on one batch; return the loss, still on the device."""
-        logits = compute_logits(self.model, batch, self._device, self.spec.precision)
-        loss = compute_loss(logits, devices.to_device(batch.labels, self._device))
-        loss.backward()
-        optimizer_step(self.trained, self._optimizer, self._schedule, self.spec.hyperparameters.max_grad_norm)
-        return loss.detach()
 
     def _read_losses(self, pending_losses: list[torch.Tensor]) -> None:
         """Copy losses to the host. Raise ValueError that names the first step whose loss is not finite."""
@@ -216,10 +214,10 @@ class TrainingLoop:
 
     def _evaluate(self) -> dict[str, float]:
         """Keep the validation logits and return their scores by metric."""
-        validation, spec = self.data.validation, self.spec
-        logits = predict_logits(self.model, validation, self._device, spec.precision, spec.evaluation_batch_size)
+        spec, labels = self.spec, self.data.validation.labels
+        logits = predict_logits(self.model, self._validation_split, spec.precision, spec.evaluation_batch_size)
         self.predictions.append(logits)
-        return {name: METRICS[name].function(validation.labels, logits) for name in self.data.card.metrics}
+        return {name: METRICS[name].function(labels, logits) for name in self.data.card.metrics}
 
     def _status(self, epoch: int) -> RunProgress:
         spec, speed = self.spec, self._speed
@@ -240,7 +238,7 @@ class TrainingLoop:
 
     def _state(self) -> State:
         """Everything that later epochs depend on, and the records of finished epochs."""
-        state = capture(self.model, self._optimizer, self._schedule)
+        state = capture(self.model, self.step.optimizer, self.step.rates)
         records = {"history": [vars(row) for row in self.history], "largest_batch": self.largest_batch}
         tensors = {
             "losses": torch.tensor(self.losses, dtype=torch.float64),
@@ -250,7 +248,7 @@ class TrainingLoop:
 
     def _restore(self, state: State) -> None:
         """Continue from what `_state` returned."""
-        restore(state, self.model, self._optimizer, self._schedule)
+        restore(state, self.model, self.step.optimizer, self.step.rates)
         self.history = [HistoryRow(**row) for row in state.values["history"]]
         self.predictions = list(state.tensors["predictions"].numpy())
         self.losses = state.tensors["losses"].tolist()

@@ -88,8 +88,8 @@ def describe_measurement(loop: TrainingLoop, shapes: nn.Module) -> dict[str, obj
     best = max(loop.history, key=lambda row: row.score)
     return {
         "parameters": {
-            "trained_with_head": sum(p.numel() for p in loop.trained),
-            "head": sum(p.numel() for p in loop.trained if id(p) in head),
+            "trained_with_head": sum(p.numel() for p in loop.step.trained),
+            "head": sum(p.numel() for p in loop.step.trained if id(p) in head),
             "total": sum(p.numel() for p in loop.model.parameters()),
         },
         "score": {
@@ -104,6 +104,7 @@ def describe_measurement(loop: TrainingLoop, shapes: nn.Module) -> dict[str, obj
         "parts": loop.checkpoint.part + 1,
         "lost": _cost("lost", sampler),
         "preparation": _cost("preparation", sampler),
+        **loop.step.record(),
         "train_seconds": sum(row.train_seconds for row in loop.history),
         "eval_seconds": sum(row.eval_seconds for row in loop.history),
         "eval_suspended_seconds": sum(row.eval_suspended_seconds or 0.0 for row in loop.history),

@@ -1,4 +1,4 @@
-"""What happens only once in a process, before the first epoch: libraries load kernels, make handles, reserve memory.
+"""What happens only once in a process, before the first epoch: kernels are loaded, memory is reserved, graphs captured.
 
 A few real batches are trained on and evaluated, and everything that this changed is put back, bit for bit.
 """
@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
+from lora_core.training.learning_rates import LearningRates
 from lora_core.training.state import capture, restore
 
 # How many batches of different shapes are trained on, by the type of the device: on a GPU each shape may need kernels
@@ -25,14 +25,14 @@ def batches_to_prepare(device: torch.device) -> int:
 
 
 @contextmanager
-def undone(model: nn.Module, optimizer: Optimizer, schedule: LRScheduler) -> Iterator[None]:
-    """Put back what training steps in the block change: parameters, buffers, optimizer, schedule, random generators."""
-    state = capture(model, optimizer, schedule)
+def undone(model: nn.Module, optimizer: Optimizer, rates: LearningRates) -> Iterator[None]:
+    """Put back what training steps in the block change: parameters, buffers, optimizer, rates, random generators."""
+    state = capture(model, optimizer, rates)
     for name, tensor in state.tensors.items():  # on a CPU they are the tensors that are trained
         state.tensors[name] = tensor.clone()
     buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
     yield
-    restore(state, model, optimizer, schedule)
+    restore(state, model, optimizer, rates)
     with torch.no_grad():
         for buffer, content in buffers:
             buffer.copy_(content)

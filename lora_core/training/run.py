@@ -16,7 +16,7 @@ from lora_core.data import batches
 from lora_core.measuring.exclusive import ExclusiveDevice, exclusive_device, expects_gpu
 from lora_core.measuring.sampler import Sampler
 from lora_core.methods import registry
-from lora_core.models import dropout
+from lora_core.models import dropout, masks
 from lora_core.models import model as models
 from lora_core.provenance import Provenance
 from lora_core.running_code import RunningCode
@@ -57,10 +57,16 @@ def train(
     )
     max_tokens = models.max_input_length(shapes)
     input_tokens = {"longest": max_tokens, **data.count_truncated(max_tokens)}
-    # Next to a GPU the model is ready before the GPU is free. On a CPU its memory is measured, so it comes later.
-    build = cache(lambda: build_model(spec, inputs.model, data.card.labels, data.train.labels, inputs.start_weights))
-    if expects_gpu(spec.device):
-        build()
+    on_gpu = expects_gpu(spec.device)
+
+    @cache
+    def build() -> nn.Module:
+        model = build_model(spec, inputs.model, data.card.labels, data.train.labels, inputs.start_weights)
+        masks.choose_form(model, torch.device("cuda" if on_gpu else "cpu"))
+        return model
+
+    if on_gpu:
+        build()  # It is ready before the GPU is free. On a CPU its memory is measured, so it comes later.
     with _exclusive_access(spec, outputs) as held:
         device, meter = held.device, held.meter
         apply_speedups(shapes, spec, device)

@@ -66,6 +66,7 @@ class RunSpec:
     hyperparameters: Hyperparameters
     precision: Literal["fp32", "bf16"]
     batching: Literal["random", "length_grouped"]
+    cuda_graphs: Literal["auto", "off"]
     evaluation_batch_size: int
     device: str
     measure: MeterSettings

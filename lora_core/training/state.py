@@ -1,40 +1,44 @@
-"""The state of training after an epoch: what is trained, the optimizer, the schedule and the random generators."""
+"""The state of training after an epoch: what is trained, the optimizer, how many steps are done, random generators."""
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
+from lora_core.training.learning_rates import LearningRates
 from lora_core.training.state_file import State
 
 
-def capture(model: nn.Module, optimizer: Optimizer, schedule: LRScheduler) -> State:
+def capture(model: nn.Module, optimizer: Optimizer, rates: LearningRates) -> State:
     """Return everything that later steps depend on, with its tensors on the CPU."""
-    device, content = next(model.parameters()).device, optimizer.state_dict()
+    device = next(model.parameters()).device
     tensors = {f"model.{name}": p.detach() for name, p in model.named_parameters() if p.requires_grad}
-    for number, entry in content["state"].items():
+    for number, entry in enumerate(_entries(optimizer)):
         tensors |= {f"optimizer.{number}.{name}": value for name, value in entry.items()}
     tensors["random.cpu"] = torch.get_rng_state()
     if device.type == "cuda":
         tensors["random.cuda"] = torch.cuda.get_rng_state(device)
-    values = {"groups": content["param_groups"], "schedule": schedule.state_dict()}
-    return State(values, {name: tensor.cpu() for name, tensor in tensors.items()})
+    return State({"steps_done": rates.done}, {name: tensor.cpu() for name, tensor in tensors.items()})
 
 
 @torch.no_grad()
-def restore(state: State, model: nn.Module, optimizer: Optimizer, schedule: LRScheduler) -> None:
-    """Continue from what `capture` returned."""
+def restore(state: State, model: nn.Module, optimizer: Optimizer, rates: LearningRates) -> None:
+    """Continue from what `capture` returned, in the tensors that are there: a CUDA graph reads and writes these."""
     device, tensors = next(model.parameters()).device, state.tensors
     for name, p in model.named_parameters():
         if p.requires_grad:
             p.copy_(tensors[f"model.{name}"])
-    moments: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer."):
-            _, number, field = name.split(".")
-            moments.setdefault(int(number), {})[field] = tensor
-    optimizer.load_state_dict({"state": moments, "param_groups": state.values["groups"]})
-    schedule.load_state_dict(state.values["schedule"])
+    entries = _entries(optimizer)
+    for tensor in (tensor for entry in entries for tensor in entry.values()):
+        tensor.zero_()  # as before the first step, which the saved state may be of
+    for name in (name for name in tensors if name.startswith("optimizer.")):
+        _, number, field = name.split(".")
+        entries[int(number)].setdefault(field, torch.empty_like(tensors[name], device=device)).copy_(tensors[name])
+    rates.seek(state.values["steps_done"])
     torch.set_rng_state(tensors["random.cpu"])
     if device.type == "cuda":
         torch.cuda.set_rng_state(tensors["random.cuda"], device)
+
+
+def _entries(optimizer: Optimizer) -> list[dict[str, torch.Tensor]]:
+    """The state of each parameter, in the order of the groups; empty before the first step."""
+    return [optimizer.state[p] for group in optimizer.param_groups for p in group["params"]]

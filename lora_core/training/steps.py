@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.optim.lr_scheduler import LambdaLR
 
 from lora_core.data import batches
 from lora_core.device import to_device
 from lora_core.models.model import head_parameters
+from lora_core.training.device_batches import DeviceExamples, Inputs
+from lora_core.training.learning_rates import LearningRates
 from lora_core.training.spec import Hyperparameters
 
 SGD_MOMENTUM = 0.9
@@ -32,19 +33,21 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 def compute_logits(
     model: nn.Module, batch: batches.Batch, device: torch.device, precision: str = "fp32"
 ) -> torch.Tensor:
-    """Return the logits (rows, outputs) of a padded batch.
-
-    If `precision` is "bf16", they are computed under autocast, except for the task head, which stays in float32.
-    """
+    """Return the logits (rows, outputs) of a padded batch on the host, computed on the device."""
     return forward(model, model_inputs(batch, device), precision)
 
 
-def forward(model: nn.Module, inputs: Mapping[str, torch.Tensor], precision: str) -> torch.Tensor:
-    """Return the logits (rows, outputs) of inputs by their names, as `compute_logits` computes them."""
+def forward(model: nn.Module, inputs: Inputs, precision: str) -> torch.Tensor:
+    """Return the logits (rows, outputs) of a model for inputs that are on its device.
+
+    If `precision` is "bf16", they are computed under autocast, except for the task head, which stays in float32.
+    """
     if precision != "bf16":
         return model(**inputs).logits
-    device_type = inputs["input_ids"].device.type
-    with torch.autocast(device_type, torch.bfloat16), _head_in_float32(model, device_type):
+    device = inputs["input_ids"].device
+    # A CUDA graph must not contain tensors of autocast's cache, which live no longer than the pass that is captured.
+    cache = device.type == "cpu"
+    with torch.autocast(device.type, torch.bfloat16, cache_enabled=cache), _head_in_float32(model, device.type):
         return model(**inputs).logits
 
 
@@ -130,15 +133,17 @@ OPTIMIZERS = {"adamw": _adamw, "sgd": _sgd}
 
 def create_optimizer(
     model: nn.Module, hyperparameters: Hyperparameters, steps: int
-) -> tuple[torch.optim.Optimizer, LambdaLR]:
-    """Return the optimizer and its learning rate schedule, which is stepped once a batch.
+) -> tuple[torch.optim.Optimizer, LearningRates]:
+    """Return the optimizer and its learning rates, which are stepped once a batch.
 
     Biases and norms have no weight decay. LoRA's B has the learning rate times `loraplus_lr_ratio`. Raise ValueError
     if that ratio is not 1 and there is no B.
     """
     optimizer = OPTIMIZERS[hyperparameters.optimizer](parameter_groups(model, hyperparameters), hyperparameters)
     warmup = math.ceil(hyperparameters.warmup_ratio * steps)
-    return optimizer, LambdaLR(optimizer, lambda step: schedule_factor(hyperparameters.schedule, step, warmup, steps))
+    return optimizer, LearningRates(
+        optimizer, lambda step: schedule_factor(hyperparameters.schedule, step, warmup, steps), steps
+    )
 
 
 def parameter_groups(model: nn.Module, hyperparameters: Hyperparameters) -> list[ParameterGroup]:
@@ -178,25 +183,26 @@ def schedule_factor(schedule: str, step: int, warmup: int, steps: int) -> float:
 def optimizer_step(
     trained: Iterable[nn.Parameter],
     optimizer: torch.optim.Optimizer,
-    schedule: LambdaLR,
+    rates: LearningRates,
     max_norm: float | None,
 ) -> None:
     """Clip the gradients to `max_norm` (None clips nothing), update the parameters, and free the gradients."""
     if max_norm is not None:
         nn.utils.clip_grad_norm_(trained, max_norm)
     optimizer.step()
-    schedule.step()
+    rates.step()
     optimizer.zero_grad(set_to_none=True)
 
 
-def predict_logits(
-    model: Any, examples: batches.Examples, device: torch.device, precision: str, batch_size: int
-) -> np.ndarray:
+def predict_logits(model: Any, examples: DeviceExamples, precision: str, batch_size: int) -> np.ndarray:
     """Return the logits (examples, outputs) in the order of the split, computed in batches of similar length."""
     model.eval()
-    logits = np.empty((len(examples), model.config.num_labels), np.float32)
-    order = batches.evaluation_order(examples.lengths, batch_size)
+    order = batches.evaluation_order(examples.examples.lengths, batch_size)
     with torch.inference_mode():
-        for batch in batches.batches(examples, order, model.config.pad_token_id):
-            logits[batch.rows] = compute_logits(model, batch, device, precision).float().cpu().numpy()
+        computed = [
+            forward(model, examples.inputs(batch.rows, batch.tokens), precision).float()
+            for batch in examples.batches(order)
+        ]
+    logits = np.empty((len(examples), model.config.num_labels), np.float32)
+    logits[np.concatenate(order)] = torch.cat(computed).cpu().numpy()
     return logits

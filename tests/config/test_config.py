@@ -11,6 +11,7 @@ import pytest
 import yaml
 from builders import DEFAULT, ROOT, changed
 
+from lora_core.config import params
 from lora_core.config import study as config_study
 from lora_core.config.errors import ConfigError
 from lora_core.config.study import json_schema
@@ -231,6 +232,20 @@ def test_a_users_task_is_described_as_glues_are():
     source = study.source("reviews")
     assert (source.source, source.path, source.max_train_examples, source.seed) == ("user", "x", 5, None)
     assert study.source("mnli").source == "mini"
+
+
+@pytest.mark.parametrize("value", ["off", False])
+def test_graphs_are_off_however_yaml_reads_the_word(value):
+    assert load(DEFAULT).train.cuda_graphs == "auto"
+    study = load(changed(train__cuda_graphs=value))
+    assert study.train.cuda_graphs == "off"
+    assert params.run_params(study, "lora", "cola", 1)["cuda_graphs"] == "off"
+
+
+@pytest.mark.parametrize("value", [True, "on", 0, None])
+def test_graphs_are_automatic_or_off(value):
+    with pytest.raises(ConfigError, match=r"train\.cuda_graphs: .*auto, off"):
+        load(changed(train__cuda_graphs=value))
 
 
 def test_batching_by_its_older_name_is_accepted():

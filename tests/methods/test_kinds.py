@@ -13,6 +13,7 @@ from lora_core.methods.merging import merge_adapter
 from lora_core.methods.registry import kinds, settings_from_params
 from lora_core.models import model as models
 from lora_core.records import read_json
+from lora_core.training.device_batches import DeviceExamples
 from lora_core.training.run import build_model
 from lora_core.training.spec import Hyperparameters
 from lora_core.training.steps import create_optimizer, predict_logits
@@ -123,7 +124,7 @@ def runs(bert, cola, tmp_path_factory):
 
 def logits(model, cola):
     examples = data.load(cola / "validation.safetensors")
-    return predict_logits(model, examples, torch.device("cpu"), "fp32", 16)
+    return predict_logits(model, DeviceExamples(examples, model), "fp32", 16)
 
 
 def last(run):

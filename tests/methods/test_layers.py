@@ -289,3 +289,26 @@ def test_an_operation_in_place_behind_the_layer_gives_the_same_output_and_gradie
         results.append([out, x.grad, layer.lora_A.grad, layer.lora_B.grad])
     for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_torch_compile_takes_the_layer_as_one_graph(bf16, monkeypatch):
+    def breaks_the_graph(device_type):
+        raise AssertionError("some versions of torch.compile cannot trace this")
+
+    monkeypatch.setattr(torch.amp, "is_autocast_available", breaks_the_graph)
+    torch.manual_seed(0)
+    layer = LoRALinear(nn.Linear(8, 6), rank=2, alpha=4)
+    nn.init.normal_(layer.lora_B)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    gradients = []
+    for call in (layer, compiled):
+        x = torch.linspace(-1, 1, 24).view(3, 8).requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            out = call(x)
+        assert out.dtype == (torch.bfloat16 if bf16 else torch.float32)
+        out.float().square().sum().backward()
+        gradients.append([out.detach(), x.grad, layer.lora_A.grad, layer.lora_B.grad])
+        layer.zero_grad()
+    for plain, traced in zip(*gradients, strict=True):
+        torch.testing.assert_close(traced, plain)

@@ -220,11 +220,11 @@ def test_a_full_disk_while_resuming_costs_no_state(study, monkeypatch):
 
 @pytest.mark.parametrize("loss", ["the folder", "the folder above", "a file in its place", "the samples"])
 def test_a_checkpoint_lost_while_the_run_trains_costs_no_run(undisturbed, tmp_path, capfd, monkeypatch, loss):
-    from lora_core.training import loop
+    from lora_core.training import training_step
 
     study = Study(undisturbed.settings, undisturbed.model, undisturbed.data, tmp_path)
     study.folder = study.folder / "this run"
-    plain, steps = loop.optimizer_step, []
+    plain, steps = training_step.optimizer_step, []
 
     def step(*arguments):
         steps.append(1)
@@ -238,7 +238,7 @@ def test_a_checkpoint_lost_while_the_run_trains_costs_no_run(undisturbed, tmp_pa
                 study.folder.write_text("")
         return plain(*arguments)
 
-    monkeypatch.setattr(loop, "optimizer_step", step)
+    monkeypatch.setattr(training_step, "optimizer_step", step)
     study.train(spec(study.settings, **CHANGES), 0)
     same(study.out, undisturbed.out)
     line = f"no further checkpoints are written to {study.folder}: "

@@ -262,6 +262,25 @@ def test_a_bf16_pass_leaves_nothing_behind_on_the_model(bert):
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
+def test_frozen_matrices_and_biases_of_linear_layers_alone_are_cast_once(bert):
+    run = spec(LORA, precision="bf16")
+    model = build_model(run, bert, LABELS, TARGETS)
+    apply_speedups(model, run, CPU)
+    cast = {name for name, p in model.named_parameters() if p.dtype == torch.bfloat16}
+    linear = {name for name, module in model.named_modules() if hasattr(module, "in_features")}
+    expected = {f"{name}.{part}" for name in linear for part in ("weight", "bias") if not name.startswith("classifier")}
+    assert cast == expected
+    assert sum(name.endswith("bias") for name in cast) == 2 * 6 + 1  # of two layers and the pooler
+
+
+def test_trained_biases_of_frozen_matrices_stay_in_float32(bert):
+    run = spec({"kind": "bitfit"}, precision="bf16")
+    model = build_model(run, bert, LABELS, TARGETS)
+    apply_speedups(model, run, CPU)
+    assert {p.dtype for name, p in model.named_parameters() if name.endswith("bias")} == {torch.float32}
+    assert model.get_submodule("bert.encoder.layer.0.output.dense").weight.dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize("settings", [LORA, LORALIB], ids=["lora", "loralib"])
 def test_casting_frozen_matrices_once_changes_no_loss(settings, bert, cola, tmp_path, monkeypatch):
     cast = trained(settings, bert, cola, tmp_path / "a", precision="bf16")

@@ -44,9 +44,9 @@ def before_step(number: int) -> None:
 
 
 def patch_steps() -> None:
-    from lora_core.training import loop
+    from lora_core.training import training_step
 
-    plain, count = loop.optimizer_step, 0
+    plain, count = training_step.optimizer_step, 0
 
     def optimizer_step(*arguments):
         nonlocal count
@@ -54,7 +54,7 @@ def patch_steps() -> None:
         before_step(count)
         return plain(*arguments)
 
-    loop.optimizer_step = optimizer_step
+    training_step.optimizer_step = optimizer_step
 
 
 def patch_writes() -> None:

@@ -1,0 +1,104 @@
+"""A tokenized split on the device: a batch is gathered there from the numbers of its rows."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lora_core.data.batches import Examples
+from lora_core.device import to_device
+from lora_core.models import masks
+from lora_core.models.model import max_input_length
+
+# Lengths are rounded up to a multiple of this, by the type of the device: kernels of a GPU are fast on such shapes, and
+# there are fewer of them.
+MULTIPLE = {"cuda": 8}
+
+
+Inputs = dict[str, Tensor]  # by the names of a model's arguments
+
+
+@dataclass(frozen=True)
+class DeviceBatch:
+    """Examples that are padded to one length.
+
+    Attributes:
+        rows: Their positions in the split, (rows,) int64, on the device.
+        tokens: The length to which they are padded.
+        tokens_real: Tokens without padding.
+    """
+
+    rows: Tensor
+    tokens: int
+    tokens_real: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and tokens, padding included."""
+        return len(self.rows), self.tokens
+
+    @property
+    def tokens_computed(self) -> int:
+        """Tokens with padding."""
+        return len(self.rows) * self.tokens
+
+
+class DeviceExamples:
+    """A split on the device of a model, as that model takes it.
+
+    Attributes:
+        examples: The split on the host.
+        padded_lengths: Tokens of each example, (examples,), rounded up as the device wants it.
+        labels: (examples,), on the device.
+    """
+
+    def __init__(self, examples: Examples, model: nn.Module) -> None:
+        config: Any = model.config
+        device = next(model.parameters()).device
+        self.examples = examples
+        self.device = device
+        self.labels = to_device(examples.labels, device)
+        self.padded_lengths = padded_lengths(examples.lengths, MULTIPLE.get(device.type, 1), max_input_length(model))
+        self._pad: int = config.pad_token_id
+        self._mask_form = masks.form(model)
+        self._tokens = to_device(examples.tokens, device)
+        self._types = None if examples.types is None else to_device(examples.types, device)
+        self._starts = to_device(examples.offsets[:-1], device)
+        self._lengths = to_device(examples.lengths, device)
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return len(self.examples)
+
+    def batches(self, order: Sequence[np.ndarray]) -> Iterator[DeviceBatch]:
+        """Yield the batches of an order; all row numbers are copied to the device at once."""
+        on_device = to_device(np.concatenate(order), self.device).split([len(rows) for rows in order])
+        lengths = self.examples.lengths
+        for rows, numbers in zip(order, on_device, strict=True):
+            yield DeviceBatch(numbers, int(self.padded_lengths[rows].max()), int(lengths[rows].sum()))
+
+    def inputs_in(self, order: Sequence[np.ndarray]) -> list[Inputs]:
+        """Return the model's arguments for all batches of an order."""
+        return [self.inputs(batch.rows, batch.tokens) for batch in self.batches(order)]
+
+    def inputs(self, rows: Tensor, tokens: int) -> Inputs:
+        """Return the model's arguments for rows, padded to a length; the host does not wait for them."""
+        position = torch.arange(tokens, device=self.device)
+        real = position < self._lengths[rows, None]  # (rows, tokens)
+        places = torch.where(real, self._starts[rows, None] + position, 0)
+        inputs = {
+            "input_ids": torch.where(real, self._tokens[places], self._pad).long(),
+            "attention_mask": masks.build(self._mask_form, real),
+        }
+        if self._types is not None:
+            inputs["token_type_ids"] = torch.where(real, self._types[places], 0).long()
+        return inputs
+
+
+def padded_lengths(lengths: np.ndarray, multiple: int, longest: int | None) -> np.ndarray:
+    """Return lengths rounded up to a multiple, but not beyond the longest input that a model takes (None: no limit)."""
+    rounded = -(-lengths // multiple) * multiple
+    return rounded if longest is None else np.maximum(lengths, np.minimum(rounded, longest))
