@@ -83,8 +83,8 @@ def test_a_job_killed_for_memory_is_retried_with_more_and_then_fails_with_a_sent
     project = Project(tmp_path / "project")
     project.configure(**STUDY)
     # As the kernel does it: SIGKILL, which the job's shell reports as 137.
-    work = "    from lora_core.training.checkpoint import"
-    project.edit("workflow/scripts/train.py", work, f"    import os\n\n    os.kill(os.getpid(), 9)\n{work}")
+    work = "        from lora_core.training.checkpoint import"
+    project.edit("workflow/scripts/train.py", work, f"        import os\n\n        os.kill(os.getpid(), 9)\n{work}")
     process = start(project, "results/runs/lora/cola/seed1/run.json")
     output, _ = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode != 0
