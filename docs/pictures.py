@@ -1,17 +1,22 @@
-"""Draws the figures of docs/ that are named here, from the records in docs/records (`make pictures`)."""
+"""Draws figures of docs/ and writes tables of its pages, from the records in docs/records (`make pictures`)."""
 
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+
+import regimes  # noqa: E402
+import results_gpu  # noqa: E402
 
 from lora_core.evaluation.references import References  # noqa: E402
 from lora_core.layout import Layout  # noqa: E402
 from lora_core.reporting import catalogue  # noqa: E402
-from lora_core.reporting.figures.style import save  # noqa: E402
-from lora_core.reporting.inputs import DrawSettings  # noqa: E402
+from lora_core.reporting.figures.style import Drawing, save  # noqa: E402
+from lora_core.reporting.inputs import DrawSettings, Inputs  # noqa: E402
 
 EMBEDDED = Layout(str(ROOT / "docs/records/embedded"))  # config.yaml
 EXTENDED_GLUE = Layout(str(ROOT / "docs/records/extended-glue"))  # config/extended-glue.yaml
@@ -24,20 +29,42 @@ def of_runs(pattern: str) -> list[Path]:
     return [Path(pattern.format(task=task, method=method, seed=1)) for task, method in runs]
 
 
-# Figures of the catalogue with the records that each is drawn from.
-FIGURES = {
-    "scores": {"scores": [Path(EXTENDED_GLUE.scores.format(task=task)) for task in ("cola", "stsb")]},
-    "loss_curves": {"loss_runs": of_runs(EMBEDDED.run_record), "loss_predictions": of_runs(EMBEDDED.predictions)},
+def of_catalogue(name: str, inputs: Inputs) -> Drawing:
+    """Draw a figure of the catalogue."""
+    drawing: Drawing = catalogue.figure(name).function()(inputs, SETTINGS)
+    return drawing
+
+
+FIGURES: dict[str, Callable[[], Drawing]] = {
+    "scores": partial(
+        of_catalogue, "scores", {"scores": [Path(EXTENDED_GLUE.scores.format(task=task)) for task in ("cola", "stsb")]}
+    ),
+    "loss_curves": partial(
+        of_catalogue,
+        "loss_curves",
+        {"loss_runs": of_runs(EMBEDDED.run_record), "loss_predictions": of_runs(EMBEDDED.predictions)},
+    ),
+    "regimes": regimes.draw,
 }
+# Pages with tables that are written from records.
+PAGES = {"results-gpu": results_gpu.tables, "regimes": regimes.tables}
 
 
 def draw(name: str, svg: Path) -> None:
     """Write a figure."""
-    figure, frame = catalogue.figure(name).function()(FIGURES[name], SETTINGS)
+    figure, frame = FIGURES[name]()
     with tempfile.TemporaryDirectory() as folder:
         save(figure, frame, svg, Path(folder) / "frame.csv")
+
+
+def page_with_tables(name: str) -> str:
+    """Return a page of docs/ with its tables as the records have them."""
+    page = (ROOT / f"docs/{name}.md").read_text(encoding="utf-8")
+    return results_gpu.write_tables(page, PAGES[name]())
 
 
 if __name__ == "__main__":
     for name in FIGURES:
         draw(name, ROOT / f"docs/{name}.svg")
+    for name in PAGES:
+        (ROOT / f"docs/{name}.md").write_text(page_with_tables(name), encoding="utf-8")

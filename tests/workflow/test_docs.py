@@ -18,6 +18,7 @@ from builders import ROOT
 from fork_server import snakemake
 from project import Project
 from pyarrow import parquet
+from results_gpu import write_tables
 
 from lora_core.commands import cli
 from lora_core.data.mini_glue import generate
@@ -195,6 +196,16 @@ def test_a_page_about_the_code_is_what_its_program_prints(program, page):
 def test_a_figure_of_the_documentation_is_drawn_from_its_records(name, tmp_path):
     pictures.draw(name, tmp_path / "drawn.svg")
     assert (ROOT / f"docs/{name}.svg").read_text() == (tmp_path / "drawn.svg").read_text(), "run: make pictures"
+
+
+@pytest.mark.parametrize("name", pictures.PAGES)
+def test_the_tables_of_a_page_are_those_of_its_records(name):
+    assert (ROOT / f"docs/{name}.md").read_text() == pictures.page_with_tables(name), "run: make pictures"
+
+
+def test_a_page_that_lacks_the_place_of_a_table_is_refused():
+    with pytest.raises(ValueError, match="its tables are \\['one', 'two'\\]"):
+        write_tables("<!-- table: one -->\n\n<!-- end -->", {"one": ["| 1 |"], "two": ["| 2 |"]})
 
 
 def test_the_readme_fits_on_two_screens():
