@@ -109,17 +109,30 @@ def code_of_drawing(script, entry):
     return code(script, entry.module)
 
 
-IS_LOCAL = workflow.local_exec and not workflow.remote_exec
-GPUS = gpus.gpu_count(study.train.device) if IS_LOCAL else 0
-# One measured job on a CPU. With GPUs, one on each, and one that gets ready for the first that will be free.
-if IS_LOCAL and "device" not in workflow.resource_settings.resources:
-    workflow.register_resource("device", GPUS + 1)
+def is_local():
+    """Whether jobs run on this machine. It is known when jobs are planned: before that, Snakemake always says so."""
+    return workflow.local_exec and not workflow.remote_exec
+
+
+@cache
+def gpus_here():
+    """How many GPUs measured jobs can have here; none on a cluster, whose nodes are unknown here."""
+    return gpus.gpu_count(study.train.device) if is_local() else 0
+
+
+def limit_measured_jobs():
+    """Let one measured job run on a CPU; with GPUs, one on each, and one that gets ready for the first that is free.
+
+    On a cluster the scheduler decides.
+    """
+    if is_local() and "device" not in workflow.resource_settings.resources:
+        workflow.register_resource("device", gpus_here() + 1)
 
 
 def threads_of_measured_jobs(wildcards):
     """The threads of a measured job: as configured, else by the cores; one on a cluster, whose nodes are unknown here."""
-    cores = workflow.cores if IS_LOCAL else 1
-    return study.train.threads or gpus.threads_of_a_job(cores, GPUS)
+    cores = workflow.cores if is_local() else 1
+    return study.train.threads or gpus.threads_of_a_job(cores, gpus_here())
 
 
 def resources_of(kind):

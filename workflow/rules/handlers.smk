@@ -79,6 +79,7 @@ def force_products(build_dag):
     """
 
     def build():
+        limit_measured_jobs()
         try:
             recorded = job_records.read_outputs(LAYOUT.logs)
             cut_off = unfinished.unfinished_products(LAYOUT.results, recorded)
