@@ -24,14 +24,15 @@ from builders import (
 )
 
 from lora_core.evaluation import timed_rounds
-from lora_core.evaluation.cost_to_threshold import read_history, write_costs
+from lora_core.evaluation.cost_to_threshold import write_costs
 from lora_core.evaluation.frames import read_latency_runs
 from lora_core.evaluation.latency import LatencyPlan, TimedMethod, TimingInputs, TimingOutputs, time_inference
+from lora_core.evaluation.run_history import read_history
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.measuring import pulse
 from lora_core.methods.registry import settings_from_params
 from lora_core.records import read_json
-from lora_core.training import loop
+from lora_core.training import loop, training_step
 from lora_core.training.run import train
 
 RARELY = 30.0  # seconds between two samples
@@ -103,7 +104,7 @@ def test_a_leap_of_the_clock_counts_once_and_a_pause_does_not(sleep):
 
 @pytest.mark.faults
 def test_a_run_that_was_suspended_in_training_or_evaluation_says_in_which(bert, cola, tmp_path, monkeypatch, sleep):
-    monkeypatch.setattr(loop, "optimizer_step", at_call(3, loop.optimizer_step, lambda: sleep(25.0)))
+    monkeypatch.setattr(training_step, "optimizer_step", at_call(3, training_step.optimizer_step, lambda: sleep(25.0)))
     monkeypatch.setattr(loop, "predict_logits", at_call(2, loop.predict_logits, lambda: sleep(40.0)))
     outputs = run_outputs(tmp_path / "run")
     train(spec(LORA, sample_seconds=RARELY, hyperparameters={"epochs": 2}), run_inputs(bert, cola), outputs)
