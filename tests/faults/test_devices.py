@@ -9,7 +9,7 @@ import pytest
 from filelock import FileLock
 
 from lora_core.device import label_of
-from lora_core.job import read_job_record
+from lora_core.job_records import read_job_record
 from lora_core.records import PowerRow, read_json, read_rows
 
 GPUS = {f"GPU-fake-{number}": 100.0 * (number + 1) for number in range(2)}  # the power of each in watts
