@@ -18,10 +18,10 @@ def patch() -> None:
     from lora_core import device, job
     from lora_core.measuring import exclusive
     from lora_core.models import model as models
-    from lora_core.training import loop
+    from lora_core.training import training_step
 
     jobs = Path(os.environ["GPU_JOBS"])
-    locked, waiting, load, optimizer_step = exclusive._locked, job.waiting, models.load, loop.optimizer_step
+    locked, waiting, load, optimizer_step = exclusive._locked, job.waiting, models.load, training_step.optimizer_step
     loaded = []
 
     def load_model(*arguments, **options):
@@ -52,7 +52,7 @@ def patch() -> None:
             if time.monotonic() > deadline:
                 raise SystemExit(f"not two jobs that train and one that is ready: {sorted(os.listdir(jobs))}")
             time.sleep(0.05)
-        loop.optimizer_step = optimizer_step
+        training_step.optimizer_step = optimizer_step
         return optimizer_step(*arguments)
 
     def start(gpu):
@@ -61,7 +61,7 @@ def patch() -> None:
         return torch.device("cpu")
 
     exclusive._locked, exclusive._start, job.waiting = note_held, start, note_waiting
-    models.load, loop.optimizer_step = load_model, first_step
+    models.load, training_step.optimizer_step = load_model, first_step
     device.uuid = lambda torch_device: device._only_gpu  # of the CPU too, which computes in its place
 
 
