@@ -41,6 +41,9 @@ class Provenance:
         driver: The version of the device's driver, if the meter knows it.
         shared: Another process used the device at the same time; None if that is unknown.
         allocator: Settings of CUDA's allocator, such as "expandable_segments:True"; None on a CPU, and for torch's own.
+        cuda: The version of CUDA that torch was built with; None on a CPU.
+        cudnn: The version of cuDNN; None on a CPU.
+        precision: Of matrix products, as in `train.precision`; None if it is unknown.
         code: The digest of the code that a training job really ran (`lora_core.running_code`); None if it is unknown.
     """
 
@@ -56,17 +59,26 @@ class Provenance:
     driver: str | None = None
     shared: bool | None = None
     allocator: str | None = None
+    cuda: str | None = None
+    cudnn: str | None = None
+    precision: str | None = None
     code: str | None = None
 
 
-def collect(device: "torch.device", threads: int) -> Provenance:
+# What older records lack.
+ABSENT = dict.fromkeys(("allocator", "cuda", "cudnn", "precision", "code"))
+
+
+def collect(device: "torch.device", threads: int, precision: str | None = None) -> Provenance:
     """Return the software and the machine as they are now."""
     import platform
+
+    import torch
 
     from lora_core import allocator
     from lora_core import device as devices
 
-    git = git_state()
+    git, on_gpu = git_state(), device.type == "cuda"
     return Provenance(
         commit=git.commit,
         dirty=git.dirty,
@@ -77,8 +89,19 @@ def collect(device: "torch.device", threads: int) -> Provenance:
         device=devices.label(device),
         device_model=devices.model_name(device),
         threads=threads,
-        allocator=allocator.settings() if device.type == "cuda" else None,
+        allocator=allocator.settings() if on_gpu else None,
+        cuda=torch.version.cuda if on_gpu else None,
+        cudnn=_cudnn_version(torch.backends.cudnn.version()) if on_gpu else None,
+        precision=precision,
     )
+
+
+def _cudnn_version(number: int | None) -> str | None:
+    """The version that cuDNN gives as a number, such as "9.20.0" for 92000; None without cuDNN."""
+    if number is None:
+        return None
+    major, rest = divmod(number, 10_000 if number >= 90_000 else 1_000)
+    return f"{major}.{rest // 100}.{rest % 100}"
 
 
 def _version(package: str) -> str | None:

@@ -12,10 +12,11 @@ class StudyDescription:
         data: The data set, with the limits on the number of examples.
         protocol: The title of the hyperparameter protocol.
         seeds: The seeds of the study.
-        batching: How batches are formed; empty for a table that does not depend on it.
+        batching: How batches are formed; empty for a table that does not depend on training.
         simulated: The power meter's driver is a stand-in.
         differences: In what the study differs from the paper's, each with a colon after what differs. Published figures
             are comparable if there is none.
+        precision: Of matrix products, as in `train.precision`; empty where `batching` is.
     """
 
     model: str
@@ -25,6 +26,7 @@ class StudyDescription:
     batching: str
     simulated: bool
     differences: list[str]
+    precision: str = ""
 
     def banner(self) -> list[str]:
         """Return the lines that are printed above a table."""
@@ -36,6 +38,13 @@ class StudyDescription:
         if self.simulated:
             lines.append("The power meter's driver is simulated: no power, energy or device memory here was measured.")
         return lines
+
+    @property
+    def training(self) -> str:
+        """How every run trains, as a note below a table; empty for a table that does not depend on it."""
+        parts = {"Batches in training": self.batching, "precision": self.precision}
+        text = "; ".join(f"{name}: {value}" for name, value in parts.items() if value)
+        return text and f"{text}."
 
     @property
     def qualification(self) -> str:

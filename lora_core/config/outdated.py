@@ -16,6 +16,7 @@ from typing import Any
 from lora_core.config import params
 from lora_core.config.differences import changed_limits, differences, file_digests, files_differ, plain
 from lora_core.config.study import Study
+from lora_core.evaluation.latency_record import LatencyRecord
 from lora_core.layout import Layout
 from lora_core.records import FORMAT, JsonObject, read_json, read_run_record, require_regular_file, sha256
 from lora_core.sealed import unseal
@@ -203,7 +204,9 @@ class _Comparison:
         digests = {method: self._digests.get(run) for method, run in runs.items()}
         try:
             made_from = record.get("made_from", {})
-            if changed := list(differences(made_from.get("plan", {}), plain(params.latency_params(self._study)))):
+            # Older plans do not say it, but their records do, and the oldest passes were all in float32.
+            plan = {"precision": record.get("precision", LatencyRecord.precision)} | made_from.get("plan", {})
+            if changed := list(differences(plan, plain(params.latency_params(self._study)))):
                 self.reasons[path] = f"settings differ ({', '.join(changed)})"
             elif any(run in self.reasons for run in runs.values()):
                 self.reasons[path] = INPUT_AGAIN

@@ -63,6 +63,7 @@ def latency_params(study: Study) -> dict[str, object]:
     names = ("passes", "seconds", "margin", "batch_size", "single_examples")
     return {name: getattr(study.measure, f"latency_{name}") for name in names} | {
         "device": study.train.device,
+        "precision": study.train.precision,
         "reference": study.references.full,
     }
 
@@ -81,10 +82,11 @@ def swept_params(study: Study) -> dict[str, dict[str, object]]:
 def description_params(study: Study, batching: bool = True) -> dict[str, object]:
     """Return the description of the study; `StudyDescription(**params)` reads it.
 
-    Without `batching` it does not say how batches are formed, for tables that do not depend on it.
+    Without `batching` it does not say how batches are formed, and in which precision, for tables that do not depend on
+    training.
     """
     description = _describe(study)
-    return (description if batching else replace(description, batching="")).to_params()
+    return (description if batching else replace(description, batching="", precision="")).to_params()
 
 
 def _describe(study: Study) -> StudyDescription:
@@ -107,6 +109,7 @@ def _describe(study: Study) -> StudyDescription:
         protocol=study.protocol_title,
         seeds=list(study.seeds),
         batching=study.train.batching,
+        precision=study.train.precision,
         simulated=study.measure.simulated,
         differences=differences_from_paper(study, data_title),
     )

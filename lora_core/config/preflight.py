@@ -14,8 +14,10 @@ from lora_core.data.hub import check_hub
 from lora_core.data.reading import local_files
 from lora_core.data.unchanged import unchanged_files
 from lora_core.layout import Layout
+from lora_core.measuring.gpus import visible_gpus
 from lora_core.models import pretrained
 from lora_core.nearest import nearest
+from lora_core.precision import check_available
 from lora_core.records import create_json, read_json
 from lora_core.time_stamps import correct_future, tree
 
@@ -82,6 +84,16 @@ def check_content(study: Study, *, dry_run: bool = False) -> None:
     for task, source in sources.items():
         if source.path is not None:
             check_local_files(source, study.task(task))
+
+
+def check_precision(study: Study, *, is_local: bool) -> None:
+    """Reject a precision that only GPUs have if measured jobs will run on a CPU. Raise ValueError.
+
+    Of a cluster's nodes, which may have GPUs, nothing is known here: their jobs check it.
+    """
+    device = study.train.device
+    on_cpu = device == "cpu" or (is_local and device == "auto" and visible_gpus() == [])
+    check_available(study.train.precision, on_gpu=not on_cpu)
 
 
 def correct_time_stamps(study: Study) -> str | None:

@@ -19,6 +19,7 @@ from lora_core.config.values import NUMBER, NonNegativeFloat, NonNegativeInt, Po
 from lora_core.data.metrics import METRICS, default_metrics
 from lora_core.data.task import Task
 from lora_core.measuring.meters import METER_CHOICES
+from lora_core.precision import Precision
 
 if TYPE_CHECKING:
     MetricName = str
@@ -196,7 +197,10 @@ class Train(Frozen):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field(
         default="auto", description="auto: all GPUs, one run on each; the CPU without one. cuda:1: the second one alone"
     )
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = Field(
+        default="fp32",
+        description="of matrix products, in training and in timed passes; bf16: autocast; tf32: on a GPU only",
+    )
     batching: Annotated[Literal["random", "length_grouped"], BeforeValidator(_current_name)] = Field(
         default="random", description="length_grouped: batches of similar length (`group_by_length` in transformers)"
     )

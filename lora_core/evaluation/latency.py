@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from lora_core import provenance
+from lora_core import precision, provenance
 from lora_core.data import batches as data
 from lora_core.data.card import DataCard, read_data_card
 from lora_core.evaluation.latency_summary import Variant
-from lora_core.evaluation.timed_rounds import PRECISION, LoadedVariant, LoadedVariants, TimedRounds, warm_up
+from lora_core.evaluation.merge_proof import MergeProof, prove_merge
+from lora_core.evaluation.timed_rounds import LoadedVariant, LoadedVariants, TimedRounds, warm_up
 from lora_core.intact import check_model, check_weights
 from lora_core.measuring.exclusive import exclusive_device, expects_gpu
 from lora_core.measuring.pulse import Pulse
@@ -30,10 +31,7 @@ from lora_core.training.steps import forward
 
 if TYPE_CHECKING:
     from lora_core.methods.settings import MethodSettings
-
-# Merged and unmerged logits may differ by rounding, relative to the largest: float32 has 1.2e-7 per operation, and the
-# sums of several tens of layers add up.
-MERGE_TOLERANCE = 1e-4
+    from lora_core.precision import Precision
 
 
 @dataclass(frozen=True)
@@ -83,6 +81,7 @@ class LatencyPlan:
         device: "auto", "cpu", "cuda" or "cuda:1".
         threads: CPU threads of torch.
         reference: The method that merged variants are compared with; without one there are exactly `passes` rounds.
+        precision: Of the passes, as in `train.precision`.
     """
 
     passes: int
@@ -94,6 +93,7 @@ class LatencyPlan:
     device: str
     threads: int
     reference: str | None
+    precision: Precision = "fp32"
 
 
 def time_inference(
@@ -101,10 +101,12 @@ def time_inference(
 ) -> None:
     """Time every variant in rounds of shuffled order, after warm-up passes that are not recorded.
 
-    The JSON record has the largest difference between merged and unmerged logits, and between merged and base. Raise
-    ValueError if a model is damaged, or merging changed a logit by more than rounding; then nothing is written.
+    The JSON record has the proof that merging changed nothing but rounding. Raise ValueError if the device lacks the
+    precision, a model is damaged, or merging changed a logit by more than rounding; then nothing is written.
     """
+    precision.check_available(plan.precision, expects_gpu(plan.device))
     torch.set_num_threads(plan.threads)
+    precision.allow_tf32(plan.precision == "tf32")
     card = read_data_card(inputs.data_card, validation=inputs.validation_data)
     _check_models(methods, inputs)
     examples = data.load(inputs.validation_data)
@@ -113,21 +115,21 @@ def time_inference(
     meter_name = "auto" if expects_gpu(plan.device) else "none"
     with exclusive_device(plan.device, meter_name) as held, torch.inference_mode(), Pulse() as pulse:
         device, meter = held.device, held.meter
-        started = provenance.collect(device, plan.threads)
-        variants = _place(loaded, examples, plan.batch_size, device)
+        precision.check_device(plan.precision, device)
+        started = provenance.collect(device, plan.threads, plan.precision)
+        variants = _place(loaded, examples, plan, device)
+        precision.check_products(plan.precision, device)
         meter.settle()
-        logits = {key: _logits(variant.model, variant.batches) for key, variant in variants.items()}
-        warm_up_passes = {key: warm_up(variant, device) for key, variant in variants.items()}
+        logits = {key: _logits(variant.model, variant.batches, plan) for key, variant in variants.items()}
+        warm_up_passes = {key: warm_up(variant, device, plan.precision) for key, variant in variants.items()}
         rounds = TimedRounds(variants, plan, device, Progress(f"latency {card.task} seed {plan.seed}"))
         suspended = -pulse.suspended_seconds()
         rows = rounds.passes(meter.read) + rounds.singles(len(examples))
         suspended += pulse.suspended_seconds()
         proofs = {
-            method.name: _prove_merge(
-                method.name, logits, variants, models.load(inputs.model, list(card.labels)), device
-            )
-            for method in methods
-            if method.merged is not None
+            method: _prove_merge(method, logits, variants, models.load(inputs.model, list(card.labels)), plan)
+            for method, variant in variants
+            if variant == "merged"
         }
     meter.close()
     write_rows(outputs.passes, rows, LatencyRow)
@@ -135,8 +137,8 @@ def time_inference(
         outputs.record,
         seal(
             {
-                "merge": proofs,
-                "precision": PRECISION,
+                "merge": {method: asdict(proof) for method, proof in proofs.items()},
+                "precision": plan.precision,
                 "input_tokens": {
                     method: {
                         "longest": variant.max_tokens,
@@ -185,41 +187,42 @@ def _load_models(
 
 
 def _place(
-    loaded: Mapping[Variant, nn.Module], examples: data.Examples, batch_size: int, device: torch.device
+    loaded: Mapping[Variant, nn.Module], examples: data.Examples, plan: LatencyPlan, device: torch.device
 ) -> LoadedVariants:
     """Move models to the device, each with the validation set as it takes it."""
-    order = data.evaluation_order(examples.lengths, batch_size)
+    order = data.evaluation_order(examples.lengths, plan.batch_size)
     variants = {}
     for key, model in loaded.items():
-        model.to(device).eval()
+        _make_ready(model, plan.precision, device)
         max_tokens = models.max_input_length(model)
         fitting = DeviceExamples(data.truncate(examples, max_tokens), model)
         variants[key] = LoadedVariant(model, max_tokens, fitting, fitting.inputs_in(order))
     return variants
 
 
-def _logits(model: nn.Module, batches: list[Inputs]) -> np.ndarray:
-    return torch.cat([forward(model, inputs, PRECISION).float() for inputs in batches]).cpu().numpy()
+def _make_ready(model: nn.Module, name: Precision, device: torch.device) -> nn.Module:
+    """Move a model to the device. In bf16, cast its weights once, as for training, but those of the head."""
+    if name == "bf16":
+        head = {id(parameter) for _, parameter in models.head_parameters(model)}
+        for parameter in model.parameters():
+            parameter.requires_grad_(id(parameter) in head)
+        models.cast_frozen(model, torch.bfloat16)
+    return model.to(device).eval()
+
+
+def _logits(model: nn.Module, batches: list[Inputs], plan: LatencyPlan) -> np.ndarray:
+    return torch.cat([forward(model, inputs, plan.precision).float() for inputs in batches]).cpu().numpy()
 
 
 def _prove_merge(
-    name: str, logits: dict[Variant, np.ndarray], variants: LoadedVariants, base: nn.Module, device: torch.device
-) -> dict[str, float]:
-    """Check that merged logits equal unmerged ones up to rounding.
-
-    Return the differences, also to the base model under the same head, which shows that the adapter does something.
-    """
-    merged, unmerged = logits[name, "merged"], logits[name, "unmerged"]
-    difference, largest = float(np.abs(merged - unmerged).max()), float(np.abs(unmerged).max())
-    if not difference <= MERGE_TOLERANCE * largest:  # nan is neither above nor below
-        raise ValueError(f"merging {name!r} changed a logit by {difference:.2g} (largest logit {largest:.2g})")
-    variant = variants[name, "merged"]
-    trained_head = dict(models.head_parameters(variant.model))
-    for parameter_name, parameter in models.head_parameters(base.to(device).eval()):
-        parameter.copy_(trained_head[parameter_name])
-    untouched = _logits(base, variant.batches)
-    return {
-        "largest_logit": largest,
-        "merged_minus_unmerged": difference,
-        "merged_minus_base": float(np.abs(merged - untouched).max()),
-    }
+    method: str, logits: Mapping[Variant, np.ndarray], variants: LoadedVariants, base: nn.Module, plan: LatencyPlan
+) -> MergeProof:
+    """Compare a merged model with the unmerged one, and with the base model under the same head."""
+    merged = variants[method, "merged"]
+    _make_ready(base, plan.precision, merged.examples.device)
+    trained_head = dict(models.head_parameters(merged.model))
+    for name, parameter in models.head_parameters(base):
+        parameter.copy_(trained_head[name])
+    untouched = _logits(base, merged.batches, plan)
+    scores = untouched.shape[1] == 1
+    return prove_merge(method, logits[method, "merged"], logits[method, "unmerged"], untouched, plan.precision, scores)

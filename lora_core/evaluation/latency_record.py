@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from lora_core.provenance import Provenance
+from lora_core.provenance import ABSENT, Provenance
 from lora_core.records import check_digests, read_json
 from lora_core.sealed import unseal
 from lora_core.typed_records import fill, name_damaged_file
+
+# A predicted score has changed if it moved by more than this.
+SCORE_CHANGE = 0.01
+# What the proofs of older records lack.
+ABSENT_PROOF = dict.fromkeys(("predictions", "changed_predictions", "scores"))
 
 
 @dataclass(frozen=True)
@@ -21,8 +26,29 @@ class InputTokens:
 
 
 @dataclass(frozen=True)
+class MergeProof:
+    """How the merged model's logits and predictions differ from the unmerged one's.
+
+    Attributes:
+        largest_logit: Of the unmerged model.
+        merged_minus_unmerged: The largest difference of a logit.
+        merged_minus_base: The same to the base model under the same head, which shows that the adapter does something.
+        predictions: How many predictions were compared; None in older records, as the next.
+        changed_predictions: Predictions that differ: another class, or a score that moved by more than `SCORE_CHANGE`.
+        scores: Whether the predictions are scores; None in older records.
+    """
+
+    largest_logit: float
+    merged_minus_unmerged: float
+    merged_minus_base: float
+    predictions: int | None
+    changed_predictions: int | None
+    scores: bool | None
+
+
+@dataclass(frozen=True)
 class LatencyRecord:
-    """What tables need to know about timed passes; `input_tokens` are by method.
+    """What tables need to know about timed passes; `input_tokens` and `merge` are by method.
 
     `precision` is that of the timed passes, as in the configuration; older records name none and are all "fp32".
     `suspended_seconds` is for how long the process did not run while passes were timed.
@@ -32,6 +58,7 @@ class LatencyRecord:
     provenance: Provenance
     precision: str = "fp32"
     suspended_seconds: float = 0.0
+    merge: Mapping[str, MergeProof] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path, passes: Path | None = None) -> LatencyRecord:
@@ -41,7 +68,8 @@ class LatencyRecord:
             check_digests(content, path, {} if passes is None else {passes.name: passes})
             return cls(
                 {method: fill(InputTokens, tokens) for method, tokens in content["input_tokens"].items()},
-                fill(Provenance, {"code": None, "allocator": None} | content["provenance"]),
+                fill(Provenance, ABSENT | content["provenance"]),
                 content.get("precision", cls.precision),
                 float(content.get("suspended_seconds", 0.0)),
+                {method: fill(MergeProof, ABSENT_PROOF | proof) for method, proof in content.get("merge", {}).items()},
             )

@@ -9,7 +9,7 @@ from typing import Any
 
 from lora_core.data.card import DataCard
 from lora_core.layout import Layout, wildcards
-from lora_core.provenance import Provenance
+from lora_core.provenance import ABSENT, Provenance
 from lora_core.records import check_digests, read_run_record
 from lora_core.sealed import unseal
 from lora_core.typed_records import fill, name_damaged_file
@@ -197,7 +197,7 @@ class RunRecord:
                 suspended_seconds=measurement["energy"]["sampling"].get("suspended_seconds"),
             ),
             preparation=fill(Preparation, measurement.get("preparation", {"seconds": None, "energy_joules": None})),
-            provenance=fill(Provenance, {"code": None, "allocator": None} | record["provenance"]),
+            provenance=fill(Provenance, ABSENT | record["provenance"]),
             measurement=measurement,
         )
 
@@ -232,6 +232,8 @@ def misplaced(path: Path, method: object, task: object, seed: object) -> str | N
 
 
 def device_of(provenance: Provenance) -> str:
-    """Return what figures were measured on: the device model, for a CPU with threads."""
+    """Return what figures were measured on: the device model, for a CPU with threads, for a GPU with its libraries."""
     threads = f", {provenance.threads} threads" if provenance.device == "cpu" else ""
-    return provenance.device_model + threads
+    cuda = f", CUDA {provenance.cuda}" if provenance.cuda else ""
+    cudnn = f", cuDNN {provenance.cudnn}" if provenance.cudnn else ""
+    return f"{provenance.device_model}{threads}{cuda}{cudnn}"

@@ -22,8 +22,8 @@ from lora_core.training.steps import forward
 
 if TYPE_CHECKING:
     from lora_core.evaluation.latency import LatencyPlan
+    from lora_core.precision import Precision
 
-PRECISION = "fp32"  # of the timed passes, whatever the study trains in
 STEADY = 0.1  # warm-up ends when two consecutive passes differ by less than this share
 MAX_WARMUP = 5  # passes
 
@@ -92,7 +92,9 @@ class TimedRounds:
     ) -> list[LatencyRow]:
         """Time one pass of every variant; the rows are in the order of the variants."""
         order = self.shuffle.sample(list(self.variants), len(self.variants))
-        seconds = {key: _seconds(self.variants[key].model, batches[key], self.device) for key in order}
+        seconds = {
+            key: _seconds(self.variants[key].model, batches[key], self.device, self.plan.precision) for key in order
+        }
         examples = sum(len(inputs["input_ids"]) for inputs in batches[order[0]])
         return [
             LatencyRow(number, order.index(key) + 1, *key, mode, examples, batch_size, seconds[key])
@@ -100,21 +102,21 @@ class TimedRounds:
         ]
 
 
-def warm_up(variant: LoadedVariant, device: torch.device) -> int:
+def warm_up(variant: LoadedVariant, device: torch.device, precision: Precision) -> int:
     """Run passes until two consecutive ones take the same time, and return how many there were."""
-    before = _seconds(variant.model, variant.batches, device)
+    before = _seconds(variant.model, variant.batches, device, precision)
     for passes in range(2, MAX_WARMUP + 1):
-        now = _seconds(variant.model, variant.batches, device)
+        now = _seconds(variant.model, variant.batches, device, precision)
         if abs(now / before - 1) < STEADY:
             return passes
         before = now
     return MAX_WARMUP
 
 
-def _seconds(model: nn.Module, batches: list[Inputs], device: torch.device) -> float:
+def _seconds(model: nn.Module, batches: list[Inputs], device: torch.device, precision: Precision) -> float:
     devices.synchronize(device)
     start = time.perf_counter()
     for inputs in batches:
-        forward(model, inputs, PRECISION)
+        forward(model, inputs, precision)
     devices.synchronize(device)
     return time.perf_counter() - start

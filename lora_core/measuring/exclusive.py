@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lora_core import allocator
+from lora_core import allocator, precision
 from lora_core import device as devices
 from lora_core.measuring.gpus import visible_gpus
 from lora_core.measuring.meters import Meter, open_meter
@@ -49,9 +49,11 @@ def starting(name: str) -> Iterator[None]:
     """Start a job with this `train.device` during the block, imports included; torch is not imported before.
 
     On a CPU it holds the machine, because its start would slow down a job that is measured. A job of a GPU gets ready
-    while another one trains; it takes its GPU by `exclusive_device`. The allocator of the GPU is configured.
+    while another one trains; it takes its GPU by `exclusive_device`. The allocator of the GPU is configured, and
+    variables of the environment that override the precision are removed.
     """
     allocator.configure(name)
+    precision.ignore_environment()
     if expects_gpu(name):
         yield
         return

@@ -28,7 +28,7 @@ RECORDS = (
     "memory_scaling",  # scaling.json, one file
 )
 # What a table or figure may need from the configuration: the fields of `lora_core.reporting.inputs.DrawSettings`, and
-# `batching`: the description of the study says how training batches were formed.
+# `batching`: the description of the study says how training batches were formed, and in which precision it trains.
 SETTINGS = ("batching", "references", "latency_margin", "precision", "methods", "hyperparameters", "swept")
 
 Requirement = Literal["", "sweep", "methods_equal_to_lora"]
@@ -95,7 +95,7 @@ TABLES = _by_name(
     Entry("table1", "Trainable parameters", "parameters", "tables.parameters:draw", ("counts",)),
     Entry(
         "table2", "Score on the validation split", "scores", "tables.scores:draw",
-        ("scores", "differences"), ("references",),
+        ("scores", "differences"), ("batching", "references"),
     ),
     Entry(
         "table3", "Inference latency", "latency", "tables.latency:draw",

@@ -76,9 +76,9 @@ class Table:
         """Return header and rows of the published figures as text."""
         return grid(self.published.cells, self.corner) if self.published else None
 
-    def with_study(self, banner: Sequence[str], batching: str) -> Table:
-        """Add the description of the study, and how its training batches were formed."""
-        notes = [*self.notes, f"Batches in training: {batching}."] if batching else self.notes
+    def with_study(self, banner: Sequence[str], training: str) -> Table:
+        """Add the description of the study, and how every run trains (empty: nothing)."""
+        notes = [*self.notes, training] if training else self.notes
         return replace(self, banner=list(banner), notes=list(notes))
 
     def to_json(self) -> dict[str, object]:

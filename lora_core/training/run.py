@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from lora_core import device as devices
-from lora_core import provenance
+from lora_core import precision, provenance
 from lora_core.data import batches
 from lora_core.measuring.exclusive import ExclusiveDevice, exclusive_device, expects_gpu
 from lora_core.measuring.sampler import Sampler
@@ -48,7 +48,10 @@ def train(
     """
     if code is not None:
         code.check()
+    on_gpu = expects_gpu(spec.device)
+    precision.check_available(spec.precision, on_gpu)
     torch.set_num_threads(threads)
+    precision.allow_tf32(spec.precision == "tf32")
     data = read_data(inputs)
     digests = digest_inputs(inputs)
     # The model on shapes alone predicts the memory. Building it also imports what would else count as the model's.
@@ -57,7 +60,6 @@ def train(
     )
     max_tokens = models.max_input_length(shapes)
     input_tokens = {"longest": max_tokens, **data.count_truncated(max_tokens)}
-    on_gpu = expects_gpu(spec.device)
 
     @cache
     def build() -> nn.Module:
@@ -69,8 +71,9 @@ def train(
         build()  # It is ready before the GPU is free. On a CPU its memory is measured, so it comes later.
     with _exclusive_access(spec, outputs) as held:
         device, meter = held.device, held.meter
+        precision.check_device(spec.precision, device)
         apply_speedups(shapes, spec, device)
-        started = replace(provenance.collect(device, threads), code=code.digest if code else None)
+        started = replace(provenance.collect(device, threads, spec.precision), code=code.digest if code else None)
         checkpoint = open_checkpoint(checkpoints, _dependencies(spec, digests, started))
         progress = Progress(f"{spec.method} {spec.task} seed {spec.seed}", outputs.progress)
         loop = _train(spec, data.truncate(max_tokens), build, inputs.start_weights is None, held, checkpoint, progress)
@@ -118,6 +121,7 @@ def _train(
     with Sampler(meter, label, interval, checkpoint.part, checkpoint.rows, checkpoint.keep_sample) as sampler:
         sampler.measure_idle(spec.measure.idle_seconds)
         model = build().to(device)
+        precision.check_products(spec.precision, device)
         if start_from_data:
             registry.init_from_data(model, spec.settings, lambda: _first_epoch_inputs(spec, data, model))
         apply_speedups(model, spec, device)
@@ -131,8 +135,8 @@ def _train(
 
 def _dependencies(spec: RunSpec, digests: InputDigests, started: Provenance) -> dict[str, object]:
     """Everything that decides a run's weights, and what its times are comparable on."""
-    place = {"device_model": started.device_model, "threads": started.threads, "packages": started.packages}
-    return asdict(digests) | {"run": spec.to_params()} | place
+    names = ("device_model", "threads", "packages", "cuda", "cudnn", "precision")
+    return asdict(digests) | {"run": spec.to_params()} | {name: getattr(started, name) for name in names}
 
 
 def _first_epoch_inputs(spec: RunSpec, data: TrainingData, model: nn.Module) -> list[Mapping[str, torch.Tensor]]:

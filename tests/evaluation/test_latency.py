@@ -3,17 +3,24 @@
 import csv
 import dataclasses
 
+import numpy as np
 import pytest
-from builders import FULL, LORA
+import torch
+from builders import FULL, LORA, spec
 from safetensors.numpy import load_file, save_file
 
+from lora_core.evaluation import latency
 from lora_core.evaluation.frames import read_latency, read_latency_runs, wildcards
 from lora_core.evaluation.latency import LatencyPlan, TimedMethod, TimingInputs, TimingOutputs, time_inference
 from lora_core.layout import Layout
 from lora_core.methods.merging import merge_adapter
 from lora_core.methods.registry import settings_from_params
+from lora_core.models.model import head_parameters
 from lora_core.records import read_json
 from lora_core.sealed import SEAL
+from lora_core.training.run import build_model
+
+PEFT_LORA = {"kind": "peft", "config": {"peft_type": "LORA", "r": 4, "target_modules": ["query", "value"]}}
 
 PLAN = LatencyPlan(
     passes=3, seconds=0.0, margin=0.03, batch_size=16, single_examples=5, seed=1, device="cpu", threads=1,
@@ -64,6 +71,9 @@ def test_every_raw_pass_is_recorded_and_rounds_are_interleaved(timing, merged):
     ]  # fmt: skip
     assert record["precision"] == read_latency_runs([outputs.passes], [outputs.record])[0].record.precision == "fp32"
     assert record["merge"]["lora"]["merged_minus_unmerged"] < 1e-6 < record["merge"]["lora"]["merged_minus_base"]
+    proof = read_latency_runs([outputs.passes], [outputs.record])[0].record.merge["lora"]
+    assert (proof.predictions, proof.changed_predictions, proof.scores) == (40, 0, False)
+    assert record["made_from"]["plan"]["precision"] == record["provenance"]["precision"] == "fp32"
     assert record["input_tokens"]["lora"] == {"longest": 130, "truncated": 0}
     frame = read_latency([outputs.passes], [outputs.record])
     assert len(frame) == len(rows)
@@ -74,6 +84,39 @@ def test_every_raw_pass_is_recorded_and_rounds_are_interleaved(timing, merged):
 def test_without_a_reference_there_are_exactly_the_planned_rounds(timing, merged):
     outputs = timing(merged, dataclasses.replace(PLAN, reference=None, seconds=600.0, passes=2))
     assert {row["round"] for row in csv.DictReader(outputs.passes.open()) if row["mode"] == "pass"} == {"1", "2"}
+
+
+def test_passes_are_timed_in_the_precision_of_the_study(timing, merged, monkeypatch):
+    exact = read_json(timing(merged).record)["merge"]["lora"]
+    entered = []
+    autocast = torch.autocast
+    monkeypatch.setattr(torch, "autocast", lambda *given, **kept: entered.append(given) or autocast(*given, **kept))
+    outputs = timing(merged, dataclasses.replace(PLAN, precision="bf16"))
+    passes = list(csv.DictReader(outputs.passes.open()))
+    assert len(entered) > len(passes)
+    assert set(entered) == {("cpu", torch.bfloat16)}
+    record = read_json(outputs.record)
+    named = record["precision"], record["made_from"]["plan"]["precision"], record["provenance"]["precision"]
+    assert named == ("bf16", "bf16", "bf16")
+    proof = record["merge"]["lora"]
+    # The rounding of 8 bits, but the same models.
+    assert exact["merged_minus_unmerged"] < proof["merged_minus_unmerged"] < 3e-2 * proof["largest_logit"]
+    assert proof["largest_logit"] == pytest.approx(exact["largest_logit"], rel=0.03)
+
+
+@pytest.mark.parametrize("settings", [FULL, LORA, PEFT_LORA], ids=["full", "lora", "peft"])
+def test_in_bf16_all_matrices_but_the_heads_are_cast_before_they_are_timed(settings, bert):
+    model = build_model(spec(settings), bert, ["a", "b"], np.zeros(1))
+    head = {name for name, _ in head_parameters(model)}
+    before = {name: p.dtype for name, p in model.named_parameters()}
+    latency._make_ready(model, "fp32", torch.device("cpu"))
+    assert {name: p.dtype for name, p in model.named_parameters()} == before
+    latency._make_ready(model, "bf16", torch.device("cpu"))
+    assert {p.dtype for _, p in head_parameters(model)} == {torch.float32}
+    inner = getattr(model, "get_base_model", lambda: model)()
+    linear = {name for name, m in inner.named_modules() if isinstance(m, torch.nn.Linear) and "classifier" not in name}
+    assert {inner.get_submodule(name).weight.dtype for name in linear} == {torch.bfloat16}
+    assert head
 
 
 @pytest.mark.parametrize("factor", [2.0, float("nan")])

@@ -226,6 +226,8 @@ def test_figures_of_a_disturbed_run_are_marked_and_the_run_is_named(tmp_path):
     ("recorded", "trained", "note"),
     [
         ({}, "fp32", "Timed in float32."),
+        ({"precision": "tf32"}, "tf32", "Timed in TF32."),
+        ({"precision": "bf16"}, "bf16", "Timed in bf16."),
         ({"precision": "fp32"}, "bf16", "Timed in float32, although the study trains in bf16: in that precision"),
     ],
 )
@@ -235,6 +237,32 @@ def test_latency_names_the_precision_of_the_passes_and_of_training(recorded, tra
     write_json(record, read_json(record) | recorded)
     table = draw_table("table3", latency_inputs(file), latency_margin=0.03, precision=trained)
     assert any(line.startswith(note) for line in table.notes)
+
+
+def proof(changed, predictions, scores):
+    """What a record says about a merged model."""
+    logits = {"largest_logit": 4.0, "merged_minus_unmerged": 0.08, "merged_minus_base": 1.0}
+    return logits | {"predictions": predictions, "changed_predictions": changed, "scores": scores}
+
+
+@pytest.mark.parametrize(
+    ("merge", "note"),
+    [
+        ({"lora": proof(0, 277, False)}, ": none of 277. No logit changed by more than 0.02 of the largest."),
+        ({"lora": proof(4, 1043, False)}, ": 4 of 1,043 classes of lora on CoLA seed 1. No logit"),
+        (
+            {"lora": proof(222, 1500, True), "wide": proof(0, 1500, True), "ia3": proof(1, 1500, True)},
+            "moved by more than 0.01): 222 of 1,500 scores of lora on CoLA seed 1, 1 of 1,500 scores of ia3 on",
+        ),
+        ({"lora": dict.fromkeys(("largest_logit", "merged_minus_unmerged", "merged_minus_base"), 1.0)}, None),
+    ],
+)
+def test_table_3_counts_the_predictions_that_merging_changed(merge, note, tmp_path):
+    file = timed(tmp_path, {FFT: [0.5, 0.5]})
+    write_json(file.with_suffix(".json"), read_json(file.with_suffix(".json")) | {"merge": merge})
+    notes = [line for line in latency_table(file).notes if line.startswith("Predictions that merging changed")]
+    assert len(notes) == (0 if note is None else 1)
+    assert note is None or note in notes[0]
 
 
 @pytest.mark.parametrize(

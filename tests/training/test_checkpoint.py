@@ -184,10 +184,13 @@ def test_other_code_is_another_key(study, capfd):
     assert "cannot be resumed: it belongs to other settings, code" in capfd.readouterr().err
 
 
-def test_other_threads_packages_or_processors_are_another_key(bert, cola, tmp_path):
+def test_other_threads_packages_libraries_or_processors_are_another_key(bert, cola, tmp_path):
     run, digests = spec(LORA), digest_inputs(run_inputs(bert, cola))
     started = replace(provenance.collect(torch.device("cpu"), 1), device_model="a CPU")
-    changes = [{}, {"threads": 2}, {"packages": {"torch": "3"}}, {"device_model": "another CPU"}, {"commit": "5678"}]
+    changes = [
+        {}, {"threads": 2}, {"packages": {"torch": "3"}}, {"device_model": "another CPU"}, {"cuda": "13.0"},
+        {"cudnn": "9.20.0"}, {"precision": "tf32"}, {"commit": "5678"},
+    ]  # fmt: skip
     keys = []
     for changed in changes:
         open_checkpoint(
@@ -195,7 +198,7 @@ def test_other_threads_packages_or_processors_are_another_key(bert, cola, tmp_pa
             _dependencies(run, digests, replace(started, **changed)),
         )
         keys.append((tmp_path / "checkpoints" / "key").read_text())
-    assert len(set(keys)) == 4
+    assert len(set(keys)) == len(changes) - 1
     assert keys[-1] == keys[0]  # a commit decides nothing that the code's digest does not
 
 

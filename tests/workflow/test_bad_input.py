@@ -21,6 +21,10 @@ from lora_core.records import read_json
         ({"method_settings__lora__rank": -1}, "method_settings.lora.rank: input should be greater than 0"),
         ({"data": {"source": "local", "path": "no/such/folder"}}, "data.path: there is no folder 'no/such/folder'"),
         ({"model": {"source": "local", "path": "no/model"}}, "model.path: there is no folder 'no/model'"),
+        (
+            {"train__precision": "tf32"},
+            "train.precision is 'tf32', which only GPUs have; set 'fp32' or 'bf16' to run on",
+        ),
         ({"model__seed": 3}, "holds results for another model"),
         ({"data__seed": 3}, "holds results for another data"),
     ],

@@ -93,6 +93,10 @@ def force_products(build_dag):
                 changed |= differing
                 workflow.dag.forcefiles.update(differing)
                 workflow.async_run(workflow.dag.update_needrun())
+            if any(
+                "device" in each.rule.resources for each in workflow.dag.needrun_jobs()
+            ):
+                preflight.check_precision(study, is_local=IS_LOCAL)
         except (ValueError, OSError) as error:
             raise WorkflowError(environment.describe(error)) from None
         DIGESTS.save()

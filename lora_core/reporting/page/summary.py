@@ -95,11 +95,14 @@ def provenance(origins: Iterable[Provenance]) -> dict[str, str]:
             "code": f"{commit[:12]}{' with changes' if origin.dirty else ''}",
             "device": origin.device_model,
             "threads": origin.threads,
+            "CUDA": origin.cuda,
+            "cuDNN": origin.cudnn,
+            "precision": origin.precision,
             "python": origin.python,
             **origin.packages,
         }
         for name, value in facts.items():
             known = values.setdefault(name, [])
-            if str(value) not in known:
+            if value is not None and str(value) not in known:
                 known.append(str(value))
-    return {name: ", ".join(known) for name, known in values.items()}
+    return {name: ", ".join(known) for name, known in values.items() if known}

@@ -7,6 +7,7 @@ import pandas as pd
 
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.frames import LatencyRun, read_latency_runs
+from lora_core.evaluation.latency_record import SCORE_CHANGE
 from lora_core.evaluation.latency_summary import LEVEL, VARIANTS, Timing, summarize
 from lora_core.evaluation.references import References
 from lora_core.reporting.inputs import DrawSettings, Inputs
@@ -15,7 +16,7 @@ from lora_core.reporting.tables.cells import DISTURBED, devices_note, shared_dev
 from lora_core.stats import Equivalence
 
 TIME, SINGLE_TIME = "time of a pass", "time of one example"
-PRECISIONS = {"fp32": "float32", "bf16": "bf16"}  # by the name in the configuration
+PRECISIONS = {"fp32": "float32", "tf32": "TF32", "bf16": "bf16"}  # by the name in the configuration
 # What the record of a task says about the inputs of a method, and what a row calls it.
 INPUT_LABELS = (("longest input, tokens", "tokens"), ("truncated examples", "examples"))
 
@@ -161,6 +162,7 @@ def _notes(runs: Sequence[LatencyRun], cells: Sequence[Cell], settings: DrawSett
         f"the longest example; {_rounds(runs)} rounds after warm-up, all variants in one process, in an order shuffled "
         "for each round. One example: a single example without padding, median (95th percentile).",
         _precision_note({run.record.precision for run in runs}, settings.precision),
+        *_merge_note(runs),
     ]
     if any(cell.low is not None for cell in cells):
         notes.append(
@@ -189,6 +191,29 @@ def _precision_note(timed: Collection[str], trained: str) -> str:
     if not trained or set(timed) == {trained}:
         return f"{note}."
     return f"{note}, although the study trains in {PRECISIONS[trained]}: in that precision the times are others."
+
+
+def _merge_note(runs: Iterable[LatencyRun]) -> list[str]:
+    """Count the predictions that merging changed; no note for older records, which did not count them."""
+    proofs = {
+        f"{method} on {task_title(run.task)} seed {run.seed}": proof
+        for run in runs
+        for method, proof in run.record.merge.items()
+        if proof.predictions is not None
+    }
+    if not proofs:
+        return []
+    changed = [
+        f"{proof.changed_predictions:,} of {proof.predictions:,} {'scores' if proof.scores else 'classes'} of {name}"
+        for name, proof in proofs.items()
+        if proof.changed_predictions
+    ]
+    compared = sum(proof.predictions or 0 for proof in proofs.values())
+    change = max(proof.largest_logit and proof.merged_minus_unmerged / proof.largest_logit for proof in proofs.values())
+    return [
+        f"Predictions that merging changed (another class, or a score that moved by more than {SCORE_CHANGE:g}): "
+        f"{', '.join(changed) or f'none of {compared:,}'}. No logit changed by more than {change:.1g} of the largest."
+    ]
 
 
 def _rounds(runs: Iterable[LatencyRun]) -> str:

@@ -1,0 +1,81 @@
+"""The precision of matrix products (`train.precision`): how torch is set to it, and that nothing else decides it."""
+
+import os
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from lora_core import job
+
+if TYPE_CHECKING:
+    import torch
+
+# float32; float32 whose products have TF32's 10 bits on a GPU; bfloat16 by autocast over float32 weights.
+Precision = Literal["fp32", "tf32", "bf16"]
+# Each makes a library compute products of float32 in another way than torch asks for: cuBLAS and cuDNN, torch's own
+# default, cuBLAS, and oneDNN.
+VARIABLES = (
+    "NVIDIA_TF32_OVERRIDE",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    "CUBLAS_EMULATE_SINGLE_PRECISION",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "DNNL_DEFAULT_FPMATH_MODE",
+)
+FIRST_CAPABILITY = (8, 0)  # of the GPUs that have TF32 and bfloat16
+# 12 bits after the point: float32 keeps it in a product with 1, TF32 and bfloat16 round it to 1.
+PROBE = 1 + 2**-12
+PROBE_SIZE = 256
+
+
+def ignore_environment(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Remove the variables that override the precision, and say so; before torch is imported, which reads them."""
+    for name in VARIABLES:
+        if environment.pop(name, None) is not None:
+            job.announce(f"{name} is ignored: train.precision decides the precision")
+
+
+def check_available(precision: str, on_gpu: bool) -> None:
+    """Raise ValueError if a job on a CPU would need a precision that only GPUs have."""
+    if precision == "tf32" and not on_gpu:
+        raise ValueError("train.precision is 'tf32', which only GPUs have; set 'fp32' or 'bf16' to run on a CPU")
+
+
+def check_device(precision: str, device: "torch.device") -> None:
+    """Raise ValueError if a GPU lacks the precision."""
+    if device.type != "cuda" or precision == "fp32":
+        return
+    import torch
+
+    capability = torch.cuda.get_device_capability(device)
+    if capability < FIRST_CAPABILITY:
+        raise ValueError(
+            f"train.precision is {precision!r}, which {torch.cuda.get_device_name(device)} lacks (its compute "
+            f"capability is {'.'.join(map(str, capability))}, {'.'.join(map(str, FIRST_CAPABILITY))} is needed); set "
+            "'fp32'"
+        )
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Set torch to compute products of float32 in TF32, where the device has it, or in float32 alone."""
+    from torch import backends, set_float32_matmul_precision
+
+    cudnn: Any = backends.cudnn
+    onednn: Any = backends.mkldnn
+    set_float32_matmul_precision("high" if allowed else "highest")
+    cudnn.allow_tf32 = allowed
+    # The two lines above do not undo what was set by these newer names.
+    for operation in (cudnn.conv, cudnn.rnn, onednn.conv, onednn.rnn):
+        operation.fp32_precision = "tf32" if allowed else "ieee"
+
+
+def check_products(precision: str, device: "torch.device") -> None:
+    """Raise ValueError if the device rounds products of float32, although the precision is not TF32."""
+    if precision == "tf32":
+        return
+    import torch
+
+    factors = torch.full((PROBE_SIZE, PROBE_SIZE), PROBE, device=device)
+    if not torch.equal(factors @ torch.eye(PROBE_SIZE, device=device), factors):
+        raise ValueError(
+            f"train.precision is {precision!r}, but products of float32 are rounded here, to TF32 or bfloat16; unset "
+            f"what asks for it, such as {VARIABLES[0]}, before Python starts"
+        )
