@@ -96,7 +96,7 @@ def force_products(build_dag):
             if any(
                 "device" in each.rule.resources for each in workflow.dag.needrun_jobs()
             ):
-                preflight.check_precision(study, is_local=IS_LOCAL)
+                preflight.check_precision(study, is_local=is_local())
         except (ValueError, OSError) as error:
             raise WorkflowError(environment.describe(error)) from None
         DIGESTS.save()
