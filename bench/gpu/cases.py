@@ -112,6 +112,5 @@ def smoke_cases() -> list[Case]:
     return [
         Case("rte", "lora", "fp32", "graphs", epochs=3),
         Case("rte", "lora", "fp32", "trainer"),
-        Case("rte", "full", "fp32", "graphs", epochs=1),
         Case("rte", "lora", "fp32", "compiled trainer"),
     ]

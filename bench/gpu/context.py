@@ -31,7 +31,7 @@ ROBERTA_BASE = {
     "layer_norm_eps": 1e-5, "pad_token_id": 1,
 }  # fmt: skip
 TINY = {
-    "vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64,
+    "vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64,
 }  # fmt: skip
 FIRST_WORD = 5  # the tokens before it are special
 # The training sets' lengths in tokens, and how many examples have each: word pieces of BERT's uncased vocabulary, which
@@ -40,6 +40,7 @@ LENGTHS = Path(__file__).with_name("lengths.json")
 VALIDATION_EXAMPLES = 64
 BATCH_SIZES = {"sst2": 16, "rte": 32}
 METHODS = {"lora": LORA, "full": FULL}
+STUDY_METHODS = {"lora": "lora", "full": "fft"}  # whose hyperparameters they have
 # The precisions that the configuration knows, the one that users of a GPU would choose first.
 PRECISIONS = sorted(get_args(Train.model_fields["precision"].annotation), key=lambda name: (name != "bf16", name))
 # A second of idle power, so that the tick of the energy counter is known.
@@ -79,7 +80,7 @@ class GpuContext(BenchContext):
 
     def gpu_spec(self, task: str, method: str, precision: str, epochs: int = 1) -> RunSpec:
         """Return a run with batches of similar length, and with CUDA graphs where the device has them."""
-        spec = RunSpec.from_params(run_params(self.study, "lora", "rte", seed=1))
+        spec = RunSpec.from_params(run_params(self.study, STUDY_METHODS[method], "rte", seed=1))
         hyperparameters = replace(spec.hyperparameters, batch_size=BATCH_SIZES[task], epochs=epochs)
         return replace(
             spec,
