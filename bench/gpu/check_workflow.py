@@ -29,7 +29,7 @@ def run_workflow(context: GpuContext) -> str:
     write_json(config, study(str(results), context.device))
     layout = Layout(str(results))
     table = f"{layout.table.format(table='table3')}.md"
-    command = [sys.executable, "-m", "snakemake", "--cores", "all", "--forceall", "--configfile", str(config), table]
+    command = [sys.executable, "-m", "snakemake", table, "--cores", "all", "--forceall", "--configfile", str(config)]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         raise ValueError(f"the workflow failed: {done.stdout[-1500:]}")
