@@ -52,9 +52,8 @@ def test_the_gpu_benchmark_runs_on_a_cpu_and_says_what_it_skips(tmp_path):
 
 
 def test_the_table_has_the_header_of_the_page_on_speed():
-    header = table([]).splitlines()
-    page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8").splitlines()
-    assert header == [line for line in page if line.startswith(("| what |", "| --- |"))]
+    page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+    assert f"\n{table([])}| " in page
 
 
 def test_rounds_interleave_and_a_variant_may_measure_its_own_time():
