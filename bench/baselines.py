@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from lora_core.models import model as models
 from lora_core.training.spec import Hyperparameters
 
 TARGETS = ("query", "value")
+CPU = torch.device("cpu")
 RANK = 8
 ALPHA = 8
 FULL = full.Settings()
@@ -64,15 +66,31 @@ class ExampleRows(torch.utils.data.Dataset):
         return self.rows[i]
 
 
-def hf_trainer(
-    model: Path, data: TokenizedFiles, hyperparameters: Hyperparameters, out: Path, sampling: str, precision: str
-) -> Any:
-    """Return HF Trainer with PEFT's LoRA on the same tokens; its usual collator pads to the longest of a batch.
+@dataclass(frozen=True)
+class TrainerOptions:
+    """How HF Trainer trains.
 
-    `sampling` is "random" or "group_by_length".
+    Attributes:
+        sampling: "random" or "group_by_length".
+        precision: As in the configuration.
+        peft: With PEFT's LoRA on query and value; otherwise every weight is trained.
+        compiled: With `torch_compile` and fused AdamW.
     """
+
+    sampling: str = "random"
+    precision: str = "fp32"
+    peft: bool = True
+    compiled: bool = False
+    device: torch.device = CPU
+
+
+def hf_trainer(
+    model: Path, data: TokenizedFiles, hyperparameters: Hyperparameters, out: Path, options: TrainerOptions
+) -> Any:
+    """Return HF Trainer on the same tokens; its usual collator pads to the longest of a batch."""
     from transformers import AutoTokenizer, DataCollatorWithPadding, PrinterCallback, Trainer, TrainingArguments
 
+    on_gpu = options.device.type == "cuda"
     arguments = TrainingArguments(
         output_dir=str(out),
         per_device_train_batch_size=hyperparameters.batch_size,
@@ -81,18 +99,22 @@ def hf_trainer(
         weight_decay=hyperparameters.weight_decay,
         warmup_steps=hyperparameters.warmup_ratio,  # below 1, it is a share of the steps
         max_grad_norm=hyperparameters.max_grad_norm,
-        train_sampling_strategy=sampling,
-        bf16=precision == "bf16",
-        use_cpu=True,
-        dataloader_pin_memory=False,
+        train_sampling_strategy=options.sampling,
+        bf16=options.precision == "bf16",
+        fp16=options.precision == "fp16",
+        tf32=options.precision == "tf32" if on_gpu else None,
+        use_cpu=not on_gpu,
+        dataloader_pin_memory=on_gpu,
         eval_strategy="no",
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
         seed=1,
+        **({"torch_compile": True, "optim": "adamw_torch_fused"} if options.compiled else {}),
     )
+    labels = read_data_card(data.card).labels
     trainer = Trainer(
-        model=peft_model(model, read_data_card(data.card).labels),
+        model=peft_model(model, labels) if options.peft else load_model(model, labels),
         args=arguments,
         train_dataset=ExampleRows(batches.load(data.train)),
         eval_dataset=ExampleRows(batches.load(data.validation)),

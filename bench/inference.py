@@ -4,7 +4,7 @@ import time
 
 from torch import nn
 
-from bench.baselines import LORA, adapted, hf_trainer, load_model
+from bench.baselines import LORA, TrainerOptions, adapted, hf_trainer, load_model
 from bench.context import BenchContext
 from bench.paired import Goal, Row, interleaved, ratio
 from lora_core.data import batches
@@ -40,7 +40,7 @@ def evaluation(context: BenchContext) -> list[Row]:
     examples, size = batches.load(data.validation), spec.evaluation_batch_size
     model = adapted(context.model(), LORA)
     out = context.folder / "evaluate"
-    trainer = hf_trainer(context.model(), data, spec.hyperparameters, out, sampling="random", precision="fp32")
+    trainer = hf_trainer(context.model(), data, spec.hyperparameters, out, TrainerOptions())
 
     def evaluate_seconds(batch_size: int) -> float:
         trainer.args.per_device_eval_batch_size = batch_size

@@ -68,7 +68,9 @@ def _epoch_variants(context: BenchContext) -> dict[str, Callable[[], float]]:
     def hf_trainer(sampling: str, precision: str) -> float:
         hyperparameters = context.spec("stsb").hyperparameters
         return baselines.train_seconds(
-            baselines.hf_trainer(context.model(), data, hyperparameters, out, sampling, precision)
+            baselines.hf_trainer(
+                context.model(), data, hyperparameters, out, baselines.TrainerOptions(sampling, precision)
+            )
         )
 
     variants: dict[str, Callable[[], float]] = {}

@@ -1,0 +1,60 @@
+"""How much arithmetic training needs, and how much a device could do."""
+
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from lora_core import device as devices
+from lora_core.methods import registry
+from lora_core.methods.settings import MethodSettings
+from lora_core.training.steps import compute_loss
+
+# Others compute in float32, where TF32 is a setting.
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+PROBE_LENGTHS = (8, 16, 32)
+
+
+def set_matrix_precision(precision: str) -> None:
+    """Let products of float32 matrices be computed in TF32, or not: HF Trainer and others leave their own setting."""
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+
+
+def flops_by_length(model: Path, settings: MethodSettings) -> np.ndarray:
+    """Return the polynomial (quadratic, linear, constant) in an example's length of its floating-point operations.
+
+    They are those of the forward and the backward pass, counted on shapes alone.
+    """
+    shapes = registry.build_without_weights(model, 2, settings)
+    device = next(shapes.parameters()).device
+    counts = []
+    for tokens in PROBE_LENGTHS:
+        ids = torch.full((1, tokens), 5, device=device)
+        with FlopCounterMode(display=False) as counter:
+            logits = shapes(input_ids=ids).logits  # without padding no mask is needed
+            compute_loss(logits, torch.zeros(1, dtype=torch.int64, device=device)).backward()
+        counts.append(counter.get_total_flops())
+    return np.polyfit(PROBE_LENGTHS, counts, 2)
+
+
+def epoch_flops(polynomial: np.ndarray, lengths: np.ndarray) -> float:
+    """Return the operations of an epoch without padding."""
+    return float(np.polyval(polynomial, lengths).sum())
+
+
+def peak_flops(precision: str, device: torch.device, size: int) -> float:
+    """Return the operations per second of products of two square matrices."""
+    set_matrix_precision(precision)
+    a, b = (torch.randn(size, size, device=device).to(DTYPES.get(precision, torch.float32)) for _ in range(2))
+    seconds = []
+    for _ in range(7):
+        devices.synchronize(device)
+        started = time.perf_counter()
+        for _ in range(5):
+            a @ b
+        devices.synchronize(device)
+        seconds.append((time.perf_counter() - started) / 5)
+    return 2 * size**3 / median(seconds[2:])
