@@ -11,16 +11,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from lora_core import device as devices
 from lora_core.methods import registry
 from lora_core.methods.settings import MethodSettings
+from lora_core.precision import allow_tf32
 from lora_core.training.steps import compute_loss
 
 # Others compute in float32, where TF32 is a setting.
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 PROBE_LENGTHS = (8, 16, 32)
-
-
-def set_matrix_precision(precision: str) -> None:
-    """Let products of float32 matrices be computed in TF32, or not: HF Trainer and others leave their own setting."""
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
 
 
 def flops_by_length(model: Path, settings: MethodSettings) -> np.ndarray:
@@ -47,7 +43,7 @@ def epoch_flops(polynomial: np.ndarray, lengths: np.ndarray) -> float:
 
 def peak_flops(precision: str, device: torch.device, size: int) -> float:
     """Return the operations per second of products of two square matrices."""
-    set_matrix_precision(precision)
+    allow_tf32(precision == "tf32")
     a, b = (torch.randn(size, size, device=device).to(DTYPES.get(precision, torch.float32)) for _ in range(2))
     seconds = []
     for _ in range(7):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from bench.gpu.arithmetic import epoch_flops, flops_by_length, peak_flops, set_matrix_precision
+from bench.gpu.arithmetic import epoch_flops, flops_by_length, peak_flops
 from bench.gpu.cases import Case, all_cases, smoke_cases
 from bench.gpu.check import one_line, run_checks
 from bench.gpu.context import METHODS, PRECISIONS, GpuContext
@@ -18,6 +18,7 @@ from bench.gpu.handover import measure_handover
 from bench.gpu.product import measure_product
 from bench.gpu.results import Results
 from bench.gpu.trainer import measure_trainer
+from lora_core.precision import allow_tf32
 
 HANDOVER_SECONDS, PEAK_SECONDS = 60, 10  # about, on an H200
 
@@ -98,7 +99,7 @@ def _measure_peaks(context: GpuContext, results: Results) -> None:
 
 
 def _measure_case(context: GpuContext, results: Results, case: Case) -> None:
-    set_matrix_precision("fp32")  # what torch begins with
+    allow_tf32(False)  # what torch begins with
     measured = measure_trainer(case, context) if case.is_trainer else measure_product(case, context)
     results.cases[case] = measured
     if (case.task, case.method) not in results.flops:

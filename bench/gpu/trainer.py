@@ -8,13 +8,13 @@ from typing import Any
 import torch
 
 from bench.baselines import TrainerOptions, hf_trainer
-from bench.gpu.arithmetic import set_matrix_precision
 from bench.gpu.cases import Case, Measurement
 from bench.gpu.context import BATCH_SIZES, METER, GpuContext
 from lora_core import device as devices
 from lora_core.measuring import power_trace
 from lora_core.measuring.exclusive import ExclusiveDevice, exclusive_device
 from lora_core.measuring.sampler import Sampler
+from lora_core.precision import allow_tf32
 from lora_core.records import PowerRow
 
 
@@ -105,7 +105,7 @@ def _train(case: Case, context: GpuContext, held: ExclusiveDevice, half: SecondH
     data = context.data(case.task, case.examples)
     trainer = hf_trainer(context.model(), data, hyperparameters, context.folder / "trainer", options)
     trainer.add_callback(half.trainer_callback())
-    set_matrix_precision(case.precision)  # the Trainer sets TF32 at most once in a process
+    allow_tf32(case.precision == "tf32")  # the Trainer sets TF32 at most once in a process
     devices.reset_peak_memory(held.device)
     trainer.train()
     if is_best:
