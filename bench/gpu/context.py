@@ -34,8 +34,8 @@ TINY = {
     "vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64,
 }  # fmt: skip
 FIRST_WORD = 5  # the tokens before it are special
-# The training sets' lengths in tokens, and how many examples have each: word pieces of BERT's uncased vocabulary, which
-# MPNet has too, with as many special tokens as RoBERTa adds (two to a sentence, four to a pair).
+# The training sets' lengths in tokens, and how many examples have each: word pieces of BERT's uncased vocabulary,
+# with as many special tokens as RoBERTa adds (two to a sentence, four to a pair).
 LENGTHS = Path(__file__).with_name("lengths.json")
 VALIDATION_EXAMPLES = 64
 BATCH_SIZES = {"sst2": 16, "rte": 32}
