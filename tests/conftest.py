@@ -4,10 +4,20 @@ import ctypes
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 from builders import BERT, FAULTS, FULL, LORA, ROBERTA, ROOT, prepared, tokenized, trained
+
+
+def pytest_configure(config):
+    """Give each worker a temporary folder, and with it a lock for its measured jobs: no test looks at their times."""
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        folder = Path(tempfile.gettempdir()) / f"lora-core-tests-{os.getppid()}-{worker}"
+        folder.mkdir(exist_ok=True)
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 def pytest_terminal_summary(terminalreporter):
