@@ -3,6 +3,8 @@
 import copy
 import csv
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -438,3 +440,33 @@ def latency_inputs(*files):
 def score_inputs(files):
     """Scores and differences, by the names that the catalogue of tables and figures uses."""
     return {"scores": files, "differences": [file.with_name(f"{file.stem}_differences.csv") for file in files]}
+
+
+# Runs a real script up to the import of torch, for which a module that reports a variable stands in.
+UNTIL_TORCH = """
+import os, runpy, sys
+from types import SimpleNamespace as Any
+_, script, log, variable, device = sys.argv
+class Reports:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            print(f"{variable}: {os.environ.get(variable)}", file=sys.stderr)
+            raise SystemExit(1)
+sys.meta_path.insert(0, Reports())
+class Named(list):
+    items = lambda self: []
+method = {"kind": "full"}
+params = Any(run={"device": device, "settings": method}, plan={"device": device}, methods={"fft": method}, code="")
+names = Any(method="fft", task="cola", seed=1)
+snakemake = Any(params=params, wildcards=names, log=[log], output=Named(), input=Named(), config={}, rule="a rule")
+runpy.run_path(script, {"snakemake": snakemake})
+"""
+
+
+def log_until_torch(script: str, log: Path, variable: str, device: str, **environment: str) -> str:
+    """The log of a measured job that ends when it imports torch, with a line for an environment variable's value."""
+    arguments = [str(ROOT / "workflow" / "scripts" / script), str(log), variable, device]
+    command = [sys.executable, "-c", UNTIL_TORCH, *arguments]
+    job = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment or None)
+    assert log.is_file(), job.stderr
+    return log.read_text()

@@ -1,11 +1,8 @@
 """CUDA's allocator gets expandable segments in measured jobs, unless the user configured it."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
-from builders import ROOT
+from builders import log_until_torch
 
 from lora_core import allocator, provenance
 
@@ -44,25 +41,5 @@ def test_the_settings_are_recorded_for_a_gpu_alone(monkeypatch):
 
 
 def test_the_training_job_configures_the_allocator_before_torch_is_imported(tmp_path):
-    """The real script runs up to the import of the training code, for which a module that reports stands in."""
-    stand_in = """
-import os, sys
-class Reports:
-    def find_spec(self, name, path=None, target=None):
-        if name == "torch":
-            print("allocator:", os.environ.get("PYTORCH_ALLOC_CONF"), file=sys.stderr)
-            raise SystemExit(1)
-sys.meta_path.insert(0, Reports())
-import runpy
-from types import SimpleNamespace as Any
-class Named(list):
-    items = lambda self: []
-run = {"device": "auto", "settings": {"kind": "full"}}
-snakemake = Any(params=Any(run=run), wildcards=Any(method="fft", task="cola", seed=1), log=[LOG], output=Named())
-runpy.run_path(SCRIPT, {"snakemake": snakemake})
-"""
-    log, script = tmp_path / "train.log", ROOT / "workflow" / "scripts" / "train.py"
-    code = stand_in.replace("LOG", repr(str(log))).replace("SCRIPT", repr(str(script)))
-    job = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert log.is_file(), job.stderr
-    assert "allocator: expandable_segments:True" in log.read_text()
+    log = log_until_torch("train.py", tmp_path / "train.log", "PYTORCH_ALLOC_CONF", device="auto")
+    assert "PYTORCH_ALLOC_CONF: expandable_segments:True" in log

@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,19 @@ STUDY = {
     "method_settings": {name: {"hyperparameters": {"epochs": 3, "batch_size": 8}} for name in ("fft", "lora")},
 }
 STEPS = 4  # an epoch
+
+
+def output_of_stopped(program: str, *, stop: bool) -> str:
+    """What a program prints after "training"; with `stop` it was stopped for 3.5 seconds from there on."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "training\n"
+    if stop:
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(3.5)
+        process.send_signal(signal.SIGCONT)
+    return process.communicate(timeout=HANG_SECONDS)[0]
 
 
 class Faulty(Project):

@@ -23,7 +23,7 @@ from builders import (
     texts,
     write_counts,
 )
-from faults import STEPS
+from faults import STEPS, output_of_stopped
 
 from lora_core.evaluation.cost_to_threshold import cost_rows, write_costs
 from lora_core.evaluation.counts import read_counts
@@ -275,14 +275,7 @@ print(sampling([rows], 0.5).suspended_seconds)
 @pytest.mark.faults
 @pytest.mark.parametrize("stop", [True, False])
 def test_a_process_that_was_stopped_for_some_seconds_was_suspended(stop):
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([sys.executable, "-c", STOPPED], env=environment, stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "training\n"
-    if stop:
-        process.send_signal(signal.SIGSTOP)
-        time.sleep(3.5)
-        process.send_signal(signal.SIGCONT)
-    suspended = float(process.communicate(timeout=HANG_SECONDS)[0])
+    suspended = float(output_of_stopped(STOPPED, stop=stop))
     assert suspended >= 3.0 if stop else suspended == 0.0
 
 

@@ -1,11 +1,8 @@
 """What would change the precision unnoticed: variables, torch's settings, devices. It is overruled or refused."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
-from builders import FULL, LORA, ROOT, changed, trained
+from builders import FULL, LORA, changed, log_until_torch, trained
 
 from lora_core import precision
 from lora_core.config import preflight
@@ -78,34 +75,10 @@ def test_a_variable_that_overrides_the_precision_is_removed_and_named(name, valu
 
 @pytest.mark.parametrize("script", ["train", "time_inference"])
 def test_a_measured_job_removes_them_before_torch_is_imported(script, tmp_path):
-    """The real script runs up to the import of torch, for which a module that reports stands in."""
-    stand_in = """
-import os, sys
-class Reports:
-    def find_spec(self, name, path=None, target=None):
-        if name == "torch":
-            print("override:", os.environ.get("NVIDIA_TF32_OVERRIDE"), file=sys.stderr)
-            raise SystemExit(1)
-sys.meta_path.insert(0, Reports())
-import runpy
-from types import SimpleNamespace as Any
-class Named(list):
-    items = lambda self: []
-method = {"kind": "full"}
-params = Any(run={"device": "cpu", "settings": method}, plan={"device": "cpu"}, methods={"fft": method}, code="")
-names = Any(method="fft", task="cola", seed=1)
-snakemake = Any(params=params, wildcards=names, log=[LOG], output=Named(), input=Named(), config={})
-snakemake.rule = "a rule"
-runpy.run_path(SCRIPT, {"snakemake": snakemake})
-"""
-    log, path = tmp_path / "job.log", ROOT / "workflow" / "scripts" / f"{script}.py"
-    code = stand_in.replace("LOG", repr(str(log))).replace("SCRIPT", repr(str(path)))
-    job = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env={"NVIDIA_TF32_OVERRIDE": "1"}
-    )
-    assert log.is_file(), job.stderr
-    assert "override: None" in log.read_text(), job.stderr
-    assert "NVIDIA_TF32_OVERRIDE is ignored" in log.read_text()
+    variable = "NVIDIA_TF32_OVERRIDE"
+    log = log_until_torch(f"{script}.py", tmp_path / "job.log", variable, device="cpu", **{variable: "1"})
+    assert f"{variable}: None" in log
+    assert f"{variable} is ignored" in log
 
 
 def rounded(factors, others):

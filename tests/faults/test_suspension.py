@@ -1,19 +1,13 @@
 """A process that was stopped, or whose machine was asleep, says so, whatever it measured and however rarely."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
 
 import pandas as pd
 import pytest
 from builders import (
     FULL,
-    HANG_SECONDS,
     LORA,
     REFERENCES,
-    ROOT,
     draw_figure,
     draw_table,
     latency_inputs,
@@ -22,6 +16,7 @@ from builders import (
     spec,
     texts,
 )
+from faults import output_of_stopped
 
 from lora_core.evaluation import timed_rounds
 from lora_core.evaluation.cost_to_threshold import write_costs
@@ -77,14 +72,7 @@ def at_call(number, function, before):
 @pytest.mark.faults
 @pytest.mark.parametrize("stop", [True, False])
 def test_a_stop_between_two_samples_that_are_far_apart_is_noticed(stop):
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([sys.executable, "-c", STOPPED], env=environment, stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "training\n"
-    if stop:
-        process.send_signal(signal.SIGSTOP)
-        time.sleep(3.5)
-        process.send_signal(signal.SIGCONT)
-    by_clock, by_gaps = map(float, process.communicate(timeout=HANG_SECONDS)[0].split())
+    by_clock, by_gaps = map(float, output_of_stopped(STOPPED, stop=stop).split())
     assert by_gaps == 0.0
     assert by_clock >= 2.9 if stop else by_clock == 0.0
 
