@@ -12,9 +12,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from lora_core.config.outdated import INPUT_AGAIN, OTHER_CODE
-from lora_core.job_records import Recorded
+from lora_core.job_records import Recorded, params_digest
 from lora_core.layout import Layout
 from lora_core.records import sha256
 
@@ -37,15 +38,13 @@ class PlannedJob:
     Attributes:
         outputs: The paths of what it makes.
         inputs: The paths of what it reads.
-        code: Its parameter `code`.
-        params: The digest of its other parameters (`job_records.params_digest`).
+        params: All its parameters, as Snakemake has them.
         is_remembered: Whether Snakemake compared it with what it remembers.
     """
 
     outputs: Collection[str]
     inputs: Iterable[str]
-    code: str
-    params: str
+    params: Any
     is_remembered: bool
 
 
@@ -82,14 +81,14 @@ class Comparison:
         made_from = next((self.recorded[name].made_from for name in names if name in self.recorded), None)
         if made_from is None:
             return None if job.is_remembered or self._drawn.isdisjoint(job.outputs) else NOT_RECORDED
-        if made_from.code != job.code:
+        if made_from.code != job.params.get("code"):
             return OTHER_CODE
         if job.is_remembered or made_from.inputs is None:  # their own records say it (lora_core.config.outdated)
             return None
         inputs = {os.path.relpath(path, self.results): path for path in job.inputs if Path(path).is_file()}
         if not self.made_again.isdisjoint(inputs.values()):
             return INPUT_AGAIN
-        if made_from.params != job.params:
+        if made_from.params != params_digest(job.params):
             return "its settings differ"
         if made_from.inputs.keys() != inputs.keys():
             return "it was made from other files"

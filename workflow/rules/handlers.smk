@@ -62,8 +62,7 @@ def compare_with_records(recorded):
         planned_job = made_from.PlannedJob(
             outputs=list(each.output),
             inputs=list(each.input),
-            code=each.params.code,
-            params=job_records.params_digest(each.params),
+            params=each.params,
             is_remembered=is_remembered(each.output[0]),
         )
         if comparison.differs(planned_job):

@@ -20,6 +20,7 @@ def data_files(wildcards):
     ]
 
 
+@cache
 def is_remembered(product):
     """Whether Snakemake has a record of how a file was made."""
     return workflow.persistence.metadata(IOFile(product)) is not None
