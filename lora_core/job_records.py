@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from typing import Any, Literal
 from lora_core.processes import ProcessIdentity
 from lora_core.records import read_json, sha256
 from lora_core.running_code import RunningCode
+from lora_core.time_stamps import tree
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class JobSource:
         if self._script.is_file():  # that of a workflow that was fetched has an address, but no file
             self._code = RunningCode(self._script, *self._modules)
         if self._with_inputs:
-            self._inputs = {file: sha256(Path(file)) for file in _files(self._snakemake.input)}
+            self._inputs = {file: sha256(Path(file)) for file in self._snakemake.input if Path(file).is_file()}
 
     def made_from(self, results: str) -> MadeFrom:
         """Return what was used, with paths below `results`.
@@ -110,10 +111,6 @@ def params_digest(params: Any) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def _files(paths: Iterable[str]) -> list[str]:
-    return [str(path) for path in paths if Path(path).is_file()]
-
-
 @dataclass(frozen=True)
 class Recorded:
     """What the exit record of a finished job says of one of the files that it made."""
@@ -128,10 +125,11 @@ def read_outputs(logs: str) -> dict[str, Recorded]:
     A record that is damaged, or that says less, comes from somewhere else or from an earlier version: it says nothing.
     """
     found: dict[str, Recorded] = {}
-    for path in _json_files(logs):
+    for path in tree(Path(logs)):
+        if path.suffix != ".json" or not path.is_file():  # a pipe would never end
+            continue
         try:
-            with open(path, "rb") as stream:
-                record = json.loads(stream.read())
+            record = json.loads(path.read_bytes())
             made_from = record.get("made_from")
             source = MadeFrom(**made_from) if isinstance(made_from, Mapping) else None
             for output, size in (record["outputs"] or {}).items():
@@ -141,15 +139,6 @@ def read_outputs(logs: str) -> dict[str, Recorded]:
         except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
             continue
     return found
-
-
-def _json_files(folder: str) -> Iterator[str]:
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            path = os.path.join(place, name)
-            if name.endswith(".json") and not name.startswith(".") and os.path.isfile(path):
-                yield path
 
 
 def read_job_record(path: Path) -> JobRecord:
