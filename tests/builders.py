@@ -242,6 +242,8 @@ def power_samples(epochs, seconds, joules):
 
 
 REFERENCES = References(full="fft", adapter="lora", library="lora_ref")
+LABELS = {"fft": "Full fine-tuning", "lora": "LoRA (own)", "lora_ref": "LoRA (loralib)"}
+DRAWN = {"references": REFERENCES, "labels": LABELS}
 
 
 RUN = read_run_record(ROOT / "tests" / "fixtures" / "run_format1.json")  # of a real run
@@ -418,7 +420,7 @@ def draw_table(name, inputs, **settings):
     from lora_core.reporting import catalogue
     from lora_core.reporting.inputs import DrawSettings
 
-    return catalogue.table(name).function()(inputs, DrawSettings(**({"references": REFERENCES} | settings)))
+    return catalogue.table(name).function()(inputs, DrawSettings(**DRAWN | settings))
 
 
 def draw_figure(name, inputs, folder, **settings):
@@ -427,7 +429,7 @@ def draw_figure(name, inputs, folder, **settings):
     from lora_core.reporting.figures.style import save
     from lora_core.reporting.inputs import DrawSettings
 
-    drawing = catalogue.figure(name).function()(inputs, DrawSettings(**({"references": REFERENCES} | settings)))
+    drawing = catalogue.figure(name).function()(inputs, DrawSettings(**DRAWN | settings))
     save(*drawing, folder / f"{name}.svg", folder / f"{name}.csv")
     return folder / f"{name}.svg"
 

@@ -121,6 +121,7 @@ def study_errors(study: "Study") -> Iterator[str]:
     """Yield the errors that show only when hyperparameters are resolved."""
     if len(set(study.seeds)) < len(study.seeds):  # one as a number and as a text
         yield f"seeds: an entry is listed twice in {list(study.seeds)}"
+    yield from _repeated_labels(study.labels)
     if "sweep" in study.more_tables and not any(study.entry(method).swept for method in study.methods):
         yield "more_tables: 'sweep' needs a method with a sweep; add one, or leave the table out"
     for method in study.methods:
@@ -135,6 +136,14 @@ def study_errors(study: "Study") -> Iterator[str]:
                         f"method_settings.{method}: {task} cannot start from {starts[0]}, because what this method "
                         "saves is not what it trained; set hyperparameters: {start_from: null}"
                     )
+
+
+def _repeated_labels(labels: Mapping[str, str]) -> Iterator[str]:
+    taken: dict[str, str] = {}
+    for method, label in labels.items():
+        other = taken.setdefault(label, method)
+        if other != method:
+            yield f"method_settings.{method}.label: {other!r} is called {label!r} too; give each a label of its own"
 
 
 def method_errors(study: "Study", methods: Iterable[str]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args, get_t
 
 from pydantic import Field, ValidationInfo, create_model, field_validator, model_validator
 
+from lora_core.config.names import Label
 from lora_core.config.protocol import Value
 from lora_core.config.sections import Frozen
 from lora_core.config.values import checked
@@ -64,6 +65,9 @@ class MethodEntry(Frozen):
     """
 
     kind: str
+    label: Label | None = Field(
+        default=None, description="what tables and figures call it; null: as its kind is called"
+    )
     hyperparameters: HyperparameterOverrides = HyperparameterOverrides()
     task_hyperparameters: dict[str, HyperparameterOverrides] = Field(default={})
     sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default={})

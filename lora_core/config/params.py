@@ -116,7 +116,7 @@ def _describe(study: Study) -> StudyDescription:
 
 
 def draw_params(study: Study, name: str, settings: Collection[str]) -> dict[str, object]:
-    """Return the settings that a table or figure needs, by the names that its entry in the catalogue lists."""
+    """Return the settings that a table or figure needs: the labels, and those that its entry in the catalogue lists."""
     known = {
         "references": reference_params,
         "latency_margin": lambda study: study.measure.latency_margin,
@@ -125,14 +125,22 @@ def draw_params(study: Study, name: str, settings: Collection[str]) -> dict[str,
         "hyperparameters": hyperparameter_params,
         "swept": swept_params,
     }
-    return {setting: value(study) for setting, value in known.items() if setting in settings}
+    return {
+        "labels": study.labels,
+        **{setting: value(study) for setting, value in known.items() if setting in settings},
+    }
+
+
+def report_params(study: Study) -> dict[str, object]:
+    """Return the `references` and `labels` that the page needs."""
+    return {"references": reference_params(study), "labels": study.labels}
 
 
 def claims_params(study: Study) -> dict[str, object]:
-    """Return the description of the `study`, its `references` and the `latency_margin`."""
+    """Return the description of the `study`, its `references` and `labels`, and the `latency_margin`."""
     return {
         "study": description_params(study),
-        "references": reference_params(study),
+        **report_params(study),
         "latency_margin": study.measure.latency_margin,
     }
 

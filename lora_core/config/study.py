@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from lora_core.config import checks, sweeps
 from lora_core.config.entries import AnyMethod, HyperparameterOverrides, MethodEntry
 from lora_core.config.errors import UNKNOWN, ConfigError, Location, is_consequence, key_locations, sentence
+from lora_core.config.labels import method_labels
 from lora_core.config.names import Folder, Name
 from lora_core.config.protocol import Protocol, read_protocol
 from lora_core.config.sections import (
@@ -125,6 +126,11 @@ class Study(Frozen):
 
     def _column(self, method: str) -> str:
         return settings_class(self.entry(method).kind).protocol_column
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """What tables, figures and pages call each method."""
+        return method_labels(self)
 
     def can_merge(self, method: str) -> bool:
         """Return whether the method can be folded into the base model's weights."""

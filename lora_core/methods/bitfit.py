@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from lora_core.methods.settings import MethodSettings
 from lora_core.models.model import head_parameters
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Settings(MethodSettings):
     """BitFit (Ben Zaken et al. 2022): train the biases only."""
+
+    title: ClassVar[str] = "BitFit"
 
     def can_merge(self) -> bool:
         """Return True: the trained biases replace the base model's."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class Settings(MethodSettings):
     """Full fine-tuning: every weight is trained."""
 
+    title: ClassVar[str] = "Full fine-tuning"
     protocol_column: ClassVar[Literal["full", "adapter"]] = "full"
     cost_table: ClassVar[Literal["table5", "table6"]] = "table5"
     saves_full_weights: ClassVar[bool] = True

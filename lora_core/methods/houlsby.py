@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from annotated_types import Gt
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Settings(MethodSettings):
     """Houlsby adapters (Houlsby et al. 2019) after the linear modules whose names end in one of `targets`."""
+
+    title: ClassVar[str] = "Houlsby adapters"
 
     bottleneck: Annotated[int, Gt(0)] = 64
     targets: Targets = ("output.dense",)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from lora_core.methods.adapter_files import read_parameters, save_low_rank
 from lora_core.methods.settings import LowRankSettings, PlainLora
@@ -21,6 +21,8 @@ class Settings(LowRankSettings):
 
     `freeze_a` trains B alone (LoRA-FA, Zhang et al. 2023): the layer's input is not kept for the backward pass.
     """
+
+    title: ClassVar[str] = "LoRA (own)"
 
     freeze_a: bool = False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from lora_core.methods.adapter_files import read_parameters, save_low_rank
 from lora_core.methods.settings import LowRankSettings
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Settings(LowRankSettings):
     """The reference package `loralib` on the modules whose names end in one of `targets`."""
+
+    title: ClassVar[str] = "LoRA (loralib)"
 
 
 def apply(model: nn.Module, settings: Settings, generator: torch.Generator) -> nn.Module:

@@ -42,6 +42,10 @@ class Settings(MethodSettings):
         """PEFT's name of the method."""
         return self.config["peft_type"]
 
+    def default_label(self) -> str:
+        """PEFT's name of the method."""
+        return self.peft_type
+
     def can_merge(self) -> bool:
         """Whether the method changes weights, and not the input."""
         return self.peft_type not in peft_config.UNMERGEABLE

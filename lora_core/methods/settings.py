@@ -40,6 +40,7 @@ class MethodSettings:
 
     Attributes:
         kind: The name of the kind's file in this folder.
+        title: What tables and figures call a method of this kind whose entry has no label.
         protocol_column: Which of a protocol's two sets of hyperparameters the method takes.
         cost_table: The table that compares the method's cost: 5 shows full fine-tuning, 6 everything else.
         saves_full_weights: Whether a run saves the whole model, and not only what was added or changed.
@@ -49,6 +50,7 @@ class MethodSettings:
     __pydantic_config__ = {"extra": "forbid", "str_strip_whitespace": True}  # noqa: RUF012 (read by pydantic)
 
     kind: ClassVar[str] = ""
+    title: ClassVar[str] = ""
     protocol_column: ClassVar[Literal["full", "adapter"]] = "adapter"
     cost_table: ClassVar[Literal["table5", "table6"]] = "table6"
     saves_full_weights: ClassVar[bool] = False
@@ -57,6 +59,10 @@ class MethodSettings:
     def __init_subclass__(cls) -> None:
         """Name the kind after its file."""
         cls.kind = cls.__module__.rpartition(".")[2]
+
+    def default_label(self) -> str:
+        """What tables and figures call the method if its entry has no label."""
+        return self.title or self.kind
 
     def can_merge(self) -> bool:
         """Whether a trained adapter can be folded into the base model's weights."""

@@ -34,21 +34,28 @@ class DrawSettings:
     """What tables and figures need from the configuration; an entry of the catalogue names what it reads.
 
     `latency_margin` is the margin of the equivalence test (0.03: 3 %), `precision` that of training (empty: unknown).
-    `methods` are the entries that a table shows. `hyperparameters` are by method, task and name; `swept` are by method.
+    `labels` are those of all methods, in the order of the study; `methods` are the entries that a table shows.
+    `hyperparameters` are by method, task and name; `swept` are by method.
     """
 
     references: References = field(default_factory=References)
+    labels: Mapping[str, str] = field(default_factory=dict)
     latency_margin: float = 0.0
     precision: str = ""
     methods: tuple[str, ...] = ()
     hyperparameters: Mapping[str, Mapping[str, Mapping[str, Setting]]] = field(default_factory=dict)
     swept: Mapping[str, SweptMethod] = field(default_factory=dict)
 
+    def label(self, method: str) -> str:
+        """Return what pages call a method; its name if the study has no such method."""
+        return self.labels.get(method, method)
+
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> DrawSettings:
         """Read the plain values that a rule passes: what an entry does not need may be missing."""
         return cls(
             references=References(**params.get("references", {})),
+            labels=params.get("labels", {}),
             latency_margin=params.get("latency_margin", 0.0),
             precision=params.get("precision", ""),
             methods=tuple(params.get("methods", ())),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lora_core.atomic_files import atomic_file
 from lora_core.data.metrics import METRICS
+from lora_core.data.tasks import task_title
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import Layout
 from lora_core.reporting.markdown import markdown_text
@@ -16,20 +17,27 @@ if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
 
 
-def write_model_card(record: Path, out: Path, library: str | None, can_merge: bool) -> None:
+def write_model_card(record: Path, out: Path, label: str, library: str | None, can_merge: bool) -> None:
     """Write the card of a run from its run.json.
 
-    `library` is the package that loads the run's weights, None if only this project does. With `can_merge` the card
-    also describes the merged model.
+    `label` is what pages call the method; `library` is the package that loads the run's weights, None if only this
+    project does. With `can_merge` the card also describes the merged model.
     """
     with atomic_file(out) as temp_path:
-        temp_path.write_text(model_card(RunRecord.read(record), library, can_merge), encoding="utf-8")
+        temp_path.write_text(model_card(RunRecord.read(record), label, library, can_merge), encoding="utf-8")
 
 
-def model_card(run: RunRecord, library: str | None, can_merge: bool) -> str:
+def model_card(run: RunRecord, label: str, library: str | None, can_merge: bool) -> str:
     """Return the card's text."""
-    body = [f"# {run.method} on {run.task}", "", _contents(run, library, can_merge), "", "| | |", "| --- | --- |"]
-    body += [f"| {name} | {markdown_text(value)} |" for name, value in _facts(run).items()]
+    body = [
+        f"# {label} on {task_title(run.task)}",
+        "",
+        _contents(run, library, can_merge),
+        "",
+        "| | |",
+        "| --- | --- |",
+    ]
+    body += [f"| {name} | {markdown_text(value)} |" for name, value in _facts(run, label).items()]
     if run.energy.simulated:
         body += ["", "The power meter's driver was simulated: the energy was not measured."]
     return "\n".join(["---", _metadata(run, library).to_yaml(), "---", "", *body, ""])
@@ -76,13 +84,13 @@ def _metadata(run: RunRecord, library: str | None) -> ModelCardData:
     )
 
 
-def _facts(run: RunRecord) -> dict[str, str]:
+def _facts(run: RunRecord, label: str) -> dict[str, str]:
     """The rows of the card's table."""
     data, score, parameters, provenance = run.data, run.score, run.parameters, run.provenance
     joules, paused = run.energy.train_joules, run.energy.suspended_seconds
     suspended = f", {paused:.1f} s of which the run was suspended" if paused else ""
     return {
-        "method": f"{run.method} ({_listed(run.settings)})",
+        "method": f"{label} ({_listed(run.settings)})",
         "base model": run.model,
         "data": f"{run.task}, {_listed(data.data)}: {data.train.examples:,} training examples",
         f"{score.metric}, last epoch (these weights)": f"{score.last:.4f}",

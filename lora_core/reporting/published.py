@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lora_core.config.labels import setting_text
 from lora_core.data.tasks import PAPER_TASKS, task_title
-from lora_core.reporting.table import Cell, Published, number_text
+from lora_core.reporting.table import Cell, Published
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class PublishedTable:
             [
                 Cell(
                     row.label, task_title(column), value if row.scale == 1 else round(value * row.scale, 9),
-                    number_text(value), method=row.method, variant="published",
+                    setting_text(value), method=row.method, variant="published",
                     task=column if column in PAPER_TASKS else "", quantity=row.quantity, unit=row.unit,
                     note=self.source,
                 )

@@ -143,14 +143,3 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file that appears complete or not at all."""
     with atomic_file(path) as temp_path:
         temp_path.write_text(text, encoding="utf-8")
-
-
-def number_text(value: Any) -> str:
-    """A setting as a person would write it."""
-    if value is None:
-        return "none"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(number_text, value))
-    if isinstance(value, float):
-        return f"{value:g}"
-    return str(value)

@@ -87,10 +87,11 @@ def test_data_settings_and_references_read_back_as_they_were_passed(study):
 
 
 def test_a_table_gets_the_settings_that_it_lists_and_no_others(study):
-    assert params.draw_params(study, "table1", ()) == {}
-    assert params.draw_params(study, "table3", ("latency_margin",)) == {"latency_margin": 0.03}
-    assert params.draw_params(study, "table5", ("methods",)) == {"methods": ["fft"]}
-    assert params.draw_params(study, "table6", ("methods",)) == {"methods": ["lora", "lora_ref"]}
+    labels = {"labels": study.labels}
+    assert params.draw_params(study, "table1", ()) == labels
+    assert params.draw_params(study, "table3", ("latency_margin",)) == labels | {"latency_margin": 0.03}
+    assert params.draw_params(study, "table5", ("methods",)) == labels | {"methods": ["fft"]}
+    assert params.draw_params(study, "table6", ("methods",)) == labels | {"methods": ["lora", "lora_ref"]}
     known = params.draw_params(study, "table7", ("references", "hyperparameters", "swept"))
     assert known["references"] == {"full": "fft", "adapter": "lora", "library": "lora_ref"}
     assert known["swept"] == {}

@@ -19,13 +19,13 @@ def record(lora_run):
 def written(lora_run, tmp_path_factory):
     """The card of a finished run, as a file."""
     card = tmp_path_factory.mktemp("card") / "README.md"
-    write_model_card(lora_run / "run.json", card, library="peft", can_merge=True)
+    write_model_card(lora_run / "run.json", card, label="LoRA (own)", library="peft", can_merge=True)
     return card
 
 
 def card(record, library="peft", can_merge=True, **changes):
     """The text of the card of a run whose record has these changes."""
-    return model_card(RunRecord.from_json(merged(record, changes)), library, can_merge)
+    return model_card(RunRecord.from_json(merged(record, changes)), "LoRA (own)", library, can_merge)
 
 
 def test_the_hub_reads_the_metadata_and_the_score_is_that_of_the_weights(written, record):

@@ -6,6 +6,7 @@ import shutil
 import pandas as pd
 import pytest
 from builders import (
+    DRAWN,
     FFT,
     MERGED,
     METHODS,
@@ -29,6 +30,7 @@ from lora_core.evaluation.references import References
 from lora_core.records import read_json, write_json
 from lora_core.reporting import catalogue
 from lora_core.reporting.claims_page import write_claims
+from lora_core.reporting.inputs import DrawSettings
 from lora_core.reporting.page import report
 from lora_core.reporting.page.report import VERDICTS, ReportInputs, write_report
 from lora_core.reporting.page.runs_table import RunRow, read_runs
@@ -37,6 +39,8 @@ from lora_core.reporting.page.tables import GridView
 from lora_core.reporting.rendering import TableFiles, write_table
 from lora_core.reporting.table import Cell, Table, read_table
 from lora_core.sealed import unseal
+
+SETTINGS = DrawSettings(**DRAWN)
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ODD = "</script><img src=x onerror=alert(1)>"
@@ -92,7 +96,7 @@ def inputs(tmp_path_factory):
 def made(inputs):
     """A study's folder with its report."""
     folder = inputs.claims.parent
-    write_report(inputs, REFERENCES, folder / "report.html")
+    write_report(inputs, SETTINGS, folder / "report.html")
     return folder
 
 
@@ -123,9 +127,7 @@ def test_a_verdict_on_another_model_is_counted_as_a_verdict_and_shown_with_its_q
     assert list(rows["verdict"]) == list(VERDICTS)
     assert list(rows["qualification"]) == [*["other model, precision"] * 3, ""]
     assert "| reproduced (other model, precision) |" in (tmp_path / "claims.md").read_text()
-    write_report(
-        ReportInputs(**vars(inputs) | {"claims": tmp_path / "claims.csv"}), REFERENCES, tmp_path / "report.html"
-    )
+    write_report(ReportInputs(**vars(inputs) | {"claims": tmp_path / "claims.csv"}), SETTINGS, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     assert "this study reproduces <strong>1</strong>" in text
     assert 'class="verdict not-reproduced">not reproduced (other model, precision)</strong>' in text
@@ -133,7 +135,7 @@ def test_a_verdict_on_another_model_is_counted_as_a_verdict_and_shown_with_its_q
     claims = tmp_path / "claims.csv"
     claims.write_text(claims.read_text().replace(",not reproduced,", ",reproduced,"))
     with pytest.raises(ValueError, match=r"claims\.csv was edited after it was written"):
-        write_report(ReportInputs(**vars(inputs) | {"claims": claims}), REFERENCES, tmp_path / "report.html")
+        write_report(ReportInputs(**vars(inputs) | {"claims": claims}), SETTINGS, tmp_path / "report.html")
 
 
 def test_links_lead_to_the_files_of_the_study(made):
@@ -149,7 +151,7 @@ def test_a_table_that_the_catalogue_lacks_is_refused_with_the_nearest_name(input
     write_json(tmp_path / "tabel9.json", content)
     unlisted = ReportInputs(**vars(inputs) | {"tables": [tmp_path / "tabel9.json"]})
     with pytest.raises(ValueError, match="no table 'tabel9'; did you mean 'table"):
-        write_report(unlisted, REFERENCES, tmp_path / "report.html")
+        write_report(unlisted, SETTINGS, tmp_path / "report.html")
 
 
 def test_the_summary_is_worked_out_from_the_runs(made):
@@ -350,7 +352,7 @@ def test_a_script_in_a_figure_does_not_run(browser, inputs, tmp_path, monkeypatc
         file.write_text(original.read_text().replace("</svg>", f"{HARMFUL}</svg>"))
     if unsanitized:
         monkeypatch.setattr(report, "read_svg", lambda path: path.read_text().partition("<svg")[2].join(["<svg", ""]))
-    write_report(ReportInputs(**vars(inputs) | {"figures": figures}), REFERENCES, tmp_path / "report.html")
+    write_report(ReportInputs(**vars(inputs) | {"figures": figures}), SETTINGS, tmp_path / "report.html")
     tab = browser.new_page()
     messages = []
     tab.on("console", lambda message: messages.append(message.text))

@@ -96,7 +96,7 @@ rule write_report:
     resources:
         **resources_of("other"),
     params:
-        references=params.reference_params(study),
+        settings=params.report_params(study),
         code=code("write_report.py"),
     script:
         "../scripts/write_report.py"

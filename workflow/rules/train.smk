@@ -49,6 +49,7 @@ rule write_model_card:
         **resources_of("other"),
     params:
         settings=lambda wildcards: study.settings(wildcards.method).to_params(),
+        label=lambda wildcards: study.labels[wildcards.method],
         code=lambda wildcards: code_of_methods(
             "write_model_card.py", [wildcards.method]
         ),

@@ -21,6 +21,7 @@ with job_log(
     write_model_card(
         Path(snakemake.input.record),
         Path(snakemake.output[0]),
+        label=snakemake.params.label,
         library=settings.library,
         can_merge=settings.can_merge(),
     )

@@ -7,11 +7,11 @@ from lora_core.job_records import JobSource
 
 source = JobSource(snakemake, __file__)
 with job_log(snakemake.log[0], "write_report", snakemake.output, source):
-    from lora_core.evaluation.references import References
+    from lora_core.reporting.inputs import DrawSettings
     from lora_core.reporting.page.report import ReportInputs, write_report
 
     files = {
         name: Path(files) if isinstance(files, str) else [Path(file) for file in files]
         for name, files in snakemake.input.items()
     }
-    write_report(ReportInputs(**files), References(**snakemake.params.references), Path(snakemake.output[0]))
+    write_report(ReportInputs(**files), DrawSettings.from_params(snakemake.params.settings), Path(snakemake.output[0]))

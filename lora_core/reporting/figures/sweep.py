@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lora_core.config.labels import sweep_label
 from lora_core.evaluation.counts import read_counts
 from lora_core.evaluation.frames import read_costs, read_scores
 from lora_core.reporting.figures.style import (
@@ -22,7 +23,6 @@ from lora_core.reporting.figures.style import (
     task_rows,
 )
 from lora_core.reporting.inputs import DrawSettings, Inputs, SweptMethod
-from lora_core.reporting.labels import sweep_label
 
 
 def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:

@@ -18,11 +18,11 @@ from lora_core.evaluation.claim_rules import REFUTED, REPRODUCED, UNDECIDED, UNM
 from lora_core.evaluation.counts import read_counts
 from lora_core.evaluation.frames import read_costs, run_names
 from lora_core.evaluation.latency_record import LatencyRecord
-from lora_core.evaluation.references import References
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import Layout
 from lora_core.reporting import catalogue
 from lora_core.reporting.claims_page import qualified
+from lora_core.reporting.inputs import DrawSettings
 from lora_core.reporting.page.cost_curves import cost_curves
 from lora_core.reporting.page.figure_svg import read_svg
 from lora_core.reporting.page.runs_table import RUN_COLUMNS, read_runs
@@ -73,7 +73,7 @@ class SectionView:
     figures: list[FigureView]
 
 
-def write_report(inputs: ReportInputs, references: References, out: Path) -> None:
+def write_report(inputs: ReportInputs, settings: DrawSettings, out: Path) -> None:
     """Write the page. Its links are relative to its folder, which is the results folder.
 
     Raise ValueError if a table or figure is not in the catalogue.
@@ -85,9 +85,10 @@ def write_report(inputs: ReportInputs, references: References, out: Path) -> Non
     claims = _read_claims(inputs.claims)
     costs = read_costs(inputs.costs)
     disturbed = list(run_names(costs[costs["disturbed"]]))
+    devices = {record.device for record in records}
     text = _render(
         banner=tables[0].banner if tables else [],
-        summary=summary(runs, read_counts(inputs.counts), {record.device for record in records}, references, disturbed),
+        summary=summary(runs, read_counts(inputs.counts), devices, settings.references, disturbed),
         claims=sorted(claims, key=lambda claim: VERDICTS.index(claim["verdict"])),
         verdicts={verdict: sum(claim["verdict"] == verdict for claim in claims) for verdict in VERDICTS},
         sections=_sections([TableView.of(table, methods) for table in tables], inputs.figures),

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from lora_core.config.labels import setting_text
 from lora_core.data.tasks import task_title
 from lora_core.reporting.inputs import DrawSettings, Inputs
-from lora_core.reporting.table import Cell, Table, new_table, number_text
+from lora_core.reporting.table import Cell, Table, new_table
 
 
 def draw(inputs: Inputs, settings: DrawSettings) -> Table:
@@ -32,4 +33,4 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Table:
 
 
 def _text(name: str, value: Any) -> str:
-    return "as in the model" if name == "dropout" and value is None else number_text(value)
+    return "as in the model" if name == "dropout" and value is None else setting_text(value)

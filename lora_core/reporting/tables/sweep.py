@@ -6,7 +6,6 @@ from lora_core.data.tasks import task_title
 from lora_core.evaluation.counts import read_counts
 from lora_core.evaluation.frames import read_costs, read_scores
 from lora_core.reporting.inputs import DrawSettings, Inputs
-from lora_core.reporting.labels import sweep_labels
 from lora_core.reporting.table import Cell, Table, new_table
 from lora_core.reporting.tables.cells import disturbed_note, marked_if_disturbed, median_cell, score_cell
 
@@ -16,7 +15,8 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Table:
     counts = read_counts(inputs["counts"][0]).methods
     costs, scores = read_costs(inputs["costs"]), read_scores(inputs["scores"])
     cells: list[Cell] = []
-    for method, row in sweep_labels(settings.swept).items():
+    for method in settings.swept:
+        row = settings.label(method)
         trainable = counts[method].trainable
         cells.append(
             Cell(row, "trainable parameters", trainable, f"{trainable:,}", method=method,
