@@ -77,7 +77,7 @@ class Comparison:
         return reason is not None
 
     def _reason(self, job: PlannedJob) -> str | None:
-        names = [os.path.relpath(output, self.results) for output in job.outputs]
+        names = map(self._below, job.outputs)
         made_from = next((self.recorded[name].made_from for name in names if name in self.recorded), None)
         if made_from is None:
             return None if job.is_remembered or self._drawn.isdisjoint(job.outputs) else NOT_RECORDED
@@ -94,3 +94,8 @@ class Comparison:
             return "it was made from other files"
         changed = [path for name, path in inputs.items() if self._digest(path) != made_from.inputs[name]]
         return f"{changed[0]} has changed" if changed else None
+
+    def _below(self, path: str) -> str:
+        """A path below the results folder, faster than by `relpath`, which asks the system for the working folder."""
+        folder = f"{self.results}/"
+        return path.removeprefix(folder) if path.startswith(folder) else os.path.relpath(path, self.results)

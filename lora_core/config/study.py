@@ -1,9 +1,9 @@
 """A study: its validated configuration, and what follows from it for each method and task."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Annotated, Any, cast
 
 from pydantic import ConfigDict, Field, ValidationError
@@ -115,8 +115,12 @@ class Study(Frozen):
 
     def settings(self, method: str) -> MethodSettings:
         """Return a method's settings; those that its entry leaves out take the protocol's value."""
-        entry = self.entry(method)
-        return entry.settings(self._protocol.resolve(self._column(method)))
+        return self._settings(method)
+
+    @cached_property
+    def _settings(self) -> Callable[[str], MethodSettings]:
+        """`settings`, each resolved once: rules ask for them job by job."""
+        return cache(lambda method: self.entry(method).settings(self._protocol.resolve(self._column(method))))
 
     def setting_source(self, method: str, name: str) -> str:
         """Return a text that says where a setting comes from."""
@@ -156,6 +160,14 @@ class Study(Frozen):
 
         Raise ConfigError if a value is missing.
         """
+        return self._hyperparameters(method, task)
+
+    @cached_property
+    def _hyperparameters(self) -> Callable[[str, str], Hyperparameters]:
+        """`hyperparameters`, each resolved once."""
+        return cache(self._resolve_hyperparameters)
+
+    def _resolve_hyperparameters(self, method: str, task: str) -> Hyperparameters:
         values = self._protocol.resolve(self._column(method), task) | self.entry(method).overrides(task)
         values = {field.name: values[field.name] for field in fields(Hyperparameters) if field.name in values}
         if values.get("start_from") == task:  # set for all tasks

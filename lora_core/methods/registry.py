@@ -43,6 +43,7 @@ def kinds() -> dict[str, type[MethodSettings]]:
     return {name: settings_class(name) for name in names()}
 
 
+@cache
 def settings_class(kind: str) -> type[MethodSettings]:
     """The settings class of a kind. Raise ValueError if there is none of that name."""
     return _module(kind).Settings
