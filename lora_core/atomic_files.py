@@ -1,6 +1,7 @@
 """Files and folders that appear complete or not at all, also after a loss of power.
 
-They are written under a temporary name, written through to the disk, and then renamed.
+They are written under a temporary name, written through to the disk, and then renamed. Whatever wrote them, others may
+read them if the umask says so: safetensors makes files that only their owner can read.
 """
 
 import errno
@@ -29,8 +30,12 @@ def atomic_file(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """
     _remove_leftovers(path)
     temp_path = _temporary_path(path)
+    temp_path.touch()
+    mode = temp_path.stat().st_mode
+    temp_path.unlink()
     try:
         yield temp_path
+        temp_path.chmod(mode)
         if sync:
             write_through(temp_path)
         temp_path.replace(path)
@@ -46,9 +51,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     _remove_leftovers(path)
     temp_path = _temporary_path(path)
     temp_path.mkdir()
+    mode = temp_path.stat().st_mode & 0o666
     try:
         yield temp_path
         for content in (*temp_path.rglob("*"), temp_path):
+            if content.is_file() and not content.is_symlink():
+                content.chmod(mode)
             if content.is_dir() or content.is_file():
                 write_through(content)
         if path.exists():

@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from lora_core import atomic_files
 from lora_core.atomic_files import atomic_file, atomic_folder, create_file
@@ -133,6 +135,29 @@ def test_two_writers_in_one_process_do_not_meet(tmp_path):
         assert one != two
         assert one.is_dir()
         assert two.is_dir()
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o664), (0o077, 0o600)])
+def test_the_umask_decides_who_reads_weights(tmp_path, umask, mode):
+    tensors = {"weight": np.zeros(2)}
+    before = os.umask(umask)
+    try:
+        with atomic_file(tmp_path / "state.safetensors") as temp_path:
+            save_file(tensors, temp_path)
+        with atomic_folder(tmp_path / "weights") as temp_path:
+            save_file(tensors, temp_path / "model.safetensors")
+    finally:
+        os.umask(before)
+    files = [tmp_path / "state.safetensors", tmp_path / "weights" / "model.safetensors"]
+    assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [mode] * 2
+
+
+def test_a_link_in_a_folder_leaves_what_it_points_to_as_it_is(tmp_path):
+    private = tmp_path / "private"
+    private.touch(0o600)
+    with atomic_folder(tmp_path / "folder") as temp_path:
+        (temp_path / "link").symlink_to(private)
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
 
 
 def test_files_of_users_are_left_alone(tmp_path):

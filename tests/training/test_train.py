@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import stat
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -92,6 +93,14 @@ def test_the_saved_adapter_loads_with_peft_and_gives_the_same_score(bert, cola, 
     stored = load_file(lora_run / "predictions.safetensors")["logits"][-1]
     np.testing.assert_allclose(logits, stored, atol=1e-6)
     assert value == read_json(lora_run / "run.json")["measurement"]["score"]["last"]
+
+
+def test_the_umask_decides_who_reads_a_run(lora_run, full_run, tmp_path):
+    (tmp_path / "any").touch()
+    expected = stat.S_IMODE((tmp_path / "any").stat().st_mode)
+    files = [file for run in (lora_run, full_run) for file in run.rglob("*") if file.is_file()]
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {expected}
+    assert any(file.suffix == ".safetensors" for file in files)
 
 
 def test_fully_tuned_weights_load_with_transformers_alone(cola, full_run):
