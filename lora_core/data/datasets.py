@@ -14,12 +14,14 @@ from lora_core.data.metrics import METRICS
 from lora_core.data.reading import Columns, read_split
 from lora_core.data.source import DatasetSource
 from lora_core.data.task import Task
+from lora_core.data.truncation import truncate
 from lora_core.layout import SPLIT, Layout
 from lora_core.records import read_json, sha256, write_json
 from lora_core.sealed import seal
 
 # Shares of a split's tokens that the tokenizer does not know: above the first the job warns, above the second it fails.
 UNKNOWN_WARNING, UNKNOWN_LIMIT = 0.01, 0.2
+BATCH = 1000  # examples that are tokenized at a time: whole documents may be long
 
 
 @dataclass(frozen=True)
@@ -118,11 +120,16 @@ def tokenize(columns: Columns, task: Task, model: Path, max_length: int) -> Toke
 
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
     tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length, strategy="longest_first")
+    tokenizer.no_truncation()
     texts = [columns[name] for name in task.columns]
-    encodings = tokenizer.encode_batch(texts[0] if len(texts) == 1 else list(zip(*texts, strict=True)))
-    lengths = np.array([len(encoding.ids) for encoding in encodings])
-    tokens = np.concatenate([np.array(encoding.ids, np.int32) for encoding in encodings])
+    inputs = texts[0] if len(texts) == 1 else list(zip(*texts, strict=True))
+    kept, untruncated = [], []
+    for start in range(0, len(inputs), BATCH):
+        encodings = tokenizer.encode_batch(inputs[start : start + BATCH])
+        kept += [truncate(encoding, max_length) for encoding in encodings]
+        untruncated += [len(encoding) for encoding in encodings]
+    lengths = np.array([len(ids) for ids, _ in kept])
+    tokens, types = (np.concatenate(parts) for parts in zip(*kept, strict=True))
     config = read_json(model / "config.json")
     vocabulary = config.get("vocab_size")
     if vocabulary is not None and tokens.max() >= vocabulary:
@@ -131,7 +138,6 @@ def tokenize(columns: Columns, task: Task, model: Path, max_length: int) -> Toke
             f"for {vocabulary} tokens; use the tokenizer that belongs to the model"
         )
     has_types = config.get("type_vocab_size", 2) > 1
-    types = np.concatenate([np.array(encoding.type_ids, np.int8) for encoding in encodings])
     examples = Examples(
         tokens=tokens,
         types=types if has_types and types.any() else None,
@@ -146,7 +152,7 @@ def tokenize(columns: Columns, task: Task, model: Path, max_length: int) -> Toke
     unknown = lost + int((tokens == (-1 if unknown_token is None else unknown_token)).sum())
     return TokenizedSplit(
         examples=examples,
-        truncated=sum(bool(encoding.overflowing) for encoding in encodings),
+        truncated=int((lengths < untruncated).sum()),
         unknown=unknown,
         unknown_share=unknown / max(1, len(tokens) - added * len(lengths) + lost),
     )

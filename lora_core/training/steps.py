@@ -146,8 +146,8 @@ def create_optimizer(
 ) -> tuple[torch.optim.Optimizer, LearningRates]:
     """Return the optimizer and its learning rates, which are stepped once a batch.
 
-    Biases and norms have no weight decay. LoRA's B has the learning rate times `loraplus_lr_ratio`. Raise ValueError
-    if that ratio is not 1 and there is no B.
+    Biases, norms and other vectors have no weight decay. LoRA's B has the learning rate times `loraplus_lr_ratio`.
+    Raise ValueError if that ratio is not 1 and there is no B.
     """
     optimizer = OPTIMIZERS[hyperparameters.optimizer](parameter_groups(model, hyperparameters), hyperparameters)
     warmup = math.ceil(hyperparameters.warmup_ratio * steps)
@@ -159,12 +159,7 @@ def create_optimizer(
 def parameter_groups(model: nn.Module, hyperparameters: Hyperparameters) -> list[ParameterGroup]:
     """Return the trained parameters by weight decay and learning rate, without empty groups."""
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    undecayed = {
-        id(p)
-        for module in model.modules()
-        for name, p in module.named_parameters(recurse=False)
-        if name == "bias" or isinstance(module, nn.LayerNorm)
-    }
+    undecayed = {id(p) for _, p in trained if p.ndim < 2}
     matrices_b = {id(p) for name, p in trained if re.search(r"\.lora_(embedding_)?B\b", name)}
     if hyperparameters.loraplus_lr_ratio != 1 and not matrices_b:
         raise ValueError("loraplus_lr_ratio: this method trains no LoRA matrix B; leave the ratio out, or set it to 1")

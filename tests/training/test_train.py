@@ -37,7 +37,7 @@ from lora_core.records import MEASURED, read_json
 from lora_core.training.progress import Progress, RunProgress, read_progress
 from lora_core.training.run import apply_speedups, build_model, train
 from lora_core.training.spec import RunSpec
-from lora_core.training.steps import compute_logits, compute_loss, create_optimizer
+from lora_core.training.steps import compute_logits, compute_loss, create_optimizer, parameter_groups
 
 CPU = torch.device("cpu")
 PEFT_LORA = {"kind": "peft", "config": {"peft_type": "LORA", "r": 4, "target_modules": ["query", "value"]}}
@@ -142,6 +142,19 @@ def test_biases_and_norms_are_not_decayed(bert):
     assert adamw.param_groups[1]["weight_decay"] == 0
     assert all(name.endswith("bias") or "LayerNorm" in name for name in plain)
     assert {n for n in names.values() if n.endswith("bias") or "LayerNorm" in n} == plain
+
+
+def test_no_vector_is_decayed_whatever_its_layer_is_called():
+    class Norm(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale, self.q_bias = torch.nn.Parameter(torch.ones(4)), torch.nn.Parameter(torch.zeros(4))
+            self.weight = torch.nn.Parameter(torch.ones(4, 4))
+
+    norm = Norm()
+    groups = parameter_groups(norm, spec(FULL).hyperparameters)
+    decay = {id(p): group.weight_decay for group in groups for p in group.params}
+    assert [decay[id(p)] > 0 for p in (norm.scale, norm.q_bias, norm.weight)] == [False, False, True]
 
 
 REFERENCES = {
