@@ -30,7 +30,10 @@ class SummaryRecords:
 
 
 def format_summary(study: Study) -> str:
-    """Return the lines as text; one sentence if there is nothing to compare, or not yet."""
+    """Return the lines as text; one sentence if there is nothing to compare, or not yet.
+
+    Raise ValueError if a file is damaged or is of an earlier version.
+    """
     layout, references = Layout(study.results_dir), study.references
     if missing := references.missing("full", "adapter"):
         return f"LoRA and full fine-tuning cannot be compared here: {missing}."
@@ -53,7 +56,12 @@ def format_summary(study: Study) -> str:
     results = [records.counts, *records.scores, *records.costs, Path(layout.report)]
     if absent := next((path for path in results if not path.exists()), None):
         return f"LoRA and full fine-tuning cannot be compared yet: {absent} is missing; run the study again."
-    return "\n".join([*summary_lines(records, references), f"Open {layout.report}"])
+    try:
+        return "\n".join([*summary_lines(records, references), f"Open {layout.report}"])
+    except LookupError as error:
+        raise ValueError(
+            f"the results in {layout.results} lack {error}: an earlier version made them; run it again"
+        ) from None
 
 
 def summary_lines(records: SummaryRecords, references: References) -> Iterator[str]:
@@ -81,6 +89,10 @@ def _line(quantity: str, text: str) -> str:
     return f"{quantity + ':':20}{text if text.startswith('n/a') else f'LoRA {text}'}"
 
 
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def _ratio(frame: pd.DataFrame, column: str, unit: str, references: References) -> str:
     """Return the ratio of a measured quantity; n/a with the reason if a run has no value, or devices differ."""
     frame = frame[frame["method"].isin([references.full, references.adapter])]
@@ -89,7 +101,7 @@ def _ratio(frame: pd.DataFrame, column: str, unit: str, references: References) 
     if frame[column].isna().any() or frame["device"].nunique() > 1:
         return f"n/a, because {reasons or 'a run has no value'}"
     means = frame.groupby("method")[column].mean()
-    full, adapter = (f"{means[str(method)]:,.3g}" for method in (references.full, references.adapter))
+    full, adapter = (_number(means[str(method)]) for method in (references.full, references.adapter))
     notes = [f"{adapter} {unit} against {full} {unit}"]
     if len(tasks) > 1:
         notes.append(f"ratio: geometric mean over {len(tasks)} tasks")

@@ -39,7 +39,7 @@ def test_each_quantity_has_its_relative_value_and_both_numbers(made, tmp_path):
     multiply(made.scores, "lora", "best", (0.95, 0.95))
     made.runs = [
         record(tmp_path, m, s, task=t, kind="device", memory=memory)
-        for m, memory in (("fft", 800.0), ("lora", 500.0))
+        for m, memory in (("fft", 1600.4), ("lora", 1000.3))
         for t in ("cola", "rte")
         for s in (1, 2, 3)
     ]
@@ -50,7 +50,7 @@ def test_each_quantity_has_its_relative_value_and_both_numbers(made, tmp_path):
     # The square root of 0.25 * 0.64, and the means of 10.67 s and 0.445 times as much.
     expected = "LoRA 0.40 of full fine-tuning (4.75 s against 10.7 s; ratio: geometric mean over 2 tasks)"
     assert found["time per epoch"] == expected
-    assert found["training memory"].startswith("LoRA 0.62 of full fine-tuning (500 MB against 800 MB; ratio: ")
+    assert found["training memory"].startswith("LoRA 0.63 of full fine-tuning (1,000 MB against 1,600 MB; ratio: ")
 
 
 def test_a_cpus_memory_is_called_that_of_the_process_and_a_missing_value_is_not_available(made, tmp_path):
