@@ -9,8 +9,8 @@ from lora_core.config.differences import SETTINGS_DIFFER
 LISTED = 3  # products that a line names
 # After a change of settings, what was made with the earlier ones may still be wanted.
 KEEP_BOTH = (
-    "The results with the earlier settings are replaced. To keep both, press Ctrl-C, and run the new ones with "
-    "`--config results_dir=results/other`, or as another entry of `method_settings` and `methods`."
+    "Each result with the earlier settings is replaced when its job starts. To keep both, press Ctrl-C and use "
+    "`--config results_dir=results/other`, or another entry of `method_settings` and `methods`."
 )
 
 

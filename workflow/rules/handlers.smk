@@ -6,14 +6,14 @@ from snakemake.io import strip_wildcard_constraints
 
 
 def check_targets():
-    """Reject a target that no rule makes, and suggest the nearest one: Snakemake only says that there is no rule."""
+    """Reject a target that no rule makes, and suggest the nearest one, which Snakemake does not."""
     targets = [t for t in workflow.dag_settings.targets if not workflow.is_rule(t)]
     if not targets:
         return
     products = {
         product
-        for rule in workflow.rules
-        for pattern in rule.output
+        for each in workflow.rules
+        for pattern in each.output
         for product in expand(strip_wildcard_constraints(pattern), **WILDCARDS)
         if pattern.match(product)
     }
