@@ -161,6 +161,7 @@ def test_a_failed_run_leaves_the_others_and_runs_alone_the_next_time(tmp_path):
     assert "failed: lora cola seed 1: the loss is nan at step" in shown
     assert "left, judging from the finished runs" in shown
     assert "Traceback" not in output
+    assert "Error in rule" not in output  # the job's own line and the summary say it
     assert not (project.folder / "results/runs/lora/cola/seed1/run.json").exists()
     log = (project.folder / "results/logs/train/lora/cola/seed1.log").read_text()
     assert "Traceback" in log

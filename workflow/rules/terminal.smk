@@ -8,6 +8,8 @@ import time
 
 from snakemake.logging import logger
 
+from lora_core.layout import exit_record
+
 # Who uses this workflow as a module decides what is printed, and has targets of another Snakefile.
 IS_MAIN_SNAKEFILE = Path(workflow.main_snakefile).resolve() in (
     REPOSITORY / "Snakefile",
@@ -26,6 +28,7 @@ HIDDEN_SENTENCES = (
     "Building DAG",
     "Conda environments: ignored",
     "Group jobs: inactive",
+    "RuleException:\nCalledProcessError",
     "Select jobs",
     "Singularity containers: ignored",
     "Using shell:",
@@ -36,6 +39,19 @@ def job_title(rule_name, wildcards):
     """The name of a job for people, such as "train lora cola seed 1"."""
     values = [f"seed {v}" if name == "seed" else v for name, v in wildcards.items()]
     return " ".join([rule_name, *values])
+
+
+def has_printed_its_error(record):
+    """Whether a failed job has printed its error on this terminal; the summary at the end repeats it."""
+    try:
+        ends = [
+            job_records.read_job_record(exit_record(Path(log))) for log in record.log
+        ]
+    except (ValueError, OSError):
+        return False
+    study_now = os.environ[job.STUDY_VARIABLE]
+    has_ended = {(end.state, end.study) for end in ends} == {("failed", study_now)}
+    return has_ended and not record.aux and is_local()
 
 
 class OneLinePerJob(logging.Filter):
@@ -56,6 +72,8 @@ class OneLinePerJob(logging.Filter):
             self.ended = self.started.get(record.job_id)
         if event == "progress":
             self.print_progress(record.done, record.total)
+            return False
+        if event == "job_error" and has_printed_its_error(record):
             return False
         is_hidden = str(record.msg).startswith(HIDDEN_SENTENCES)
         return event not in HIDDEN_EVENTS and not is_hidden
