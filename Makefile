@@ -17,7 +17,7 @@ BUNDLE ?= $(subst /,-,$(RESULTS)).zip
 GLUE ?=
 SLURM ?=
 
-.PHONY: help setup slurm tables demo doctor paper status report compare bundle verify-bundle test test-slurm test-faults bench check format schema pictures lock audit clean
+.PHONY: help setup slurm tables demo doctor paper status report compare bundle verify-bundle test test-slurm test-faults bench check format schema pictures docs lock audit clean
 
 help:  ## list all targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -36,12 +36,11 @@ setup: .venv/installed  ## create .venv from requirements.lock
 slurm: setup  ## also install what submits jobs to Slurm
 	$(BIN)/python -P -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r envs/slurm.lock
 
-tables: setup  ## run the study and print table 2 (CONFIG=config/paper.yaml for another study)
+tables: setup  ## run the study and say what LoRA buys (CONFIG=config/paper.yaml for another study)
 	@$(if $(CONFIG),,echo "The embedded study: 30 short runs, about 14 minutes on two cores without a GPU; finished runs are not repeated.")
 	@$(BIN)/lora-core unlock $(OVERLAY)
-	$(SNAKEMAKE)
-	@echo; cat "$(RESULTS)/tables/table2.md"
-	@echo; echo "All tables (.md, .csv, .tex, .json) are in $(RESULTS)/tables; $(RESULTS)/runs.csv has one row per run and quantity."
+	@$(SNAKEMAKE)
+	@echo; $(BIN)/lora-core summary $(OVERLAY)
 
 demo: setup  ## run one task with two methods and one seed, in under two minutes
 	$(MAKE) --no-print-directory tables CONFIG=config/demo.yaml
@@ -106,11 +105,18 @@ pictures: setup  ## write docs/architecture.md and results/README.md from the co
 	$(BIN)/python docs/results_folder.py > results/README.md
 	$(BIN)/python docs/pictures.py
 
-lock:  ## update requirements.lock from pyproject.toml, and envs/slurm.lock (needs uv)
+docs: setup  ## build the documentation as a site, site/index.html
+	$(BIN)/python -P -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r envs/docs.lock
+	$(BIN)/python docs/build_site.py site
+	@echo; echo "Open site/index.html"
+
+lock:  ## update requirements.lock from pyproject.toml, envs/slurm.lock and envs/docs.lock (needs uv)
 	uv pip compile pyproject.toml --extra workflow --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --output-file requirements.lock
 	uv pip compile envs/slurm.in --no-deps --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --output-file envs/slurm.lock
+	uv pip compile envs/docs.in --no-deps --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate --constraints requirements.lock --output-file envs/docs.lock
 
 audit:  ## check the locked packages for known vulnerabilities (needs uv and a network)
 	uv tool run pip-audit --require-hashes --disable-pip --requirement requirements.lock

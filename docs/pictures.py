@@ -1,5 +1,9 @@
-"""Draws figures of docs/ and writes tables of its pages, from the records in docs/records (`make pictures`)."""
+"""Draws figures of docs/ and writes tables of its pages, from the records in docs/records (`make pictures`).
 
+With the name of a report, it takes the picture of the report instead: `python docs/pictures.py results/report.html`.
+"""
+
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -63,7 +67,16 @@ def page_with_tables(name: str) -> str:
     return results_gpu.write_tables(page, PAGES[name]())
 
 
+def photograph(report: Path, png: Path) -> None:
+    """Write a picture of the beginning of a report, by chromium."""
+    options = ["--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1100,850", f"--screenshot={png}"]
+    subprocess.run(["chromium", *options, report.resolve().as_uri()], check=True, capture_output=True)
+
+
 if __name__ == "__main__":
+    if sys.argv[1:]:
+        photograph(Path(sys.argv[1]), ROOT / "docs/report.png")
+        sys.exit()
     for name in FIGURES:
         draw(name, ROOT / f"docs/{name}.svg")
     for name in PAGES:

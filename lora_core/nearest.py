@@ -8,10 +8,13 @@ MAX_LISTED = 100
 MAX_DESCRIBED = 20  # unknown names, of thousands in one list
 
 
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """Return the end of an error message: the nearest valid name, or the valid names."""
+def nearest(name: str, valid: Iterable[str], cutoff: float = 0.5) -> str:
+    """Return the end of an error message: the nearest valid name, or the valid names if none is similar enough.
+
+    With a `cutoff` of 0, the nearest one is named in any case.
+    """
     names = list(map(str, valid))
-    close = difflib.get_close_matches(name[:MAX_COMPARED], names[:MAX_COMPARED], n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name[:MAX_COMPARED], names[:MAX_COMPARED], n=1, cutoff=cutoff)
     if close:
         return f"; did you mean {close[0]!r}?"
     more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""

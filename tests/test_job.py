@@ -212,9 +212,21 @@ def test_a_terminal_has_one_live_line_and_a_log_has_many(tty, monkeypatch, capfd
     progress.report("epoch 2")
     console.close_line()
     shown = terminal.getvalue()
-    assert shown.count("\n") == (1 if tty else 2)
+    assert shown.count("\n") == 1
     assert shown.count("\r") == (2 if tty else 0)
     assert capfd.readouterr().err.count("lora cola seed 1: epoch 2\n") == 1
+
+
+def test_a_terminal_without_a_live_line_has_the_first_line_and_one_a_minute(monkeypatch):
+    terminal = Terminal(False)
+    monkeypatch.setattr(job, "console", lambda: Console(terminal))
+    clock = [100.0]
+    monkeypatch.setattr("lora_core.training.progress.time.monotonic", lambda: clock[0])
+    progress = Progress("fft rte seed 1")
+    for seconds in (1, 40, 60.9, 61, 100, 121):
+        clock[0] = 100.0 + seconds
+        progress.report(f"after {seconds} s")
+    assert terminal.getvalue().splitlines() == [f"fft rte seed 1: after {seconds} s" for seconds in (1, 61, 121)]
 
 
 def test_progress_between_reports_goes_to_the_live_line_alone(monkeypatch, capfd):

@@ -72,6 +72,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
     add("doctor", _doctor, "show what this machine has and what it can run")
     add_study("status", _status, "show which runs are done, running, failed and left")
+    add_study("summary", _summary, "compare LoRA with full fine-tuning in four lines, and name the report")
     add_study("estimate", _estimate, "estimate the time, disk space and energy of a study by a short trial")
     compare = add("compare", _compare, "compare the settings and results of two studies")
     compare.add_argument("a", type=Path, help="results folder of a study")
@@ -100,6 +101,13 @@ def _status(options: argparse.Namespace) -> None:
 
     study = read_study(options.configfile)
     print(status.format_status(study, status.read_runs(study)))
+
+
+def _summary(options: argparse.Namespace) -> None:
+    from lora_core.commands import summary
+    from lora_core.commands.studies import read_study
+
+    print(summary.format_summary(read_study(options.configfile)))
 
 
 def _estimate(options: argparse.Namespace) -> None:

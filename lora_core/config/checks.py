@@ -32,8 +32,9 @@ def name_errors(config: Config, optional_tables: Sequence[str]) -> Iterator[str]
     if measure.get("simulated") is True and f"simulated_{measure.get('meter')}" not in METERS:
         yield "measure.simulated: a simulated driver is read with measure.meter: nvml"
     protocols = protocol_names()
-    if "protocol" in config and config["protocol"] not in protocols:
-        yield f"protocol: unknown protocol {config['protocol']!r}{nearest(str(config['protocol']), protocols)}"
+    protocol = config.get("protocol")
+    if isinstance(protocol, str) and protocol not in protocols:
+        yield f"protocol: unknown protocol {protocol!r}{nearest(protocol, protocols)}"
 
 
 def _repeated(config: Config, key: str) -> Iterator[str]:
@@ -44,17 +45,16 @@ def _repeated(config: Config, key: str) -> Iterator[str]:
 
 
 def _unknown_values(config: Config, key: str, known: Collection[str]) -> Iterator[str]:
-    """Yield an error for each entry of a list that is not a known name."""
+    """Yield an error for each entry of a list that is not a known name. The schema reports one that is no text."""
     names = set(known)
-    unknown = [(i, name) for i, name in enumerate(_list(config, key)) if not isinstance(name, str) or name not in names]
+    unknown = [(i, name) for i, name in enumerate(_list(config, key)) if isinstance(name, str) and name not in names]
     described = [(f"{key}.{position}: unknown value {shorten(repr(name))}", name) for position, name in unknown]
     yield from unknown_names(key, described, known)
 
 
 def _unknown_methods(config: Config) -> Iterator[str]:
     known = _section(config, "method_settings")
-    # What cannot be a key, such as a list, is no name either.
-    unknown = [m for m in _list(config, "methods") if not isinstance(m, str | int | float) or m not in known]
+    unknown = [m for m in _list(config, "methods") if isinstance(m, str) and m not in known]
     described = [(f"methods: no entry {shorten(repr(method))} in method_settings", method) for method in unknown]
     yield from unknown_names("methods", described, map(str, known))
     for role, method in _section(config, "references").items():

@@ -4,6 +4,7 @@ Snakemake reads the same files by itself, and silently: of a key that is given t
 rules of YAML 1.1 it reads `010` as 8, `1:30` as 90 and `yes` as true. Such a file is refused here.
 """
 
+import errno
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import yaml
 
 from lora_core.config.errors import ConfigError
 from lora_core.config.protocol import SafeLoader
+from lora_core.nearest import nearest
 from lora_core.records import JsonObject
 
 MAX_BYTES = 3_000_000
@@ -84,6 +86,8 @@ def _raise(file: Path, errors: Sequence[str]) -> None:
 def _read_text(file: Path) -> str:
     if file.is_symlink() and not file.exists():
         raise ConfigError(f"{file}: this link leads to {os.readlink(file)!r}, which does not exist")
+    if not file.exists():
+        raise FileNotFoundError(errno.ENOENT, f"{os.strerror(errno.ENOENT)}{_similar(file)}", str(file))
     size = file.stat().st_size
     if not file.is_file():
         kind = "a folder" if file.is_dir() else "a device or a pipe"
@@ -100,6 +104,13 @@ def _read_text(file: Path) -> str:
         line = text.count("\n", 0, control.start()) + 1
         raise ConfigError(f"{file}: line {line}: the control character {control[0]!r} is not allowed; remove it")
     return text
+
+
+def _similar(file: Path) -> str:
+    """The end of a sentence about a file that does not exist: the nearest study in its folder and in config/."""
+    names = sorted({str(other) for folder in (file.parent, Path("config")) for other in folder.glob("*.yaml")})
+    by_stem = [name for name in names if Path(name).stem == file.stem]
+    return nearest(str(file), by_stem or names, cutoff=0 if by_stem else 0.5) if names else ""
 
 
 def _unique(pairs: list[tuple[str, Any]], errors: list[str]) -> JsonObject:

@@ -8,6 +8,7 @@ from typing import Any
 
 from lora_core.records import JsonObject
 
+SETTINGS_DIFFER = "settings differ"  # how the reason begins
 COMPLETE = ("config",)  # mappings that the user fills: there, a key that is missing is a difference
 
 
@@ -33,7 +34,7 @@ def changed_limits(recorded: Mapping[str, Any] | None, expected: Mapping[str, An
     before, after = recorded["source"], expected["source"]
     names = [name for name in ("max_train_examples", "max_validation_examples") if (name in before) != (name in after)]
     changed = [f"{name} {_text(before.get(name))} -> {_text(after.get(name))}" for name in names]
-    return f"settings differ ({', '.join(changed)})" if changed else None
+    return f"{SETTINGS_DIFFER} ({', '.join(changed)})" if changed else None
 
 
 def file_digests(files: Mapping[str, Any]) -> dict[str, str]:

@@ -8,8 +8,9 @@ from typing import Any
 from lora_core.nearest import nearest
 
 # The discriminated sections: pydantic puts the name of the chosen variant into an error's path, right after this many
-# keys.
+# keys. The variant is chosen by the second.
 _VARIANT_POSITION = {"model": 1, "data": 1, "method_settings": 2}
+_VARIANT_KEY = {"model": "source", "data": "source", "method_settings": "kind"}
 
 # The errors of pydantic that suggest the nearest name, which takes time.
 UNKNOWN = ("extra_forbidden", "union_tag_invalid", "literal_error")
@@ -49,11 +50,33 @@ def sentence(error: Any, known: Sequence[Location]) -> str:
             expected = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
             value = str(error["input"])
             return f"{path}: unknown value {shorten(repr(error['input']))}{nearest(value, expected)}"
+        case kind if expected := _expected_type(kind, location, error["input"]):
+            return f"{path}: {expected} {given}"
         case "value_error" if re.match(r"[\w.]+: ", message := str(error["ctx"]["error"])):
             return f"{path}.{message}"  # a check of a whole section names the key at fault
         case "value_error":
             return f"{path}: {error['ctx']['error']} {given}"
     return f"{path}: {error['msg'][0].lower()}{error['msg'][1:]} {given}"
+
+
+def _expected_type(kind: str, location: Location, value: object) -> str | None:
+    """What a list, a section or a text is written like, for an error about a value of another type."""
+    if kind in ("tuple_type", "list_type"):
+        return f"a list is expected, such as {_example(location, value)}"
+    if kind in ("dict_type", "model_type", "model_attributes_type"):
+        return "keys and values are expected, as in config.yaml"
+    if kind == "string_type" and isinstance(value, bool):
+        return "a text is expected; put it in quotes, because YAML reads no and yes as truth values"
+    if kind == "string_type" and isinstance(value, int | float):
+        return "a text is expected; put it in quotes"
+    return None
+
+
+def _example(location: Location, value: object) -> str:
+    """A list as it is written in place of a single value."""
+    if location[-1] == "seeds":
+        return "[1, 2, 3]"
+    return f"[{shorten(value)}]" if isinstance(value, str) else "[first, second]"
 
 
 def shorten(text: str) -> str:
@@ -80,13 +103,13 @@ def key_locations(schema: Mapping[str, Any]) -> Iterator[Location]:
 
 
 def _suggestion(location: Location, known: Sequence[Location]) -> str:
-    """The end of a sentence about an unknown key: a similar key of the same section, or the path of one elsewhere."""
+    """The end of a sentence about an unknown key: a similar key of the same section, or where it has its place."""
     *section, key = location
-    path = _path(location)
     siblings = sorted(other[-1] for other in known if _fits(other[:-1], section))
-    # A key of another variant of this section, such as `rank` in an entry of full fine-tuning, has no better place.
-    if any(_fits(_path(other), path) for other in known) or difflib.get_close_matches(key, siblings, cutoff=0.8):
+    if difflib.get_close_matches(key, siblings, cutoff=0.8):
         return nearest(key, siblings)
+    if owners := _variants_with(_path(location), location[0], known):
+        return owners
     elsewhere: dict[str, str] = {}
     end = _VARIANT_POSITION.get(location[0], 0) + 1
     for other in sorted(known, key=len):  # of keys with the same name, the first of the shortest paths stays
@@ -94,8 +117,19 @@ def _suggestion(location: Location, known: Sequence[Location]) -> str:
             elsewhere.setdefault(other[-1], ".".join(_path(other)))
         elif _fits(other[:end], location[:end]):
             elsewhere.setdefault(other[-1], ".".join(_path(other)).replace("{method}", location[1]))
-    close = difflib.get_close_matches(key, elsewhere, n=1, cutoff=0.8)
-    return f"; did you mean {elsewhere[close[0]]!r}?" if close else nearest(key, siblings)
+    if key in elsewhere:
+        return f"; its place is {elsewhere[key]!r}"
+    if close := difflib.get_close_matches(key, elsewhere, n=1, cutoff=0.8):
+        return f"; did you mean {elsewhere[close[0]]!r}?"
+    above = [part for part in _path(location)[:-2] if location[0] in _VARIANT_KEY]
+    return _variants_with([*above, key], location[0], known) or nearest(key, siblings)
+
+
+def _variants_with(path: Location, section: str, known: Sequence[Location]) -> str:
+    """Say which variants of a section have the key of this path; empty if none has it."""
+    position = _VARIANT_POSITION.get(section, 0)
+    owners = sorted({other[position] for other in known if position and _fits(_path(other), path)})
+    return f"; only {_VARIANT_KEY[section]} {' or '.join(owners)} has it" if owners else ""
 
 
 def _path(location: Location) -> Location:

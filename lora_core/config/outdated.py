@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_core.config import params
-from lora_core.config.differences import changed_limits, differences, file_digests, files_differ, plain
+from lora_core.config.differences import SETTINGS_DIFFER, changed_limits, differences, file_digests, files_differ, plain
 from lora_core.config.study import Study
 from lora_core.evaluation.latency_record import LatencyRecord
 from lora_core.layout import Layout
@@ -85,7 +85,7 @@ class _Comparison:
             if limits := changed_limits(dataset, expected):
                 self.reasons[path] = limits
             elif changed := list(differences(settings, expected)):
-                self.reasons[path] = f"settings differ ({', '.join(changed)})"
+                self.reasons[path] = f"{SETTINGS_DIFFER} ({', '.join(changed)})"
         except MALFORMED:
             self.reasons[path] = "the record of its sources is damaged"
         return card
@@ -135,7 +135,7 @@ class _Comparison:
                 return f"it is the record of {run['method']}/{run['task']}/seed{run['seed']}"
             wanted = {name: value for name, value in expected.items() if name not in NO_SETTING}
             if changed := list(differences(run, wanted)):
-                return f"settings differ ({', '.join(changed)})"
+                return f"{SETTINGS_DIFFER} ({', '.join(changed)})"
             if card is not None and self._data_differs(run["data"], card, str(run["task"])):
                 return "it was trained on other data"
             if self._model_differs(run.get("model_files")):
@@ -207,7 +207,7 @@ class _Comparison:
             # Older plans do not say it, but their records do, and the oldest passes were all in float32.
             plan = {"precision": record.get("precision", LatencyRecord.precision)} | made_from.get("plan", {})
             if changed := list(differences(plan, plain(params.latency_params(self._study)))):
-                self.reasons[path] = f"settings differ ({', '.join(changed)})"
+                self.reasons[path] = f"{SETTINGS_DIFFER} ({', '.join(changed)})"
             elif any(run in self.reasons for run in runs.values()):
                 self.reasons[path] = INPUT_AGAIN
             elif None not in digests.values() and made_from.get("runs", digests) != digests:

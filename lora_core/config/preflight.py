@@ -1,6 +1,7 @@
 """Checks before a job starts: the study's files, the hub, the results folder, and the requested targets."""
 
 import itertools
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -143,9 +144,14 @@ def write_identity(study: Study) -> None:
         check_results_folder(study)
 
 
-def check_targets(targets: Iterable[str], products: set[str], results_dir: str) -> None:
-    """Reject a target below the results folder that no rule makes. Raise ValueError that suggests the nearest one."""
-    folders = tuple({f"{results_dir}/{Path(p).relative_to(results_dir).parts[0]}/" for p in products})
+def check_targets(targets: Iterable[str], products: set[str]) -> None:
+    """Reject a target that no rule makes. Raise ValueError that suggests one, before others one of the same name."""
     for target in targets:
-        if target.startswith(folders) and target.rstrip("/") not in products:
-            raise ValueError(f"this study has no target {target!r}{nearest(target, sorted(products))}")
+        if os.path.normpath(target) in products or os.path.exists(target):
+            continue
+        names = sorted(products)
+        path = Path(target)
+        same_name = [name for name in names if Path(name).name == path.name]
+        alike = same_name or [name for name in names if Path(name).stem == path.stem]
+        hint = nearest(target, alike, cutoff=0) if alike else nearest(target, names)
+        raise ValueError(f"this study has no target {target!r}{hint}")

@@ -13,7 +13,7 @@ PROJECT_FOLDERS = frozenset(
     {
         *(".ci", ".git", ".github", ".snakemake", ".venv"),
         *("bench", "build", "config", "dist", "docs", "envs", "examples", "findings", "lora_core", "paper", "profiles"),
-        *("tests", "workflow"),
+        *("site", "tests", "workflow"),
     }
 )
 # The system's folders, with all that is in them except what lies in USER_FOLDERS.

@@ -12,6 +12,7 @@ from lora_core.processes import ProcessIdentity, this_process
 from lora_core.records import read_json, write_json
 
 LOG_SECONDS = 10.0  # at least, between two lines in the log
+CONSOLE_SECONDS = 60.0  # at least, between two lines on a terminal whose lines cannot be overwritten
 REFRESH_SECONDS = 1.0  # at least, between two updates of progress.json and of the terminal's live line
 
 
@@ -59,8 +60,9 @@ class ProgressRecord:
 class Progress:
     """Shows how far a job is.
 
-    The log gets a line every `LOG_SECONDS`. A terminal gets the same lines, or, where a line can be overwritten, one
-    line that is always up to date. The file `path`, if there is one, holds the last `RunProgress`.
+    The log gets a line every `LOG_SECONDS`. A terminal gets the first of them and then one every `CONSOLE_SECONDS`, or,
+    where a line can be overwritten, one line that is always up to date. The file `path`, if there is one, holds the
+    last `RunProgress`.
     """
 
     def __init__(self, title: str, path: Path | None = None) -> None:
@@ -68,6 +70,7 @@ class Progress:
         self._path = path
         self._process = this_process()
         self._logged = self._refreshed = time.monotonic()
+        self._printed: float | None = None  # when a line was last put on the terminal
 
     def due(self) -> bool:
         """Whether `update` would do anything now; lets a hot loop skip composing the status."""
@@ -84,11 +87,13 @@ class Progress:
 
     def report(self, status: str | RunProgress) -> None:
         """Report a status now, also as a line in the log."""
-        self._logged = time.monotonic()
+        now = self._logged = time.monotonic()
         line = self._line(status)
         print(line, file=sys.stderr, flush=True)
         console = job.console()
-        if console is not None and not console.is_live:
+        is_due = self._printed is None or now - self._printed >= CONSOLE_SECONDS
+        if console is not None and not console.is_live and is_due:
+            self._printed = now
             console.print(line)
         self._refresh(status)
 

@@ -127,3 +127,13 @@ def test_without_the_packages_of_the_workflow_a_command_says_what_to_install(cap
     snakefile = (ROOT / "workflow" / "rules" / "common.smk").read_text()
     assert advice.strip() in re.sub(r'"\n\s*"', "", snakefile)
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(("name", "suggested"), [("demo", "config/demo.yaml"), ("config/dmo.yaml", "config/demo.yaml")])
+@pytest.mark.parametrize("command", ["unlock", "status", "summary"])
+def test_a_configuration_file_that_does_not_exist_is_named_with_the_nearest(
+    capsys, monkeypatch, command, name, suggested
+):
+    monkeypatch.chdir(ROOT)
+    assert cli.main([command, "--configfile", name]) == 1
+    assert capsys.readouterr().err == f"{name}: No such file or directory; did you mean {suggested!r}?\n"

@@ -177,6 +177,13 @@ def test_a_run_that_started_from_other_weights_is_outdated(results):
 
 
 def test_each_reason_is_one_line_that_names_some_products():
-    lines = announcement({f"run{number}": "settings differ (rank 8 -> 2)" for number in range(5)} | {"x": "y"})
-    assert lines == ["made again, because settings differ (rank 8 -> 2): run0, run1, run2 and 2 more",
+    lines = announcement({f"run{number}": "other code made it" for number in range(5)} | {"x": "y"})
+    assert lines == ["made again, because other code made it: run0, run1, run2 and 2 more",
                      "made again, because y: x"]  # fmt: skip
+
+
+def test_after_a_change_of_settings_a_line_says_how_to_keep_both_results():
+    first, last = announcement({"run": "settings differ (rank 8 -> 2)"})
+    assert first == "made again, because settings differ (rank 8 -> 2): run"
+    assert "--config results_dir=results/other" in last
+    assert "another entry of `method_settings`" in last

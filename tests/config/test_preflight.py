@@ -131,8 +131,26 @@ def test_every_method_that_cannot_be_trained_as_configured_is_reported():
     assert keys == [f"method_settings.{method}.hyperparameters.loraplus_lr_ratio" for method in ("fft", "x")]
 
 
-def test_a_target_that_no_rule_makes_is_refused_with_the_nearest_that_one_makes():
-    products = {"results/tables/table1.md", "results/tables/table2.md", "results/runs.csv"}
-    preflight.check_targets(["results/tables/table1.md", "all", "results/other"], products, "results")
-    with pytest.raises(ValueError, match=r"no target 'results/tables/tabel1\.md'; did you mean '.*/table1\.md'"):
-        preflight.check_targets(["results/tables/tabel1.md"], products, "results")
+@pytest.mark.parametrize(
+    ("target", "suggested"),
+    [
+        ("results/tables/tabel2.md", "results/tables/table2.md"),
+        ("results/table2.md", "results/tables/table2.md"),
+        ("table2.md", "results/tables/table2.md"),
+        ("results/table2", "results/tables/table2.md"),
+        ("reslts/runs.csv", "results/runs.csv"),
+        ("results/run.json", "results/runs/lora/cola/seed1/run.json"),
+    ],
+)
+def test_a_target_that_no_rule_makes_is_refused_with_the_nearest_that_one_makes(target, suggested):
+    products = {"results/runs.csv", "results/runs/lora/cola/seed1/run.json"}
+    products |= {f"results/tables/table{number}.{suffix}" for number in (1, 2) for suffix in ("md", "csv", "json")}
+    with pytest.raises(ValueError, match=f"no target '{target}'") as caught:
+        preflight.check_targets([target], products)
+    assert str(caught.value).endswith(f"; did you mean {suggested!r}?")
+
+
+def test_a_target_that_a_rule_makes_or_that_exists_is_accepted(tmp_path):
+    preflight.check_targets(
+        ["results/a.md", "results/folder/", "./results/a.md", str(tmp_path)], {"results/a.md", "results/folder"}
+    )

@@ -148,7 +148,7 @@ def test_make_tables_refuses_a_file_before_snakemake_reads_it(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_bytes(content)
     makefile = (ROOT / "Makefile").read_text()
-    assert "\t@$(BIN)/lora-core unlock $(OVERLAY)\n\t$(SNAKEMAKE)\n" in makefile
+    assert "\t@$(BIN)/lora-core unlock $(OVERLAY)\n\t@$(SNAKEMAKE)\n" in makefile
     assert cli.main(["unlock", "--configfile", "mine.yaml"]) == 1
     assert capsys.readouterr().err.startswith("mine.yaml: ")
 

@@ -88,7 +88,8 @@ def test_a_job_killed_for_memory_is_retried_with_more_and_then_fails_with_a_sent
     process = start(project, "results/runs/lora/cola/seed1/run.json")
     output, _ = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode != 0
-    asked = re.findall(r"rule train:.*?mem_mb=(\d+)", output, re.DOTALL)
+    (log,) = re.findall(r"Complete log\(s\): (.*)", output)
+    asked = re.findall(r"rule train:.*?mem_mb=(\d+)", Path(log).read_text(), re.DOTALL)
     assert [int(mb) for mb in asked] == [2000, 4000], output
     assert [job["JobState"] for job in jobs()] == ["FAILED", "FAILED"]
     assert "train/lora/cola/seed1: killed (SIGKILL; possibly out of memory" in output

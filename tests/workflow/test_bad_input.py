@@ -61,17 +61,25 @@ def test_without_config_yaml_one_sentence_says_so(tmp_path):
     assert "error(s)" not in output
 
 
-@pytest.mark.parametrize("target", ["tables/table9.md", "runs/lora/rte/seed1/run.json", "merged/fft/cola/seed1"])
+@pytest.mark.parametrize(
+    "target", ["tables/table9.md", "runs/lora/rte/seed1/run.json", "merged/fft/cola/seed1", "table2.md"]
+)
 def test_a_target_that_no_rule_makes_is_named_with_the_nearest(study, target):
     status, output = study.run("-n", f"results/{target}")
     assert status != 0
     assert f"this study has no target 'results/{target}'; did you mean 'results/" in output
 
 
+def test_a_value_of_an_option_is_no_target(study):
+    status, output = study.run("--report", "results/page.html")
+    assert status == 0, output
+    assert (study.folder / "results/page.html").exists()
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"sentence": None}, "lacks the column 'sentence'"),
+        ({"sentence": None}, "lacks the column 'sentence'; it has label, idx"),
         ({"label": [1, 7] * 8}, "unknown label 7 in row 1; expected 0..1 (unacceptable, acceptable)"),
     ],
 )

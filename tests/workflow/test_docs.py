@@ -56,7 +56,7 @@ def test_there_are_commands_of_every_sort():
     assert len(of("make ")) > 10
     assert len(of("snakemake ")) > 8
     others = {command.split()[0] for _, command in commands()} - {"make", "snakemake", "lora-core"}
-    assert others <= {"awk", ".venv/bin/python", ".venv/bin/lora-core", "pip"}, others
+    assert others <= {"awk", ".venv/bin/python", ".venv/bin/lora-core", "git", "pip"}, others
 
 
 @pytest.mark.parametrize("command", of("make "))

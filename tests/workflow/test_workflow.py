@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from pathlib import Path
 
 import pytest
 from builders import HANG_SECONDS, ROOT
@@ -95,9 +96,41 @@ def test_the_example_uses_what_a_study_leaves(study):
     assert re.search(r"merged model: .*'(un)?acceptable', 'score': 0\.\d+", result.stdout)
 
 
+def test_the_terminal_has_one_line_for_each_job_and_the_complete_log_has_the_rest(study):
+    lines = study.output.splitlines()
+    done = [match for line in lines if (match := re.fullmatch(r" *(\d+)/(\d+) (\w+.*) \(\d+ s\)", line))]
+    assert [int(match[1]) for match in done] == list(range(1, int(done[0][2]) + 1))
+    assert "train lora cola seed 2" in {match[3] for match in done}
+    assert len(lines) < len(done) + 16, study.output  # of training: a line for each run
+    for noise in ("rule ", "jobid", "resources:", "Select jobs", "SNAKEMAKE", "Job stats"):
+        assert noise not in study.output
+    (log,) = re.findall(r"Complete log\(s\): (.*)", study.output)
+    assert "rule train:" in Path(log).read_text()
+
+
+def test_the_summary_of_a_study_has_five_lines_and_ends_with_its_report(study):
+    result = study.lora_core("summary", "--configfile", "tiny.yaml")
+    assert result.returncode == 0, result.stderr
+    *compared, last = result.stdout.splitlines()
+    assert [line.partition(":")[0] for line in compared] == [
+        "best score", "trained parameters", "time per epoch", "training memory",
+    ]  # fmt: skip
+    assert all("full fine-tuning (" in line for line in compared)
+    assert last == "Open results/report.html"
+
+
+def test_a_dry_run_shows_the_rules_and_their_reasons(study):
+    (study.folder / "results/tables/table1.md").unlink()
+    status, output = study.run("-n", "results/tables/table1.md")
+    study.run("results/tables/table1.md")
+    assert status == 0
+    assert "rule render_table:" in output
+    assert "reason: Missing output files: results/tables/table1.md" in output
+
+
 def test_progress_is_shown_and_libraries_are_silent(study):
     assert re.search(
-        r"lora cola seed 1: epoch 2/2, step (\d+)/\1, matthews -?\d\.\d+, [\d,]+ tokens/s, 0:00 left", study.output
+        r"lora cola seed 1: epoch 1/2, step \d+/\d+, matthews -?\d\.\d+, [\d,]+ tokens/s, 0:0\d left", study.output
     )
     for noise in ("MISSING", "newly initialized", "UNEXPECTED", "Warning", "Loading weights"):
         assert noise not in study.output
@@ -128,6 +161,7 @@ def test_a_failed_run_leaves_the_others_and_runs_alone_the_next_time(tmp_path):
     assert "failed: lora cola seed 1: the loss is nan at step" in shown
     assert "left, judging from the finished runs" in shown
     assert "Traceback" not in output
+    assert "Error in rule" not in output  # the job's own line and the summary say it
     assert not (project.folder / "results/runs/lora/cola/seed1/run.json").exists()
     log = (project.folder / "results/logs/train/lora/cola/seed1.log").read_text()
     assert "Traceback" in log

@@ -5,25 +5,19 @@ import itertools
 from snakemake.io import strip_wildcard_constraints
 
 
-def check_targets(arguments):
-    """Reject a target that no rule makes, and suggest the nearest one.
-
-    Snakemake only says that there is no rule, and knows its targets too late for the Snakefile to ask.
-    """
-    targets = [arg for arg in arguments if arg.startswith(f"{LAYOUT.results}/")]
+def check_targets():
+    """Reject a target that no rule makes, and suggest the nearest one, which Snakemake does not."""
+    targets = [t for t in workflow.dag_settings.targets if not workflow.is_rule(t)]
     if not targets:
         return
     products = {
         product
-        for rule in workflow.rules
-        for pattern in rule.output
+        for each in workflow.rules
+        for pattern in each.output
         for product in expand(strip_wildcard_constraints(pattern), **WILDCARDS)
         if pattern.match(product)
     }
-    try:
-        preflight.check_targets(targets, products, LAYOUT.results)
-    except ValueError as error:
-        raise WorkflowError(str(error)) from None
+    preflight.check_targets(targets, products)
 
 
 def rerun_command(log):
@@ -82,6 +76,8 @@ def force_products(build_dag):
     def build():
         limit_measured_jobs()
         try:
+            if IS_MAIN_SNAKEFILE:
+                check_targets()
             recorded = job_records.read_outputs(LAYOUT.logs)
             cut_off = unfinished.unfinished_products(LAYOUT.results, recorded)
             changed = outdated.outdated_results(
@@ -148,9 +144,3 @@ onerror:
 
 
 DIGESTS.save()
-# The targets of a Snakefile that uses this workflow as a module are unknown here.
-if Path(workflow.main_snakefile).resolve() in (
-    REPOSITORY / "Snakefile",
-    REPOSITORY / "workflow" / "Snakefile",
-):
-    check_targets(sys.argv[1:])
