@@ -240,7 +240,7 @@ class Measure(Frozen):
     sample_seconds: PositiveFloat = 0.5
     idle_seconds: NonNegativeFloat = Field(
         default=5.0,
-        description="rest before a run, on a GPU again with the model on it, for the idle power; none without a meter",
+        description="rest before a device's first run and again after an hour, for its idle power; none without a meter",
     )
     latency_passes: Annotated[int, Field(ge=2), NUMBER] = Field(default=5, description="minimum number of rounds")
     latency_seeds: PositiveInt = Field(default=1, description="how many of the seeds are timed, from the first")

@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 
 import numpy as np
@@ -239,7 +239,12 @@ class TrainingLoop:
     def _state(self) -> State:
         """Everything that later epochs depend on, and the records of finished epochs."""
         state = capture(self.model, self.step.optimizer, self.step.rates)
-        records = {"history": [vars(row) for row in self.history], "largest_batch": self.largest_batch}
+        baseline = self.sampler.baseline
+        records = {
+            "history": [vars(row) for row in self.history],
+            "largest_batch": self.largest_batch,
+            "idle_baseline": asdict(baseline) if baseline else None,
+        }
         tensors = {
             "losses": torch.tensor(self.losses, dtype=torch.float64),
             "predictions": torch.from_numpy(np.stack(self.predictions)),
