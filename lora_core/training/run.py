@@ -183,5 +183,5 @@ def apply_speedups(model: nn.Module, spec: RunSpec, device: torch.device) -> Non
     """Replace parts of the model by ones that compute the same faster on this device."""
     if device.type == "cpu":
         dropout.install(model)
-    if spec.precision == "bf16":
-        models.cast_frozen(model, torch.bfloat16)
+    if reduced := precision.autocast_type(spec.precision):
+        models.cast_frozen(model, reduced)
