@@ -19,6 +19,7 @@ from lora_core.measuring.memory import saved_for_backward
 from lora_core.methods.layers import LoRALinear
 from lora_core.models import dropout
 from lora_core.models import model as models
+from lora_core.training.loss_scaling import LossScaling
 from lora_core.training.spec import Hyperparameters
 from lora_core.training.steps import compute_logits, compute_loss, create_optimizer, optimizer_step
 
@@ -105,6 +106,7 @@ class Stepper:
         self.precision = precision
         self.max_grad_norm = hyperparameters.max_grad_norm
         self.trained = [p for p in model.parameters() if p.requires_grad]
+        self.scaling = LossScaling("fp32", CPU)  # as in bf16: there is none
         self.optimizer, self.schedule = create_optimizer(model, hyperparameters, steps=10**6)
         ids = np.random.default_rng(0).integers(1000, 30000, shape)
         labels = np.zeros(rows, np.float32)
@@ -119,7 +121,7 @@ class Stepper:
         forward = clock()
         loss.backward()
         backward = clock()
-        optimizer_step(self.trained, self.optimizer, self.schedule, self.max_grad_norm)
+        optimizer_step(self.trained, self.optimizer, self.schedule, self.max_grad_norm, self.scaling)
         finished = clock()
         self.parts.append((forward - started, backward - forward, finished - backward))
         return finished - started

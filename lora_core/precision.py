@@ -9,8 +9,9 @@ from lora_core import job
 if TYPE_CHECKING:
     import torch
 
-# float32; float32 whose products have TF32's 10 bits on a GPU; bfloat16 by autocast over float32 weights.
-Precision = Literal["fp32", "tf32", "bf16"]
+# float32; float32 whose products have TF32's 10 bits on a GPU; bfloat16 and float16 by autocast over float32 weights.
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+ON_GPUS_ONLY = ("tf32", "fp16")  # a CPU has no TF32, and multiplies float16 more slowly than float32
 # Each makes a library compute products of float32 in another way than torch asks for: cuBLAS and cuDNN, torch's own
 # default, cuBLAS, and oneDNN.
 VARIABLES = (
@@ -20,7 +21,7 @@ VARIABLES = (
     "ONEDNN_DEFAULT_FPMATH_MODE",
     "DNNL_DEFAULT_FPMATH_MODE",
 )
-FIRST_CAPABILITY = (8, 0)  # of the GPUs that have TF32 and bfloat16
+FIRST_CAPABILITY = (8, 0)  # of the GPUs that have TF32 and bfloat16; float16 is for those before
 # 12 bits after the point: float32 keeps it in a product with 1, TF32 and bfloat16 round it to 1.
 PROBE = 1 + 2**-12
 PROBE_SIZE = 256
@@ -35,13 +36,15 @@ def ignore_environment(environment: MutableMapping[str, str] = os.environ) -> No
 
 def check_available(precision: str, on_gpu: bool) -> None:
     """Raise ValueError if a job on a CPU would need a precision that only GPUs have."""
-    if precision == "tf32" and not on_gpu:
-        raise ValueError("train.precision is 'tf32', which only GPUs have; set 'fp32' or 'bf16' to run on a CPU")
+    if precision in ON_GPUS_ONLY and not on_gpu:
+        raise ValueError(
+            f"train.precision is {precision!r}, which only GPUs have; set 'fp32' or 'bf16' to run on a CPU"
+        )
 
 
 def check_device(precision: str, device: "torch.device") -> None:
     """Raise ValueError if a GPU lacks the precision."""
-    if device.type != "cuda" or precision == "fp32":
+    if device.type != "cuda" or precision in ("fp32", "fp16"):
         return
     import torch
 
@@ -50,8 +53,20 @@ def check_device(precision: str, device: "torch.device") -> None:
         raise ValueError(
             f"train.precision is {precision!r}, which {torch.cuda.get_device_name(device)} lacks (its compute "
             f"capability is {'.'.join(map(str, capability))}, {'.'.join(map(str, FIRST_CAPABILITY))} is needed); set "
-            "'fp32'"
+            "'fp32' or 'fp16'"
         )
+
+
+def is_scaled(precision: str) -> bool:
+    """Return whether the loss is scaled in training, because small gradients would be rounded to zero."""
+    return precision == "fp16"
+
+
+def autocast_type(precision: str) -> "torch.dtype | None":
+    """Return the type that autocast computes in; None without autocast."""
+    import torch
+
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
 
 
 def allow_tf32(allowed: bool) -> None:

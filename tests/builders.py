@@ -241,6 +241,19 @@ def power_samples(epochs, seconds, joules):
     return rows
 
 
+def powercap(tmp_path, packages=2, top=1_000_000):
+    """A folder like the kernel's with the energy counters of some CPU packages, in microjoules."""
+    for package in range(packages):
+        zone = tmp_path / f"intel-rapl:{package}"
+        part = tmp_path / f"intel-rapl:{package}:0"
+        for folder in (zone, part):
+            folder.mkdir()
+            (folder / "max_energy_range_uj").write_text(str(top))
+            (folder / "energy_uj").write_text("900000")
+            (folder / "name").write_text("core\n" if folder == part else f"package-{package}\n")
+    return tmp_path
+
+
 REFERENCES = References(full="fft", adapter="lora", library="lora_ref")
 LABELS = {"fft": "Full fine-tuning", "lora": "LoRA (own)", "lora_ref": "LoRA (loralib)"}
 DRAWN = {"references": REFERENCES, "labels": LABELS}

@@ -76,8 +76,12 @@ def fake_driver(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def fake_nvml(fake_driver, monkeypatch):
-    """The stand-in driver in this process, found by the real pynvml; gives a function that scripts it."""
+def fake_nvml(fake_driver, monkeypatch, tmp_path_factory):
+    """The stand-in driver in this process, found by the real pynvml; gives a function that scripts it.
+
+    What is kept about its devices is kept for this test alone.
+    """
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
     library = ctypes.CDLL(str(fake_driver / "libnvidia-ml.so.1"), mode=ctypes.RTLD_GLOBAL)
     for name in [name for name in os.environ if name.startswith("FAKE_NVML_")]:
         monkeypatch.delenv(name)

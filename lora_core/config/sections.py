@@ -199,7 +199,7 @@ class Train(Frozen):
     )
     precision: Precision = Field(
         default="fp32",
-        description="of matrix products, in training and in timed passes; bf16: autocast; tf32: on a GPU only",
+        description="of matrix products, in training and timed passes; bf16, fp16: autocast; tf32, fp16: on a GPU only",
     )
     batching: Annotated[Literal["random", "length_grouped"], BeforeValidator(_current_name)] = Field(
         default="random", description="length_grouped: batches of similar length (`group_by_length` in transformers)"
@@ -240,7 +240,7 @@ class Measure(Frozen):
     sample_seconds: PositiveFloat = 0.5
     idle_seconds: NonNegativeFloat = Field(
         default=5.0,
-        description="rest before a run, on a GPU again with the model on it, for the idle power; none without a meter",
+        description="rest before a device's first run and again after an hour, for idle power; none without a meter",
     )
     latency_passes: Annotated[int, Field(ge=2), NUMBER] = Field(default=5, description="minimum number of rounds")
     latency_seeds: PositiveInt = Field(default=1, description="how many of the seeds are timed, from the first")

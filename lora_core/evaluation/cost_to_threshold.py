@@ -108,12 +108,11 @@ def cost_to_reach(run: RunHistory, score: float | None) -> Cost:
     epochs = int(reached[0]) + 1
     seconds = float(run.history["train_seconds"].iloc[:epochs].sum())
     joules, windows, tick = energy_joules(run, epochs), run.windows[:epochs], run.counter_tick_seconds
-    idle_watts = trace.idle_watts(run.power, run.limits, tick)
     return Cost(
         epochs,
         seconds,
         joules,
-        None if joules is None or idle_watts is None else joules - idle_watts * seconds,
+        None if joules is None or run.idle_watts is None else joules - run.idle_watts * seconds,
         trace.uncertainty_joules(windows, joules, tick, run.evaluation_watts),
         run.energy_source is not None and trace.is_too_short(windows, run.energy_source, tick),
     )

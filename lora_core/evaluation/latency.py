@@ -201,12 +201,12 @@ def _place(
 
 
 def _make_ready(model: nn.Module, name: Precision, device: torch.device) -> nn.Module:
-    """Move a model to the device. In bf16, cast its weights once, as for training, but those of the head."""
-    if name == "bf16":
+    """Move a model to the device. In bf16 and fp16, cast its weights once, as for training, but those of the head."""
+    if reduced := precision.autocast_type(name):
         head = {id(parameter) for _, parameter in models.head_parameters(model)}
         for parameter in model.parameters():
             parameter.requires_grad_(id(parameter) in head)
-        models.cast_frozen(model, torch.bfloat16)
+        models.cast_frozen(model, reduced)
     return model.to(device).eval()
 
 

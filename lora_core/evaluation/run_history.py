@@ -61,6 +61,13 @@ class RunHistory:
         return self.record.energy.counter_tick_seconds if self.energy_source == "counter" else None
 
     @cached_property
+    def idle_watts(self) -> float | None:
+        """The idle power that is subtracted: of the baseline that the run used, in older records of its own samples."""
+        if self.record.energy.idle_measured is not None:
+            return self.record.energy.idle.net_watts
+        return trace.idle_power(self.power, self.limits, self.counter_tick_seconds).net_watts
+
+    @cached_property
     def evaluation_watts(self) -> float | None:
         """The mean power of all evaluations together, which lie between the training windows."""
         return trace.phase_watts(self.power, "eval", self.limits, self.counter_tick_seconds)

@@ -9,6 +9,7 @@ from typing import Any
 
 from lora_core.data.card import DataCard
 from lora_core.layout import Layout, wildcards
+from lora_core.measuring.idle_power import IdlePower
 from lora_core.provenance import ABSENT, Provenance
 from lora_core.records import check_digests, read_run_record
 from lora_core.sealed import unseal
@@ -102,6 +103,9 @@ class Energy:
         suspended_seconds: For how long the run was suspended while it trained; None in older records.
         counter_tick_seconds: How often the energy counter advances; None if that was not measured.
         uncertainty_joules: By how much `train_joules` may be wrong for that reason; None if that is not known.
+        idle_measured: When the idle baseline was measured (ISO 8601, UTC); None without one, and in older records.
+        idle_shared: Whether another run on the same device measured it; None if there is none.
+        idle: The idle power; in records without `idle_measured`, what the run's own samples gave.
     """
 
     meter: str
@@ -114,6 +118,17 @@ class Energy:
     suspended_seconds: float | None
     counter_tick_seconds: float | None
     uncertainty_joules: float | None
+    idle_measured: str | None
+    idle_shared: bool | None
+    idle: IdlePower
+
+
+# What older records lack.
+OLDER_ENERGY = {
+    **dict.fromkeys(("power_limit_watts", "counter_tick_seconds", "uncertainty_joules", "idle_context_watts")),
+    **dict.fromkeys(("idle_measured", "idle_shared")),
+    "net_of": "idle",
+}
 
 
 @dataclass(frozen=True)
@@ -192,8 +207,8 @@ class RunRecord:
             ),
             energy=fill(
                 Energy,
-                dict.fromkeys(("power_limit_watts", "counter_tick_seconds", "uncertainty_joules"))
-                | measurement["energy"],
+                OLDER_ENERGY | measurement["energy"],
+                idle=fill(IdlePower, OLDER_ENERGY | measurement["energy"]),
                 suspended_seconds=measurement["energy"]["sampling"].get("suspended_seconds"),
             ),
             preparation=fill(Preparation, measurement.get("preparation", {"seconds": None, "energy_joules": None})),

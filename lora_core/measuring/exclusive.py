@@ -137,6 +137,11 @@ def _start(device: torch.device) -> torch.device:
     return device
 
 
-def _lock_file(label: str) -> Path:
+def device_file(label: str, ending: str) -> Path:
+    """Return a file of this user about a device, in the folder of the temporary files of this machine."""
     user = os.getuid() if hasattr(os, "getuid") else "user"
-    return Path(tempfile.gettempdir()) / f"lora-core-{user}-{label}.lock"
+    return Path(tempfile.gettempdir()) / f"lora-core-{user}-{label}{ending}"
+
+
+def _lock_file(label: str) -> Path:
+    return device_file(label, ".lock")

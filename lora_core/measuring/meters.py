@@ -69,6 +69,7 @@ class Meter(Protocol):
         simulated: The driver is a stand-in: nothing that it reports was measured.
         reason: Why there is no energy; None if there is.
         shared: Whether another process used the device; None if that is not known.
+        device_id: What its energy covers, by a name that nothing else has; None if it reads no energy.
         has_context: This process's context on the device draws power by itself, so that idle power is measured with it,
             too.
         limits: What the device can report; the sampler records nothing that lies outside of them.
@@ -81,6 +82,7 @@ class Meter(Protocol):
     simulated: bool
     reason: str | None
     shared: bool | None
+    device_id: str | None
     has_context: bool
     limits: DeviceLimits
     details: JsonObject
@@ -119,6 +121,7 @@ class HostMeter:
 
     simulated = False
     shared: bool | None = None
+    device_id: str | None = None
     has_context = False
     limits = DeviceLimits()
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from lora_core.device import label_of
 from lora_core.measuring.driver_thread import DriverThread
 from lora_core.measuring.limits import MAX_WATTS, DeviceLimits
 from lora_core.measuring.meters import MeterError, Reading
@@ -61,6 +62,7 @@ class NvmlMeter:
             if uuid.startswith("MIG-"):
                 raise MeterError("the device is a MIG slice: NVML measures no energy for a part of a GPU")
             self._handle = self._ask(lambda: pynvml.nvmlDeviceGetHandleByUUID(uuid))
+            self.device_id: str | None = label_of(uuid)
             self._before = before.get(uuid)
             self._ask(self._describe)
         except MeterError:
@@ -223,6 +225,7 @@ class SimulatedNvmlMeter(NvmlMeter):
 
     def __init__(self) -> None:
         super().__init__(lambda: self._ask(_first_uuid))
+        self.device_id = f"simulated-{self.device_id}"
 
 
 def _first_uuid() -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from lora_core.measuring import counter_ticks
+from lora_core.measuring.idle_power import IdlePower
 from lora_core.measuring.limits import DeviceLimits
 from lora_core.measuring.sampling import Sampling, sampling
 from lora_core.records import PowerRow
@@ -146,18 +147,18 @@ def phase_watts(rows: Rows, phase: str, limits: DeviceLimits = ANY_DEVICE, tick:
     return None if joules is None else joules / sum(map(seconds, found))
 
 
-def idle_phase(rows: Rows) -> str:
-    """Return the idle phase whose power is subtracted: the one with a CUDA context, if the run has it."""
-    return "idle_context" if any(row.phase == "idle_context" for row in rows) else "idle"
-
-
-def idle_watts(rows: Rows, limits: DeviceLimits = ANY_DEVICE, tick: float | None = None) -> float | None:
-    """Return the mean power of the device while nothing runs, in `idle_phase`; None if that was not measured."""
-    return phase_watts(rows, idle_phase(rows), limits, tick)
+def idle_power(rows: Rows, limits: DeviceLimits = ANY_DEVICE, tick: float | None = None) -> IdlePower:
+    """Return the idle power that a run measured itself."""
+    return IdlePower(
+        idle_watts=phase_watts(rows, "idle", limits, tick),
+        idle_context_watts=phase_watts(rows, "idle_context", limits, tick),
+        idle_seconds=sum(map(seconds, windows(rows, "idle"))),
+        net_of="idle_context" if any(row.phase == "idle_context" for row in rows) else "idle",
+    )
 
 
 @dataclass(frozen=True)
-class TracedEnergy:
+class TracedEnergy(IdlePower):
     """A run's energy and power; None where it was not measured.
 
     Attributes:
@@ -171,10 +172,6 @@ class TracedEnergy:
         uncertainty_joules: By how much `train_joules` may be wrong, because the counter advances in ticks.
         eval_joules: All evaluation windows, from the source.
         power_mean_watts: `train_joules` / seconds of training.
-        idle_watts: Mean power before the model was loaded.
-        idle_context_watts: Mean power while this process has the model on the GPU and nothing runs.
-        net_of: The phase whose power `train_net_joules` leaves out.
-        idle_seconds: For how long `idle_watts` was measured.
         sampling: How regular the samples of training were.
         reason: Why there is no energy, if the meter was read.
     """
@@ -189,27 +186,32 @@ class TracedEnergy:
     uncertainty_joules: float | None
     eval_joules: float | None
     power_mean_watts: float | None
-    idle_watts: float | None
-    idle_context_watts: float | None
-    net_of: str
-    idle_seconds: float
     sampling: Sampling
     reason: str | None
 
 
-def energy(rows: Rows, interval: float, limits: DeviceLimits = ANY_DEVICE, tick: float | None = None) -> TracedEnergy:
-    """Return a run's energy: gross by both methods, net of the idle power, and how it was sampled."""
+def energy(
+    rows: Rows,
+    interval: float,
+    limits: DeviceLimits = ANY_DEVICE,
+    tick: float | None = None,
+    idle: IdlePower | None = None,
+) -> TracedEnergy:
+    """Return a run's energy: gross by both methods, net of the idle power, and how it was sampled.
+
+    `idle` is the idle power that the run used; None takes what its rows say.
+    """
     rows = [limits.without_impossible(row) for row in rows]
     train, evaluation = windows(rows, "train"), windows(rows, "eval")
     primary = energy_source(rows)
     gross = energy_joules(train, primary, limits, tick)
     by_source = {name: energy_joules(train, name, limits, tick) for name in ("counter", "trapezoid")}
-    idle = idle_watts(rows, limits, tick)
+    idle = idle or idle_power(rows, limits, tick)
     train_seconds = sum(map(seconds, train))
     return TracedEnergy(
         source=primary,
         train_joules=gross,
-        train_net_joules=None if gross is None or idle is None else gross - idle * train_seconds,
+        train_net_joules=None if gross is None or idle.net_watts is None else gross - idle.net_watts * train_seconds,
         train_counter_joules=by_source["counter"],
         train_trapezoid_joules=by_source["trapezoid"],
         counter_over_trapezoid=_ratio(by_source["counter"], by_source["trapezoid"]),
@@ -219,10 +221,7 @@ def energy(rows: Rows, interval: float, limits: DeviceLimits = ANY_DEVICE, tick:
         ),
         eval_joules=energy_joules(evaluation, primary, limits, tick),
         power_mean_watts=_ratio(gross, train_seconds),
-        idle_watts=phase_watts(rows, "idle", limits, tick),
-        idle_context_watts=phase_watts(rows, "idle_context", limits, tick),
-        net_of=idle_phase(rows),
-        idle_seconds=sum(map(seconds, windows(rows, "idle"))),
+        **vars(idle),
         sampling=sampling(train, interval),
         reason=_reason(train, primary, limits, tick) if gross is None else None,
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lora_core.measuring.limits import COUNTER_STEP_SECONDS, DeviceLimits
 from lora_core.measuring.meters import HostMeter, MeterError, Reading
+from lora_core.processes import current_place
 
 POWERCAP = Path("/sys/class/powercap")
 
@@ -25,6 +26,7 @@ class RaplMeter(HostMeter):
 
     def __init__(self, root: Path = POWERCAP, device_type: str = "cpu") -> None:
         super().__init__(None, device_type)
+        self.device_id = f"cpu-{current_place().host}"
         # intel-rapl:0 is a package. intel-rapl:0:1 is a part of it, which it includes; psys is the whole platform.
         zones = sorted(zone for zone in root.glob("intel-rapl:*") if zone.name.count(":") == 1)
         try:

@@ -5,11 +5,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from lora_core.measuring.counter_ticks import tick_seconds
 from lora_core.measuring.meters import Meter, Reading
 from lora_core.measuring.pulse import Pulse, now
 from lora_core.records import PowerRow
+
+if TYPE_CHECKING:
+    from lora_core.measuring.idle_baseline import IdleBaseline
 
 # A window that starts so soon after another begins with the reading that the other ended with.
 SAME_EDGE_SECONDS = 0.02
@@ -24,8 +28,9 @@ class Sampler:
     Windows that follow each other share the reading at their common edge. `rows` holds the samples, as power.csv has
     them; for a resumed run (`part` above 0) it begins with those of the earlier parts. `rejected` has by name the
     highest value that was read and is beyond the meter's limits; `counter_tick_seconds` is how often the energy counter
-    advances, None before that was measured. `on_sample` is called with each new sample. `pulse` notices a suspension
-    that falls between two samples. Leaving the `with` block closes the meter.
+    advances, None before that was measured; `baseline` is the idle power that the run uses. `on_sample` is called with
+    each new sample. `pulse` notices a suspension that falls between two samples. Leaving the `with` block closes the
+    meter.
     """
 
     def __init__(
@@ -42,6 +47,7 @@ class Sampler:
         self.rejected: dict[str, float] = {}
         self.pulse = Pulse()
         self.counter_tick_seconds: float | None = None
+        self.baseline: IdleBaseline | None = None
         self._device_label = device_label
         self._interval = interval
         self._part = part
@@ -88,8 +94,17 @@ class Sampler:
                 self._ended = now()
                 window += self.rows[first:]
 
+    def use(self, baseline: "IdleBaseline | None") -> None:
+        """Use an idle baseline that is known already, if there is one."""
+        if baseline is not None:
+            self.baseline, self.counter_tick_seconds = baseline, baseline.counter_tick_seconds
+
     def measure_idle(self, seconds: float, phase: str = "idle") -> None:
-        """Measure for some seconds in which nothing runs, and the counter's tick; without a meter there is no wait."""
+        """Measure for some seconds in which nothing runs, and the counter's tick.
+
+        Without a meter, or with a baseline that is known already, there is no wait: only the memory is read.
+        """
+        seconds = 0.0 if self.baseline else seconds
         with self.window(phase):
             end = now() + seconds
             if self.meter.reason is None and self.counter_tick_seconds is None:

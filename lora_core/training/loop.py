@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 
 import numpy as np
@@ -90,7 +90,10 @@ class TrainingLoop:
         self._speed = Speed(time.monotonic(), first_step=len(self.losses), steps=len(self.losses))
 
     def run(self) -> None:
-        """Train and evaluate every epoch that is not done yet. Raise ValueError if a loss is not finite."""
+        """Train and evaluate every epoch that is not done yet.
+
+        Raise ValueError if a loss is not finite, or if every step was skipped in fp16.
+        """
         epochs = self.spec.hyperparameters.epochs
         if len(self.history) < epochs:
             self._prepare(len(self.history) + 1)
@@ -99,6 +102,7 @@ class TrainingLoop:
             seconds = self.history[-1].train_seconds + self.history[-1].eval_seconds
             if self.checkpoint.applies_to(epochs * seconds):
                 self.checkpoint.save(self._state(), len(self.sampler.rows))
+        self.step.scaling.check(self.steps)
 
     def _prepare(self, epoch: int) -> None:
         """Do what happens only once, before the first epoch of this part, in a window of its own."""
@@ -108,7 +112,7 @@ class TrainingLoop:
             rows = repeated_shapes(map(self._order, range(epoch, spec.hyperparameters.epochs + 1))) or rows
         first = batches.evaluation_order(self.data.validation.lengths, spec.evaluation_batch_size)[:1]
         devices.synchronize(self._device)
-        with self.sampler.window("preparation"), undone(self.model, step.optimizer, step.rates):
+        with self.sampler.window("preparation"), undone(self.model, step.optimizer, step.rates, step.scaling):
             (inputs,) = self._validation_split.inputs_in(first)
             warm_up(
                 self.model,
@@ -208,7 +212,7 @@ class TrainingLoop:
                 raise ValueError(
                     f"the loss is {value} at step {step} of {self.steps} (epoch {epoch}, learning rate "
                     f"{spec.hyperparameters.learning_rate}); lower the learning rate of {spec.method!r} for "
-                    f"{spec.task!r}"
+                    f"{spec.task!r}{self.step.scaling.advice}"
                 )
         self.losses += values
 
@@ -238,8 +242,10 @@ class TrainingLoop:
 
     def _state(self) -> State:
         """Everything that later epochs depend on, and the records of finished epochs."""
-        state = capture(self.model, self.step.optimizer, self.step.rates)
-        records = {"history": [vars(row) for row in self.history], "largest_batch": self.largest_batch}
+        state = capture(self.model, self.step.optimizer, self.step.rates, self.step.scaling)
+        baseline = self.sampler.baseline
+        kept = {"idle_baseline": asdict(baseline) if baseline else None, "largest_batch": self.largest_batch}
+        records = kept | {"history": [vars(row) for row in self.history]}
         tensors = {
             "losses": torch.tensor(self.losses, dtype=torch.float64),
             "predictions": torch.from_numpy(np.stack(self.predictions)),
@@ -248,7 +254,7 @@ class TrainingLoop:
 
     def _restore(self, state: State) -> None:
         """Continue from what `_state` returned."""
-        restore(state, self.model, self.step.optimizer, self.step.rates)
+        restore(state, self.model, self.step.optimizer, self.step.rates, self.step.scaling)
         self.history = [HistoryRow(**row) for row in state.values["history"]]
         self.predictions = list(state.tensors["predictions"].numpy())
         self.losses = state.tensors["losses"].tolist()

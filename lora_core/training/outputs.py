@@ -132,8 +132,9 @@ def _memory(loop: TrainingLoop, shapes: nn.Module) -> dict[str, object]:
 
 
 def _energy(sampler: Sampler, interval: float, history: Sequence[HistoryRow] = ()) -> dict[str, object]:
-    meter = sampler.meter
-    energy = trace.energy(sampler.rows, interval, meter.limits, sampler.counter_tick_seconds)
+    meter, baseline = sampler.meter, sampler.baseline
+    idle = baseline.power if baseline else None
+    energy = trace.energy(sampler.rows, interval, meter.limits, sampler.counter_tick_seconds, idle)
     suspended = sum(row.train_suspended_seconds or 0.0 for row in history)
     suspended = max(suspended, energy.sampling.suspended_seconds)
     energy = replace(energy, sampling=replace(energy.sampling, suspended_seconds=suspended))
@@ -143,6 +144,8 @@ def _energy(sampler: Sampler, interval: float, history: Sequence[HistoryRow] = (
         "boundary": meter.boundary,
         **meter.details,
         **asdict(energy),
+        "idle_measured": baseline.measured if baseline else None,
+        "idle_shared": baseline.shared if baseline else None,
         "rejected": sampler.rejected,
         "reason": _reason(sampler, energy),
     }

@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from lora_core.training.learning_rates import LearningRates
+from lora_core.training.loss_scaling import LossScaling
 from lora_core.training.state import capture, restore
 
 # How many batches of different shapes are trained on, by the type of the device: on a GPU each shape may need kernels
@@ -25,14 +26,14 @@ def batches_to_prepare(device: torch.device) -> int:
 
 
 @contextmanager
-def undone(model: nn.Module, optimizer: Optimizer, rates: LearningRates) -> Iterator[None]:
-    """Put back what training steps in the block change: parameters, buffers, optimizer, rates, random generators."""
-    state = capture(model, optimizer, rates)
+def undone(model: nn.Module, optimizer: Optimizer, rates: LearningRates, scaling: LossScaling) -> Iterator[None]:
+    """Put back what steps in the block change: weights, buffers, optimizer, rates, scale, random generators."""
+    state = capture(model, optimizer, rates, scaling)
     for name, tensor in state.tensors.items():  # on a CPU they are the tensors that are trained
         state.tensors[name] = tensor.clone()
     buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
     yield
-    restore(state, model, optimizer, rates)
+    restore(state, model, optimizer, rates, scaling)
     with torch.no_grad():
         for buffer, content in buffers:
             buffer.copy_(content)

@@ -13,6 +13,7 @@ from torch import nn
 from lora_core import device as devices
 from lora_core import precision, provenance
 from lora_core.data import batches
+from lora_core.measuring import idle_baseline
 from lora_core.measuring.exclusive import ExclusiveDevice, exclusive_device, expects_gpu
 from lora_core.measuring.sampler import Sampler
 from lora_core.methods import registry
@@ -119,6 +120,8 @@ def _train(
     device, meter = held.device, held.meter
     label, interval = devices.label(device), spec.measure.sample_seconds
     with Sampler(meter, label, interval, checkpoint.part, checkpoint.rows, checkpoint.keep_sample) as sampler:
+        kept = checkpoint.state.values.get("idle_baseline") if checkpoint.state else None
+        sampler.use(idle_baseline.known(meter, spec.measure.idle_seconds, kept))
         sampler.measure_idle(spec.measure.idle_seconds)
         model = build().to(device)
         precision.check_products(spec.precision, device)
@@ -128,6 +131,7 @@ def _train(
         meter.settle()
         if meter.has_context:
             sampler.measure_idle(spec.measure.idle_seconds, "idle_context")
+        sampler.use(sampler.baseline or idle_baseline.measured(sampler, checkpoint.part))
         loop = TrainingLoop(spec, data, model, sampler, checkpoint, progress)
         loop.run()
     return loop
@@ -179,5 +183,5 @@ def apply_speedups(model: nn.Module, spec: RunSpec, device: torch.device) -> Non
     """Replace parts of the model by ones that compute the same faster on this device."""
     if device.type == "cpu":
         dropout.install(model)
-    if spec.precision == "bf16":
-        models.cast_frozen(model, torch.bfloat16)
+    if reduced := precision.autocast_type(spec.precision):
+        models.cast_frozen(model, reduced)

@@ -5,10 +5,11 @@ from torch import nn
 from torch.optim import Optimizer
 
 from lora_core.training.learning_rates import LearningRates
+from lora_core.training.loss_scaling import LossScaling
 from lora_core.training.state_file import State
 
 
-def capture(model: nn.Module, optimizer: Optimizer, rates: LearningRates) -> State:
+def capture(model: nn.Module, optimizer: Optimizer, rates: LearningRates, scaling: LossScaling) -> State:
     """Return everything that later steps depend on, with its tensors on the CPU."""
     device = next(model.parameters()).device
     tensors = {f"model.{name}": p.detach() for name, p in model.named_parameters() if p.requires_grad}
@@ -17,11 +18,12 @@ def capture(model: nn.Module, optimizer: Optimizer, rates: LearningRates) -> Sta
     tensors["random.cpu"] = torch.get_rng_state()
     if device.type == "cuda":
         tensors["random.cuda"] = torch.cuda.get_rng_state(device)
-    return State({"steps_done": rates.done}, {name: tensor.cpu() for name, tensor in tensors.items()})
+    values = {"steps_done": rates.done, "loss_scaling": scaling.state()}
+    return State(values, {name: tensor.cpu() for name, tensor in tensors.items()})
 
 
 @torch.no_grad()
-def restore(state: State, model: nn.Module, optimizer: Optimizer, rates: LearningRates) -> None:
+def restore(state: State, model: nn.Module, optimizer: Optimizer, rates: LearningRates, scaling: LossScaling) -> None:
     """Continue from what `capture` returned, in the tensors that are there: a CUDA graph reads and writes these."""
     device, tensors = next(model.parameters()).device, state.tensors
     for name, p in model.named_parameters():
@@ -34,6 +36,7 @@ def restore(state: State, model: nn.Module, optimizer: Optimizer, rates: Learnin
         _, number, field = name.split(".")
         entries[int(number)].setdefault(field, torch.empty_like(tensors[name], device=device)).copy_(tensors[name])
     rates.seek(state.values["steps_done"])
+    scaling.load(state.values["loss_scaling"])
     torch.set_rng_state(tensors["random.cpu"])
     if device.type == "cuda":
         torch.cuda.set_rng_state(tensors["random.cuda"], device)

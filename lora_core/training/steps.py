@@ -18,9 +18,10 @@ from torch.nn import functional as F
 from lora_core.data import batches
 from lora_core.device import to_device
 from lora_core.models.model import head_parameters
-from lora_core.precision import allow_tf32
+from lora_core.precision import allow_tf32, autocast_type
 from lora_core.training.device_batches import DeviceExamples, Inputs
 from lora_core.training.learning_rates import LearningRates
+from lora_core.training.loss_scaling import LossScaling
 from lora_core.training.spec import Hyperparameters
 
 SGD_MOMENTUM = 0.9
@@ -42,8 +43,8 @@ def compute_logits(
 def forward(model: nn.Module, inputs: Inputs, precision: str) -> torch.Tensor:
     """Return the logits (rows, outputs) of a model for inputs that are on its device.
 
-    If `precision` is "bf16", they are computed under autocast; "tf32" and "fp32" follow from `lora_core.precision`. The
-    task head is computed in float32 in any case.
+    In "bf16" and "fp16" they are computed under autocast; "tf32" and "fp32" follow from `lora_core.precision`. The task
+    head is computed in float32 in any case.
     """
     if precision == "fp32":
         return model(**inputs).logits
@@ -54,7 +55,7 @@ def forward(model: nn.Module, inputs: Inputs, precision: str) -> torch.Tensor:
     # A CUDA graph must not contain tensors of autocast's cache, which live no longer than the pass that is captured.
     cache = device_type == "cpu"
     with (
-        torch.autocast(device_type, torch.bfloat16, cache_enabled=cache),
+        torch.autocast(device_type, autocast_type(precision), cache_enabled=cache),
         _head_in_float32(model, partial(torch.set_autocast_enabled, device_type)),
     ):
         return model(**inputs).logits
@@ -190,12 +191,17 @@ def optimizer_step(
     optimizer: torch.optim.Optimizer,
     rates: LearningRates,
     max_norm: float | None,
+    scaling: LossScaling,
 ) -> None:
-    """Clip the gradients to `max_norm` (None clips nothing), update the parameters, and free the gradients."""
+    """Clip the gradients to `max_norm` (None clips nothing), update the parameters, and free the gradients.
+
+    A step that `scaling` skips leaves the learning rates where they are, as with accelerate and HF Trainer.
+    """
+    scaling.unscale(optimizer)
     if max_norm is not None:
         nn.utils.clip_grad_norm_(trained, max_norm)
-    optimizer.step()
-    rates.step()
+    if scaling.step(optimizer):
+        rates.step()
     optimizer.zero_grad(set_to_none=True)
 
 

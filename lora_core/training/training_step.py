@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from lora_core import device as devices
 from lora_core.measuring import memory
 from lora_core.measuring.memory import SavedForBackward
+from lora_core.precision import is_scaled
 from lora_core.training.cuda_graphs import CudaGraphs, capturable
 from lora_core.training.device_batches import DeviceBatch, DeviceExamples
 from lora_core.training.learning_rates import DeviceLearningRates
+from lora_core.training.loss_scaling import LossScaling
 from lora_core.training.spec import RunSpec
 from lora_core.training.steps import compute_loss, create_optimizer, forward, optimizer_step
 
@@ -37,6 +39,7 @@ class TrainingStep:
         trained: The parameters that are trained.
         optimizer: What updates them.
         rates: The learning rates of the optimizer.
+        scaling: The scaling of the loss, in fp16.
         can_capture: Whether `prepare` captures the step on a shape.
     """
 
@@ -48,6 +51,7 @@ class TrainingStep:
         self.examples = examples
         self.trained = [p for p in model.parameters() if p.requires_grad]
         self.optimizer, self.rates = create_optimizer(model, spec.hyperparameters, steps)
+        self.scaling = LossScaling(spec.precision, examples.device)
         self._precision = spec.precision
         self._max_norm = spec.hyperparameters.max_grad_norm
 
@@ -71,13 +75,15 @@ class TrainingStep:
 
     def record(self) -> dict[str, object]:
         """Return how the steps were executed, for run.json."""
-        return {"execution": "eager", "graphs": None, "capture_seconds": None}
+        return {
+            "execution": "eager", "graphs": None, "capture_seconds": None, "skipped_steps": self.scaling.record(),
+        }  # fmt: skip
 
     def _train(self, rows: Tensor, tokens: int) -> Tensor:
         logits = forward(self.model, self.examples.inputs(rows, tokens), self._precision)
         loss = compute_loss(logits, self.examples.labels[rows])
-        loss.backward()
-        optimizer_step(self.trained, self.optimizer, self.rates, self._max_norm)
+        self.scaling.backward(loss)
+        optimizer_step(self.trained, self.optimizer, self.rates, self._max_norm, self.scaling)
         return loss.detach()
 
 
@@ -140,7 +146,8 @@ class StaticStep(TrainingStep):
         """Return how the steps were executed, for run.json."""
         if not self._replays:
             return super().record()
-        return {"execution": "graphs", "graphs": len(self._replays), "capture_seconds": self._capture_seconds}
+        graphs = {"execution": "graphs", "graphs": len(self._replays), "capture_seconds": self._capture_seconds}
+        return super().record() | graphs
 
     def _capture(self, graphs: Graphs, batch: DeviceBatch) -> None:
         started = time.perf_counter()
@@ -162,8 +169,13 @@ class StaticStep(TrainingStep):
 
 
 def create_step(spec: RunSpec, model: nn.Module, examples: DeviceExamples, steps: int) -> TrainingStep:
-    """Return the step for the model's device: on CUDA on static buffers, with graphs unless they are off."""
+    """Return the step for the model's device: on CUDA on static buffers, with graphs unless off or in fp16."""
     if examples.device.type != "cuda":
         return TrainingStep(spec, model, examples, steps)
-    graphs = CudaGraphs(examples.device) if spec.cuda_graphs == "auto" else None
+    graphs = None
+    if spec.cuda_graphs == "auto" and is_scaled(spec.precision):
+        print("no CUDA graphs: in fp16 the host decides which steps are skipped; every step runs eagerly",
+              file=sys.stderr, flush=True)  # fmt: skip
+    elif spec.cuda_graphs == "auto":
+        graphs = CudaGraphs(examples.device)
     return StaticStep(spec, model, examples, steps, graphs)

@@ -102,7 +102,7 @@ def test_a_run_on_a_device_that_rounds_leaves_no_result(bert, cola, tmp_path, mo
     assert not (tmp_path / "run" / "run.json").exists()
 
 
-@pytest.mark.parametrize(("name", "needed"), [("fp32", False), ("tf32", True), ("bf16", True)])
+@pytest.mark.parametrize(("name", "needed"), [("fp32", False), ("fp16", False), ("tf32", True), ("bf16", True)])
 def test_a_gpu_that_lacks_a_precision_is_refused_by_name(name, needed, monkeypatch):
     monkeypatch.setattr("torch.cuda.get_device_name", lambda _: "Tesla V100")
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda _: (8, 0))
@@ -112,18 +112,20 @@ def test_a_gpu_that_lacks_a_precision_is_refused_by_name(name, needed, monkeypat
     if not needed:
         precision.check_device(name, CUDA)
         return
-    text = rf"'{name}', which Tesla V100 lacks \(its compute capability is 7.5, 8.0 is needed\); set 'fp32'"
+    text = rf"'{name}', which Tesla V100 lacks \(its compute capability is 7.5, 8.0 is needed\); set 'fp32' or 'fp16'$"
     with pytest.raises(ValueError, match=text):
         precision.check_device(name, CUDA)
 
 
-def test_a_run_in_tf32_on_a_cpu_is_refused_before_anything_is_read(tmp_path):
-    with pytest.raises(ValueError, match=r"train\.precision is 'tf32', which only GPUs have; set 'fp32' or 'bf16'"):
-        trained(LORA, tmp_path / "no model", tmp_path / "no data", tmp_path / "run", precision="tf32")
-    plan = LatencyPlan(1, 0.0, 0.03, 16, 1, 1, "cpu", 1, None, "tf32")
+@pytest.mark.parametrize("name", ["tf32", "fp16"])
+def test_a_run_in_a_precision_of_gpus_on_a_cpu_is_refused_before_anything_is_read(name, tmp_path):
+    message = rf"train\.precision is '{name}', which only GPUs have"
+    with pytest.raises(ValueError, match=f"{message}; set 'fp32' or 'bf16'"):
+        trained(LORA, tmp_path / "no model", tmp_path / "no data", tmp_path / "run", precision=name)
+    plan = LatencyPlan(1, 0.0, 0.03, 16, 1, 1, "cpu", 1, None, name)
     inputs = TimingInputs(tmp_path / "no model", tmp_path / "card.json", tmp_path / "validation.safetensors")
     methods = [TimedMethod("fft", settings_from_params(FULL), tmp_path / "no weights")]
-    with pytest.raises(ValueError, match=r"train\.precision is 'tf32', which only GPUs have"):
+    with pytest.raises(ValueError, match=message):
         time_inference(methods, inputs, plan, TimingOutputs(tmp_path / "a.csv", tmp_path / "a.json"))
     assert not list(tmp_path.iterdir())
 
@@ -139,18 +141,19 @@ def test_a_run_in_tf32_on_a_cpu_is_refused_before_anything_is_read(tmp_path):
         ("auto", False, [], False),  # a cluster, whose nodes are unknown here
     ],
 )
-def test_a_study_in_tf32_is_refused_before_it_starts_where_it_would_run_on_a_cpu(
+def test_a_study_in_a_precision_of_gpus_is_refused_before_it_starts_where_it_would_run_on_a_cpu(
     device, is_local, gpus, refused, monkeypatch
 ):
     monkeypatch.setattr(preflight, "visible_gpus", lambda: gpus)
     for name in ("fp32", "bf16"):
         preflight.check_precision(load(changed(train__precision=name, train__device=device)), is_local=is_local)
-    study = load(changed(train__precision="tf32", train__device=device))
-    if not refused:
-        preflight.check_precision(study, is_local=is_local)
-        return
-    with pytest.raises(ValueError, match=r"train\.precision is 'tf32', which only GPUs have"):
-        preflight.check_precision(study, is_local=is_local)
+    for name in ("tf32", "fp16"):
+        study = load(changed(train__precision=name, train__device=device))
+        if not refused:
+            preflight.check_precision(study, is_local=is_local)
+            continue
+        with pytest.raises(ValueError, match=rf"train\.precision is '{name}', which only GPUs have"):
+            preflight.check_precision(study, is_local=is_local)
 
 
 def test_timing_turns_tf32_off_too(bert, cola, full_run, tmp_path):

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from builders import HANG_SECONDS, LORA, ROOT, trained
+from builders import HANG_SECONDS, LORA, ROOT, powercap, trained
 
 from lora_core.measuring import meters, nvml
 from lora_core.measuring import power_trace as trace
@@ -28,18 +28,6 @@ INTERVAL = 0.5
 def opened(meter, device="cpu"):
     """The meter of this name."""
     return meters.open_meter(meter, torch.device(device))
-
-
-def powercap(tmp_path, packages=2, top=1_000_000):
-    for package in range(packages):
-        zone = tmp_path / f"intel-rapl:{package}"
-        part = tmp_path / f"intel-rapl:{package}:0"
-        for folder in (zone, part):
-            folder.mkdir()
-            (folder / "max_energy_range_uj").write_text(str(top))
-            (folder / "energy_uj").write_text("900000")
-            (folder / "name").write_text("core\n" if folder == part else f"package-{package}\n")
-    return tmp_path
 
 
 def test_rapl_adds_packages_and_survives_a_wrap_around(tmp_path):

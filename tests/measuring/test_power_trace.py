@@ -101,7 +101,7 @@ def test_what_a_counter_may_advance_by_follows_from_the_power_limit():
     fast = [row(0.5 * i, None, 400_000.0 * i) for i in range(17)]  # 800 W, each step within what a coarse one may hold
     assert trace.energy_joules([fast], "counter", DeviceLimits.of(700.0)) == 6400.0
     assert trace.energy_joules([fast], "counter", DeviceLimits.of(250.0)) is None
-    assert trace.idle_watts([row(*r, phase="idle") for r in ((0, 0.0, 0.0), (3, 0.0, 1e9))]) is None
+    assert trace.idle_power([row(*r, phase="idle") for r in ((0, 0.0, 0.0), (3, 0.0, 1e9))]).net_watts is None
 
 
 @pytest.mark.parametrize("watts", [4294967.295, -1.0, float("nan"), float("inf")])

@@ -13,6 +13,7 @@ from lora_core.measuring.predicted_memory import predicted_memory_mb
 from lora_core.methods import registry
 from lora_core.models import model as models
 from lora_core.models.dropout import set_probability
+from lora_core.precision import autocast_type
 from lora_core.training.run import apply_speedups, build_model
 from lora_core.training.steps import forward
 
@@ -28,7 +29,7 @@ def counted_mb(model, precision):
     return saved.mb
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("dropout", [None, 0.0], ids=["dropout", "no dropout"])
 @pytest.mark.parametrize("settings", [FULL, LORA, LORALIB], ids=["full", "lora", "loralib"])
 @pytest.mark.parametrize("folder", ["bert", "roberta"])
@@ -76,8 +77,8 @@ def shapes_of(name, method, precision, outputs):
     values = {"kind": method} | ({} if method == "full" else {"rank": 8, "alpha": 8.0, "targets": targets})
     with torch.device("meta"):
         model = registry.adapt(build(config), registry.settings_from_params(values), torch.Generator())
-    if precision == "bf16":
-        models.cast_frozen(model, torch.bfloat16)
+    if reduced := autocast_type(precision):
+        models.cast_frozen(model, reduced)
     return model
 
 
@@ -103,6 +104,18 @@ def test_the_prediction_for_cuda_is_within_five_percent_of_what_an_h200_counted(
     assert predicted["saved_for_backward_mb"] == pytest.approx(counted, rel=0.05)
     if row["source"] in ("h200-eager", "regimes"):
         assert predicted["saved_for_backward_mb"] == pytest.approx(counted, rel=0.003)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_in_fp16_the_prediction_for_cuda_is_that_of_bf16(method, monkeypatch):
+    with_cuda_autocast(monkeypatch)
+    both = [
+        predicted_memory_mb(
+            shapes_of("RoBERTa-base", method, name, 2), (16, 64), "cuda", partial(forward, precision=name)
+        )
+        for name in ("bf16", "fp16")
+    ]
+    assert both[0] == both[1] is not None
 
 
 class Attention(nn.Module):

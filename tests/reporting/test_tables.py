@@ -228,6 +228,7 @@ def test_figures_of_a_disturbed_run_are_marked_and_the_run_is_named(tmp_path):
         ({}, "fp32", "Timed in float32."),
         ({"precision": "tf32"}, "tf32", "Timed in TF32."),
         ({"precision": "bf16"}, "bf16", "Timed in bf16."),
+        ({"precision": "fp16"}, "fp16", "Timed in fp16."),
         ({"precision": "fp32"}, "bf16", "Timed in float32, although the study trains in bf16: in that precision"),
     ],
 )

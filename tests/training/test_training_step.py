@@ -278,7 +278,7 @@ def test_undoing_steps_keeps_the_tensors_that_a_graph_would_use(bert, data):
     step = StaticStep(settings, model, examples, steps=8)
     before = [p.detach().clone() for p in step.trained]
     (batch,) = examples.batches([np.arange(8)])
-    with undone(model, step.optimizer, step.rates):
+    with undone(model, step.optimizer, step.rates, step.scaling):
         step(batch)
         used = [tensor for entry in step.optimizer.state.values() for tensor in entry.values()]
         used += [*step.trained, *(group["lr"] for group in step.optimizer.param_groups)]
@@ -305,8 +305,8 @@ def test_a_state_is_loaded_into_the_tensors_that_are_there(bert, data):
 
     source, target = stepped(3), stepped(1)
     tensors = [t for entry in target.optimizer.state.values() for t in entry.values()]
-    saved = state.capture(source.model, source.optimizer, source.rates)
-    state.restore(saved, target.model, target.optimizer, target.rates)
+    saved = state.capture(source.model, source.optimizer, source.rates, source.scaling)
+    state.restore(saved, target.model, target.optimizer, target.rates, target.scaling)
     loaded = [t for entry in target.optimizer.state.values() for t in entry.values()]
     assert all(a is b for a, b in zip(tensors, loaded, strict=True))
     for entry, other in zip(source.optimizer.state.values(), target.optimizer.state.values(), strict=True):

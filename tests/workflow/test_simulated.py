@@ -9,6 +9,7 @@ import yaml
 from builders import ROOT
 from project import Project
 
+from lora_core.records import read_json
 from lora_core.reporting.table import read_table
 
 METHODS = ("fft", "lora")
@@ -26,7 +27,7 @@ def simulated(fake_driver, tmp_path_factory):
         measure={"meter": "nvml", "simulated": True, "idle_seconds": 3.0, "latency_passes": 2, "latency_seconds": 1},
         method_settings={"fft": epochs, "lora": epochs},
     )  # fmt: skip
-    script = {"LD_LIBRARY_PATH": str(fake_driver), "FAKE_NVML_CURVE": "sine"}
+    script = {"LD_LIBRARY_PATH": str(fake_driver), "FAKE_NVML_CURVE": "sine", "TMPDIR": str(project.folder.parent)}
     status, project.output = project.run(env=os.environ | script)
     assert status == 0, project.output
     return project
@@ -45,6 +46,11 @@ def trace(project, method):
     return history, power
 
 
+def energy(project, method):
+    """What run.json says about the energy of a run."""
+    return read_json(project.folder / RUN.format(method, "run.json"))["measurement"]["energy"]
+
+
 def joules(power, windows):
     """By the counter, window by window."""
     return sum(np.ptp(power[power["window"] == w]["counter_millijoules"]) / 1e3 for w in windows)
@@ -61,24 +67,23 @@ def test_tables_five_and_six_are_filled_and_say_that_the_driver_is_simulated(sim
     assert "simulated" in (simulated.folder / "results/claims.md").read_text()
 
 
-def test_the_traces_alone_give_every_cost_of_tables_five_and_six(simulated):
+def test_the_traces_and_the_idle_power_give_every_cost_of_tables_five_and_six(simulated):
     traces = {method: trace(simulated, method) for method in METHODS}
     threshold = min(history["score"].max() for history, _ in traces.values()) - 0.005
+    (idle_watts,) = {energy(simulated, method)["idle_context_watts"] for method in METHODS}
     for number, method in ((5, "fft"), (6, "lora")):
         history, power = traces[method]
         epochs = int(np.argmax(history["score"] >= threshold)) + 1
         windows = power[power["phase"] == "train"]["window"].unique()
         seconds = sum(np.ptp(power[power["window"] == w]["seconds"]) for w in windows[:epochs])
-        idle = power[power["phase"] == "idle_context"]
-        idle_watts = joules(power, idle["window"].unique()) / np.ptp(idle["seconds"])
-        energy = joules(power, windows[:epochs])
+        total = joules(power, windows[:epochs])
         values = shown(simulated, number)
         assert values["threshold"] == pytest.approx(threshold)
         assert values["epochs"] == epochs
         assert values["training time (s)"] == pytest.approx(seconds) == history["train_seconds"][:epochs].sum()
-        assert values["energy (kJ)"] == pytest.approx(energy / 1e3)
-        assert values["power (W)"] == pytest.approx(energy / seconds)
-        assert values["energy minus idle (kJ)"] == pytest.approx((energy - idle_watts * seconds) / 1e3, abs=1e-6)
+        assert values["energy (kJ)"] == pytest.approx(total / 1e3)
+        assert values["power (W)"] == pytest.approx(total / seconds)
+        assert values["energy minus idle (kJ)"] == pytest.approx((total - idle_watts * seconds) / 1e3, abs=1e-6)
         seed_threshold = (
             min(traces[m][0]["score"].max() for m in METHODS) - 0.005
         )  # one seed: its own threshold is the shared one
@@ -87,6 +92,23 @@ def test_the_traces_alone_give_every_cost_of_tables_five_and_six(simulated):
         assert values["seconds per epoch"] == pytest.approx(history["train_seconds"].median())
         assert values["planned epochs"] == len(history) == 2
         assert 100 < values["power (W)"] < 300
+
+
+def test_one_run_measures_the_idle_power_of_the_device_and_the_other_names_it(simulated):
+    one, other = sorted(METHODS, key=lambda method: energy(simulated, method)["idle_shared"])
+    assert [energy(simulated, method)["idle_shared"] for method in (one, other)] == [False, True]
+    names = ("idle_watts", "idle_context_watts", "idle_seconds", "counter_tick_seconds", "idle_measured")
+    first, second = ({name: energy(simulated, method)[name] for name in names} for method in (one, other))
+    assert first == second
+    _, power = trace(simulated, one)
+    for phase in ("idle", "idle_context"):
+        idle = power[power["phase"] == phase]
+        assert np.ptp(idle["seconds"]) >= 3.0
+        assert joules(power, idle["window"].unique()) / np.ptp(idle["seconds"]) == pytest.approx(
+            first[f"{phase}_watts"]
+        )
+    _, power = trace(simulated, other)
+    assert np.ptp(power[power["phase"] == "idle"]["seconds"]) < 1.0
 
 
 def test_the_traces_alone_give_the_memory_of_table_four(simulated):

@@ -16,7 +16,7 @@ from lora_core.reporting.tables.cells import DISTURBED, devices_note, shared_dev
 from lora_core.stats import Equivalence
 
 TIME, SINGLE_TIME = "time of a pass", "time of one example"
-PRECISIONS = {"fp32": "float32", "tf32": "TF32", "bf16": "bf16"}  # by the name in the configuration
+PRECISIONS = {"fp32": "float32", "tf32": "TF32", "bf16": "bf16", "fp16": "fp16"}  # by the name in the configuration
 # What the record of a task says about the inputs of a method, and what a row calls it.
 INPUT_LABELS = (("longest input, tokens", "tokens"), ("truncated examples", "examples"))
 
