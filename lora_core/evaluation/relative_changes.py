@@ -10,7 +10,8 @@ import pandas as pd
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.references import References
 
-AFTER_THRESHOLD = ("energy", "power")  # columns that are measured up to the threshold of equal accuracy
+# Columns that are measured up to the threshold of equal accuracy.
+AFTER_THRESHOLD = ("energy", "power", "seconds_to_threshold", "epochs_to_threshold")
 
 
 @dataclass(frozen=True)
