@@ -1,7 +1,6 @@
 """Draws figures of docs/ and writes tables of its pages, from the records in docs/records (`make pictures`)."""
 
 import sys
-import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,12 +14,15 @@ import results_gpu  # noqa: E402
 from lora_core.evaluation.references import References  # noqa: E402
 from lora_core.layout import Layout  # noqa: E402
 from lora_core.reporting import catalogue  # noqa: E402
-from lora_core.reporting.figures.style import Drawing, save  # noqa: E402
+from lora_core.reporting.figures.svg import Drawing, save_svg  # noqa: E402
 from lora_core.reporting.inputs import DrawSettings, Inputs  # noqa: E402
 
 EMBEDDED = Layout(str(ROOT / "docs/records/embedded"))  # config.yaml
 EXTENDED_GLUE = Layout(str(ROOT / "docs/records/extended-glue"))  # config/extended-glue.yaml
-SETTINGS = DrawSettings(references=References(full="fft", adapter="lora", library="lora_ref"))
+SETTINGS = DrawSettings(
+    references=References(full="fft", adapter="lora", library="lora_ref"),
+    labels={"fft": "Full fine-tuning", "lora": "LoRA (own)", "lora_ref": "LoRA (loralib)"},
+)
 
 
 def of_runs(pattern: str) -> list[Path]:
@@ -52,9 +54,8 @@ PAGES = {"results-gpu": results_gpu.tables, "regimes": regimes.tables}
 
 def draw(name: str, svg: Path) -> None:
     """Write a figure."""
-    figure, frame = FIGURES[name]()
-    with tempfile.TemporaryDirectory() as folder:
-        save(figure, frame, svg, Path(folder) / "frame.csv")
+    figure, _ = FIGURES[name]()
+    save_svg(figure, svg)
 
 
 def page_with_tables(name: str) -> str:

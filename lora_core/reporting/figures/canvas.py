@@ -155,6 +155,7 @@ def add_legend(figure: Figure, labeled: Sequence[Any], methods: Mapping[str, str
     filled, width = [_filled(handle) for handle in handles.values()], figure.get_figwidth() * UNITS - 2 * GAP
     for columns in range(len(handles), 0, -1):
         legend = figure.legend(filled, handles.keys(), loc="upper left", ncols=columns, alignment="left")
+        show_dollars(figure)
         if legend.get_window_extent(_renderer()).width <= width or columns == 1:
             break
         legend.remove()
@@ -180,6 +181,7 @@ def _filled(handle: Any) -> Any:
 
 def arrange(figure: Figure) -> None:
     """Make room for the title and the legend above the panels and for the notes below, however long they are."""
+    show_dollars(figure)
     body, width = figure.get_figheight() * UNITS * bool(figure.axes), figure.get_figwidth() * UNITS
     above = [artist for artist in (figure._suptitle, *figure.legends) if artist]  # type: ignore[attr-defined]
     below = [figure._supxlabel] if figure.get_supxlabel() else []  # type: ignore[attr-defined]
@@ -201,12 +203,21 @@ def arrange(figure: Figure) -> None:
         figure.get_layout_engine().set(rect=(0, foot, 1, body / total))  # type: ignore[union-attr, call-arg]
 
 
+def show_dollars(figure: Figure) -> None:
+    """Let texts with dollar signs, such as a device's name, stay text; only numbers at axes are formulas."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        if "\\mathdefault" not in text.get_text():
+            text.set_parse_math("$" not in text.get_text())
+
+
 def wrap(text: str, width: float, size: float, weight: str = "normal") -> str:
     """Break a text into lines of at most `width` pixels; its own line breaks stay."""
     lines = []
-    for paragraph in text.split("\n"):
+    for paragraph in text.replace("n = ", "n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}").split("\n"):
         lines.append("")
-        for word in paragraph.split():
+        for word in filter(None, paragraph.split(" ")):
             longer = f"{lines[-1]} {word}".strip()
             if text_width(longer, size, weight) <= width:
                 lines[-1] = longer

@@ -6,6 +6,7 @@ Where nothing follows, the sentence describes the figure, or says what leaves it
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -31,9 +32,12 @@ def ratio_title(frame: pd.DataFrame, column: str, settings: DrawSettings, *, say
     if full is None or adapter is None or not {full, adapter} <= set(frame["method"]):
         return f"{otherwise}."
     changes = relative_changes(frame, column, settings.references, list(dict.fromkeys(frame["task"])))
-    short = "; ".join(reason.partition(":")[0] for reason in changes.reasons)
+    short = "; ".join(re.split(r":| \(", reason)[0] for reason in changes.reasons)  # without the names of runs
+    if not changes.measured:
+        return f"{otherwise}: not measured."
     if changes.by_seed.empty:
-        return f"{otherwise}; {_pair(settings)} is {'undecided' if changes.measured else 'not measured'}: {short}."
+        pair = f"{settings.label(adapter)} relative to {settings.label(full)}"
+        return f"{otherwise}: {pair} is undecided, {short}."
     logs = changes.over_tasks
     interval = over_seeds(logs)
     ratio = math.exp(np.mean(logs))
@@ -43,7 +47,7 @@ def ratio_title(frame: pd.DataFrame, column: str, settings: DrawSettings, *, say
     value += " of the" if ratio < 1 else " times the"
     sentence = f"{settings.label(adapter)} {says.format(value)}"
     means = _means("geometric mean", len(changes.by_task), len(logs))
-    return f"{sentence} {settings.label(full)} ({means}){_open(short, interval, 0.0)}."
+    return f"{sentence} {settings.label(full)} ({means}){_open(short, interval)}."
 
 
 def score_title(frame: pd.DataFrame, settings: DrawSettings, *, otherwise: str) -> str:
@@ -64,13 +68,14 @@ def score_sentence(frame: pd.DataFrame, settings: DrawSettings) -> str:
     if by_seed.empty:
         return ""
     interval, mean = over_seeds(list(by_seed)), float(by_seed.mean())
-    value = f"{abs(mean):.1f} points {'lower' if mean < 0 else 'higher'} than"
-    if interval:
-        value = f"{value.removesuffix(' than')} ({interval.low:+.1f} to {interval.high:+.1f}) than"
+    bounds = f" ({interval.low:+.1f} to {interval.high:+.1f})" if interval and interval.has_spread else ""
+    value = f"{abs(mean):.1f} points {'lower' if mean < 0 else 'higher'}{bounds} than"
+    if round(mean, 1) == 0:
+        value = f"as high{bounds} as"
     missing = differences.shape[1] - len(tasks)
     short = f"{counted(missing, '{} task')} without both" if missing else ""
     means = _means("mean", len(tasks), len(by_seed))
-    return f"scores {value} {settings.label(full)} ({means}){_open(short, interval, 0.0)}"
+    return f"scores {value} {settings.label(full)} ({means}){_open(short, interval)}"
 
 
 def latency_title(runs: Sequence[LatencyRun], settings: DrawSettings, *, otherwise: str) -> str:
@@ -89,12 +94,12 @@ def latency_title(runs: Sequence[LatencyRun], settings: DrawSettings, *, otherwi
     verdicts = Counter(
         "undecided" if run.record.provenance.shared or run.suspended else result.verdict for run, result in compared
     )
-    parts = [f"{verdict} on {verdicts[verdict]}" for verdict in _LATENCY if verdict in verdicts]
-    timed = counted(len(compared), "{} comparison")
+    n = len(compared)
+    parts = [f"{verdict} in {verdicts[verdict]} of {n}" for verdict in _LATENCY if verdict in verdicts]
     return (
         f"{settings.label(adapter or '')}, merged, takes {ratio:.3f} {'of' if ratio < 1 else 'times'} the latency of "
-        f"{settings.label(full)} (geometric mean of {timed}): {', '.join(parts)}, "
-        f"with a margin of {100 * settings.latency_margin:g} %."
+        f"{settings.label(full)} (geometric mean of {counted(n, '{} timing')}); within a margin of "
+        f"{100 * settings.latency_margin:g} %: {', '.join(parts)}."
     )
 
 
@@ -106,20 +111,15 @@ def of_all(frame: pd.DataFrame) -> str:
     return f"mean over {counted(frame['task'].nunique(), '{} task')}, {seed_count(frame)}"
 
 
-def _pair(settings: DrawSettings) -> str:
-    references = settings.references
-    return f"{settings.label(references.adapter or '')} / {settings.label(references.full or '')}"
-
-
 def _means(mean: str, tasks: int, seeds: int) -> str:
     over = f"{mean} of {counted(tasks, '{} task')}, " if tasks > 1 else ""
     return f"{over}{counted(seeds, 'n = {} seed')}"
 
 
-def _open(reasons: str, interval: Interval | None, no_effect: float) -> str:
+def _open(reasons: str, interval: Interval | None) -> str:
     """Say what leaves a figure open; a difference is open while its interval holds that there is none."""
     if reasons:
         return f"; undecided: {reasons}"
-    if interval and interval.low <= no_effect <= interval.high:
+    if interval and interval.has_spread and interval.low <= 0 <= interval.high:
         return "; undecided: the interval includes no difference"
     return ""

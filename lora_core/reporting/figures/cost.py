@@ -17,6 +17,7 @@ from lora_core.reporting.figures.style import (
     methods_of,
     named,
     seed_count,
+    tag,
 )
 from lora_core.reporting.figures.svg import Drawing
 from lora_core.reporting.inputs import DrawSettings, Inputs
@@ -59,7 +60,7 @@ def _draw(inputs: Inputs, settings: DrawSettings, quantity: Quantity) -> Drawing
         if not group["threshold_meaningful"].all():
             panel.set_title(f"{task_title(task)} (vague threshold)", loc="left")
         name_rows(panel, list(methods), methods)
-        panel.set_xlim(left=0)
+        panel.set_xlim(0, 1.06 * (panel.dataLim.xmax if panel.lines else 1))
         panel.set_xlabel(f"{quantity.name}, {quantity.unit}")
     title = ratio_title(
         frame, quantity.column, settings,
@@ -79,7 +80,8 @@ def _note(drawn: pd.DataFrame, quantity: Quantity, settings: DrawSettings) -> st
     vague = "" if drawn["threshold_meaningful"].all() else " Vague: near the majority-class baseline."
     return (
         f"Training {quantity.name} to equal accuracy, min({', '.join(names)}) - 0.5 points: median of "
-        f"{seed_count(drawn)}; one stroke per seed. A run that never reached it ranks above all that did.{vague}"
+        f"{seed_count(drawn)}; one stroke per seed. A run that never reached it ranks above all that did; "
+        f"arrow: the median is at least that.{vague}"
     )
 
 
@@ -105,5 +107,7 @@ def _method(panel: Any, y: float, runs: pd.DataFrame, quantity: Quantity, style:
         row = RowValues(method, name, list(known), median.value, median.interval, quantity.format)
         draw_row(panel, y, row, style, show_interval=False, face=marker_face(runs, style.color))
     if len(known) < len(runs):
-        bound = f", at least {quantity.format.format(median.at_least)}" if median.at_least is not None else ""
-        row_text(panel, y, f"{len(known)} of {len(runs)} reached{bound}", method)
+        row_text(panel, y, f"{len(known)} of {len(runs)} reached", method)
+    if median.at_least is not None:
+        (arrow,) = panel.plot([median.at_least], [y], ">", color=style.color, markersize=8, markerfacecolor="none")
+        tag(arrow, method, f"{name}: at least {quantity.format.format(median.at_least)}, {len(known)} of {len(runs)}")

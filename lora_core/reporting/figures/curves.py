@@ -31,6 +31,8 @@ from lora_core.reporting.figures.style import (
 from lora_core.reporting.figures.svg import Drawing
 from lora_core.reporting.inputs import DrawSettings, Inputs
 
+MARKS = 10  # of a curve, about: more would hide a long one
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -95,7 +97,9 @@ def _draw(inputs: Inputs, settings: DrawSettings, axis: Axis) -> Drawing:
                 lines[str(name)] = runs, mean
                 style, method = styles[str(name)], str(runs["method"].iloc[0])
                 face = style.color if axis.whole_numbers else marker_face(runs, style.color)
-                look = {"linewidth": 2.0 if method in references else 1.2, "markerfacecolor": face}
+                look = {"markerfacecolor": face, "markevery": max(1, len(mean) // MARKS)} | (
+                    {"linewidth": 2.8, "markersize": 7} if method in references else {"linewidth": 1.2}
+                )
                 _curve(panel, (method, str(name)), mean, axis, style.line | look)
         missing[task_title(task)] = [name for name in map(str, group["name"].unique()) if name not in lines]
         ends.append((panel, [point for line in lines.values() for point in _points(*line, axis)]))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lora_core.reporting.figures.canvas import SMALL, text_width
+from lora_core.reporting.figures.canvas import SMALL, show_dollars, text_width
 from lora_core.reporting.figures.style import tag
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def label_points(figure: Figure, points: Sequence[tuple[Any, Sequence[Named]]]) 
     A name overlaps no point and no other name, and stays inside its panel. Nothing is written unless all have room: a
     name that is missing would have to be looked up in a legend, which names them all.
     """
+    show_dollars(figure)
     figure.draw_without_rendering()  # places the panels
     chosen = []
     for panel, named in points:

@@ -14,7 +14,7 @@ from lora_core.reporting.figures.svg import Drawing
 from lora_core.reporting.inputs import DrawSettings, Inputs
 from lora_core.stats import median_bounds
 
-FENCES = 3  # times the distance between the quartiles, beyond which a pass is far out (Tukey)
+FENCES = 1.5  # times the distance between the quartiles, beyond which a pass is an outlier (Tukey)
 CUT = 1.3  # an axis ends at the fences if the longest pass is this much further out
 
 
@@ -77,7 +77,7 @@ def _row(panel: Any, y: float, who: tuple[str, str], times: pd.Series, look: tup
         artists += panel.plot(bounds, [y, y], color=style.color, linewidth=3, solid_capstyle="butt")
     artists += panel.plot([median], [y], style.marker, color=style.color, markersize=7)
     if len(inside) < len(times):
-        artists += panel.plot([end], [y - 0.3], ">", color=style.color, markersize=5, clip_on=False)
+        artists += panel.plot([end], [y], ">", color=style.color, markersize=5, clip_on=False)
         row_text(panel, y, f"{len(times) - len(inside)} of {len(times)} up to {times.max():,.0f} ms", method)
     tooltip = f"{name}: median {median:.1f} ms, 95th percentile {times.quantile(0.95):.1f}, n = {len(times)}"
     for artist in artists:

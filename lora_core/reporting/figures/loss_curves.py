@@ -29,7 +29,8 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
         curves = group.pivot(index="step", columns="name", values="loss")[group["name"].unique()]
         for name in map(str, curves.columns):
             smooth = thinned(curves[name].dropna().rolling(WINDOW, min_periods=1).mean())
-            (line,) = upper.plot(smooth.index, smooth, label=name, **styles[name].line | {"marker": ""})
+            look = {"marker": "", "linewidth": 3.0 if name == first else 1.2}  # equal lines stay visible
+            (line,) = upper.plot(smooth.index, smooth, label=name, **styles[name].line | look)
             tag(line, methods[name], name)
         others = [str(name) for name in curves.columns if name != first]
         for name in others:

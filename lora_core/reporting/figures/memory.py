@@ -90,7 +90,7 @@ def _bars(panel: Any, means: pd.DataFrame, methods: Mapping[str, str]) -> None:
     left = pd.Series(0.0, index=means.index)
     for part, color in zip(PARTS, COLORS, strict=True):
         bars = panel.barh(range(len(means)), means[part], left=left, height=0.55, color=color, label=LABELS[part],
-                          edgecolor=INK, linewidth=0.3)  # fmt: skip
+                          edgecolor=INK, linewidth=0.6)  # fmt: skip
         for bar, (name, size) in zip(bars, means[part].items(), strict=True):
             if not pd.isna(size):
                 tag(bar, methods[str(name)], f"{name}: {LABELS[part]} {size:,.3g} GB")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -16,6 +17,7 @@ from lora_core.reporting.figures.style import GRAY, MethodStyle, complete_means,
 from lora_core.reporting.figures.svg import Drawing
 from lora_core.reporting.inputs import DrawSettings, Inputs
 
+STEPS = 40  # points that stand for a piece of the gray line
 KEYS = ["method", "task", "seed"]
 
 
@@ -62,7 +64,8 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
         missing[cost.name] = [str(name) for name in points.index if name not in known.index]
         places.append((panel, _panel(panel, known, column, styles, methods)))
     label_first_column(axes, "best score, %")
-    if not label_points(figure, places):
+    fronts = [(panel, [*named, *_front_points(panel)]) for panel, named in places]
+    if not (label_points(figure, fronts) or label_points(figure, places)):
         add_legend(figure, axes, methods)
     set_title(
         figure,
@@ -73,7 +76,8 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
     for note in (_unmeasured(measured, costs), missing_note(missing), disturbed_note(costs, settings)):
         add_note(figure, note)
     frame = by_task.assign(disturbed=runs.groupby(["name", "task"])["disturbed"].any()).reset_index()
-    return figure, frame.assign(method=frame["name"].map(methods)).rename(columns={"best": "score", "name": "label"})
+    frame = frame.assign(method=frame["name"].map(methods)).rename(columns={"best": "score", "name": "label"})
+    return figure, frame[["task", "method", "label", "score", *COSTS, "disturbed"]]
 
 
 def _runs(inputs: Inputs, counts: ParameterCounts, costs: pd.DataFrame) -> pd.DataFrame:
@@ -124,6 +128,16 @@ def _panel(
     panel.margins(y=0.2)
     panel.set_xlabel(cost.label)
     return places
+
+
+def _front_points(panel: Any) -> list[Named]:
+    """Points along the gray line, which names had better leave clear."""
+    front = panel.lines[0].get_xydata()
+    points = []
+    for (x, y), (next_x, next_y) in pairwise(front):
+        points += [Named(x + (next_x - x) * i / STEPS, y, "", "") for i in range(STEPS + 1)]
+        points += [Named(next_x, y + (next_y - y) * i / STEPS, "", "") for i in range(STEPS + 1)]
+    return points
 
 
 def _title(runs: pd.DataFrame, counts: ParameterCounts, settings: DrawSettings) -> str:

@@ -43,7 +43,7 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
     means = listed([f"{settings.label(method)} {mean:.0f} W" for method, mean in watts.items()])
     set_title(
         figure,
-        f"While training, power is on average: {means} ({place})." if watts else f"Power while training on {place}.",
+        f"Mean power while training: {means} ({place})." if watts else f"Power while training: not measured ({place}).",
         "Power that the meter reported over the seconds of a run; gray: evaluation." if watts else "",
     )
     for reason in dict.fromkeys(filter(None, reasons.values())):

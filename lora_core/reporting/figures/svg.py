@@ -47,21 +47,11 @@ def write_figure(
 def save_svg(figure: Figure, svg: Path) -> None:
     """Write a figure, which has no date and no random identifiers. The title of the SVG is that of the figure."""
     arrange(figure)
-    _show_dollars(figure)
     figure.patch.set_gid("background")
     title = " ".join(figure.get_suptitle().split())
     with atomic_file(svg) as temp_path:
         figure.savefig(temp_path, format="svg", metadata={"Date": None, "Title": title})
         temp_path.write_text(_for_page(temp_path.read_text(encoding="utf-8")), encoding="utf-8")
-
-
-def _show_dollars(figure: Figure) -> None:
-    """Let texts with dollar signs, such as a device's name, stay text; only numbers at axes are formulas."""
-    from matplotlib.text import Text
-
-    for text in figure.findobj(Text):
-        if "\\mathdefault" not in text.get_text():
-            text.set_parse_math("$" not in text.get_text())
 
 
 def _for_page(svg: str) -> str:
