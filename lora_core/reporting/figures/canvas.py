@@ -111,6 +111,28 @@ def label_first_column(axes: Iterable[Any], text: str) -> None:
             panel.set_ylabel(text)
 
 
+def make_logarithmic(axis: Any) -> None:
+    """Scale an axis logarithmically, with ticks in the size of all texts: powers would have small exponents."""
+    from matplotlib.ticker import FuncFormatter
+
+    def few(value: float, position: int | None = None) -> str:
+        low, high = axis.get_view_interval()
+        return _power(value) if high < 10 * low and f"{value:e}"[0] in "25" else ""
+
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.set_major_formatter(FuncFormatter(lambda value, position: _power(value)))
+    axis.set_minor_formatter(FuncFormatter(few))
+
+
+def _power(value: float) -> str:
+    """A number as the tick of a logarithmic axis, such as 100k or 1e-6."""
+    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k"), (1, "")):
+        if value >= size:
+            return f"{value / size:g}{unit}"
+    mantissa, exponent = f"{value:e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
+
+
 def set_title(figure: Figure, title: str, note: str = "") -> None:
     """Set the title: what follows from the figure, with its number. The note says how to read it, with units and n."""
     width = figure.get_figwidth() * UNITS - 2 * GAP

@@ -74,7 +74,7 @@ def _row(panel: Any, y: float, who: tuple[str, str], times: pd.Series, look: tup
     strokes = {"color": style.color, "markersize": 10, "markeredgewidth": 0.8, "alpha": 0.6}
     artists = panel.plot(inside, [y] * len(inside), "|", **strokes)
     if bounds:
-        artists += panel.plot(bounds, [y, y], color=style.color, linewidth=3, solid_capstyle="butt")
+        artists += panel.plot(np.minimum(bounds, end), [y, y], color=style.color, linewidth=3, solid_capstyle="butt")
     artists += panel.plot([median], [y], style.marker, color=style.color, markersize=7)
     if len(inside) < len(times):
         artists += panel.plot([end], [y], ">", color=style.color, markersize=5, clip_on=False)

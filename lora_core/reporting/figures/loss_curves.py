@@ -6,7 +6,15 @@ from typing import Any
 import pandas as pd
 
 from lora_core.evaluation.frames import read_losses
-from lora_core.reporting.figures.canvas import SMALL, add_legend, add_note, label_first_column, set_title, task_pairs
+from lora_core.reporting.figures.canvas import (
+    SMALL,
+    add_legend,
+    add_note,
+    label_first_column,
+    make_logarithmic,
+    set_title,
+    task_pairs,
+)
 from lora_core.reporting.figures.style import MethodStyle, counted, listed, methods_of, named, tag
 from lora_core.reporting.figures.svg import Drawing
 from lora_core.reporting.inputs import DrawSettings, Inputs
@@ -77,7 +85,7 @@ def _differences(panel: Any, relative: pd.Series, who: tuple[str, str], style: M
         shown = thinned(differ)
         (points,) = panel.plot(shown.index, shown, ".", markersize=3, color=style.color)
         tag(points, method, name)
-        panel.set_yscale("log")
+        make_logarithmic(panel.yaxis)
         text = f"{len(differ):,} of {counted(len(relative), '{} step')} differ"
     else:
         text = f"bit-identical at {counted(len(relative), '{} step')}"

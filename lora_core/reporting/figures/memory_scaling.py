@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from lora_core.evaluation.frames import read_memory_scaling
-from lora_core.reporting.figures.canvas import SMALL, add_legend, panels, set_title
+from lora_core.reporting.figures.canvas import SMALL, add_legend, make_logarithmic, panels, set_title
 from lora_core.reporting.figures.style import COLORS, DASHES, GRAY, INK
 from lora_core.reporting.figures.svg import Drawing
 from lora_core.reporting.inputs import DrawSettings, Inputs
@@ -34,7 +34,7 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
     _published(panel, predicted)
     panel.axhline(75, color=GRAY, linewidth=0.8)
     panel.text(predicted["parameters"].min(), 75.5, "without activations", fontsize=SMALL)
-    panel.set_xscale("log")
+    make_logarithmic(panel.xaxis)
     panel.set_ylim(0, 82)
     panel.set_xlabel("parameters of the model")
     panel.set_ylabel("memory saved, %")

@@ -9,7 +9,15 @@ import pandas as pd
 
 from lora_core.evaluation.counts import ParameterCounts, read_counts
 from lora_core.evaluation.frames import read_costs, read_latency, read_memory, read_scores
-from lora_core.reporting.figures.canvas import add_legend, add_note, label_first_column, missing_note, panels, set_title
+from lora_core.reporting.figures.canvas import (
+    add_legend,
+    add_note,
+    label_first_column,
+    make_logarithmic,
+    missing_note,
+    panels,
+    set_title,
+)
 from lora_core.reporting.figures.conclusions import of_all, score_sentence
 from lora_core.reporting.figures.direct_labels import Named, label_points
 from lora_core.reporting.figures.memory import held_by_device
@@ -121,7 +129,7 @@ def _panel(
         tag(dot, methods[str(name)], f"{name}: {score:.1f} %, {cost.name} {point[column]:,.4g} {cost.unit}".strip())
         places.append(Named(point[column], score, str(name), methods[str(name)]))
     if cost.logarithmic:
-        panel.set_xscale("log")
+        make_logarithmic(panel.xaxis)
         panel.margins(x=0.25)
     else:
         panel.set_xlim(0, 1.3 * known[column].max() or 1)

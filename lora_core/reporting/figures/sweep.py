@@ -9,7 +9,15 @@ import pandas as pd
 from lora_core.config.labels import sweep_label
 from lora_core.evaluation.counts import read_counts
 from lora_core.evaluation.frames import read_costs, read_scores
-from lora_core.reporting.figures.canvas import SMALL, add_legend, add_note, label_first_column, set_title, task_pairs
+from lora_core.reporting.figures.canvas import (
+    SMALL,
+    add_legend,
+    add_note,
+    label_first_column,
+    make_logarithmic,
+    set_title,
+    task_pairs,
+)
 from lora_core.reporting.figures.style import (
     GRAY,
     MethodStyle,
@@ -45,7 +53,7 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
             _horizontal(upper, 100 * full_scores.mean(), full, settings.label(full))
         lower.set_ylim(bottom=0)
         for panel in (upper, lower):
-            panel.set_xscale("log")
+            make_logarithmic(panel.xaxis)
             panel.set_xlabel("trainable parameters")
     label_first_column([upper for _, _, (upper, _) in parts], "best score, %")
     label_first_column([lower for _, _, (_, lower) in parts], "seconds per epoch")
