@@ -174,6 +174,7 @@ def add_legend(figure: Figure, labeled: Sequence[Any], methods: Mapping[str, str
     handles = {label: h for panel in labeled for h, label in zip(*panel.get_legend_handles_labels(), strict=True)}
     if not handles:
         return
+    handles = {label: handles[label] for label in methods or () if label in handles} | handles  # in the study's order
     filled, width = [_filled(handle) for handle in handles.values()], figure.get_figwidth() * UNITS - 2 * GAP
     for columns in range(len(handles), 0, -1):
         legend = figure.legend(filled, handles.keys(), loc="upper left", ncols=columns, alignment="left")

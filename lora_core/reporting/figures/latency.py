@@ -71,7 +71,7 @@ def _row(panel: Any, y: float, who: tuple[str, str], times: pd.Series, look: tup
     """Draw the passes of one variant, and say which are beyond the end of the axis."""
     (method, name), (style, end) = who, look
     median, bounds, inside = times.median(), median_bounds(list(times)), times[times <= end]
-    strokes = {"color": style.color, "markersize": 10, "markeredgewidth": 0.8, "alpha": 0.6}
+    strokes = {"color": style.color, "markersize": 10, "markeredgewidth": 1}
     artists = panel.plot(inside, [y] * len(inside), "|", **strokes)
     if bounds:
         artists += panel.plot(np.minimum(bounds, end), [y, y], color=style.color, linewidth=3, solid_capstyle="butt")

@@ -154,7 +154,8 @@ def _title(runs: pd.DataFrame, counts: ParameterCounts, settings: DrawSettings) 
     if not sentence or adapter is None:
         return "Score against trained parameters, memory, time, energy and latency."
     share = 100 * counts.methods[adapter].trainable / counts.full
-    return f"{settings.label(adapter)} trains {share:.2g} % of the parameters and {sentence}."
+    digits = ".2g" if share < 10 else ".0f"
+    return f"{settings.label(adapter)} trains {share:{digits}} % of the parameters and {sentence}."
 
 
 def _unmeasured(measured: Mapping[str, Cost], costs: pd.DataFrame) -> str:
