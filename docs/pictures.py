@@ -5,7 +5,6 @@ With the name of a report, it takes the picture of the report instead: `python d
 
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,15 +15,16 @@ sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 import regimes  # noqa: E402
 import results_gpu  # noqa: E402
 
+from lora_core.commands.studies import read_study  # noqa: E402
 from lora_core.evaluation.references import References  # noqa: E402
 from lora_core.layout import Layout  # noqa: E402
 from lora_core.reporting import catalogue  # noqa: E402
-from lora_core.reporting.figures.style import Drawing, save  # noqa: E402
+from lora_core.reporting.figures.svg import Drawing, save_svg  # noqa: E402
 from lora_core.reporting.inputs import DrawSettings, Inputs  # noqa: E402
 
 EMBEDDED = Layout(str(ROOT / "docs/records/embedded"))  # config.yaml
 EXTENDED_GLUE = Layout(str(ROOT / "docs/records/extended-glue"))  # config/extended-glue.yaml
-SETTINGS = DrawSettings(references=References(full="fft", adapter="lora", library="lora_ref"))
+REFERENCES = References(full="fft", adapter="lora", library="lora_ref")
 
 
 def of_runs(pattern: str) -> list[Path]:
@@ -33,15 +33,20 @@ def of_runs(pattern: str) -> list[Path]:
     return [Path(pattern.format(task=task, method=method, seed=1)) for task, method in runs]
 
 
-def of_catalogue(name: str, inputs: Inputs) -> Drawing:
-    """Draw a figure of the catalogue."""
-    drawing: Drawing = catalogue.figure(name).function()(inputs, SETTINGS)
+def of_catalogue(name: str, inputs: Inputs, *configuration: str) -> Drawing:
+    """Draw a figure of the catalogue, with the labels of the study of a configuration."""
+    study = read_study([str(ROOT / file) for file in ("config.yaml", *configuration)])
+    settings = DrawSettings(references=REFERENCES, labels=study.labels)
+    drawing: Drawing = catalogue.figure(name).function()(inputs, settings)
     return drawing
 
 
 FIGURES: dict[str, Callable[[], Drawing]] = {
     "scores": partial(
-        of_catalogue, "scores", {"scores": [Path(EXTENDED_GLUE.scores.format(task=task)) for task in ("cola", "stsb")]}
+        of_catalogue,
+        "scores",
+        {"scores": [Path(EXTENDED_GLUE.scores.format(task=task)) for task in ("cola", "stsb")]},
+        "config/extended-glue.yaml",
     ),
     "loss_curves": partial(
         of_catalogue,
@@ -56,9 +61,8 @@ PAGES = {"results-gpu": results_gpu.tables, "regimes": regimes.tables}
 
 def draw(name: str, svg: Path) -> None:
     """Write a figure."""
-    figure, frame = FIGURES[name]()
-    with tempfile.TemporaryDirectory() as folder:
-        save(figure, frame, svg, Path(folder) / "frame.csv")
+    figure, _ = FIGURES[name]()
+    save_svg(figure, svg)
 
 
 def page_with_tables(name: str) -> str:

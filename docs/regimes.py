@@ -9,7 +9,9 @@ import pandas as pd
 import results_gpu
 
 from lora_core.data.tasks import task_title
-from lora_core.reporting.figures.style import COLORS, GRAY, INK, SMALL, Drawing, add_legend, panels, set_title
+from lora_core.reporting.figures.canvas import SMALL, add_legend, panels, set_title
+from lora_core.reporting.figures.style import COLORS, GRAY, INK
+from lora_core.reporting.figures.svg import Drawing
 from lora_core.reporting.published import TABLES as PUBLISHED
 
 RECORD = Path(__file__).parent / "records/h200/regimes.jsonl"
@@ -75,7 +77,7 @@ def published() -> pd.DataFrame:
 
 def draw() -> Drawing:
     """Draw time and energy of LoRA relative to full fine-tuning by tokens per step."""
-    figure, axes = panels(["", ""], height=2.3, columns=1, legend_rows=3, sharex=True)
+    figure, axes = panels(["", ""], height=260, sharex=True)
     graph, eager, study = compared("bf16", "graph"), compared("bf16", "eager"), results_gpu.epochs()
     paper = published().join(study["tokens_per_step"], how="inner")
     points: tuple[tuple[pd.DataFrame, str, dict[str, Any]], ...] = (
@@ -83,7 +85,7 @@ def draw() -> Drawing:
         (eager, "one step, eager", {"color": COLORS[1], "marker": "s", "linestyle": "--"}),
         (study, "an epoch of MPNet, CUDA graphs", {"color": COLORS[2], "marker": "D", "linestyle": "none"}),
         (paper, "the paper: an epoch, RTX 3080 Ti",
-         {"color": INK, "marker": "*", "markersize": 9, "linestyle": "none"}),
+         {"color": INK, "marker": "*", "markersize": 11, "linestyle": "none"}),
     )  # fmt: skip
     for column, panel in zip(("time", "energy"), axes, strict=True):
         panel.axhline(1, color=GRAY, linewidth=0.8)
@@ -94,8 +96,9 @@ def draw() -> Drawing:
     for task, align in LABELS.items():
         place = (paper.at[task, "tokens_per_step"], paper.at[task, "energy"])
         axes[-1].annotate(task_title(task), place, (0, 6), textcoords="offset points", ha=align, fontsize=SMALL)
-    _label_tokens(axes[-1], graph["tokens_per_step"])
-    add_legend(figure, axes, columns=2)
+    for panel in axes:
+        _label_tokens(panel, graph["tokens_per_step"])
+    add_legend(figure, axes)
     set_title(figure, _title(graph, eager))
     return figure, graph
 

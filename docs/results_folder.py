@@ -15,6 +15,7 @@ CONTENTS = {
     "needs no network",
     "table": "every table as `.md`, `.csv`, `.tex` and `.json`; see below",
     "figure": "every figure as `.svg`, with what it shows as `.csv`; see below",
+    "narrow_figure": "the same for a narrow screen",
     "claims": "the paper's claims, each with the rule that judges it and the verdict, qualified by what differs from "
     "the paper's study, as `.md` and `.csv`",
     "runs": "one row per run and quantity",

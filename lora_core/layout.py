@@ -74,6 +74,7 @@ class Layout:
     runs = _Below("runs.csv")
     table = _Below("tables/{table}")  # with .md, .csv, .tex, .json
     figure = _Below("figures/{figure}")  # with .svg, .csv
+    narrow_figure = _Below("figures/{figure}-narrow.svg")
     claims = _Below("claims")  # with .md, .csv
     report = _Below("report.html")
 

@@ -54,6 +54,18 @@ def corrected(interval: Interval, n: int, comparisons: int, level: float = 0.95)
     return replace(interval, low=low, high=high)
 
 
+def median_bounds(values: Sequence[float], level: float = 0.95) -> tuple[float, float] | None:
+    """Return the values between which the median of their population lies, whatever its distribution.
+
+    They are two of the ordered values, as in the sign test. None for too few: below six at 95 %.
+    """
+    from scipy.special import bdtr
+
+    ranked, n = sorted(map(float, values)), len(values)
+    ranks = [rank for rank in range((n + 1) // 2) if 2 * float(bdtr(rank, n, 0.5)) <= 1 - level]
+    return (ranked[ranks[-1]], ranked[-1 - ranks[-1]]) if ranks else None
+
+
 @dataclass(frozen=True)
 class Median:
     """The median of runs of which some did not reach the threshold; those rank above all others.

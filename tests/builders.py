@@ -437,14 +437,14 @@ def draw_table(name, inputs, **settings):
 
 
 def draw_figure(name, inputs, folder, **settings):
-    """A figure of the catalogue; its SVG file, with the CSV of the same name."""
+    """A figure of the catalogue in both widths; its wide SVG file, with the CSV of the same name."""
     from lora_core.reporting import catalogue
-    from lora_core.reporting.figures.style import save
+    from lora_core.reporting.figures.svg import FigureFiles, write_figure
     from lora_core.reporting.inputs import DrawSettings
 
-    drawing = catalogue.figure(name).function()(inputs, DrawSettings(**DRAWN | settings))
-    save(*drawing, folder / f"{name}.svg", folder / f"{name}.csv")
-    return folder / f"{name}.svg"
+    files = FigureFiles(folder / f"{name}.svg", folder / f"{name}-narrow.svg", folder / f"{name}.csv")
+    write_figure(catalogue.figure(name).function(), inputs, DrawSettings(**DRAWN | settings), files)
+    return files.svg
 
 
 def latency_inputs(*files):

@@ -26,7 +26,7 @@ from lora_core.config.study import ConfigError, load
 from lora_core.csv_cells import as_text, from_text, read_frame, write_frame
 from lora_core.methods import patterns
 from lora_core.methods.merging import merge_adapter
-from lora_core.reporting.figures import rows, style
+from lora_core.reporting.figures import canvas, rows, svg
 from lora_core.reporting.page.figure_svg import read_svg
 from lora_core.reporting.rendering import TableFiles, write_table
 from lora_core.reporting.table import Cell, Table
@@ -494,17 +494,17 @@ def test_what_is_no_figure_is_refused_by_name(tmp_path, text):
 
 @pytest.mark.parametrize("text", ["a $x$ b", r"$\\bad{$ b", "$", r"a \$ b", "<b>&amp;</b>"])
 def test_a_figure_shows_a_text_as_it_is(tmp_path, text):
-    figure, (panel,) = style.panels([text])
+    figure, (panel,) = canvas.panels([text])
     panel.plot([1, 1000], [0, 1], label=text)
     panel.set_xscale("log")
     rows.name_rows(panel, [text])
-    style.name_missing(panel, [text])
-    style.set_title(figure, text)
-    style.add_legend(figure, [panel])
-    style.save(figure, pd.DataFrame({"method": [text]}), tmp_path / "f.svg", tmp_path / "f.csv")
+    canvas.add_note(figure, canvas.missing_note({"time": [text]}))
+    canvas.set_title(figure, text)
+    canvas.add_legend(figure, [panel])
+    svg.save_svg(figure, tmp_path / "f.svg")
     shown = [html.unescape(t) for t in re.findall(r"<text[^>]*>([^<]*)</text>", (tmp_path / "f.svg").read_text())]
     assert shown.count(text) == 4  # heading, row, title, legend
-    assert f"n/a: {text}" in shown
+    assert f"n/a: {text} (time)." in shown
     assert not any("mathdefault" in t for t in shown), "ticks of powers of ten"
 
 

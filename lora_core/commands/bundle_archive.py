@@ -48,6 +48,7 @@ DRAWN = (
     Layout.runs,
     *(f"{Layout.table}.{suffix}" for suffix in ("md", "csv", "tex", "json")),
     *(f"{Layout.figure}.{suffix}" for suffix in ("svg", "csv")),
+    Layout.narrow_figure,
     *(f"{Layout.claims}.{suffix}" for suffix in ("md", "csv")),
     Layout.report,
 )

@@ -119,6 +119,7 @@ def draw_params(study: Study, name: str, settings: Collection[str]) -> dict[str,
     """Return the settings that a table or figure needs: the labels, and those that its entry in the catalogue lists."""
     known = {
         "references": reference_params,
+        "comparable": lambda study: not _describe(study).differences,
         "latency_margin": lambda study: study.measure.latency_margin,
         "precision": lambda study: study.train.precision,
         "methods": lambda study: [m for m in study.methods if study.settings(m).cost_table == name],

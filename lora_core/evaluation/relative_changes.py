@@ -10,7 +10,12 @@ import pandas as pd
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.references import References
 
-AFTER_THRESHOLD = ("energy", "power")  # columns that are measured up to the threshold of equal accuracy
+AFTER_THRESHOLD = (
+    "epochs_to_threshold",
+    "seconds_to_threshold",
+    "energy",
+    "power",
+)  # columns that are measured up to the threshold of equal accuracy
 
 
 @dataclass(frozen=True)

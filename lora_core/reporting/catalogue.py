@@ -29,7 +29,9 @@ RECORDS = (
 )
 # What a table or figure may need from the configuration: the fields of `lora_core.reporting.inputs.DrawSettings`, and
 # `batching`: the description of the study says how training batches were formed, and in which precision it trains.
-SETTINGS = ("batching", "references", "latency_margin", "precision", "methods", "hyperparameters", "swept")
+SETTINGS = (
+    "batching", "references", "comparable", "latency_margin", "precision", "methods", "hyperparameters", "swept",
+)  # fmt: skip
 
 Requirement = Literal["", "sweep", "methods_equal_to_lora"]
 
@@ -130,8 +132,8 @@ TABLES = _by_name(
 
 FIGURES = _by_name(
     Entry(
-        "scores", "Best score by method and task, with the published scores", "scores", "figures.scores:draw",
-        ("scores",), ("references",),
+        "scores", "Best score by method and task", "scores", "figures.scores:draw",
+        ("scores",), ("references", "comparable"),
     ),
     Entry(
         "score_over_epochs", "Score after each epoch", "scores", "figures.curves:draw_over_epochs",
@@ -147,20 +149,22 @@ FIGURES = _by_name(
     ),
     Entry(
         "time_to_threshold", "Training time to equal accuracy", "time", "figures.cost:draw_time",
-        ("costs",),
+        ("costs",), ("references",),
     ),
     Entry(
         "energy_to_threshold", "Training energy to equal accuracy", "energy", "figures.cost:draw_energy",
-        ("costs",),
+        ("costs",), ("references",),
     ),
-    Entry("memory", "Training memory by its parts", "memory", "figures.memory:draw", ("runs",)),
+    Entry(
+        "memory", "Training memory by its parts", "memory", "figures.memory:draw", ("runs",), ("references",),
+    ),
     Entry(
         "latency", "Every timed pass over the validation set", "latency", "figures.latency:draw",
-        ("latency", "latency_records"),
+        ("latency", "latency_records"), ("references", "latency_margin"),
     ),
     Entry(
-        "pareto", "Score against trained parameters, memory, time and energy", "parameters", "figures.pareto:draw",
-        ("scores", "counts", "runs", "costs"),
+        "pareto", "Score against trained parameters, memory, time, energy and latency", "parameters",
+        "figures.pareto:draw", ("scores", "counts", "runs", "costs", "latency", "latency_records"), ("references",),
     ),
     Entry("power", "Power of single training runs", "energy", "figures.power:draw", ("traced_runs", "traced_power")),
     Entry(

@@ -33,18 +33,23 @@ class SweptMethod:
 class DrawSettings:
     """What tables and figures need from the configuration; an entry of the catalogue names what it reads.
 
+    `narrow` is no setting: a figure is drawn twice, for a wide column and for a phone.
+
     `latency_margin` is the margin of the equivalence test (0.03: 3 %), `precision` that of training (empty: unknown).
+    `comparable` is whether published figures may be shown on an axis with those of the study.
     `labels` are those of all methods, in the order of the study; `methods` are the entries that a table shows.
     `hyperparameters` are by method, task and name; `swept` are by method.
     """
 
     references: References = field(default_factory=References)
     labels: Mapping[str, str] = field(default_factory=dict)
+    comparable: bool = False
     latency_margin: float = 0.0
     precision: str = ""
     methods: tuple[str, ...] = ()
     hyperparameters: Mapping[str, Mapping[str, Mapping[str, Setting]]] = field(default_factory=dict)
     swept: Mapping[str, SweptMethod] = field(default_factory=dict)
+    narrow: bool = False
 
     def label(self, method: str) -> str:
         """Return what pages call a method; its name if the study has no such method."""
@@ -56,6 +61,7 @@ class DrawSettings:
         return cls(
             references=References(**params.get("references", {})),
             labels=params.get("labels", {}),
+            comparable=params.get("comparable", False),
             latency_margin=params.get("latency_margin", 0.0),
             precision=params.get("precision", ""),
             methods=tuple(params.get("methods", ())),

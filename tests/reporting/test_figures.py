@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 from builders import (
+    LABELS,
     LORALIB,
     METHODS,
     NO_METER,
@@ -87,11 +88,12 @@ def test_parts_tensors_and_the_device_share_one_axis_in_gigabytes(tmp_path):
     runs = [record(tmp_path, "fft", 1, **device), record(tmp_path, "lora", 1, **device)]
     figure, frame = catalogue.figure("memory").function()({"runs": runs}, DrawSettings())
     (panel,) = figure.axes
-    assert {line.get_label(): list(line.get_xdata()) for line in panel.lines} == {
-        "tensors, peak": [0.3, 0.3], "NVML, mean": [0.5, 0.5]
-    }  # fmt: skip
+    _, labels = panel.get_legend_handles_labels()
+    assert set(labels) >= {"tensors, peak", "held by the device, mean (NVML)"}
+    points = [(line.get_xdata()[0], line.get_ydata()[0]) for line in panel.lines]
+    assert points == [(0.3, 0), (0.3, 1), (0.5, 0), (0.5, 1)]
     assert sum(bar.get_width() for bar in panel.patches) == pytest.approx(2 * 0.2)  # 90 + 20 + 40 + 50 MB each
-    assert panel.get_xlabel() == "GB"
+    assert panel.get_xlabel() == "memory, GB"
     assert list(frame["nvml_mb"]) == [500, 500]
 
 
@@ -104,8 +106,7 @@ def test_on_a_cpu_the_process_is_shown_without_what_it_held_before(tmp_path):
 def test_a_mean_and_its_interval_are_in_the_tooltip(drawn):
     # 81, 82, 83: a standard error of 1 / sqrt 3, and Student's 4.3027 of two degrees.
     reach = 4.302653 / 3**0.5
-    assert f"lora: 82.0 [{82 - reach:.1f}, {82 + reach:.1f}], n = 3" in svg_text(drawn["scores"])
-    assert "published, LoRA: 62.6" in svg_text(drawn["scores"])
+    assert f"LoRA (own): 82.0 [{82 - reach:.1f}, {82 + reach:.1f}], n = 3" in svg_text(drawn["scores"])
 
 
 def test_marks_carry_their_method_and_task_and_text_takes_the_color_of_the_page(drawn):
@@ -127,25 +128,27 @@ def test_a_figure_without_measurements_shows_the_reason_and_no_empty_axes(tmp_pa
     for name in ("score_over_energy", "energy_to_threshold"):
         text = svg_text(tmp_path / f"{name}.svg")
         assert NO_METER in text
-        assert "equal accuracy" in text  # the title stays
-        assert not re.search(r"\d\.\d", re.sub(r"Matplotlib v[\d.]+|0\.5 points", "", text))  # no ticks
-    assert "n/a: joules of training were not measured" in svg_text(tmp_path / "pareto.svg")
+        assert "not measured" in text
+        assert not re.search(r"\d\.\d", re.sub(r"Matplotlib v[\d.]+", "", text))  # no ticks
+        assert len(ElementTree.parse(tmp_path / f"{name}.svg").getroot().findall(".//*[@data-task]")) == 0
+    assert f"Not measured: training energy ({NO_METER})." in svg_text(tmp_path / "pareto.svg")
     assert "seconds" in svg_text(tmp_path / "time_to_threshold.svg")
 
 
 def test_runs_that_did_not_reach_the_threshold_count_as_more_expensive_than_all_others(tmp_path):
     made = Made(tmp_path, never=("vera",))
     frame = pd.read_csv(made.costs[0])
-    frame.loc[(frame["method"] == "lora") & (frame["seed"] == 1), ["epochs_to_threshold", "seconds_to_threshold"]] = (
-        None
-    )
+    late = (frame["method"] == "lora") & (frame["seed"] == 1)
+    frame.loc[late, ["epochs_to_threshold", "seconds_to_threshold"]] = None
+    frame.loc[late, "reached"] = False
     frame.to_csv(made.costs[0], index=False)
     text = svg_text(draw_figure("time_to_threshold", made.inputs, tmp_path))
-    assert text.count("3 of 3 did not reach it") == len(TASKS)
-    assert "1 of 3 did not reach it" in text
+    assert text.count("0 of 3 reached") == len(TASKS)
+    assert text.count("2 of 3 reached") == 1
     # 22, 23 and one above both: the median is 23, and there is no interval.
-    assert "lora: 23.0, n = 2" in text
-    assert "fft: 22.0 [" in text
+    assert "LoRA (own): 23.0, n = 2" in text
+    assert "Full fine-tuning: 22.0 [" in text
+    assert "undecided: 1 of 12 runs did not reach the threshold" in text
 
 
 def test_a_method_without_a_value_is_named(tmp_path):
@@ -158,7 +161,7 @@ def test_a_method_without_a_value_is_named(tmp_path):
         frame.loc[frame["method"] == "vera", columns] = None
         frame.to_csv(file, index=False)
     assert svg_text(draw_figure("energy_to_threshold", made.inputs, tmp_path)).split().count("n/a") == 1
-    assert "n/a: vera" in svg_text(draw_figure("score_over_energy", made.inputs, tmp_path))
+    assert "n/a: vera (CoLA)" in svg_text(draw_figure("score_over_energy", made.inputs, tmp_path))
 
 
 def test_a_mean_over_fewer_seeds_than_the_study_has_is_not_drawn(tmp_path):
@@ -178,9 +181,12 @@ def test_two_devices_are_never_averaged(tmp_path):
         frame.loc[frame["seed"] == 3, "device"] = "another"
         frame.to_csv(file, index=False)
     for name in ("pareto", "score_over_time", "time_to_threshold"):
-        figure, frame = catalogue.figure(name).function()(made.inputs, DrawSettings())
-        assert set(frame["method"]) == {f"{m} on {d}" for m in METHODS for d in ("a CPU", "another")}
-        assert figure
+        svg = draw_figure(name, made.inputs, tmp_path)
+        names = [f"{LABELS.get(m, m)} on {d}" for m in METHODS for d in ("a CPU", "another")]
+        assert all(name in svg_text(svg) for name in names)
+        groups = ElementTree.parse(svg).getroot().findall(".//*[@data-method]")
+        assert {group.get("data-method") for group in groups} == set(METHODS)  # hidden with the method
+        assert set(pd.read_csv(svg.with_suffix(".csv"))["method"]) == set(METHODS)
 
 
 def test_a_long_curve_is_thinned_for_the_page():
@@ -226,12 +232,12 @@ def test_power_without_a_meter_shows_the_reason(runs, tmp_path):
         "traced_runs": [folder / "run.json" for folder in runs],
         "traced_power": [folder / "power.csv" for folder in runs],
     }
-    assert svg_text(draw_figure("power", inputs, tmp_path)).count("n/a:") == 2
+    assert svg_text(draw_figure("power", inputs, tmp_path)).count("n/a: LoRA (own), LoRA (loralib) (") == 1
 
 
 def test_loss_curves_show_every_method_and_their_csv_has_every_step(runs, tmp_path):
     svg = draw_figure("loss_curves", loss_inputs(*runs), tmp_path)
-    assert {"lora", "lora_ref", "CoLA"} <= set(svg_text(svg).split())
+    assert all(name in svg_text(svg) for name in ("LoRA (own)", "LoRA (loralib)", "CoLA"))
     frame = pd.read_csv(svg.with_suffix(".csv"))
     for method, folder in zip(("lora", "lora_ref"), runs, strict=True):
         shown = frame[frame["method"] == method]["loss"].to_numpy("float32")
@@ -241,10 +247,11 @@ def test_loss_curves_show_every_method_and_their_csv_has_every_step(runs, tmp_pa
 def test_loss_differences_are_counted_and_equality_is_stated(runs, bert, cola, tmp_path):
     same = trained(LORALIB, bert, cola, tmp_path / "twin", method="twin")
     svg = draw_figure("loss_curves", loss_inputs(runs[1], same), tmp_path)
-    assert "twin is bit-identical at all 16 steps" in svg_text(svg)
+    assert "twin trains bit for bit as LoRA (loralib)." in svg_text(svg)
+    assert "bit-identical at 16 steps" in svg_text(svg)
     other = trained(LORALIB, bert, cola, tmp_path / "other", method="other", hyperparameters={"learning_rate": 2e-3})
     svg = draw_figure("loss_curves", loss_inputs(runs[1], other), tmp_path)
-    assert re.search(r"other: 1\d of 16 steps differ", svg_text(svg))
+    assert re.search(r"1\d of 16 steps differ", svg_text(svg))
 
 
 def test_a_figure_is_the_same_when_drawn_twice(runs, tmp_path):

@@ -55,14 +55,15 @@ FIGURE = '''
 """Epochs of every run."""
 
 from lora_core.evaluation.frames import read_costs
-from lora_core.reporting.figures.style import Drawing, panels, set_title
+from lora_core.reporting.figures.canvas import panels, set_title
+from lora_core.reporting.figures.svg import Drawing
 from lora_core.reporting.inputs import DrawSettings, Inputs
 
 
 def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
     """Draw a bar per run."""
     costs = read_costs(inputs["costs"])
-    figure, (panel,) = panels([""])
+    figure, (panel,) = panels([""], narrow=settings.narrow)
     panel.barh(costs["method"], costs["planned_epochs"])
     set_title(figure, "Every run has its planned epochs.")
     return figure, costs

@@ -37,6 +37,7 @@ rule draw_figure:
             category="Figures",
             labels={"figure": "{figure}"},
         ),
+        narrow=LAYOUT.narrow_figure,
         csv=f"{LAYOUT.figure}.csv",
     log:
         LAYOUT.log("draw_figure/{figure}"),

@@ -66,12 +66,11 @@ TABLES = expand(
     suffix=["md", "csv", "tex", "json"],
 )
 FIGURES = expand(
-    f"{LAYOUT.figure}.{{suffix}}",
+    [f"{LAYOUT.figure}.svg", LAYOUT.narrow_figure, f"{LAYOUT.figure}.csv"],
     figure=catalogue.default_figures(
         methods_equal_to_lora=bool(study.methods_equal_to_lora),
         more_tables=study.more_tables,
     ),
-    suffix=["svg", "csv"],
 )
 WILDCARDS = {
     "method": study.methods,

@@ -9,10 +9,10 @@ from lora_core.reporting import catalogue
 entry = catalogue.figure(snakemake.wildcards.figure)
 source = JobSource(snakemake, __file__, entry.module)
 with job_log(snakemake.log[0], f"draw_figure {snakemake.wildcards.figure}", snakemake.output, source):
-    from lora_core.reporting.figures.style import save
+    from lora_core.reporting.figures.svg import FigureFiles, write_figure
     from lora_core.reporting.inputs import DrawSettings, input_files
 
     draw = entry.function()
     inputs = input_files(dict(snakemake.input.items()))
-    figure, frame = draw(inputs, DrawSettings.from_params(snakemake.params.settings))
-    save(figure, frame, svg=Path(snakemake.output.svg), csv=Path(snakemake.output.csv))
+    files = FigureFiles(**{name: Path(file) for name, file in snakemake.output.items()})
+    write_figure(draw, inputs, DrawSettings.from_params(snakemake.params.settings), files)

@@ -6,19 +6,20 @@ from typing import Any
 import pandas as pd
 
 from lora_core.data.tasks import task_title
-from lora_core.evaluation.frames import per_device, read_costs
-from lora_core.reporting.figures.rows import RowValues, draw_row, name_rows, row_text
+from lora_core.evaluation.frames import read_costs
+from lora_core.reporting.figures.canvas import add_note, set_title, task_panels, unmeasured
+from lora_core.reporting.figures.conclusions import ratio_title
+from lora_core.reporting.figures.rows import RowValues, draw_row, name_rows, row_text, rows_height
 from lora_core.reporting.figures.style import (
-    Drawing,
     MethodStyle,
+    disturbed_note,
     marker_face,
-    method_styles,
-    note_disturbed,
+    methods_of,
+    named,
     seed_count,
-    set_title,
-    show_reason,
-    task_panels,
+    tag,
 )
+from lora_core.reporting.figures.svg import Drawing
 from lora_core.reporting.inputs import DrawSettings, Inputs
 from lora_core.stats import censored_median
 
@@ -28,57 +29,70 @@ class Quantity:
     """A cost: its column in the records, its name, its unit, and how its numbers are formatted."""
 
     column: str
-    title: str
+    name: str
     unit: str
     format: str
 
 
-TIME = Quantity("seconds_to_threshold", "Time of training", "seconds", "{:.1f}")
-ENERGY = Quantity("energy", "Energy of training", "kJ", "{:.3g}")
+TIME = Quantity("seconds_to_threshold", "time", "seconds", "{:.1f}")
+ENERGY = Quantity("energy", "energy", "kJ", "{:.3g}")
 
 
 def draw_time(inputs: Inputs, settings: DrawSettings) -> Drawing:
     """Draw training time to equal accuracy."""
-    return _draw(inputs, TIME)
+    return _draw(inputs, settings, TIME)
 
 
 def draw_energy(inputs: Inputs, settings: DrawSettings) -> Drawing:
     """Draw training energy to equal accuracy."""
-    return _draw(inputs, ENERGY)
+    return _draw(inputs, settings, ENERGY)
 
 
-def _draw(inputs: Inputs, quantity: Quantity) -> Drawing:
-    frame = per_device(read_costs(inputs["costs"]))
-    methods, styles = list(dict.fromkeys(frame["method"])), method_styles(frame["method"])
-    figure, parts = task_panels(frame, height=0.5 + 0.22 * len(methods), sharey=True)
+def _draw(inputs: Inputs, settings: DrawSettings, quantity: Quantity) -> Drawing:
+    frame, styles = named(read_costs(inputs["costs"]), settings)
+    methods = methods_of(frame)
+    reasons = {str(task): _reason(runs, quantity) for task, runs in frame.groupby("task", sort=False)}
+    drawn = frame[[not reasons[task] for task in frame["task"]]]
+    figure, parts = task_panels(drawn, height=rows_height(len(methods)), narrow=settings.narrow, sharey=True)
     for task, group, panel in parts:
-        if reason := _reason(group, quantity):
-            show_reason(panel, reason)
-            continue
-        for y, method in enumerate(methods):
-            _method(panel, y, group[group["method"] == method], quantity, styles[method])
+        for y, name in enumerate(methods):
+            _method(panel, y, group[group["name"] == name], quantity, styles[name])
         if not group["threshold_meaningful"].all():
-            panel.set_title(f"{task_title(task)} (threshold not meaningful)", loc="left")
-        name_rows(panel, methods)
-        panel.set_xlim(left=0)
-        panel.set_xlabel(quantity.unit)
-    note_disturbed(figure, frame)
-    set_title(
-        figure,
-        f"{quantity.title} to equal accuracy, min(FFT, LoRA) - 0.5 points: median of {seed_count(frame)}; one "
-        "stroke per seed. A run that never reached it ranks above all that did.",
-    )
+            panel.set_title(f"{task_title(task)} (vague threshold)", loc="left")
+        name_rows(panel, list(methods), methods)
+        panel.set_xlim(0, 1.06 * (panel.dataLim.xmax if panel.lines else 1))
+        panel.set_xlabel(f"{quantity.name}, {quantity.unit}")
+    title = ratio_title(
+        frame, quantity.column, settings,
+        says=f"reaches equal accuracy in {{}} {quantity.name} of",
+        otherwise=f"Training {quantity.name} to equal accuracy",
+    )  # fmt: skip
+    set_title(figure, title, _note(drawn, quantity, settings))
+    add_note(figure, unmeasured({task: reason for task, reason in reasons.items() if reason}))
+    add_note(figure, disturbed_note(drawn, settings))
     return figure, frame[["method", "task", "seed", "threshold", "epochs_to_threshold", quantity.column, "disturbed"]]
 
 
-def _reason(runs: pd.DataFrame, quantity: Quantity) -> str | None:
-    """Why there is nothing to draw of a task; None if there is."""
+def _note(drawn: pd.DataFrame, quantity: Quantity, settings: DrawSettings) -> str:
+    if drawn.empty:
+        return ""
+    names = [settings.label(name) for name in (settings.references.full, settings.references.adapter) if name]
+    vague = "" if drawn["threshold_meaningful"].all() else " Vague: near the majority-class baseline."
+    return (
+        f"Training {quantity.name} to equal accuracy, min({', '.join(names)}) - 0.5 points: median of "
+        f"{seed_count(drawn)}; one stroke per seed. A run that never reached it ranks above all that did; "
+        f"arrow: the median is at least that.{vague}"
+    )
+
+
+def _reason(runs: pd.DataFrame, quantity: Quantity) -> str:
+    """Why there is nothing to draw of a task; empty if there is."""
     if runs["threshold"].isna().all():
         return f"no threshold: {'; '.join(sorted(set(runs['threshold_reason'].dropna())))}"
     if runs.loc[runs["epochs_to_threshold"].notna(), quantity.column].isna().all():
         reasons = runs["meter_reason"].dropna()
         return reasons.iloc[0] if len(reasons) else "no run reached the threshold, or its energy is unknown"
-    return None
+    return ""
 
 
 def _method(panel: Any, y: float, runs: pd.DataFrame, quantity: Quantity, style: MethodStyle) -> None:
@@ -87,10 +101,13 @@ def _method(panel: Any, y: float, runs: pd.DataFrame, quantity: Quantity, style:
     if known.isna().any() or runs.empty:
         row_text(panel, y, "n/a")
         return
+    method, name = str(runs["method"].iloc[0]), str(runs["name"].iloc[0])
     median = censored_median(list(known), len(runs))
     if median.value is not None:
-        method = str(runs["method"].iloc[0])
-        row = RowValues(method, list(known), median.value, median.interval, quantity.format)
+        row = RowValues(method, name, list(known), median.value, median.interval, quantity.format)
         draw_row(panel, y, row, style, show_interval=False, face=marker_face(runs, style.color))
     if len(known) < len(runs):
-        row_text(panel, y, f"{len(runs) - len(known)} of {len(runs)} did not reach it")
+        row_text(panel, y, f"{len(known)} of {len(runs)} reached", method)
+    if median.at_least is not None:
+        (arrow,) = panel.plot([median.at_least], [y], ">", color=style.color, markersize=8, markerfacecolor="none")
+        tag(arrow, method, f"{name}: at least {quantity.format.format(median.at_least)}, {len(known)} of {len(runs)}")

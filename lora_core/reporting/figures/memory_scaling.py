@@ -5,17 +5,9 @@ from typing import Any
 import pandas as pd
 
 from lora_core.evaluation.frames import read_memory_scaling
-from lora_core.reporting.figures.style import (
-    COLORS,
-    DASHES,
-    GRAY,
-    INK,
-    SMALL,
-    Drawing,
-    add_legend,
-    panels,
-    set_title,
-)
+from lora_core.reporting.figures.canvas import SMALL, add_legend, make_logarithmic, panels, set_title
+from lora_core.reporting.figures.style import COLORS, DASHES, GRAY, INK
+from lora_core.reporting.figures.svg import Drawing
 from lora_core.reporting.inputs import DrawSettings, Inputs
 from lora_core.reporting.published import TABLES
 
@@ -30,7 +22,7 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
     """Draw the figure from scaling.json."""
     scaling = read_memory_scaling(inputs["memory_scaling"][0])
     predicted, counted = scaling.predicted, scaling.counted
-    figure, (panel,) = panels([""], height=3.0, legend_rows=4)
+    figure, (panel,) = panels([""], height=280, narrow=settings.narrow)
     batches = predicted.groupby(["batch", "tokens"], sort=False)
     for ((batch, tokens), group), color, dashes in zip(batches, COLORS, DASHES, strict=False):
         label = f"{batch} × {tokens} tokens"
@@ -42,15 +34,17 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
     _published(panel, predicted)
     panel.axhline(75, color=GRAY, linewidth=0.8)
     panel.text(predicted["parameters"].min(), 75.5, "without activations", fontsize=SMALL)
-    panel.set_xscale("log")
+    make_logarithmic(panel.xaxis)
     panel.set_ylim(0, 82)
     panel.set_xlabel("parameters of the model")
-    panel.set_ylabel("training memory that LoRA saves, %")
-    add_legend(figure, [panel], columns=2)
+    panel.set_ylabel("memory saved, %")
+    add_legend(figure, [panel])
+    low, high = (100 * predicted["saved"].agg(["min", "max"])).tolist()
     set_title(
         figure,
-        "Training memory saved by LoRA, predicted from shapes (float32, AdamW). Dots: activations are the larger part "
-        "of full fine-tuning.",
+        f"LoRA saves {low:.0f} to {high:.0f} % of the training memory of full fine-tuning.",
+        "Predicted from the shapes of models (float32, AdamW), and counted on real steps. Dots: activations are the "
+        "larger part of full fine-tuning.",
     )
     return figure, pd.concat([predicted.assign(kind="predicted"), counted.assign(kind="counted")])
 

@@ -1,87 +1,166 @@
-"""Score against trained parameters, memory, time and energy; the methods that no other beats in both are joined."""
+"""Score against each cost; a line joins the methods that no other beats in both."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
 
-from lora_core.evaluation.counts import read_counts
-from lora_core.evaluation.frames import per_device, read_costs, read_memory, read_scores
-from lora_core.reporting.figures.style import (
-    GRAY,
-    Drawing,
-    MethodStyle,
+from lora_core.evaluation.counts import ParameterCounts, read_counts
+from lora_core.evaluation.frames import read_costs, read_latency, read_memory, read_scores
+from lora_core.reporting.figures.canvas import (
     add_legend,
-    complete_means,
-    legend_rows,
-    method_styles,
-    name_missing,
-    note_disturbed,
+    add_note,
+    label_first_column,
+    make_logarithmic,
+    missing_note,
     panels,
-    seed_count,
     set_title,
-    show_reason,
-    tag,
 )
+from lora_core.reporting.figures.conclusions import of_all, score_sentence
+from lora_core.reporting.figures.direct_labels import Named, label_points
+from lora_core.reporting.figures.memory import held_by_device
+from lora_core.reporting.figures.style import GRAY, MethodStyle, complete_means, disturbed_note, methods_of, named, tag
+from lora_core.reporting.figures.svg import Drawing
 from lora_core.reporting.inputs import DrawSettings, Inputs
 
+STEPS = 40  # points that stand for a piece of the gray line
 KEYS = ["method", "task", "seed"]
-QUANTITIES = {
-    "parameters": "trained parameters",
-    "accounted_mb": "training memory, MB",
-    "train_seconds": "seconds of training",
-    "train_energy_joules": "joules of training",
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A cost: its name, its unit, whether its axis is logarithmic, and whether a disturbance of a run changes it."""
+
+    name: str
+    unit: str = ""
+    logarithmic: bool = False
+    over_time: bool = False
+
+    @property
+    def label(self) -> str:
+        """The label of its axis."""
+        return ", ".join(filter(None, [self.name, self.unit]))
+
+
+COSTS = {
+    "trained_parameters": Cost("trained parameters", logarithmic=True),
+    "memory_gb": Cost("memory", "GB"),
+    "train_seconds": Cost("training time", "s", over_time=True),
+    "train_energy_kj": Cost("training energy", "kJ", over_time=True),
+    "latency_ms": Cost("latency", "ms per example"),
 }
-MEASURED_OVER_TIME = ("train_seconds", "train_energy_joules")  # what a disturbance changes
 
 
 def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
-    """Draw the figure from counts.json, scores, costs, and the record of every run; means over tasks and seeds."""
-    counts = read_counts(inputs["counts"][0]).methods
-    costs = read_costs(inputs["costs"])
-    frame = (
-        read_scores(inputs["scores"])[[*KEYS, "best"]]
-        .merge(read_memory(inputs["runs"])[[*KEYS, "accounted_mb"]], on=KEYS)
-        .merge(costs[[*KEYS, "device", "disturbed", "train_seconds", "train_energy_joules"]], on=KEYS)
-    )
-    frame = per_device(frame.assign(parameters=[counts[method].trainable for method in frame["method"]]))
-    by_task = complete_means(frame.groupby(["method", "task"], sort=False)[["best", *QUANTITIES]])
-    points = complete_means(by_task.groupby("method", sort=False)).reset_index()
-    points["disturbed"] = points["method"].map(frame.groupby("method")["disturbed"].any())
-    styles = method_styles(points["method"])
-    figure, axes = panels([""] * len(QUANTITIES), height=2.0, legend_rows=legend_rows(frame))
-    for column, panel in zip(QUANTITIES, axes, strict=True):
-        _panel(panel, points, column, styles)
-    add_legend(figure, axes)
-    note_disturbed(figure, costs)
+    """Draw a panel for each cost that was measured; the frame has the score and all costs by task and method.
+
+    A point is the mean over tasks and seeds.
+    """
+    counts, costs = read_counts(inputs["counts"][0]), read_costs(inputs["costs"])
+    runs, styles = named(_runs(inputs, counts, costs), settings)
+    methods = methods_of(runs)
+    by_task = complete_means(runs.groupby(["name", "task"], sort=False)[["best", *COSTS]])
+    points = complete_means(by_task.groupby("name", sort=False))
+    points["disturbed"] = runs.groupby("name")["disturbed"].any()
+    measured = {column: cost for column, cost in COSTS.items() if points[column].notna().any()}
+    figure, axes = panels([""] * len(measured), height=210, narrow=settings.narrow, sharey=True)
+    places, missing = [], {}
+    for (column, cost), panel in zip(measured.items(), axes, strict=True):
+        known = points.dropna(subset=[column, "best"]).sort_values([column, "best"], ascending=[True, False])
+        missing[cost.name] = [str(name) for name in points.index if name not in known.index]
+        places.append((panel, _panel(panel, known, column, styles, methods)))
+    label_first_column(axes, "best score, %")
+    fronts = [(panel, [*named, *_front_points(panel)]) for panel, named in places]
+    if not (label_points(figure, fronts) or label_points(figure, places)):
+        add_legend(figure, axes, methods)
     set_title(
         figure,
-        f"Score against cost, means over tasks ({frame['task'].nunique()}) and {seed_count(frame)}. On the gray line "
-        "no other method is both better and cheaper.",
+        _title(runs, counts, settings),
+        f"Best score against costs, {of_all(runs)}. On the gray line no other method is both better and cheaper. "
+        "Latency: merged where a method can be.",
     )
-    return figure, points
+    for note in (_unmeasured(measured, costs), missing_note(missing), disturbed_note(costs, settings)):
+        add_note(figure, note)
+    frame = by_task.assign(disturbed=runs.groupby(["name", "task"])["disturbed"].any()).reset_index()
+    frame = frame.assign(method=frame["name"].map(methods)).rename(columns={"best": "score", "name": "label"})
+    return figure, frame[["task", "method", "label", "score", *COSTS, "disturbed"]]
 
 
-def _panel(panel: Any, points: pd.DataFrame, column: str, styles: dict[str, MethodStyle]) -> None:
-    """Draw score against one quantity."""
-    label = QUANTITIES[column]
-    known = points.dropna(subset=[column]).sort_values([column, "best"], ascending=[True, False])
-    if known.empty:
-        show_reason(panel, f"{label} were not measured")
-        return
-    name_missing(panel, [m for m in points["method"] if m not in set(known["method"])])
+def _runs(inputs: Inputs, counts: ParameterCounts, costs: pd.DataFrame) -> pd.DataFrame:
+    """One row per run, with its score and its costs."""
+    memory = read_memory(inputs["runs"])
+    used = memory["mean_mb" if held_by_device(memory) else "accounted_mb"]
+    frame = (
+        read_scores(inputs["scores"])[[*KEYS, "best"]]
+        .merge(memory[KEYS].assign(memory_gb=used / 1e3), on=KEYS)
+        .merge(costs[[*KEYS, "device", "disturbed", "train_seconds", "train_energy_joules"]], on=KEYS)
+    )
+    place = ["method", "task", *(["device"] if frame["device"].nunique() > 1 else [])]
+    return frame.assign(
+        trained_parameters=[counts.methods[method].trainable for method in frame["method"]],
+        train_energy_kj=frame["train_energy_joules"] / 1e3,
+    ).merge(_latency(inputs, place), on=place, how="left")
+
+
+def _latency(inputs: Inputs, place: list[str]) -> pd.DataFrame:
+    """The median time of an example in a pass by method and task, merged where a method can be."""
+    passes = read_latency(inputs["latency"], inputs["latency_records"])
+    passes = passes[(passes["mode"] == "pass") & (passes["variant"] != "unmerged")]
+    times = passes.assign(latency_ms=1e3 * passes["seconds"] / passes["examples"])
+    return times.groupby(place, sort=False)["latency_ms"].median().reset_index()
+
+
+def _panel(
+    panel: Any, known: pd.DataFrame, column: str, styles: Mapping[str, MethodStyle], methods: Mapping[str, str]
+) -> list[Named]:
+    """Draw score against one cost, and return the points with their names."""
+    cost, places = COSTS[column], []
     front = known[known["best"] >= known["best"].cummax()]
     panel.plot(front[column], 100 * front["best"], color=GRAY, linewidth=1, drawstyle="steps-post", zorder=1)
-    for _, point in known.iterrows():
-        method, style = point["method"], styles[point["method"]]
-        is_hollow = point["disturbed"] and column in MEASURED_OVER_TIME
+    for name, point in known.iterrows():
+        style, score = styles[str(name)], 100 * point["best"]
+        is_hollow = point["disturbed"] and cost.over_time
         (dot,) = panel.plot(
-            point[column], 100 * point["best"], style.marker, color=style.color, markersize=6, label=method,
+            point[column], score, style.marker, color=style.color, markersize=7, label=name,
             markerfacecolor="none" if is_hollow else style.color,
         )  # fmt: skip
-        tag(dot, method, f"{method}: {100 * point['best']:.1f} %, {point[column]:,.4g} {label}")
-    if column == "parameters":
-        panel.set_xscale("log")
+        tag(dot, methods[str(name)], f"{name}: {score:.1f} %, {cost.name} {point[column]:,.4g} {cost.unit}".strip())
+        places.append(Named(point[column], score, str(name), methods[str(name)]))
+    if cost.logarithmic:
+        make_logarithmic(panel.xaxis)
+        panel.margins(x=0.25)
     else:
-        panel.set_xlim(0, 1.08 * known[column].max())
-    panel.set_xlabel(label)
-    panel.set_ylabel("mean score, %")
+        panel.set_xlim(0, 1.3 * known[column].max() or 1)
+    panel.margins(y=0.2)
+    panel.set_xlabel(cost.label)
+    return places
+
+
+def _front_points(panel: Any) -> list[Named]:
+    """Points along the gray line, which names had better leave clear."""
+    front = panel.lines[0].get_xydata()
+    points = []
+    for (x, y), (next_x, next_y) in pairwise(front):
+        points += [Named(x + (next_x - x) * i / STEPS, y, "", "") for i in range(STEPS + 1)]
+        points += [Named(next_x, y + (next_y - y) * i / STEPS, "", "") for i in range(STEPS + 1)]
+    return points
+
+
+def _title(runs: pd.DataFrame, counts: ParameterCounts, settings: DrawSettings) -> str:
+    """What LoRA trains, and what it scores."""
+    sentence, adapter = score_sentence(runs, settings), settings.references.adapter
+    if not sentence or adapter is None:
+        return "Score against trained parameters, memory, time, energy and latency."
+    share = 100 * counts.methods[adapter].trainable / counts.full
+    digits = ".2g" if share < 10 else ".0f"
+    return f"{settings.label(adapter)} trains {share:{digits}} % of the parameters and {sentence}."
+
+
+def _unmeasured(measured: Mapping[str, Cost], costs: pd.DataFrame) -> str:
+    """Say which costs have no panel, and why."""
+    reasons = costs["meter_reason"].dropna()
+    reason = {"train_energy_kj": f" ({reasons.iloc[0]})" if len(reasons) else ""}
+    names = [f"{cost.name}{reason.get(column, '')}" for column, cost in COSTS.items() if column not in measured]
+    return f"Not measured: {'; '.join(names)}." if names else ""

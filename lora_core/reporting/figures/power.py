@@ -11,7 +11,9 @@ from lora_core.layout import POWER
 from lora_core.measuring.limits import DeviceLimits
 from lora_core.measuring.power_trace import power_is_zero, windows
 from lora_core.records import PowerRow, read_rows
-from lora_core.reporting.figures.style import GRAY, Drawing, method_styles, panels, set_title, show_reason, tag
+from lora_core.reporting.figures.canvas import add_note, label_first_column, panels, set_title
+from lora_core.reporting.figures.style import GRAY, listed, method_styles, tag
+from lora_core.reporting.figures.svg import Drawing
 from lora_core.reporting.inputs import DrawSettings, Inputs
 
 
@@ -21,21 +23,40 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
     records = [RunRecord.read(path, {POWER: power}) for path, power in pairs]
     samples = [_samples(record, power) for record, (_, power) in zip(records, pairs, strict=True)]
     methods = [record.method for record in records]
-    styles, run = method_styles(methods), records[0]
-    figure, axes = panels(methods, height=1.6, columns=1, sharex=True)
-    traces = []
-    for method, record, rows, panel in zip(methods, records, samples, axes, strict=True):
-        trace = pd.DataFrame(map(vars, rows), columns=["seconds", "phase", "power_watts"]).assign(method=method)
-        traces.append(trace)
-        if trace["power_watts"].isna().all() or power_is_zero(windows(rows, "train")):
-            show_reason(panel, record.energy.reason or "no power was sampled")
-            continue
-        _trace(panel, trace, rows, styles[method].color)
+    styles, run = method_styles([*settings.labels, *methods]), records[0]
+    traces = [
+        pd.DataFrame(map(vars, rows), columns=["seconds", "phase", "power_watts"]).assign(method=record.method)
+        for record, rows in zip(records, samples, strict=True)
+    ]
+    reasons = {r.method: _reason(r, rows) for r, rows in zip(records, samples, strict=True)}
+    drawn = [method for method in methods if not reasons[method]]
+    figure, axes = panels(
+        [settings.label(method) for method in drawn], height=170, narrow=settings.narrow, sharex=True, sharey=True
+    )
+    panel_of, watts = dict(zip(drawn, axes, strict=True)), {}
+    for method, trace, rows in zip(methods, traces, samples, strict=True):
+        if method in panel_of:
+            watts[method] = float(trace.loc[trace["phase"] == "train", "power_watts"].mean())
+            _trace(panel_of[method], trace, rows, (styles[method].color, settings.label(method)))
+    label_first_column(axes, "power, W")
+    place = f"{task_title(run.task)}, seed {run.seed}, n = 1 run per method"
+    means = listed([f"{settings.label(method)} {mean:.0f} W" for method, mean in watts.items()])
     set_title(
         figure,
-        f"Power while training on {task_title(run.task)}, seed {run.seed}, n = 1 run per method; gray: evaluation.",
+        f"Mean power while training: {means} ({place})." if watts else f"Power while training: not measured ({place}).",
+        "Power that the meter reported over the seconds of a run; gray: evaluation." if watts else "",
     )
+    for reason in dict.fromkeys(filter(None, reasons.values())):
+        names = [settings.label(method) for method in methods if reasons[method] == reason]
+        add_note(figure, f"n/a: {', '.join(names)} ({reason}).")
     return figure, pd.concat(traces, ignore_index=True)
+
+
+def _reason(record: RunRecord, rows: list[PowerRow]) -> str:
+    """Why a run's power is not drawn; empty if it is."""
+    if all(row.power_watts is None for row in rows) or power_is_zero(windows(rows, "train")):
+        return record.energy.reason or "no power was sampled"
+    return ""
 
 
 def _samples(record: RunRecord, path: Path) -> list[PowerRow]:
@@ -44,13 +65,12 @@ def _samples(record: RunRecord, path: Path) -> list[PowerRow]:
     return [limits.without_impossible(row) for row in read_rows(path, PowerRow)]
 
 
-def _trace(panel: Any, trace: pd.DataFrame, rows: list[PowerRow], color: str) -> None:
+def _trace(panel: Any, trace: pd.DataFrame, rows: list[PowerRow], look: tuple[str, str]) -> None:
     """Draw the samples of one run."""
-    method = trace["method"].iloc[0]
+    color, label = look
     (line,) = panel.plot(trace["seconds"], trace["power_watts"], color=color, linewidth=1)
-    tag(line, method, f"{method}: mean {trace['power_watts'].mean():.0f} W")
+    tag(line, str(trace["method"].iloc[0]), f"{label}: mean {trace['power_watts'].mean():.0f} W")
     for window in windows(rows, "eval"):
         panel.axvspan(window[0].seconds, window[-1].seconds, color=GRAY, alpha=0.25, linewidth=0)
     panel.set_ylim(bottom=0)
-    panel.set_ylabel("power, W")
     panel.set_xlabel("seconds from the run's start")

@@ -1,38 +1,45 @@
-"""The best score of every method on every task, with the published scores."""
+"""The best score of every method on every task; with the published scores in a study that is comparable."""
 
 from typing import Any
 
 import pandas as pd
 
 from lora_core.data.tasks import PAPER_TASKS
+from lora_core.evaluation.claim_rules import over_seeds
 from lora_core.evaluation.frames import read_scores
 from lora_core.evaluation.references import References
-from lora_core.reporting.figures.rows import RowValues, draw_row, name_rows
-from lora_core.reporting.figures.style import GRAY, Drawing, method_styles, seed_count, set_title, tag, task_panels
+from lora_core.reporting.figures.canvas import set_title, task_panels
+from lora_core.reporting.figures.conclusions import score_title
+from lora_core.reporting.figures.rows import RowValues, draw_row, name_rows, rows_height
+from lora_core.reporting.figures.style import GRAY, methods_of, named, seed_count, tag
+from lora_core.reporting.figures.svg import Drawing
 from lora_core.reporting.inputs import DrawSettings, Inputs
 from lora_core.reporting.published import TABLES
-from lora_core.stats import MIN_SEEDS, t_interval
 
 
 def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
     """Draw the figure from each task's scores."""
-    frame = read_scores(inputs["scores"])
-    published = _published_rows(settings.references)
-    styles, methods = method_styles(frame["method"]), list(dict.fromkeys(frame["method"]))
-    figure, parts = task_panels(frame, height=0.5 + 0.2 * len(methods), sharey=True)
+    frame, styles = named(read_scores(inputs["scores"]), settings)
+    published = _published_rows(settings.references) if settings.comparable else {}
+    methods = methods_of(frame)
+    figure, parts = task_panels(frame, height=rows_height(len(methods)), narrow=settings.narrow, sharey=True)
     for task, group, panel in parts:
-        for y, method in enumerate(methods):
-            values = 100 * group.loc[group["method"] == method, "best"]
+        for y, (name, method) in enumerate(methods.items()):
+            values = 100 * group.loc[group["name"] == name, "best"]
             if len(values):
-                draw_row(panel, y, _row(method, values), styles[method], show_interval=True)
+                draw_row(panel, y, _row(method, name, values), styles[name], show_interval=True)
             if method in published and task in PAPER_TASKS:
                 _star(panel, y, method, published[method], task)
-        name_rows(panel, methods)
-        panel.set_xlabel("score, %")
+        name_rows(panel, list(methods), methods)
+        panel.set_xlabel("best score, %")
+    note = (
+        f"Best score on the validation split: mean of {seed_count(frame)}; one stroke per seed; with three or more "
+        "seeds, the 95 % interval."
+    )
     set_title(
         figure,
-        f"Best score on the validation split: mean of {seed_count(frame)}; one stroke per seed; with three or more "
-        "seeds, the 95 % interval. Stars: published (RoBERTa-base).",
+        score_title(frame, settings, otherwise="Best score by method and task"),
+        f"{note} Stars: published (RoBERTa-base)." if published else note,
     )
     return figure, frame[["method", "task", "seed", "best", "baseline_score"]]
 
@@ -43,13 +50,12 @@ def _published_rows(references: References) -> dict[str, str]:
     return {method: row for method, row in rows.items() if method}
 
 
-def _row(method: str, values: pd.Series) -> RowValues:
-    interval = t_interval(list(values)) if len(values) >= MIN_SEEDS else None
-    return RowValues(method, list(values), values.mean(), interval, "{:.1f}")
+def _row(method: str, name: str, values: pd.Series) -> RowValues:
+    return RowValues(method, name, list(values), values.mean(), over_seeds(list(values)), "{:.1f}")
 
 
 def _star(panel: Any, y: float, method: str, row: str, task: str) -> None:
     """Draw a published score."""
     score = TABLES["table2"].value(row, task)
-    (star,) = panel.plot([score], [y], "*", color=GRAY, markersize=8, fillstyle="none", label="published")
+    (star,) = panel.plot([score], [y], "*", color=GRAY, markersize=10, fillstyle="none", label="published")
     tag(star, method, f"published, {row}: {score}")

@@ -9,19 +9,25 @@ import pandas as pd
 from lora_core.config.labels import sweep_label
 from lora_core.evaluation.counts import read_counts
 from lora_core.evaluation.frames import read_costs, read_scores
+from lora_core.reporting.figures.canvas import (
+    SMALL,
+    add_legend,
+    add_note,
+    label_first_column,
+    make_logarithmic,
+    set_title,
+    task_pairs,
+)
 from lora_core.reporting.figures.style import (
     GRAY,
-    SMALL,
-    Drawing,
     MethodStyle,
-    add_legend,
+    complete_means,
+    disturbed_note,
     method_styles,
-    note_disturbed,
     seed_count,
-    set_title,
     tag,
-    task_rows,
 )
+from lora_core.reporting.figures.svg import Drawing
 from lora_core.reporting.inputs import DrawSettings, Inputs, SweptMethod
 
 
@@ -36,25 +42,44 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
     runs = runs.assign(parameters=runs["method"].map(trainable))
     lines = _lines(swept)
     styles = method_styles(lines)
-    figure, parts = task_rows(runs, legend_rows=len(lines), sharex="col")
-    for _, group, (left, right) in parts:
+    figure, parts = task_pairs(runs, height=180, narrow=settings.narrow)
+    for _, group, (upper, lower) in parts:
         for label, methods in lines.items():
             line = group[group["method"].isin(methods)]
-            _line(left, line, "best", 100, label, styles[label])
-            _line(right, line, "seconds_per_epoch", 1, label, styles[label])
+            _line(upper, line, "best", 100, label, styles[label])
+            _line(lower, line, "seconds_per_epoch", 1, label, styles[label])
         full_scores = group.loc[group["method"] == full, "best"]
         if full and len(full_scores):
-            _horizontal(left, 100 * full_scores.mean(), full)
-        right.set_ylim(bottom=0)
-        left.set_ylabel("best score, %")
-        right.set_ylabel("seconds per epoch")
-        for panel in (left, right):
-            panel.set_xscale("log")
+            _horizontal(upper, 100 * full_scores.mean(), full, settings.label(full))
+        lower.set_ylim(bottom=0)
+        for panel in (upper, lower):
+            make_logarithmic(panel.xaxis)
             panel.set_xlabel("trainable parameters")
-    add_legend(figure, [left for _, _, (left, _) in parts], columns=1)
-    note_disturbed(figure, runs)
-    set_title(figure, f"Score and time against trained parameters: mean and standard deviation, {seed_count(runs)}.")
+    label_first_column([upper for _, _, (upper, _) in parts], "best score, %")
+    label_first_column([lower for _, _, (_, lower) in parts], "seconds per epoch")
+    add_legend(figure, [upper for _, _, (upper, _) in parts])
+    set_title(
+        figure,
+        _title(runs, settings),
+        f"Score and seconds per epoch against trainable parameters: mean and standard deviation, {seed_count(runs)}.",
+    )
+    add_note(figure, disturbed_note(runs, settings))
     return figure, runs
+
+
+def _title(runs: pd.DataFrame, settings: DrawSettings) -> str:
+    """Which combination has the highest mean over tasks, and what full fine-tuning has."""
+    means = complete_means(complete_means(runs.groupby(["method", "task"])[["best"]]).groupby("method"))["best"]
+    full, swept = settings.references.full, means[means.index.isin(list(settings.swept))].dropna()
+    if swept.empty:
+        return "Score and time against trained parameters."
+    best = str(swept.idxmax())
+    parameters = runs.loc[runs["method"] == best, "parameters"].iloc[0]
+    against = f"; {settings.label(full)}: {100 * means[full]:.1f} %" if full in means and full else ""
+    return (
+        f"{settings.label(best)} has the highest mean score of the sweep, {100 * swept.max():.1f} %, with "
+        f"{parameters:,} trained parameters{against}."
+    )
 
 
 def _lines(swept: Mapping[str, SweptMethod]) -> dict[str, list[str]]:
@@ -80,7 +105,9 @@ def _line(panel: Any, runs: pd.DataFrame, column: str, factor: float, label: str
         panel.plot(*places, style.marker, color=style.color, markerfacecolor="none")
 
 
-def _horizontal(panel: Any, score: float, label: str) -> None:
+def _horizontal(panel: Any, score: float, method: str, label: str) -> None:
     """Draw the mean score of full fine-tuning as a line."""
-    panel.axhline(score, color=GRAY, linewidth=0.8)
-    panel.text(0.01, score, label, fontsize=SMALL, va="bottom", transform=panel.get_yaxis_transform())
+    line = panel.axhline(score, color=GRAY, linewidth=1)
+    text = panel.text(0.01, score, label, fontsize=SMALL, va="bottom", transform=panel.get_yaxis_transform())
+    tag(line, method, f"{label}: {score:.1f} %")
+    tag(text, method)
