@@ -26,9 +26,9 @@ class Numbers:
     skewed: bool = False
 
     def one(self, value: float) -> str:
-        """Return a value without a spread."""
+        """Return a value without a spread; no digit before the decimal point is rounded away."""
         value *= self.factor
-        return self._text(value, _decimals(value, SIGNIFICANT) if self.decimals is None else self.decimals)
+        return self._text(value, max(0, _decimals(value, SIGNIFICANT)) if self.decimals is None else self.decimals)
 
     def with_sd(self, value: float, sd: float) -> str:
         """Return a value and its standard deviation, which is left out where it rounds to zero."""

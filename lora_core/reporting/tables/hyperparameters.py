@@ -44,16 +44,18 @@ def _draw(table: str, settings: DrawSettings, names: list[str]) -> Table:
     cited: dict[tuple[str, str], dict[int, None]] = {}  # methods that share a column may have other sources
     for name, _, _, column, setting in shown:
         cited.setdefault((name, column), {})[numbers[setting.source]] = None
+    by_row = {name: {tuple(cited[name, column]) for other, *_, column, _ in shown if other == name} for name in names}
     cells = []
     for name, method, task, column, setting in shown:
-        text, marks = _text(name, setting.value), ", ".join(map(str, cited[name, column]))
+        text, mark = _text(name, setting.value), f" [{', '.join(map(str, cited[name, column]))}]"
+        row_mark, cell_mark = (mark, "") if len(by_row[name]) == 1 else ("", mark)
         value = text if isinstance(setting.value, list | tuple) else setting.value
         quantity = name.replace("_", " ")
         cells.append(
-            Cell(quantity, column, value, f"{text} [{marks}]", method=method, task=task, quantity=quantity,
-                 note=setting.source)
+            Cell(f"{quantity}{row_mark}", column, value, f"{text}{cell_mark}", method=method, task=task,
+                 quantity=quantity, note=setting.source)
         )  # fmt: skip
-    notes = ["Read from the resolved configuration. After each value, where it comes from:"]
+    notes = ["Read from the resolved configuration. In brackets: where a value, or all of a row, comes from."]
     notes += [f"[{number}] {source}" for source, number in numbers.items()]
     return new_table(table, "hyperparameter", cells, notes if cells else [])
 

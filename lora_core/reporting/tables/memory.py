@@ -58,10 +58,9 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Table:
     parts = groups(runs, settings)
     cells = [_cell(group, MEAN) for group in parts]
     cells += [_cell(group, TENSORS if _on_gpu(group.runs) else PEAK_ADDED) for group in parts]
-    notes = [
-        f"MB (10^6 bytes), mean over seeds: with at least {MIN_SEEDS} seeds the 95 % t-interval, else the standard "
-        "deviation."
-    ]
+    notes = ["MB (10^6 bytes)."]
+    if runs["seed"].nunique() > 1:
+        notes.append(f"Mean over seeds: with at least {MIN_SEEDS} the 95 % t-interval, else the standard deviation.")
     if "device" in set(runs["kind"]):
         notes.append(
             "On a GPU: the mean of the memory in use on the device, as NVML reports it, which is the figure that the "
