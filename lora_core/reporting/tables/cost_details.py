@@ -28,7 +28,7 @@ def draw_adapters(inputs: Inputs, settings: DrawSettings) -> Table:
 
 def _draw(name: str, inputs: Inputs, settings: DrawSettings) -> Table:
     costs = read_costs(inputs["costs"])
-    costs = costs.assign(joules_per_epoch=costs["train_energy_joules"] / costs["planned_epochs"])
+    costs = costs.assign(joules_per_epoch=costs.get("train_energy_joules", float("nan")) / costs["planned_epochs"])
     shown = costs[costs["method"].isin(settings.methods)]
     cells = [cell for group in groups(shown, settings) for cell in details_cells(group)]
     ratios = available(_break_even(costs, shown, settings))
