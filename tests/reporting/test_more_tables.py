@@ -63,7 +63,7 @@ def test_a_ratio_is_paired_by_seed_and_certain_only_on_one_side_of_one(tmp_path)
     reach = math.exp(4.302653 * math.log(2) / math.sqrt(3))
     assert shown["pissa / LoRA (own): time to the threshold", "CoLA"] == f"1.00 [{1 / reach:.2f}, {reach:.2f}]"
     assert shown["lora_fa / LoRA (own): saved for backward", "CoLA"].endswith("less")
-    assert shown["LoRA (own) / Full fine-tuning: time to the threshold", "CoLA"].startswith("2.22 [")
+    assert shown["LoRA (own) / Full fine-tuning: time to the threshold", "CoLA"].startswith("2.2 [")
     assert shown["LoRA (own): epochs", "CoLA"].startswith("2")
     assert "Lower than LoRA (own) in time to the threshold: lora_plus." in table.notes
     assert "Lower than LoRA (own) in saved for backward: lora_fa." in table.notes
