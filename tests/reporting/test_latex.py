@@ -1,16 +1,27 @@
 """LaTeX of tables: every character is printed or replaced, and every table fits on the page and says what it holds."""
 
 import re
-import shutil
-import subprocess
-import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
-from builders import FFT, MERGED, ROOT, UNMERGED, Made, changed, draw_table, latency_inputs, score_inputs, scored, timed
+from builders import (
+    FFT,
+    MERGED,
+    ROOT,
+    UNMERGED,
+    Made,
+    changed,
+    draw_table,
+    latency_inputs,
+    needs_latex,
+    printed_words,
+    score_inputs,
+    scored,
+    timed,
+)
 
 from lora_core.config import params
 from lora_core.config.description import StudyDescription
@@ -21,14 +32,9 @@ from lora_core.reporting.inputs import DrawSettings
 from lora_core.reporting.latex import latex, latex_text
 from lora_core.reporting.table import Cell, Table, new_table
 
-PACKAGES = r"\usepackage{array,booktabs,graphicx}"
 GPU = Layout(str(ROOT / "docs/records/h200"))
 GPU_TASKS, GPU_METHODS = ("stsb", "mrpc", "rte", "cola"), ("fft", "lora")
 STUDY = StudyDescription("a model", "some data", "a protocol", [1, 2], "length_grouped", False, ["model: other"])
-needs_latex = pytest.mark.skipif(
-    not (shutil.which("pdflatex") and shutil.which("pdftotext")),
-    reason="no LaTeX here (apt: texlive-latex-recommended poppler-utils)",
-)
 
 
 def test_every_symbol_of_tables_has_its_latex():
@@ -56,17 +62,8 @@ def test_two_hyphens_and_a_bracket_at_the_beginning_of_a_row_are_printed_as_they
 
 
 def printed(folder, *tables):
-    """The words of tables as pdflatex prints them. Fail where it stops, or something is wider or longer than a page."""
-    for number, table in enumerate(tables):
-        (folder / f"{number}.tex").write_text(latex(table))
-    body = "".join(rf"\input{{{number}.tex}}\clearpage " for number in range(len(tables)))
-    (folder / "all.tex").write_text(rf"\documentclass{{article}}{PACKAGES}\begin{{document}}{body}\end{{document}}")
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert not re.search("Float too large|Overfull", done.stdout), done.stdout[-2000:]
-    text = subprocess.run(["pdftotext", "all.pdf", "-"], cwd=folder, capture_output=True, text=True, check=True).stdout
-    return unicodedata.normalize("NFKC", text).replace("’", "'").split()
+    """The words of tables as pdflatex prints them."""
+    return printed_words(folder, *map(latex, tables))
 
 
 def assert_printed(words, table):

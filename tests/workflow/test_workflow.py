@@ -11,7 +11,7 @@ import time
 import zipfile
 
 import pytest
-from builders import HANG_SECONDS, ROOT
+from builders import HANG_SECONDS, ROOT, needs_latex, printed_words
 from project import Project
 
 from lora_core.reporting import catalogue
@@ -34,6 +34,14 @@ def test_the_chain_makes_every_table_and_a_second_run_makes_nothing(study):
     assert "n/a" in (figures / "energy_to_threshold.svg").read_text()
     status, output = study.run()
     assert (status, "Nothing to be done" in output) == (0, True)
+
+
+@needs_latex
+def test_the_tables_of_the_study_are_printed_with_its_labels(study, tmp_path):
+    tables = sorted((study.folder / "results/tables").glob("*.tex"))
+    words = printed_words(tmp_path, *(file.read_text() for file in tables))
+    assert len(tables) == 14
+    assert {"fine-tuning", "LoRA", "(own)", "method"} <= set(words)
 
 
 def test_the_report_shows_the_study_and_snakemakes_own_has_every_result_with_its_caption(study):
