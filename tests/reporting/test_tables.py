@@ -119,6 +119,13 @@ def test_identical_predictions_are_said_and_not_given_as_a_difference_of_zero(tm
     assert {cell.value for cell in table.cells if " − " in cell.row} == {0.0}
 
 
+def test_identical_predictions_are_said_where_no_resample_has_a_score(tmp_path):
+    pair = ("lora", "fft", "best", 2, 0.0, "", "", "", "", "", 0, 2, True, True)
+    runs = [run for run in THREE_SEEDS if run[1] < 3]
+    table = score_table(scored(tmp_path, *runs, differences=[pair]))
+    assert texts(table)["LoRA (own) − Full fine-tuning, 95 % over examples", "CoLA"] == "identical"
+
+
 def test_latency_shows_seconds_of_every_variant_and_a_ratio_for_each_adapter(tmp_path):
     file = timed(tmp_path, {FFT: [0.5, 0.5, 0.6], MERGED: [0.5, 0.501, 0.6], ("lora", "unmerged"): [0.6, 0.6, 0.72]})
     table, details = latency_table(file), latency_table(file, details="-details")

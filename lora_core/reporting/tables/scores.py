@@ -118,15 +118,16 @@ def _differences(compared: pd.DataFrame, quantity: str, over: str, settings: Dra
 
 
 def _difference_cell(cell: Cell, row: pd.Series, low: str, high: str, has_interval: bool) -> Cell:
-    if pd.isna(row["difference"]) or (has_interval and pd.isna(row[low])):
+    """Fill a cell with a difference; identical predictions are said, even where there is no interval."""
+    identical = row["quantity"] == "best" and row["seeds"] and row.get("identical_predictions") == row["seeds"]
+    no_interval = pd.isna(row[low])
+    if pd.isna(row["difference"]) or (has_interval and no_interval and not identical):
         return cell
     filled = replace(cell, value=row["difference"], text=POINTS.one(row["difference"]), n=int(row["seeds"]))
-    if has_interval:
+    if has_interval and not no_interval:
         text = POINTS.with_bounds(row["difference"], row[low], row[high])
         filled = replace(filled, text=text, low=row[low], high=row[high])
-    if row["quantity"] == "best" and row.get("identical_predictions") == row["seeds"]:
-        return replace(filled, text="identical", note="identical predictions")
-    return filled
+    return replace(filled, text="identical", note="identical predictions") if identical else filled
 
 
 def _score_notes(runs: pd.DataFrame) -> list[str]:
