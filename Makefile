@@ -100,9 +100,10 @@ format: setup  ## format the Python and Snakemake files
 schema: setup  ## write config/schema.json, which editors use
 	$(BIN)/lora-core schema > config/schema.json
 
-pictures: setup  ## write docs/architecture.md and results/README.md from the code, and figures and tables of docs/ from records
+pictures: setup  ## write docs/architecture.md, docs/published.md and results/README.md from the code, and figures and tables of docs/ from records
 	$(BIN)/python docs/architecture.py > docs/architecture.md
 	$(BIN)/python docs/results_folder.py > results/README.md
+	$(BIN)/python docs/published.py > docs/published.md
 	$(BIN)/python docs/pictures.py
 
 docs: setup  ## build the documentation as a site, site/index.html

@@ -5,8 +5,8 @@
 Weights, predictions, losses, scores, counts, tokenized data and tables 1, 2 and 7 must be the same for a seed on one
 machine and thread count, whatever changed in the code between two versions. Times, energies and memory are exempt
 (`lora_core.records.MEASURED`); of tables the numbers are compared, not the text. Prints how many files of each kind
-were compared, and every difference; the exit status is 1 if there is one. OLD may have been made by an earlier version,
-whose tables were CSV files of rows and columns with other labels.
+were compared, and every difference; the exit status is 1 if there is one. Of tables, what both have is compared: an
+earlier version may call a quantity otherwise.
 """
 
 import csv
@@ -23,8 +23,7 @@ IDENTICAL = ("counts.json", "models/*/*", "data/*/*.safetensors", "merged/*/*/*/
          "runs/*/*/*/predictions.safetensors", "runs/*/*/*/weights/*.safetensors")  # fmt: skip
 CSV_FILES = ("scores/*.csv", "runs/*/*/*/history.csv", "energy/*.csv")
 TABLES = ("table1", "table2", "table7")
-# Labels of rows and columns in version 0.1.0, and what they are called now.
-RENAMED = {"fewer than the whole model": "reduction vs. whole model", "constant guess": "majority-class baseline"}
+TIDY = ("method", "variant", "task", "quantity", "unit")  # what a number is, whatever a table calls it
 
 
 def without_measured(record: dict[str, Any]) -> dict[str, Any]:
@@ -38,19 +37,11 @@ def csv_rows(path: Path) -> list[dict[str, str]]:
         return [without_measured(row) for row in csv.DictReader(stream)]
 
 
-def table_numbers(folder: Path, name: str) -> dict[tuple[str, str], float]:
-    """Return the numbers of a table by row and column, rounded to 12 digits."""
-    file = folder / "tables" / f"{name}.json"
-    if file.exists():
-        cells = [(c["row"], c["column"], c["value"]) for c in json.loads(file.read_text())["cells"]]
-    else:
-        with file.with_suffix(".csv").open(newline="", encoding="utf-8") as stream:
-            rows = [row for row in csv.DictReader(stream) if row["block"] == "this study"]
-        cells = [
-            (RENAMED.get(row["row"], row["row"]), RENAMED.get(row["column"], row["column"]), row["value"])
-            for row in rows
-        ]
-    numbers = {(row, column): _number(value) for row, column, value in cells}
+def table_numbers(folder: Path, name: str) -> dict[tuple[str, ...], float]:
+    """Return the numbers of a table and its details by what they are, rounded to 12 digits."""
+    files = [folder / "tables" / f"{table}.json" for table in (name, f"{name}-details")]
+    cells = [cell for file in files if file.exists() for cell in json.loads(file.read_text())["cells"]]
+    numbers = {tuple(str(cell[field]) for field in TIDY): _number(cell["value"]) for cell in cells}
     return {place: number for place, number in numbers.items() if number is not None}
 
 
@@ -76,9 +67,12 @@ def differences(old: Path, new: Path, counts: Counter[str]) -> Iterator[str]:
     for name in TABLES:
         counts[f"tables/{name}"] += 1
         left, right = table_numbers(old, name), table_numbers(new, name)
-        for key in sorted(left.keys() | right.keys()):
-            if left.get(key) != right.get(key):
-                yield f"tables/{name}: {', '.join(key)}: {left.get(key, 'missing')} became {right.get(key, 'missing')}"
+        shared = sorted(left.keys() & right.keys())
+        if not shared:
+            yield f"tables/{name}: no number in common"
+        for key in shared:
+            if left[key] != right[key]:
+                yield f"tables/{name}: {', '.join(filter(None, key))}: {left[key]} became {right[key]}"
 
 
 def file_differences(old: Path, new: Path, name: str) -> Iterator[str]:

@@ -87,7 +87,7 @@ def _study_table(name: str) -> list[str]:
     }
     settings = DrawSettings(
         references=References(full="fft", adapter="lora"), latency_margin=0.03, precision="bf16",
-        methods=("fft",) if name == "table5" else ("lora",),
+        methods=("fft",) if name == "table5" else ("lora",), labels={"fft": "Full fine-tuning", "lora": "LoRA (own)"},
     )  # fmt: skip
     table = entry.function()({record: files[record] for record in entry.records}, settings)
     measured = markdown(table).split("## Published")[0]

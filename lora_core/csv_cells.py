@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 FORMULA = re.compile("'*\\s*[=+@\uff1d\uff0b\uff0d\uff20-]")  # also full-width characters
 # A number, which may be followed by its spread or interval: nothing in it refers to a cell or calls a function.
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?( ?%)?( [\[(±][\d\s.,;%±\[\]()+-]*)?")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?( ?%)?( [\[(±][\d\s.,;%±\[\]()+−-]*)?")
 
 
 def as_text(value: Value) -> Value | str:

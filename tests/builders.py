@@ -3,8 +3,10 @@
 import copy
 import csv
 import os
+import shutil
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -485,3 +487,25 @@ def log_until_torch(script: str, log: Path, variable: str, device: str, **enviro
     job = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment or None)
     assert log.is_file(), job.stderr
     return log.read_text()
+
+
+needs_latex = pytest.mark.skipif(
+    not (shutil.which("pdflatex") and shutil.which("pdftotext")),
+    reason="no LaTeX here (apt: texlive-latex-recommended poppler-utils)",
+)
+
+
+def printed_words(folder, *tables):
+    """The words of tables, given as LaTeX, in a PDF. Fail where LaTeX stops, or something is larger than a page."""
+    for number, table in enumerate(tables):
+        (folder / f"{number}.tex").write_text(table)
+    body = "".join(rf"\input{{{number}.tex}}\clearpage " for number in range(len(tables)))
+    packages = r"\usepackage{array,booktabs,graphicx}"
+    (folder / "all.tex").write_text(rf"\documentclass{{article}}{packages}\begin{{document}}{body}\end{{document}}")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Float too large" not in done.stdout, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout, done.stdout[-2000:]
+    text = subprocess.run(["pdftotext", "all.pdf", "-"], cwd=folder, capture_output=True, text=True, check=True).stdout
+    return unicodedata.normalize("NFKC", text).replace("’", "'").split()

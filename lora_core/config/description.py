@@ -47,6 +47,11 @@ class StudyDescription:
         return text and f"{text}."
 
     @property
+    def other_subject(self) -> bool:
+        """Whether the model or the data is not the paper's, so that its figures say nothing about this study."""
+        return any(difference.startswith(("model:", "data:")) for difference in self.differences)
+
+    @property
     def qualification(self) -> str:
         """What differs from the paper's study, in a few words; empty if nothing does."""
         names = [difference.partition(":")[0] for difference in self.differences]

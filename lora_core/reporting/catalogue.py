@@ -33,6 +33,8 @@ SETTINGS = (
     "batching", "references", "comparable", "latency_margin", "precision", "methods", "hyperparameters", "swept",
 )  # fmt: skip
 
+DETAILS = "-details"  # ends the name of a table with what else is known than the paper's table holds
+
 Requirement = Literal["", "sweep", "methods_equal_to_lora"]
 
 
@@ -80,6 +82,16 @@ class Entry:
     requires: Requirement = ""
 
     @property
+    def details(self) -> bool:
+        """Whether this is what else is known than a table of the paper holds."""
+        return self.name.endswith(DETAILS)
+
+    @property
+    def parent(self) -> str:
+        """The name of the table whose details these are; its own name otherwise."""
+        return self.name.removesuffix(DETAILS)
+
+    @property
     def module(self) -> str:
         """The name of the module that draws this entry."""
         return f"lora_core.reporting.{self.draw.partition(':')[0]}"
@@ -96,24 +108,52 @@ def _by_name(*entries: Entry) -> dict[str, Entry]:
 TABLES = _by_name(
     Entry("table1", "Trainable parameters", "parameters", "tables.parameters:draw", ("counts",)),
     Entry(
+        "table1-details", "Trainable parameters: details", "parameters", "tables.parameters:draw_details",
+        ("counts",),
+    ),
+    Entry(
         "table2", "Score on the validation split", "scores", "tables.scores:draw",
+        ("scores", "differences"), ("batching", "references"),
+    ),
+    Entry(
+        "table2-details", "Score on the validation split: details", "scores", "tables.scores:draw_details",
         ("scores", "differences"), ("batching", "references"),
     ),
     Entry(
         "table3", "Inference latency", "latency", "tables.latency:draw",
         ("latency", "latency_records"), ("batching", "references", "latency_margin", "precision"),
     ),
+    Entry(
+        "table3-details", "Inference latency: details", "latency", "tables.latency_details:draw",
+        ("latency", "latency_records"), ("batching", "references", "latency_margin"),
+    ),
     Entry("table4", "Average memory during training", "memory", "tables.memory:draw", ("runs",), ("batching",)),
     Entry(
+        "table4-details", "Average memory during training: details", "memory", "tables.memory:draw_details",
+        ("runs",), ("batching",),
+    ),
+    Entry(
         "table5", "Cost at equal accuracy: full fine-tuning", "time", "tables.cost:draw_full",
-        ("costs",), ("batching", "methods"),
+        ("costs",), ("batching", "references", "methods"),
+    ),
+    Entry(
+        "table5-details", "Cost at equal accuracy: full fine-tuning: details", "time", "tables.cost_details:draw_full",
+        ("costs",), ("batching", "references", "methods"),
     ),
     Entry(
         "table6", "Cost at equal accuracy: LoRA", "energy", "tables.cost:draw_adapters",
-        ("costs",), ("batching", "methods"),
+        ("costs",), ("batching", "references", "methods"),
+    ),
+    Entry(
+        "table6-details", "Cost at equal accuracy: LoRA: details", "energy", "tables.cost_details:draw_adapters",
+        ("costs",), ("batching", "references", "methods"),
     ),
     Entry(
         "table7", "Hyperparameters in use", "hyperparameters", "tables.hyperparameters:draw",
+        (), ("batching", "hyperparameters"),
+    ),
+    Entry(
+        "table7-details", "Hyperparameters in use: details", "hyperparameters", "tables.hyperparameters:draw_details",
         (), ("batching", "hyperparameters"),
     ),
     Entry(

@@ -6,14 +6,15 @@ from lora_core.reporting.table import Grid, Table
 def markdown(table: Table) -> str:
     """Return the table, its notes and the published figures as Markdown."""
     out = [f"# {table.heading}", "", *map(markdown_text, table.banner), ""]
-    out += [*_lines(table.grid()), "", *(f"- {markdown_text(note)}" for note in table.notes)]
+    out += [*markdown_table(table.grid()), "", *(f"- {markdown_text(note)}" for note in table.notes)]
     if table.published and (published := table.published_grid()):
         out += ["", "## Published, not measured here", "", markdown_text(table.published.source), ""]
-        out += _lines(published)
+        out += markdown_table(published)
     return "\n".join(out) + "\n"
 
 
-def _lines(grid: Grid) -> list[str]:
+def markdown_table(grid: Grid) -> list[str]:
+    """Return the lines of a Markdown table; all columns but the first are aligned to the right."""
     head, *rows = ("| " + " | ".join(map(markdown_text, texts)) + " |" for texts in grid.lines)
     return [head, "|" + " --- |" + " ---: |" * (len(grid.head) - 1), *rows]
 

@@ -33,7 +33,7 @@ class TableFiles:
 
 def write_table(table: Table, study: StudyDescription, files: TableFiles) -> None:
     """Write a table with the description of its study."""
-    table = table.with_study(study.banner(), study.training)
+    table = table.with_study(study)
     write_table_json(table, files.json)
     write_text(files.md, markdown(table))
     write_text(files.csv, csv_text(table))

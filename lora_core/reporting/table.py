@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lora_core.atomic_files import atomic_file
+from lora_core.config.description import StudyDescription
 from lora_core.records import read_json, write_json
 from lora_core.reporting import catalogue
 from lora_core.sealed import seal, unseal
 
 NA = "n/a"
+PUBLISHED_PAGE = "docs/published.md"
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,24 @@ class Cell:
 
 @dataclass(frozen=True)
 class Published:
-    """Published figures, printed in a block of their own."""
+    """Published figures, printed in a block of their own.
+
+    `of_study` tells figures of the paper's study from those about other model sizes.
+    """
 
     source: str
     cells: Sequence[Cell]
+    of_study: bool = True
+
+    def on_tasks(self, tasks: Collection[str]) -> Published | None:
+        """Return the figures on these tasks and those that are about none; None if there are none."""
+        cells = [cell for cell in self.cells if not cell.task or cell.task in tasks]
+        return replace(self, cells=cells) if cells else None
+
+    def qualified(self, text: str) -> Published:
+        """Return the figures with a text after their source."""
+        source = f"{self.source}. {text}"
+        return replace(self, source=source, cells=[replace(cell, note=source) for cell in self.cells])
 
 
 @dataclass(frozen=True)
@@ -65,8 +81,8 @@ class Table:
     @property
     def heading(self) -> str:
         """The title, with the number of a table of the paper."""
-        number = self.name.removeprefix("table")
-        return self.title if number == self.name else f"Table {number}: {self.title}"
+        number = self.name.removeprefix("table").removesuffix(catalogue.DETAILS)
+        return f"Table {number}: {self.title}" if self.name.startswith("table") else self.title
 
     def grid(self) -> Grid:
         """Return header and rows as text."""
@@ -76,10 +92,22 @@ class Table:
         """Return header and rows of the published figures as text."""
         return grid(self.published.cells, self.corner) if self.published else None
 
-    def with_study(self, banner: Sequence[str], training: str) -> Table:
-        """Add the description of the study, and how every run trains (empty: nothing)."""
-        notes = [*self.notes, training] if training else self.notes
-        return replace(self, banner=list(banner), notes=list(notes))
+    def with_study(self, study: StudyDescription) -> Table:
+        """Add the description of the study and how every run trains.
+
+        Figures that were published for another model or other data are left out; where anything else differs, their
+        source says so.
+        """
+        notes, published = [*self.notes], self.published
+        if study.training:
+            notes.append(study.training)
+        if published and published.of_study:
+            if study.other_subject:
+                published = None
+                notes.append(f"The paper's figures, of another model or other data, are in {PUBLISHED_PAGE}.")
+            elif study.qualification:
+                published = published.qualified(f"Not comparable with this study: {study.qualification}.")
+        return replace(self, banner=study.banner(), notes=notes, published=published)
 
     def to_json(self) -> dict[str, object]:
         """Return the table as plain values."""
@@ -91,7 +119,7 @@ class Table:
         fields = dict(content)
         fields["cells"] = [Cell(**cell) for cell in content["cells"]]
         if published := content["published"]:
-            fields["published"] = Published(published["source"], [Cell(**cell) for cell in published["cells"]])
+            fields["published"] = Published(**published | {"cells": [Cell(**cell) for cell in published["cells"]]})
         return cls(**fields)
 
 
@@ -118,10 +146,11 @@ def grid(cells: Sequence[Cell], corner: str) -> Grid:
 
 
 def new_table(name: str, corner: str, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Table:
-    """Return a table of the catalogue, with its title and its published figures."""
+    """Return a table of the catalogue, with its title and the figures that were published for its tasks."""
     from lora_core.reporting.published import TABLES
 
-    published = TABLES[name].block() if name in TABLES else None
+    tasks = {cell.task for cell in cells}
+    published = TABLES[name].block().on_tasks(tasks) if name in TABLES else None
     return Table(name, catalogue.table(name).title, corner, list(cells), list(notes), published=published)
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from builders import (
     FULL,
+    LABELS,
     LORA,
     REFERENCES,
     draw_figure,
@@ -106,7 +107,7 @@ def test_a_run_that_was_suspended_in_training_or_evaluation_says_in_which(bert, 
     costs.parent.mkdir()
     write_costs([run], REFERENCES, costs, costs.with_name("cola_curve.csv"))
     notes = " ".join(draw_table("table6", {"costs": [costs]}, methods=(run.record.method,)).notes)
-    name = f"{run.record.method} CoLA seed 1"
+    name = f"{LABELS[run.record.method]} CoLA seed 1"
     assert f"* Suspended while training: {name} (25 s). Their time, power and energy are not" in notes
     assert f"Suspended while evaluating, which no time or energy here includes: {name} (40 s)." in notes
 
@@ -138,7 +139,7 @@ def test_timing_that_was_suspended_is_marked_in_its_table_and_figure(timing, tmp
     assert run.suspended == ("CoLA seed 1 (25 s)" if asleep else None)
     inputs = latency_inputs(outputs.passes)
     table = draw_table("table3", inputs, latency_margin=0.03)
-    assert texts(table)["fft", "CoLA"].endswith(" *") == bool(asleep)
+    assert texts(table)["Full fine-tuning", "CoLA"].endswith(" *") == bool(asleep)
     assert ("* Suspended while timed: CoLA seed 1 (25 s)." in " ".join(table.notes)) == bool(asleep)
     figure = draw_figure("latency", inputs, tmp_path).read_text()
     assert ("Suspended while timed: CoLA seed 1" in figure) == bool(asleep)

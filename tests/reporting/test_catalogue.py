@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import pandas as pd
 import pytest
-from builders import FFT, MERGED, REFERENCES, ROOT, Made, draw_figure, draw_table, latency_inputs, timed
+from builders import FFT, LABELS, MERGED, REFERENCES, ROOT, Made, draw_figure, draw_table, latency_inputs, timed
 
 from lora_core.evaluation.references import References
 from lora_core.reporting import catalogue
@@ -47,6 +47,8 @@ def test_what_a_study_makes_follows_from_what_it_asks_for_and_has():
     assert "loss_curves" not in catalogue.default_figures(methods_equal_to_lora=False)
     assert not set(catalogue.OPTIONAL_TABLES) & set(catalogue.default_tables())
     assert catalogue.default_tables(["sweep"])[-1] == "sweep"
+    paper = [f"table{number}" for number in range(1, 8)]
+    assert catalogue.default_tables() == [name for table in paper for name in (table, f"{table}-details")]
     assert "sweep" not in catalogue.available_tables(sweep=False)
     assert "sweep" in catalogue.available_figures(sweep=True, methods_equal_to_lora=False)
     assert "scaling" not in catalogue.default_figures(methods_equal_to_lora=True, more_tables=["convergence"])
@@ -73,7 +75,7 @@ def renamed_files(folder, study):
     return study.inputs
 
 
-@pytest.mark.parametrize("name", ["table2", "table3", "table4", "table5", "convergence"])
+@pytest.mark.parametrize("name", ["table2", "table3", "table4", "table5", "table6-details", "convergence"])
 def test_renamed_entries_give_the_same_table(name, tmp_path):
     tables = []
     for references, rename in ((REFERENCES, False), (References("everything", "adapter_a"), True)):
@@ -86,7 +88,10 @@ def test_renamed_entries_give_the_same_table(name, tmp_path):
         passes = [timed(folder / "timed", {FFT: [0.5, 0.6], MERGED: [0.5, 0.7]}, task) for task in ("cola", "rte")]
         inputs = (renamed_files(folder, study) if rename else study.inputs) | latency_inputs(*passes)
         methods = [RENAMED["fft"] if rename else "fft"]
-        tables.append(draw_table(name, inputs, references=references, methods=methods, latency_margin=0.03))
+        labels = {RENAMED.get(method, method) if rename else method: label for method, label in LABELS.items()}
+        tables.append(
+            draw_table(name, inputs, references=references, methods=methods, latency_margin=0.03, labels=labels)
+        )
     first, second = tables
     assert [(c.value, c.text, c.low, c.high, c.n, c.task, c.unit) for c in first.cells] == [
         (c.value, c.text, c.low, c.high, c.n, c.task, c.unit) for c in second.cells

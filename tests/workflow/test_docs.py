@@ -184,7 +184,12 @@ def test_every_test_that_a_page_names_exists():
 
 
 @pytest.mark.parametrize(
-    ("program", "page"), [("architecture.py", "docs/architecture.md"), ("results_folder.py", "results/README.md")]
+    ("program", "page"),
+    [
+        ("architecture.py", "docs/architecture.md"),
+        ("results_folder.py", "results/README.md"),
+        ("published.py", "docs/published.md"),
+    ],
 )
 def test_a_page_about_the_code_is_what_its_program_prints(program, page):
     command = [sys.executable, ROOT / "docs" / program]

@@ -42,26 +42,27 @@ def table(project, name):
 
 
 def test_every_method_takes_part_in_every_table(extended):
-    for method in METHODS:
-        assert method in table(extended, "table1")
-        assert f"{method}, best epoch" in table(extended, "table2")
-        assert any(row.split(",")[0] == method for row in table(extended, "table3"))
-        assert method in table(extended, "table4")
-        assert any(row.startswith(f"{method}: ") for row in table(extended, "table7"))
-    assert {row.split(":")[0] for row in table(extended, "table6")} == {
-        *METHODS,
-        "ranks-rank1-query",
-        "ranks-rank2-query",
-    } - {"fft"}
+    for name in ("table1", "table2", "table3", "table4", "table7"):
+        assert set(METHODS) <= methods(extended, name) <= methods(extended, f"{name}-details") | {""}, name
+    swept = {"ranks-rank1-query", "ranks-rank2-query"}
+    assert methods(extended, "table6") == methods(extended, "table6-details") == {*METHODS, *swept} - {"fft"}
+    assert methods(extended, "table5") == {"fft"}
+
+
+def methods(project, name):
+    """The methods that a table is about; empty for what is about none."""
+    return {cell["method"] for cell in project.table(name)}
 
 
 def test_what_does_not_merge_is_timed_against_merged_lora_and_a_prompt_takes_input(extended):
-    rows = table(extended, "table3")
+    cells = extended.table("table3") + extended.table("table3-details")
     for method in ("prefix", "houlsby"):
-        for row in (f"{method} / lora, merged", f"{method} / lora, merged: one example"):
-            assert rows[row].value > 0
-        assert f"{method}, merged" not in rows
-    longest = {method: rows[f"{method}: longest input, tokens"].value for method in METHODS}
+        rows = [cell for cell in cells if cell["method"] == method]
+        compared = [row["value"] for row in rows if row["quantity"].endswith("relative to merged LoRA (own), lora")]
+        assert len(compared) == 2
+        assert min(compared) > 0
+        assert {row["variant"] for row in rows} == {"plain"}
+    longest = {cell["method"]: cell["value"] for cell in cells if cell["quantity"] == "longest input"}
     assert longest == dict.fromkeys(METHODS, 128) | {"prefix": 108}
 
 
@@ -96,7 +97,7 @@ def test_other_settings_of_the_first_task_rerun_it_and_what_starts_from_it(exten
 def test_a_sweep_has_a_table_and_a_figure(extended):
     cells = read_table(extended.folder / "results/tables/sweep.json").cells
     parameters = {cell.row: cell.value for cell in cells if cell.column == "trainable parameters"}
-    assert parameters == {f"rank {rank}, targets query": rank * 2 * 64 for rank in (1, 2)}
+    assert parameters == {f"LoRA (own), rank {rank}, targets query": rank * 2 * 64 for rank in (1, 2)}
     figure = extended.folder / "results/figures/sweep.svg"
     assert "trainable parameters" in figure.read_text()
     assert set(pd.read_csv(figure.with_suffix(".csv"))["method"]) == {"fft", "ranks-rank1-query", "ranks-rank2-query"}
@@ -144,7 +145,7 @@ def test_a_user_task_and_model_need_only_configuration(tmp_path):
     assert status == 0, output
     card = read_json(project.folder / "results/data/mood/card.json")
     assert (card["labels"], card["train"]["examples"]) == (["sad", "neutral", "happy"], 24)
-    assert float(table(project, "table2")["lora, best epoch"].value) > 0
+    assert float(table(project, "table2")["LoRA (own)"].value) > 0
     for method in ("lora", "lora_peft", "vera"):
         merged = read_json(project.folder / f"results/merged/{method}/mood/seed1/merge.json")["changed"]
         assert {name.split(".")[-2] for name in merged} == set(targets)

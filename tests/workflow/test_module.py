@@ -49,7 +49,7 @@ def test_another_snakefile_uses_the_workflow_as_a_module(tmp_path, file):
     write_snakefile(tmp_path, f'"{ROOT / file}"')
     result = run(tmp_path)
     assert result.returncode == 0, result.stderr
-    assert "| lora |" in (tmp_path / "results/tables/mine.md").read_text()
+    assert "| LoRA (own) |" in (tmp_path / "results/tables/mine.md").read_text()
     assert "Nothing to be done" in run(tmp_path, "--rerun-triggers", "mtime", "params", "input", "software-env").stderr
 
 
@@ -97,7 +97,7 @@ def test_a_workflow_without_its_package_uses_an_installed_one(tmp_path, reposito
     triggers = ["--rerun-triggers", "mtime", "params", "input", "software-env"]
     result = run(tmp_path, *triggers, PYTHONPATH=str(installed))
     assert result.returncode == 0, result.stderr
-    assert "| lora |" in (tmp_path / "results/tables/mine.md").read_text()
+    assert "| LoRA (own) |" in (tmp_path / "results/tables/mine.md").read_text()
     again = run(tmp_path, *triggers, PYTHONPATH=str(installed))
     assert (again.returncode, "Nothing to be done" in again.stderr) == (0, True), again.stderr
 

@@ -43,7 +43,7 @@ def test_a_setting_of_lora_reruns_lora_and_what_compares_it(study):
 
 def test_an_edited_table_reruns_itself_and_the_report(study):
     study.edit("lora_core/reporting/tables/scores.py", "def draw(", "A_STATEMENT = 1\n\n\ndef draw(")
-    assert study.plan() == {"render_table table=table2", "write_report"}
+    assert study.plan() == {"render_table table=table2", "render_table table=table2-details", "write_report"}
 
 
 def test_an_edited_frame_reruns_what_is_drawn_and_no_job_that_measures(study):
@@ -65,14 +65,14 @@ def test_an_edited_layer_reruns_the_runs_that_use_it(study):
 def test_latency_passes_rerun_no_training(study):
     study.configure(measure__latency_passes=3)
     assert study.plan() == {
-        "time_inference task=cola, seed=1", "render_table table=table3", "draw_figure figure=latency", "judge_claims",
-        "write_report",
+        "time_inference task=cola, seed=1", "render_table table=table3", "render_table table=table3-details",
+        "draw_figure figure=latency", "judge_claims", "write_report",
     }  # fmt: skip
 
 
 def test_a_protocols_words_rerun_tables_alone_and_its_values_the_runs(study):
     study.edit("lora_core/config/protocols/embedded.yaml", "chosen for MiniLM", "picked for MiniLM")
-    assert study.plan() == {"render_table table=table7", "write_report"}
+    assert study.plan() == {"render_table table=table7", "render_table table=table7-details", "write_report"}
     study.edit("lora_core/config/protocols/embedded.yaml", "warmup_ratio: {value: 0.1", "warmup_ratio: {value: 0.2")
     assert len({job for job in study.plan() if job.startswith("train")}) == 4
 

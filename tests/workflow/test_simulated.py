@@ -149,4 +149,4 @@ def test_a_shared_device_is_named_in_every_table_of_what_was_measured(fake_drive
     assert status == 0, output
     for table in tables:
         text = (simulated.folder / table).read_text()
-        assert "another process used it during fft MRPC seed 1;" in text, table
+        assert "another process used it during Full fine-tuning MRPC seed 1;" in text, table

@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from builders import HANG_SECONDS, ROOT
+from builders import HANG_SECONDS, ROOT, needs_latex, printed_words
 from project import Project
 
 from lora_core.reporting import catalogue
@@ -23,7 +23,10 @@ FIGURES = catalogue.default_figures(methods_equal_to_lora=True)
 def test_the_chain_makes_every_table_and_a_second_run_makes_nothing(study):
     tables = study.folder / "results" / "tables"
     assert {f.name for f in tables.iterdir()} == {
-        f"table{n}.{s}" for n in range(1, 8) for s in ("md", "csv", "tex", "json")
+        f"table{n}{details}.{s}"
+        for n in range(1, 8)
+        for details in ("", "-details")
+        for s in ("md", "csv", "tex", "json")
     }
     assert "n/a" in (tables / "table5.md").read_text()
     figures = study.folder / "results" / "figures"
@@ -34,6 +37,14 @@ def test_the_chain_makes_every_table_and_a_second_run_makes_nothing(study):
     assert (status, "Nothing to be done" in output) == (0, True)
 
 
+@needs_latex
+def test_the_tables_of_the_study_are_printed_with_its_labels(study, tmp_path):
+    tables = sorted((study.folder / "results/tables").glob("*.tex"))
+    words = printed_words(tmp_path, *(file.read_text() for file in tables))
+    assert len(tables) == 14
+    assert {"fine-tuning", "LoRA", "(own)", "method"} <= set(words)
+
+
 def test_the_report_shows_the_study_and_snakemakes_own_has_every_result_with_its_caption(study):
     page = (study.folder / "results" / "report.html").read_text()
     assert page.count("<figure ") == len(FIGURES)
@@ -42,7 +53,9 @@ def test_the_report_shows_the_study_and_snakemakes_own_has_every_result_with_its
     assert status == 0, output
     snakemake_report = (study.folder / "own.html").read_text()
     assert all(f'"figure": "{name}"' in snakemake_report for name in ("scores", "latency", "pareto"))
-    assert all(f'"table": "table{number}"' in snakemake_report for number in range(1, 8))
+    assert all(
+        f'"table": "table{number}{end}"' in snakemake_report for number in range(1, 8) for end in ("", "-details")
+    )
     assert "What was not measured is left out, with the reason" in snakemake_report
 
 

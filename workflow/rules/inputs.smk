@@ -108,7 +108,7 @@ def records_of_report(wildcards):
 
 def settings_for(entry):
     """The settings of the study that a table or figure needs."""
-    return params.draw_params(study, entry.name, entry.settings)
+    return params.draw_params(study, entry.parent, entry.settings)
 
 
 def description_for_table(wildcards):

@@ -3,17 +3,19 @@
 A function here takes an empty cell, which says where it is and what it holds, and fills it.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from lora_core.data.tasks import task_title
-from lora_core.evaluation.frames import per_device, run_names, suspended_names
+from lora_core.evaluation import frames
+from lora_core.reporting.digits import RATIO, Numbers
+from lora_core.reporting.inputs import DrawSettings
 from lora_core.reporting.table import Cell
-from lora_core.stats import MIN_SEEDS, censored_median
+from lora_core.stats import MIN_SEEDS, censored_median, t_interval
 
-Show = Callable[[float], str]
 DISTURBED = "*"  # follows a figure of runs of which one was disturbed
 
 
@@ -36,51 +38,45 @@ class Group:
         )  # fmt: skip
 
 
-def groups(frame: pd.DataFrame) -> list[Group]:
+def groups(frame: pd.DataFrame, settings: DrawSettings) -> list[Group]:
     """Split runs by method and task, and by device if there are several, in the order of the records."""
-    if "device" in frame:
-        several = frame["device"].nunique() > 1
-        labeled = per_device(frame.assign(entry=frame["method"]))
-    else:
-        several, labeled = False, frame.assign(entry=frame["method"])
-    return [
-        Group(str(label), str(runs["entry"].iloc[0]), str(runs["device"].iloc[0]) if several else "", str(task), runs)
-        for (label, task), runs in labeled.groupby(["method", "task"], sort=False)
-    ]
+    several = "device" in frame and frame["device"].nunique() > 1
+    keys = ["method", "task", *(["device"] if several else [])]
+    parts = []
+    for key, runs in frame.groupby(keys, sort=False):
+        method, task, device = (*map(str, key), "")[:3]
+        label = settings.label(method) + (f" on {device}" if device else "")
+        parts.append(Group(label, method, device, task, runs))
+    return parts
 
 
-def mean_cell(cell: Cell, values: Sequence[float | None], show: Show) -> Cell:
-    """Fill a cell with the mean over runs, with the standard deviation if there are several.
+def mean_cell(cell: Cell, values: Sequence[float | None], numbers: Numbers) -> Cell:
+    """Fill a cell with the mean over runs: from three on with its t-interval, of two with their standard deviation.
 
     It is not available if one of the values is not.
     """
-    known = [value for value in values if value is not None and not pd.isna(value)]
+    known = [float(value) for value in values if value is not None and not pd.isna(value)]
     if not known or len(known) < len(values):
         return replace(cell, n=len(values))
     mean = sum(known) / len(known)
     if len(known) == 1:
-        return replace(cell, value=mean, text=show(mean), n=1)
-    sd = float(pd.Series(known).std(ddof=1))
-    return replace(cell, value=mean, text=f"{show(mean)} ± {show(sd)}", sd=sd, n=len(known))
+        return replace(cell, value=mean, text=numbers.one(mean), n=1)
+    filled = replace(cell, value=mean, sd=float(pd.Series(known).std(ddof=1)), n=len(known))
+    interval = t_interval(known) if len(known) >= MIN_SEEDS else None
+    if interval is None:
+        return replace(filled, text=numbers.with_sd(mean, filled.sd or 0.0))
+    text = numbers.with_bounds(mean, interval.low, interval.high)
+    return replace(filled, text=text, low=interval.low, high=interval.high)
 
 
-def score_cell(cell: Cell, values: Sequence[float | None]) -> Cell:
-    """`mean_cell` in percent; with at least three runs, the median in brackets (of two runs, it is the mean)."""
-    filled = mean_cell(cell, values, percent)
-    if filled.sd is None or len(values) < MIN_SEEDS:
-        return filled
-    median = float(pd.Series(list(values), dtype=float).median())
-    return replace(filled, text=f"{filled.text} ({percent(median)})")
-
-
-def same_cell(cell: Cell, values: pd.Series, show: Show) -> Cell:
+def same_cell(cell: Cell, values: pd.Series, numbers: Numbers) -> Cell:
     """Fill a cell with what is the same for every run, and was not measured."""
     if values.empty or values.isna().any():
         return cell
-    return replace(cell, value=float(values.iloc[0]), text=show(values.iloc[0]))
+    return replace(cell, value=float(values.iloc[0]), text=numbers.one(values.iloc[0]))
 
 
-def median_cell(cell: Cell, values: pd.Series, reached: pd.Series, show: Show) -> Cell:
+def median_cell(cell: Cell, values: pd.Series, reached: pd.Series, numbers: Numbers) -> Cell:
     """Fill a cell with the median over runs; a run that never reached the threshold counts as above all others.
 
     If the median falls among those, it is known from below alone. With at least three runs, all of which reached the
@@ -91,54 +87,93 @@ def median_cell(cell: Cell, values: pd.Series, reached: pd.Series, show: Show) -
         return replace(cell, n=len(values))
     median = censored_median(list(known), len(values))
     if median.value is None:
-        text = "not reached" if median.at_least is None else f"≥ {show(median.at_least)}"
-        return replace(cell, text=text, n=len(values), low=median.at_least)
+        at_least = median.at_least
+        text = "not reached" if at_least is None else f"≥ {numbers.one(at_least)}"
+        note = "not reached" if at_least is None else "known from below alone"
+        return replace(cell, text=text, n=len(values), low=at_least, note=note)
     interval = median.interval
     if interval is None:
-        return replace(cell, value=median.value, text=show(median.value), n=len(values))
-    text = f"{show(median.value)} [{show(interval.low)}, {show(interval.high)}]"
+        return replace(cell, value=median.value, text=numbers.one(median.value), n=len(values))
+    text = numbers.with_bounds(median.value, interval.low, interval.high)
     return replace(cell, value=median.value, text=text, n=len(values), low=interval.low, high=interval.high)
 
 
-def percent(value: float) -> str:
-    """Format a fraction in percent, without the sign."""
-    return f"{100 * value:.1f}"
+def ratio_cell(cell: Cell, logs: Sequence[float]) -> Cell:
+    """Fill a cell with the geometric mean of ratios, one for each seed and given by their logarithms.
+
+    With at least three seeds it has the t-interval. It is not available without a ratio for every seed.
+    """
+    if not len(logs) or any(pd.isna(value) for value in logs):
+        return replace(cell, n=sum(not pd.isna(value) for value in logs))
+    ratio = math.exp(sum(logs) / len(logs))
+    interval = t_interval(logs) if len(logs) >= MIN_SEEDS else None
+    if interval is None:
+        return replace(cell, value=ratio, text=RATIO.one(ratio), n=len(logs))
+    low, high = math.exp(interval.low), math.exp(interval.high)
+    return replace(cell, value=ratio, text=RATIO.with_bounds(ratio, low, high), n=len(logs), low=low, high=high)
 
 
-def shared_device_note(frame: pd.DataFrame) -> list[str]:
+def available(cells: Iterable[Cell]) -> list[Cell]:
+    """Leave out the rows that hold no figure at all."""
+    cells = list(cells)
+    rows = {cell.row for cell in cells if cell.text != Cell.text}
+    return [cell for cell in cells if cell.row in rows]
+
+
+def same_for_all_note(cells: Iterable[Cell]) -> list[str]:
+    """Explain figures of several runs that are printed without a spread; no note if there are none."""
+    for cell in cells:
+        spread = cell.sd is not None or (cell.low is not None and cell.high is not None)
+        if spread and cell.value is not None and not {"±", "["} & set(cell.text) and cell.text != "identical":
+            return ["A figure without ± or an interval is the same for all seeds, in the digits shown."]
+    return []
+
+
+def run_names(frame: pd.DataFrame, settings: DrawSettings) -> str:
+    """Name each run of a frame by the label of its method."""
+    return ", ".join(frames.run_names(_labeled(frame, settings)))
+
+
+def _labeled(frame: pd.DataFrame, settings: DrawSettings) -> pd.DataFrame:
+    return frame.assign(method=frame["method"].map(settings.label))
+
+
+def shared_device_note(frame: pd.DataFrame, settings: DrawSettings) -> list[str]:
     """Name the runs during which another process used the device; no note if there are none."""
     if "shared" not in frame:
         return []
-    names = list(run_names(frame[frame["shared"].astype(str) == "True"]))
+    names = run_names(frame[frame["shared"].astype(str) == "True"], settings)
     if not names:
         return []
-    return [
-        f"Shared device: another process used it during {', '.join(names)}; their measurements include that process."
-    ]
+    return [f"Shared device: another process used it during {names}; their measurements include that process."]
 
 
 def marked_if_disturbed(cell: Cell, runs: pd.DataFrame) -> Cell:
     """Mark a cell of times or energies if one of its runs was disturbed, unless it has no value."""
-    return (
-        replace(cell, text=f"{cell.text} {DISTURBED}") if runs["disturbed"].any() and cell.text != Cell.text else cell
-    )
+    return disturbed_cell(cell) if runs["disturbed"].any() and cell.text != Cell.text else cell
 
 
-def disturbed_note(frame: pd.DataFrame) -> list[str]:
+def disturbed_cell(cell: Cell) -> Cell:
+    """Mark a cell."""
+    return replace(cell, text=f"{cell.text} {DISTURBED}", note="; ".join(filter(None, [cell.note, "disturbed"])))
+
+
+def disturbed_note(frame: pd.DataFrame, settings: DrawSettings) -> list[str]:
     """Name the runs that were disturbed, which explains the mark; no note if there are none."""
-    suspended = list(suspended_names(frame))
-    names = list(run_names(frame[frame["disturbed"] & (frame["suspended_seconds"] == 0)]))
+    named = _labeled(frame, settings)
+    suspended = list(frames.suspended_names(named))
+    names = run_names(frame[frame["disturbed"] & (frame["suspended_seconds"] == 0)], settings)
     causes = []
     if names:
         causes.append(
-            f"{DISTURBED} Disturbed: other processes took time from {', '.join(names)} (an epoch stands out, or the "
+            f"{DISTURBED} Disturbed: other processes took time from {names} (an epoch stands out, or the "
             "processors worked for less of it than they should)."
         )
     if suspended:
         causes.append(f"{DISTURBED} Suspended while training: {', '.join(suspended)}.")
     meaning = "Their time, power and energy are not those of the method alone, and decide no claim."
     notes = [f"{cause} {meaning}" for cause in causes]
-    if evaluating := list(suspended_names(frame, "eval_suspended_seconds")):
+    if evaluating := list(frames.suspended_names(named, "eval_suspended_seconds")):
         notes.append(f"Suspended while evaluating, which no time or energy here includes: {', '.join(evaluating)}.")
     return notes
 

@@ -1,6 +1,5 @@
 """Epochs, time and energy to the threshold, and memory kept for backward, relative to the reference entries."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -10,10 +9,18 @@ import pandas as pd
 
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.frames import read_costs, read_memory
+from lora_core.reporting.digits import Numbers
 from lora_core.reporting.inputs import DrawSettings, Inputs
 from lora_core.reporting.table import Cell, Table, new_table
-from lora_core.reporting.tables.cells import disturbed_note, marked_if_disturbed, median_cell, shared_device_note
-from lora_core.stats import MIN_SEEDS, TIE, t_interval
+from lora_core.reporting.tables.cells import (
+    disturbed_note,
+    marked_if_disturbed,
+    median_cell,
+    ratio_cell,
+    same_for_all_note,
+    shared_device_note,
+)
+from lora_core.stats import MIN_SEEDS, TIE
 
 # What is compared, and its column; the first three depend on a threshold.
 QUANTITIES = {
@@ -26,6 +33,7 @@ QUANTITIES = {
 COUNTED = "saved_for_backward_mb"  # counted from shapes: the same for every seed, and exact
 UNDISTURBED = ("epochs_to_seed_threshold", COUNTED)  # what other processes cannot change
 TO_THRESHOLD = ("_to_seed_threshold", "_to_seed_threshold_joules")
+WHOLE, HALVES = Numbers(decimals=0), Numbers(decimals=1)  # the median of an even number can lie between two epochs
 # Below 1 or above 1 with the whole interval; None: undecided, or not available.
 Verdict = Literal["less", "more", None]
 SIDES = {"less": "Lower", "more": "Higher"}
@@ -33,7 +41,7 @@ SIDES = {"less": "Lower", "more": "Higher"}
 
 @dataclass(frozen=True)
 class Ratio:
-    """A quantity of one method relative to a reference entry, on one task."""
+    """A quantity of one method relative to a reference entry, on one task; both by their labels."""
 
     method: str
     reference: str
@@ -47,25 +55,26 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Table:
     memory = read_memory(inputs["runs"])[["method", "task", "seed", "saved_for_backward_mb"]]
     costs = read_costs(inputs["costs"]).merge(memory, on=["method", "task", "seed"])
     references = [name for name in (settings.references.adapter, settings.references.full) if name]
-    ratios = [*_ratios(costs, references)]
-    notes = _notes(costs, ratios)
+    ratios = [*_ratios(costs, references, settings)]
+    notes = _notes(costs, ratios, settings)
     if missing := settings.references.missing("full", "adapter"):
         notes.append(f"Fewer comparisons than usual: {missing}.")
-    cells = [*_epochs(costs), *(ratio.cell for ratio in ratios)]
-    return new_table("convergence", "quantity", cells, [*notes, *shared_device_note(costs), *disturbed_note(costs)])
+    cells = [*_epochs(costs, settings), *(ratio.cell for ratio in ratios)]
+    notes += [*same_for_all_note(cells), *shared_device_note(costs, settings), *disturbed_note(costs, settings)]
+    return new_table("convergence", "quantity", cells, notes)
 
 
-def _epochs(costs: pd.DataFrame) -> Iterator[Cell]:
+def _epochs(costs: pd.DataFrame, settings: DrawSettings) -> Iterator[Cell]:
     """Epochs to the task's threshold of every method."""
     for method in _unique(costs, "method"):
         for task in _unique(costs, "task"):
             epochs = costs.loc[(costs["method"] == method) & (costs["task"] == task), "epochs_to_threshold"]
-            cell = Cell(f"{method}: epochs", task_title(task), method=method, task=task, unit="epochs",
+            cell = Cell(f"{settings.label(method)}: epochs", task_title(task), method=method, task=task, unit="epochs",
                         quantity="epochs to the threshold")  # fmt: skip
-            yield median_cell(cell, epochs, epochs.notna(), "{:.3g}".format)
+            yield median_cell(cell, epochs, epochs.notna(), WHOLE if len(epochs) % 2 else HALVES)
 
 
-def _ratios(costs: pd.DataFrame, references: Sequence[str]) -> Iterator[Ratio]:
+def _ratios(costs: pd.DataFrame, references: Sequence[str], settings: DrawSettings) -> Iterator[Ratio]:
     """Every method relative to every reference, in each quantity and on each task."""
     for reference in references:
         for label, column in QUANTITIES.items():
@@ -73,13 +82,14 @@ def _ratios(costs: pd.DataFrame, references: Sequence[str]) -> Iterator[Ratio]:
                 for task in _unique(costs, "task"):
                     if method == reference:
                         continue
-                    cell = Cell(f"{method} / {reference}: {label}", task_title(task), method=method, task=task,
-                                quantity=f"{label}, relative to {reference}", unit="ratio")  # fmt: skip
-                    filled, verdict = ratio_cell(cell, costs[costs["task"] == task], column, reference)
-                    yield Ratio(method, reference, label, filled, verdict)
+                    against = settings.label(reference)
+                    cell = Cell(f"{settings.label(method)} / {against}: {label}", task_title(task), method=method,
+                                task=task, quantity=f"{label}, relative to {against}", unit="ratio")  # fmt: skip
+                    filled, verdict = compared_cell(cell, costs[costs["task"] == task], column, reference)
+                    yield Ratio(settings.label(method), against, label, filled, verdict)
 
 
-def ratio_cell(cell: Cell, costs: pd.DataFrame, column: str, reference: str) -> tuple[Cell, Verdict]:
+def compared_cell(cell: Cell, costs: pd.DataFrame, column: str, reference: str) -> tuple[Cell, Verdict]:
     """Fill a cell with the ratio of the cell's method to a reference entry on one task, paired by seed.
 
     It is not available if it was not measured on both sides, or on two devices, and for costs up to a threshold that is
@@ -96,18 +106,15 @@ def ratio_cell(cell: Cell, costs: pd.DataFrame, column: str, reference: str) -> 
     one_device = (devices[method] == devices[reference]).all()
     if pairs.isna().any(axis=None) or not one_device:
         return replace(cell, n=len(pairs.dropna())), None
-    logs = np.log(pairs[method].astype(float) / pairs[reference].astype(float))
-    ratio = math.exp(logs.mean())
+    filled = ratio_cell(cell, list(np.log(pairs[method].astype(float) / pairs[reference].astype(float))))
     timed = costs[costs["method"].isin([method, reference])] if column not in UNDISTURBED else costs[:0]
-    interval = t_interval(list(logs)) if len(logs) >= MIN_SEEDS else None
-    if interval is None:
-        return marked_if_disturbed(replace(cell, value=ratio, text=f"{ratio:.2f}", n=len(logs)), timed), None
-    low, high = math.exp(interval.low), math.exp(interval.high)
-    known_spread = column == COUNTED or high - low > TIE
-    is_open = timed["disturbed"].any() or bool(shared_device_note(timed))
-    verdict = _verdict(low, high) if known_spread and not is_open else None
-    text = " ".join([f"{ratio:.2f} [{low:.2f}, {high:.2f}]", *([verdict] if verdict else [])])
-    filled = replace(cell, value=ratio, text=text, n=len(logs), low=low, high=high)
+    if filled.low is None or filled.high is None:
+        return marked_if_disturbed(filled, timed), None
+    known_spread = column == COUNTED or filled.high - filled.low > TIE
+    is_open = timed["disturbed"].any() or ("shared" in timed and (timed["shared"].astype(str) == "True").any())
+    verdict = _verdict(filled.low, filled.high) if known_spread and not is_open else None
+    if verdict:
+        filled = replace(filled, text=f"{filled.text} {verdict}", note=verdict)
     return marked_if_disturbed(filled, timed), verdict
 
 
@@ -116,16 +123,19 @@ def _verdict(low: float, high: float) -> Verdict:
     return "less" if high < 1 - TIE else "more" if low > 1 + TIE else None
 
 
-def _notes(costs: pd.DataFrame, ratios: Sequence[Ratio]) -> list[str]:
+def _notes(costs: pd.DataFrame, ratios: Sequence[Ratio], settings: DrawSettings) -> list[str]:
+    both = settings.references.full, settings.references.adapter
+    labels = " and ".join(settings.label(name) for name in both if name)
     planned = sorted({f"{epochs:g}" for epochs in costs["planned_epochs"]})
     compared = sum(ratio.cell.low is not None for ratio in ratios)
     vague = [task_title(str(task)) for task, group in costs.groupby("task", sort=False) if not _meaningful(group)]
     notes = [
         "Epochs: to the task's threshold, median over seeds. Ratios: paired by seed, each to that seed's own "
-        "threshold, min(FFT, LoRA) minus 0.5 points, which those two always reach; geometric mean with the 95% "
-        f"t-interval, {compared} of them, one in twenty of which misses by chance. There is no ratio with fewer than "
-        f"{MIN_SEEDS} seeds, or if a run on either side never reached the threshold. less, more: the interval lies on "
-        "one side of 1; these cases are named below, with the tasks in brackets unless it is all of them.",
+        f"threshold (the lower score of {labels}, minus 0.5 points), which those always reach; geometric mean with the "
+        f"95 % t-interval, {compared} of them, one in twenty of which misses by chance. There is no interval with "
+        f"fewer than {MIN_SEEDS} seeds, and no ratio if a run on either side never reached the threshold. less, more: "
+        "the interval lies on one side of 1; these cases are named below, with the tasks in brackets unless it is all "
+        "of them.",
         f"Planned epochs: {', '.join(planned)}. A threshold is reached at the end of an epoch, so epochs are whole "
         "numbers. Where a ratio of epochs, times or energies is the same for all seeds, its spread is unknown and "
         "decides nothing; nor does a time or an energy if a run on either side shared its device. What is saved for "

@@ -1,5 +1,6 @@
-"""Table 3: how long a pass over the validation set takes, compared with full fine-tuning, and one example alone."""
+"""Table 3: how long a pass over the validation set takes, and merged adapters relative to full fine-tuning."""
 
+import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,180 +10,165 @@ from lora_core.data.tasks import task_title
 from lora_core.evaluation.frames import LatencyRun, read_latency_runs
 from lora_core.evaluation.latency_record import SCORE_CHANGE
 from lora_core.evaluation.latency_summary import LEVEL, VARIANTS, Timing, summarize
-from lora_core.evaluation.references import References
+from lora_core.reporting.digits import FIGURES, RATIO
 from lora_core.reporting.inputs import DrawSettings, Inputs
 from lora_core.reporting.table import Cell, Table, new_table
-from lora_core.reporting.tables.cells import DISTURBED, devices_note, shared_device_note
+from lora_core.reporting.tables.cells import (
+    DISTURBED,
+    devices_note,
+    disturbed_cell,
+    mean_cell,
+    same_for_all_note,
+    shared_device_note,
+)
 from lora_core.stats import Equivalence
 
-TIME, SINGLE_TIME = "time of a pass", "time of one example"
+TIME = "time of a pass"
 PRECISIONS = {"fp32": "float32", "tf32": "TF32", "bf16": "bf16", "fp16": "fp16"}  # by the name in the configuration
-# What the record of a task says about the inputs of a method, and what a row calls it.
-INPUT_LABELS = (("longest input, tokens", "tokens"), ("truncated examples", "examples"))
 
 
 @dataclass(frozen=True)
-class Timings:
-    """The timings of one variant of one method, over the validation set and of one example.
+class TimedVariant:
+    """One variant of one method on one task and device: its passes for each seed that was timed."""
 
-    The first two are compared with full fine-tuning, the last two with the merged LoRA under test.
-    """
+    method: str
+    variant: str
+    task: str
+    device: str  # empty if all passes were timed on the same one
+    runs: list[LatencyRun]
+    passes: list[Timing]
 
-    passes: Timing
-    single: Timing
-    passes_to_merged: Timing
-    single_to_merged: Timing
-
-
-def draw(inputs: Inputs, settings: DrawSettings) -> Table:
-    """Draw the table from each task's passes and the records about them."""
-    runs = read_latency_runs(inputs["latency"], inputs["latency_records"])
-    references, margin = settings.references, settings.latency_margin
-    several_seeds, several_devices = (
-        len(set(values)) > 1 for values in zip(*((r.seed, r.device) for r in runs), strict=True)
-    )
-    blocks: list[list[Cell | None]] = []
-    for run in runs:
-        suffix = (f", seed {run.seed}" if several_seeds else "") + (f" on {run.device}" if several_devices else "")
-        for timings in _timings(run, references, margin):
-            rows = _Rows(run, timings.passes, suffix)
-            timed = _timing_cells(rows, timings, references)
-            if run.suspended:
-                timed = [cell and replace(cell, text=f"{cell.text} {DISTURBED}") for cell in timed]
-            blocks.append([*timed, *_input_cells(rows)])
-    # Row by row: the first kind of cell of every block, then the second, and so on.
-    cells = [cell for same_kind in zip(*blocks, strict=True) for cell in same_kind if cell]
-    return new_table("table3", "method", cells, _notes(runs, cells, settings))
-
-
-def _timings(run: LatencyRun, references: References, margin: float) -> list[Timings]:
-    """Every variant of every method that was timed, plain ones first."""
-    full = (references.full, "plain") if references.full else None
-    merged = (references.adapter, "merged") if references.adapter else None
-    parts = [summarize(run.rows, mode, margin, against) for against in (full, merged) for mode in ("pass", "single")]
-    timings = [Timings(*four) for four in zip(*parts, strict=True)]
-    return sorted(timings, key=lambda one: VARIANTS.index(one.passes.variant))
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Makes the cells of one variant of one method on one task."""
-
-    run: LatencyRun
-    timing: Timing
-    suffix: str  # the seed and the device, if there are several
-
-    @property
-    def label(self) -> str:
-        """What rows call the variant."""
-        variant = "" if self.timing.variant == "plain" else f", {self.timing.variant}"
-        return f"{self.timing.method}{variant}{self.suffix}"
+    def label(self, settings: DrawSettings) -> str:
+        """Return what rows call the variant."""
+        variant = "" if self.variant == "plain" else f", {self.variant}"
+        return f"{settings.label(self.method)}{variant}" + (f" on {self.device}" if self.device else "")
 
     def cell(self, row: str, quantity: str, unit: str) -> Cell:
         """Return an empty cell in a row and in the column of the task."""
-        return Cell(
-            row, task_title(self.run.task), method=self.timing.method, variant=f"{self.timing.variant}{self.suffix}",
-            task=self.run.task, quantity=quantity, unit=unit,
-        )  # fmt: skip
+        variant = ", ".join(filter(None, [self.variant, self.device]))
+        return Cell(row, task_title(self.task), method=self.method, variant=variant, task=self.task, quantity=quantity,
+                    unit=unit)  # fmt: skip
 
-    def filled(self, row: str, quantity: str, unit: str, value: float, text: str) -> Cell:
-        """Return a cell with a value over all rounds."""
-        return replace(self.cell(row, quantity, unit), value=value, text=text, n=self.timing.rounds)
+    def marked(self, cell: Cell) -> Cell:
+        """Return the cell with a mark if a process was suspended while it timed."""
+        return disturbed_cell(cell) if any(run.suspended for run in self.runs) else cell
 
-    def ratio(self, row: str, quantity: str, equivalence: Equivalence | None) -> Cell | None:
-        """Return a cell with a ratio, its interval and what follows; None without a comparison."""
-        if equivalence is None:
-            return None
-        ratio, low, high = equivalence.ratio, equivalence.low, equivalence.high
-        text = f"{ratio:.3f} [{low:.3f}, {high:.3f}] {equivalence.verdict}"
-        return replace(
-            self.cell(row, quantity, "ratio"), value=ratio, text=text, n=equivalence.rounds, low=low, high=high
+
+def draw(inputs: Inputs, settings: DrawSettings) -> Table:
+    """Draw table 3 from each task's passes and the records about them."""
+    runs = read_latency_runs(inputs["latency"], inputs["latency_records"])
+    timed = timed_variants(runs, settings)
+    cells = [one.marked(_time_cell(one, settings)) for one in timed]
+    cells += [one.marked(cell) for one in timed if (cell := _ratio_cell(one, settings))]
+    notes = [
+        f"Seconds per pass over the validation set, median of {_rounds(timed)} rounds after warm-up; "
+        f"{batches(runs)}. All variants are timed in one process, in an order shuffled for each round.",
+        _precision_note({run.record.precision for run in runs}, settings.precision),
+        *_merge_note(runs, settings),
+        *comparison_notes(cells, settings),
+        *_seed_notes(timed),
+        *same_for_all_note(cells),
+        *run_notes(runs, settings),
+    ]
+    return new_table("table3", "method", cells, notes)
+
+
+def timed_variants(runs: Sequence[LatencyRun], settings: DrawSettings) -> list[TimedVariant]:
+    """Every variant of every method that was timed, plain ones first, compared with full fine-tuning."""
+    several_devices = len({run.device for run in runs}) > 1
+    full = (settings.references.full, "plain") if settings.references.full else None
+    timed: dict[tuple[str, str, str, str], TimedVariant] = {}
+    for run in runs:
+        device = run.device if several_devices else ""
+        for timing in summarize(run.rows, "pass", settings.latency_margin, full):
+            key = timing.method, timing.variant, run.task, device
+            variant = timed.setdefault(key, TimedVariant(*key, runs=[], passes=[]))
+            variant.runs.append(run)
+            variant.passes.append(timing)
+    return sorted(timed.values(), key=lambda one: VARIANTS.index(one.variant))
+
+
+def _time_cell(one: TimedVariant, settings: DrawSettings) -> Cell:
+    """The seconds of a pass: the median over rounds, and the mean over seeds if several were timed."""
+    cell, seconds = one.cell(one.label(settings), TIME, "s"), [timing.p50_seconds for timing in one.passes]
+    filled = mean_cell(cell, seconds, FIGURES)
+    return replace(filled, n=one.passes[0].rounds) if len(seconds) == 1 else filled
+
+
+def _ratio_cell(one: TimedVariant, settings: DrawSettings) -> Cell | None:
+    """A merged variant, or a method that cannot merge, relative to full fine-tuning."""
+    compared = [timing.comparison for timing in one.passes if timing.comparison]
+    if one.variant == "unmerged" or len(compared) < len(one.passes):
+        return None
+    against = settings.label(settings.references.full or "")
+    cell = one.cell(f"{one.label(settings)} / {against}", f"{TIME}, relative to {against}", "ratio")
+    return equivalence_cell(cell, over_seeds(compared))
+
+
+def over_seeds(compared: Sequence[Equivalence]) -> Equivalence:
+    """Return the comparison of several seeds: the geometric mean, the widest bounds, and a verdict that all have."""
+    ratios = [one.ratio for one in compared]
+    verdicts = {one.verdict for one in compared}
+    return Equivalence(
+        ratio=math.exp(sum(map(math.log, ratios)) / len(ratios)),
+        low=min(one.low for one in compared),
+        high=max(one.high for one in compared),
+        detectable_percent=max(one.detectable_percent for one in compared),
+        verdict=verdicts.pop() if len(verdicts) == 1 else "undecided",
+        rounds=sum(one.rounds for one in compared),
+    )
+
+
+def equivalence_cell(cell: Cell, result: Equivalence) -> Cell:
+    """Fill a cell with a ratio, its interval and what follows."""
+    text = f"{RATIO.with_bounds(result.ratio, result.low, result.high)} {result.verdict}"
+    return replace(cell, value=result.ratio, text=text, n=result.rounds, low=result.low, high=result.high,
+                   note=result.verdict)  # fmt: skip
+
+
+def batches(runs: Sequence[LatencyRun]) -> str:
+    """Say how the examples of a pass are batched."""
+    sizes = {row.batch_size for run in runs for row in run.rows if row.mode == "pass"}
+    return f"in batches of {', '.join(map(str, sorted(sizes)))} sorted by length and padded to the longest example"
+
+
+def comparison_notes(cells: Sequence[Cell], settings: DrawSettings) -> list[str]:
+    """Explain the ratios, or say why there are none."""
+    notes = []
+    if any(cell.unit == "ratio" for cell in cells):
+        notes.append(
+            f"Ratios: of times within a round, with their {100 * LEVEL:g} % interval. Equivalent: the interval is "
+            f"inside ±{100 * settings.latency_margin:g} %; slower, faster: outside; undecided: the time limit was "
+            "reached first."
         )
+    if missing := settings.references.missing("full"):
+        notes.append(f"No comparison with full fine-tuning: {missing}.")
+    return notes
 
 
-def _timing_cells(rows: _Rows, timings: Timings, references: References) -> list[Cell | None]:
-    """The cells of one variant: the same number for each; None if there is nothing to say.
-
-    A method that cannot merge is compared with the merged LoRA under test as well.
-    """
-    timing, single, name = timings.passes, timings.single, rows.label
-    milliseconds = 1e3 * single.p50_seconds
-    single_text = f"{milliseconds:.1f} ({1e3 * single.p95_seconds:.1f})"
-    to_full, to_merged = f"{name} / {references.full}", f"{name} / {references.adapter}, merged"
-    cells: list[Cell | None] = [
-        rows.filled(name, TIME, "s", timing.p50_seconds, f"{timing.p50_seconds:.3f}"),
-        rows.filled(f"{name}: 95th percentile", f"{TIME}, 95th percentile", "s", timing.p95_seconds,
-                    f"{timing.p95_seconds:.3f}"),
-        rows.filled(f"{name}: examples/s", "throughput", "examples/s", timing.examples_per_second,
-                    f"{timing.examples_per_second:.0f}"),
-        replace(rows.filled(f"{name}: one example, ms", SINGLE_TIME, "ms", milliseconds, single_text), n=single.rounds),
-        rows.ratio(to_full, f"{TIME}, relative to {references.full}", timing.comparison),
-        None,
-    ]  # fmt: skip
-    if timing.comparison:
-        detectable = timing.comparison.detectable_percent
-        cell = rows.cell(
-            f"{to_full}: smallest detectable difference",
-            f"{TIME}, relative to {references.full}: smallest detectable difference", "fraction",
-        )  # fmt: skip
-        cells[-1] = replace(cell, value=detectable / 100, text=f"{detectable:.1f} %")
-    cannot_merge = timing.variant == "plain" and timing.method != references.full
-    for row, quantity, compared in (
-        (to_merged, TIME, timings.passes_to_merged),
-        (f"{to_merged}: one example", SINGLE_TIME, timings.single_to_merged),
-    ):
-        quantity = f"{quantity}, relative to merged {references.adapter}"
-        cells.append(rows.ratio(row, quantity, compared.comparison if cannot_merge else None))
-    return cells
-
-
-def _input_cells(rows: _Rows) -> list[Cell | None]:
-    """The longest input of a method and how many examples it truncates, once per method, if methods differ in it."""
-    inputs = rows.run.record.input_tokens
-    if rows.timing.variant == "unmerged" or len({tokens.longest for tokens in inputs.values()}) == 1:
-        return [None] * len(INPUT_LABELS)
-    method = rows.timing.method
-    cells = []
-    values = inputs[method].longest, inputs[method].truncated
-    for (label, unit), value in zip(INPUT_LABELS, values, strict=True):
-        cell = rows.cell(f"{method}{rows.suffix}: {label}", label.removesuffix(f", {unit}"), unit)
-        cells.append(replace(cell, value=value, text=str(value)))
-    return [*cells]
-
-
-def _notes(runs: Sequence[LatencyRun], cells: Sequence[Cell], settings: DrawSettings) -> list[str]:
+def run_notes(runs: Sequence[LatencyRun], settings: DrawSettings) -> list[str]:
+    """Name the devices, and the passes that were disturbed."""
     timed = pd.DataFrame(
         [{"method": "latency", "task": run.task, "seed": run.seed, "device": run.device,
           "shared": run.record.provenance.shared} for run in runs]
     )  # fmt: skip
-    passes = [row for run in runs for row in run.rows if row.mode == "pass"]
-    batch_sizes = ", ".join(map(str, sorted({row.batch_size for row in passes})))
-    notes = [
-        f"Median seconds per pass over the validation set, in batches of {batch_sizes} sorted by length and padded to "
-        f"the longest example; {_rounds(runs)} rounds after warm-up, all variants in one process, in an order shuffled "
-        "for each round. One example: a single example without padding, median (95th percentile).",
-        _precision_note({run.record.precision for run in runs}, settings.precision),
-        *_merge_note(runs),
-    ]
-    if any(cell.low is not None for cell in cells):
-        notes.append(
-            f"Compared with FFT: the ratio of times within a round, with its {100 * LEVEL:g}% interval. "
-            f"Equivalent: the interval is inside ±{100 * settings.latency_margin:g}%; slower, faster: outside; "
-            "undecided: the time limit was reached first. Smallest detectable difference: for this number of rounds."
-        )
-    if missing := settings.references.missing("full"):
-        notes.append(f"No comparison with full fine-tuning: {missing}.")
+    notes = []
     if suspended := [run.suspended for run in runs if run.suspended]:
         notes.append(
             f"{DISTURBED} Suspended while timed: {', '.join(suspended)}. Its times are not those of the methods alone, "
             "and decide no claim."
         )
-    if any(cell.unit == "tokens" for cell in cells):
-        notes.append(
-            "Longest input: the number of position embeddings minus those that the method occupies, in tokens. Longer "
-            "examples are truncated; the table counts the validation examples affected."
-        )
-    return [*notes, devices_note(timed), *shared_device_note(timed)]
+    return [*notes, devices_note(timed), *shared_device_note(timed, settings)]
+
+
+def _seed_notes(timed: Sequence[TimedVariant]) -> list[str]:
+    seeds = max(len(one.runs) for one in timed)
+    if seeds == 1:
+        return []
+    return [
+        f"Over {seeds} seeds: the mean of times; of ratios the geometric mean, the widest bounds, and the verdict if "
+        "it is the same for all seeds. The details have each seed."
+    ]
 
 
 def _precision_note(timed: Collection[str], trained: str) -> str:
@@ -193,10 +179,10 @@ def _precision_note(timed: Collection[str], trained: str) -> str:
     return f"{note}, although the study trains in {PRECISIONS[trained]}: in that precision the times are others."
 
 
-def _merge_note(runs: Iterable[LatencyRun]) -> list[str]:
+def _merge_note(runs: Iterable[LatencyRun], settings: DrawSettings) -> list[str]:
     """Count the predictions that merging changed; no note for older records, which did not count them."""
     proofs = {
-        f"{method} on {task_title(run.task)} seed {run.seed}": proof
+        f"{settings.label(method)} on {task_title(run.task)} seed {run.seed}": proof
         for run in runs
         for method, proof in run.record.merge.items()
         if proof.predictions is not None
@@ -216,7 +202,7 @@ def _merge_note(runs: Iterable[LatencyRun]) -> list[str]:
     ]
 
 
-def _rounds(runs: Iterable[LatencyRun]) -> str:
-    counts = {timing.rounds for run in runs for timing in summarize(run.rows, "pass", 0.0, None)}
+def _rounds(timed: Iterable[TimedVariant]) -> str:
+    counts = {timing.rounds for one in timed for timing in one.passes}
     low, high = min(counts), max(counts)
     return str(low) if low == high else f"{low} to {high}"

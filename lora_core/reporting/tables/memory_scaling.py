@@ -31,16 +31,18 @@ def _gigabytes(value: float) -> str:
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:.0f} %"
+    return f"{100 * value:.0f}"
 
 
 PARAMETERS = Column("parameters (M)", "parameters", lambda value: f"{value:,.1f}", "parameters", "million", divisor=1e6)
 MEMORY = (
-    Column("FFT, GB", "full_mb", _gigabytes, "training memory", "GB", "full", 1e3),
-    Column("LoRA, GB", "lora_mb", _gigabytes, "training memory", "GB", "lora", 1e3),
-    Column("saved by LoRA", "saved", _percent, "memory saved", "fraction", "lora"),
+    Column("full fine-tuning (GB)", "full_mb", _gigabytes, "training memory", "GB", "full", 1e3),
+    Column("LoRA (GB)", "lora_mb", _gigabytes, "training memory", "GB", "lora", 1e3),
+    Column("saved by LoRA (%)", "saved", _percent, "memory saved", "fraction", "lora"),
 )
-ACTIVATIONS = Column("activations in FFT", "activations", _percent, "share of activations", "fraction", "full")
+ACTIVATIONS = Column(
+    "activations in full fine-tuning (%)", "activations", _percent, "share of activations", "fraction", "full"
+)
 PEAK = tuple(
     Column(column.title, value, column.text, column.quantity, column.unit, column.method, column.divisor)
     for column, value in zip(MEMORY, ("full_peak_mb", "lora_peak_mb", "saved_at_peak"), strict=True)

@@ -1,32 +1,62 @@
-"""Table 1: trainable parameters, with the head counted separately."""
+"""Table 1: trainable parameters; and the parts of the count."""
 
-from lora_core.evaluation.counts import read_counts
+from lora_core.evaluation.counts import ParameterCounts, read_counts
+from lora_core.reporting.digits import Numbers, count
 from lora_core.reporting.inputs import DrawSettings, Inputs
 from lora_core.reporting.table import Cell, Table, new_table
 
-TRAINABLE, REDUCTION = "trainable parameters", "reduction vs. whole model"
+TRAINABLE = "trainable parameters"
+MILLIONS = Numbers(1e-6, 1)  # as in the paper
+SHARE = Numbers(100)
+ROUNDED_BY = 0.05  # a count is not given in millions if that changes it by more than this share
 
 
 def draw(inputs: Inputs, settings: DrawSettings) -> Table:
-    """Draw the table from counts.json."""
+    """Draw table 1 from counts.json: what each method trains, and its share of the whole model."""
     counts = read_counts(inputs["counts"][0])
     cells = []
-    for method, count in counts.methods.items():
-        trainable, reduction = count.trainable, 1 - count.trainable / counts.full
+    for method, parameters in counts.methods.items():
+        row, trainable, share = settings.label(method), parameters.trainable, parameters.trainable / counts.full
+        cells.append(_cell(method, row, TRAINABLE, trainable, count(trainable)))
+        if _in_millions(counts):
+            text = MILLIONS.one(trainable)
+            cells.append(_cell(method, row, "in millions", trainable / 1e6, text, TRAINABLE, "million"))
+        quantity = "share of the whole model"
+        cells.append(_cell(method, row, "% of the whole model", share, SHARE.one(share), quantity, "fraction"))
+    return new_table("table1", "method", cells, _notes())
+
+
+def draw_details(inputs: Inputs, settings: DrawSettings) -> Table:
+    """Draw what else is counted: the head, the whole model with the adapter, and what needs no training."""
+    counts = read_counts(inputs["counts"][0])
+    cells = []
+    for method, parameters in counts.methods.items():
+        row, reduction = settings.label(method), 1 - parameters.trainable / counts.full
         cells += [
-            _cell(method, TRAINABLE, trainable, f"{trainable:,}"),
-            _cell(method, "in millions", trainable / 1e6, f"{trainable / 1e6:.1f}", TRAINABLE, "million"),
-            _cell(method, REDUCTION, reduction, f"{100 * reduction:.2f} %", unit="fraction"),
-            _cell(method, "head", count.head, f"{count.head:,}", "parameters of the head"),
-            _cell(method, "whole model", count.total, f"{count.total:,}", "parameters of the whole model"),
-        ]
-    notes = [
+            _cell(method, row, "head", parameters.head, count(parameters.head), "parameters of the head"),
+            _cell(method, row, "whole model", parameters.total, count(parameters.total),
+                  "parameters of the whole model"),
+            _cell(method, row, "reduction vs. whole model (%)", reduction, Numbers(100, 2).one(reduction),
+                  "reduction vs. whole model", "fraction"),
+        ]  # fmt: skip
+    return new_table("table1-details", "method", cells, _notes())
+
+
+def _in_millions(counts: ParameterCounts) -> bool:
+    """Whether every count is about the same in millions with one decimal: 73,728 is not 0.1 million."""
+    trained = [parameters.trainable for parameters in counts.methods.values()]
+    return all(abs(round(number / 1e6, 1) * 1e6 - number) <= ROUNDED_BY * number for number in trained)
+
+
+def _notes() -> list[str]:
+    return [
         "Counted on shapes for a head with two labels; no training is needed.",
         "As in the paper, the count of an adapter method excludes the head, which every method trains; the count of "
         "full fine-tuning is the whole model, including its head.",
     ]
-    return new_table("table1", "method", cells, notes)
 
 
-def _cell(method: str, column: str, value: float, text: str, quantity: str = "", unit: str = "parameters") -> Cell:
-    return Cell(method, column, value, text, method=method, quantity=quantity or column, unit=unit)
+def _cell(
+    method: str, row: str, column: str, value: float, text: str, quantity: str = "", unit: str = "parameters"
+) -> Cell:
+    return Cell(row, column, value, text, method=method, quantity=quantity or column, unit=unit)

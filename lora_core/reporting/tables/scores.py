@@ -1,94 +1,164 @@
-"""Table 2: scores of the best, the last and the cross-fitted epoch, and the differences to the reference entries."""
+"""Table 2: the scores of the best epoch, and LoRA's difference from full fine-tuning; other epochs and differences."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pandas as pd
 
 from lora_core.data.metrics import METRICS
 from lora_core.data.tasks import task_title
-from lora_core.evaluation.frames import read_differences, read_scores, run_names
+from lora_core.evaluation.frames import read_differences, read_scores
+from lora_core.reporting.digits import PERCENT, POINTS
 from lora_core.reporting.inputs import DrawSettings, Inputs
 from lora_core.reporting.table import Cell, Table, new_table
-from lora_core.reporting.tables.cells import groups, percent, score_cell, shared_device_note
+from lora_core.reporting.tables.cells import (
+    Group,
+    available,
+    groups,
+    mean_cell,
+    run_names,
+    same_for_all_note,
+    shared_device_note,
+)
 from lora_core.stats import MIN_SEEDS
 
+DIFFERENCE = "score difference from"
 BASELINE = "majority-class baseline"
+COMPARED = (("best", "seeds"), ("best", "examples"), ("last", "seeds"), ("cross_fitted", "seeds"))
 EPOCHS = {"best": "best epoch", "last": "last epoch", "cross_fitted": "cross-fitted"}
 # What an interval of a difference is taken over, and the columns of its bounds.
 INTERVALS = {"seeds": ("low", "high"), "examples": ("examples_low", "examples_high")}
 
 
 def draw(inputs: Inputs, settings: DrawSettings) -> Table:
-    """Draw the table from each task's scores and differences."""
+    """Draw table 2 from each task's scores and differences."""
+    runs, differences = read_scores(inputs["scores"]), read_differences(inputs["differences"])
+    full, adapter = settings.references.full, settings.references.adapter
+    over = "seeds" if runs["seed"].nunique() >= MIN_SEEDS else "examples"
+    compared = differences[(differences["method"] == adapter) & (differences["against"] == full)]
+    cells = [
+        *(mean_cell(group.cell("", "score", "fraction", EPOCHS["best"]), list(group.runs["best"]), PERCENT)
+          for group in _groups(runs, settings)),
+        *_differences(compared, "best", over, settings),
+    ]  # fmt: skip
+    for task, run in _first_runs(runs).items():
+        value = run["baseline_score"]
+        cells.append(Cell(BASELINE, task_title(task), value, PERCENT.one(value), task=task, quantity=BASELINE,
+                          unit="fraction"))  # fmt: skip
+    notes = [*_score_notes(runs), "Best epoch: chosen on the same split that is reported, as in the paper."]
+    if runs["seed"].nunique() > 1:
+        spread = "the standard deviation" if over == "examples" else "the 95 % t-interval of the mean"
+        notes.append(f"Mean over seeds, with {spread}.")
+    notes += [*same_for_all_note(cells), *_difference_notes(cells, runs), *_run_notes(runs, settings)]
+    return new_table("table2", "method", cells, notes)
+
+
+def draw_details(inputs: Inputs, settings: DrawSettings) -> Table:
+    """Draw the scores of other epochs, and every method's differences from the references."""
     runs, differences = read_scores(inputs["scores"]), read_differences(inputs["differences"])
     references = [name for name in (settings.references.full, settings.references.adapter) if name]
-    compared = differences[differences["against"].isin(references) & (differences["quantity"] == "best")]
-    first_runs = {str(task): group.iloc[0] for task, group in runs.groupby("task", sort=False)}
-    cells = [*_scores(runs), *_differences(compared)]
-    for task, run in first_runs.items():
-        value = run["baseline_score"]
-        cells.append(Cell(BASELINE, task_title(task), value, percent(value), task=task, quantity=BASELINE,
-                          unit="fraction"))  # fmt: skip
-    return new_table("table2", "method", cells, _notes(runs, first_runs, len(compared) > 0))
-
-
-def _scores(runs: pd.DataFrame) -> list[Cell]:
-    return [
-        score_cell(group.cell(f", {label}", "score", "fraction", label), list(group.runs[column]))
-        for column, label in EPOCHS.items()
-        for group in groups(runs.drop(columns="device", errors="ignore"))
-    ]
-
-
-def _differences(compared: pd.DataFrame) -> list[Cell]:
-    return [
-        _difference_cell(
-            group.cell(
-                f" - {against}, 95% over {over}", f"score difference to {against}, 95% interval over {over}",
-                "fraction", EPOCHS["best"],
-            ),
-            group.runs.iloc[0], *bounds,
-        )
-        for over, bounds in INTERVALS.items()
-        for against, rows in compared.groupby("against", sort=False)
-        for group in groups(rows)
+    compared = differences[differences["against"].isin(references)]
+    cells = [
+        *_medians(runs, settings),
+        *(mean_cell(group.cell(f", {label}", "score", "fraction", label), list(group.runs[column]), PERCENT)
+          for column, label in EPOCHS.items() if column != "best" for group in _groups(runs, settings)),
     ]  # fmt: skip
+    for against in references:
+        rows = compared[compared["against"] == against]
+        for quantity, over in COMPARED:
+            cells += available(_differences(rows, quantity, over, settings))
+    notes = [
+        *_score_notes(runs),
+        "Cross-fitted: the epoch is chosen on one half of the split and scored on the other, both ways. Last epoch: no "
+        "choice is made.",
+        *same_for_all_note(cells),
+        *_difference_notes(cells, runs),
+        *_run_notes(runs, settings),
+    ]
+    return new_table("table2-details", "method", cells, notes)
 
 
-def _difference_cell(cell: Cell, row: pd.Series, low: str, high: str) -> Cell:
-    if pd.isna(row[low]):
+def _groups(runs: pd.DataFrame, settings: DrawSettings) -> list[Group]:
+    """The runs of each method and task: scores of several devices are averaged."""
+    return groups(runs.drop(columns="device", errors="ignore"), settings)
+
+
+def _first_runs(runs: pd.DataFrame) -> dict[str, pd.Series]:
+    return {str(task): group.iloc[0] for task, group in runs.groupby("task", sort=False)}
+
+
+def _medians(runs: pd.DataFrame, settings: DrawSettings) -> Iterator[Cell]:
+    """The median of the best scores, of at least three seeds: of two it is the mean."""
+    for group in _groups(runs, settings):
+        scores = group.runs["best"]
+        if len(scores) >= MIN_SEEDS:
+            cell = group.cell(f", {EPOCHS['best']}: median", "median score", "fraction", EPOCHS["best"])
+            median = scores.median()
+            yield (
+                cell
+                if scores.isna().any()
+                else replace(cell, value=float(median), text=PERCENT.one(median), n=len(scores))
+            )
+
+
+def _differences(compared: pd.DataFrame, quantity: str, over: str, settings: DrawSettings) -> Iterator[Cell]:
+    """The differences of one quantity from one reference; without an interval over seeds where there are too few."""
+    low, high = INTERVALS[over]
+    rows = compared[compared["quantity"] == quantity]
+    interval = f", 95 % over {over}" if over == "examples" or rows[low].notna().any() else ""
+    if quantity == "best" and not interval:
+        return
+    epoch = "" if quantity == "best" else f", {EPOCHS[quantity]}"
+    for group in groups(rows, settings):
+        row = group.runs.iloc[0]
+        against = settings.label(row["against"])
+        name = f"{DIFFERENCE} {against}" + (f", interval over {over}" if interval else "")
+        cell = group.cell(f" − {against}{epoch}{interval}", name, "fraction", EPOCHS[quantity])
+        yield _difference_cell(cell, row, low, high, bool(interval))
+
+
+def _difference_cell(cell: Cell, row: pd.Series, low: str, high: str, has_interval: bool) -> Cell:
+    """Fill a cell with a difference; identical predictions are said, even where there is no interval."""
+    identical = row["quantity"] == "best" and row["seeds"] and row.get("identical_predictions") == row["seeds"]
+    no_interval = pd.isna(row[low])
+    if pd.isna(row["difference"]) or (has_interval and no_interval and not identical):
         return cell
-    text = f"{_points(row['difference'])} [{_points(row[low])}, {_points(row[high])}]"
-    return replace(cell, value=row["difference"], text=text, n=int(row["seeds"]), low=row[low], high=row[high])
+    filled = replace(cell, value=row["difference"], text=POINTS.one(row["difference"]), n=int(row["seeds"]))
+    if has_interval and not no_interval:
+        text = POINTS.with_bounds(row["difference"], row[low], row[high])
+        filled = replace(filled, text=text, low=row[low], high=row[high])
+    return replace(filled, text="identical", note="identical predictions") if identical else filled
 
 
-def _points(value: float) -> str:
-    return f"{100 * value:+.1f}"
-
-
-def _notes(runs: pd.DataFrame, first_runs: dict[str, pd.Series], has_differences: bool) -> list[str]:
+def _score_notes(runs: pd.DataFrame) -> list[str]:
     sizes, metrics = [], []
-    for task, run in first_runs.items():
+    for task, run in _first_runs(runs).items():
         one = f" (one example is {100 / run['examples']:.2f} points)" if run["metric"] == "accuracy" else ""
         sizes.append(f"{task_title(task)}: {run['examples']}{one}")
         metrics.append(f"{task_title(task)}: {METRICS[run['metric']].title}")
-    notes = [
+    return [
         f"In percent, on the validation split. {'; '.join(metrics)}.",
         f"Validation examples: {'; '.join(sizes)}.",
-        "Best epoch: chosen on the same split that is reported, as in the paper. Cross-fitted: chosen on one half of "
-        "the split and scored on the other, both ways. Last epoch: no choice is made.",
     ]
-    if runs["seed"].nunique() > 1:
-        notes.append(f"Mean ± standard deviation over seeds; with at least {MIN_SEEDS} seeds, the median in brackets.")
-    if has_differences:
-        notes.append(
-            "Differences are in points, for the best epoch, paired by seed. Intervals: a t-interval over seeds, and a "
-            "bootstrap over the validation examples that uses the same resamples for all seeds and both methods."
+
+
+def _difference_notes(cells: Sequence[Cell], runs: pd.DataFrame) -> Iterator[str]:
+    few = runs["seed"].nunique() < MIN_SEEDS
+    if any(cell.quantity.startswith(DIFFERENCE) for cell in cells):
+        yield (
+            "Differences are in points, paired by seed. Over seeds: a t-interval. Over examples: a bootstrap over the "
+            "validation examples that uses the same resamples for all seeds and both methods."
+            + (f" Fewer than {MIN_SEEDS} seeds: no interval and no verdict across seeds." if few else "")
         )
-    if runs["seed"].nunique() < MIN_SEEDS:
-        notes.append(f"Fewer than {MIN_SEEDS} seeds: no interval and no verdict across seeds.")
+        if any(cell.text == "identical" for cell in cells):
+            yield "Identical: both methods make the same predictions with every seed."
+    elif few:
+        yield f"Fewer than {MIN_SEEDS} seeds: no interval and no verdict across seeds."
+
+
+def _run_notes(runs: pd.DataFrame, settings: DrawSettings) -> Iterator[str]:
     collapsed = runs[runs["collapsed"]]
     if len(collapsed):
-        names = ", ".join(run_names(collapsed))
-        notes.append(f"Predicts the same answer for every example in the last epoch (included above): {names}.")
-    return notes + shared_device_note(runs)
+        names = run_names(collapsed, settings)
+        yield f"Predicts the same answer for every example in the last epoch (included above): {names}."
+    yield from shared_device_note(runs, settings)

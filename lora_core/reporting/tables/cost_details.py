@@ -1,0 +1,69 @@
+"""The details of tables 5 and 6: costs per epoch and of the preparation, thresholds, and from where on LoRA pays."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from lora_core.evaluation.frames import read_costs
+from lora_core.reporting.inputs import DrawSettings, Inputs
+from lora_core.reporting.table import Cell, Table, new_table
+from lora_core.reporting.tables.cells import available, groups, marked_if_disturbed, ratio_cell, same_for_all_note
+from lora_core.reporting.tables.cost import block_cell, details_cells, run_notes
+from lora_core.stats import MIN_SEEDS
+
+BREAK_EVEN = {"break-even in time": "seconds_per_epoch", "break-even in energy": "joules_per_epoch"}
+EPOCHS = "epochs_to_threshold"
+
+
+def draw_full(inputs: Inputs, settings: DrawSettings) -> Table:
+    """Draw the details of table 5."""
+    return _draw("table5-details", inputs, settings)
+
+
+def draw_adapters(inputs: Inputs, settings: DrawSettings) -> Table:
+    """Draw the details of table 6, with the number of epochs up to which an adapter costs less."""
+    return _draw("table6-details", inputs, settings)
+
+
+def _draw(name: str, inputs: Inputs, settings: DrawSettings) -> Table:
+    costs = read_costs(inputs["costs"])
+    costs = costs.assign(joules_per_epoch=costs.get("train_energy_joules", float("nan")) / costs["planned_epochs"])
+    shown = costs[costs["method"].isin(settings.methods)]
+    cells = [cell for group in groups(shown, settings) for cell in details_cells(group)]
+    ratios = available(_break_even(costs, shown, settings))
+    cells = [*available(cells), *ratios]
+    notes = [
+        f"Medians over seeds; with at least {MIN_SEEDS} seeds, the 95 % t-interval of the mean if all of them reached "
+        "the threshold. Seconds per epoch are those of each run's median epoch."
+    ]
+    if shown["preparation_seconds"].notna().any():
+        notes.append(
+            "Preparation is what happens only once in a process, before its first epoch (loading kernels, reserving "
+            "memory); it is not part of any other row."
+        )
+    if ratios:
+        full = settings.label(settings.references.full or "")
+        notes.append(
+            f"Break-even: the cost of an epoch of {full}, relative to the method's. The method costs less in total if "
+            "the epochs that it needs, relative to full fine-tuning, are fewer than that. All are ratios paired by "
+            f"seed: geometric mean, with at least {MIN_SEEDS} seeds the 95 % t-interval."
+        )
+    notes += [*same_for_all_note(cells), *run_notes(shown, cells, settings)]
+    return new_table(name, "quantity", cells, notes)
+
+
+def _break_even(costs: pd.DataFrame, shown: pd.DataFrame, settings: DrawSettings) -> Iterator[Cell]:
+    """Of each adapter: how many times as many epochs it needs, and up to how many it would cost less."""
+    full = settings.references.full
+    if full is None or costs["device"].nunique() > 1:
+        return
+    for group in groups(shown[shown["method"] != full], settings):
+        both = costs[(costs["task"] == group.task) & costs["method"].isin([group.method, full])]
+        relative = {"epochs, relative to full fine-tuning": (EPOCHS, group.method, full)}
+        relative |= {name: (column, full, group.method) for name, column in BREAK_EVEN.items()}
+        for name, (column, above, below) in relative.items():
+            ratios = both.pivot(index="seed", columns="method", values=column).reindex(columns=[above, below])
+            logs = np.log(ratios[above].astype(float) / ratios[below].astype(float))
+            cell = ratio_cell(block_cell(group, name, name, "ratio"), list(logs))
+            yield cell if column == EPOCHS else marked_if_disturbed(cell, both)
