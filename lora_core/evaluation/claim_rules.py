@@ -17,6 +17,9 @@ Rule = Callable[[Interval | None], str]
 
 REPRODUCED, REFUTED, UNDECIDED, UNMEASURED = "reproduced", "not reproduced", "undecided", "not measured"
 
+# What would decide an open claim; empty if the verdict's reason says it.
+MORE_SEEDS, QUIET_TIMING, GPU, METER = "more seeds", "timings that spread less", "a GPU", "a power meter"
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -43,6 +46,7 @@ class Verdict:
         interval: The figure's interval; None if there is none.
         detectable: The smallest effect that this study would find; None if that is unknown.
         reason: Why the claim could not be judged, if the records say why.
+        needs: What would decide it: MORE_SEEDS, QUIET_TIMING, GPU, METER, or empty.
     """
 
     claim: Claim
@@ -51,6 +55,7 @@ class Verdict:
     interval: str | None = None
     detectable: str | None = None
     reason: str | None = None
+    needs: str = ""
 
 
 def above(interval: Interval | None, bound: float) -> str:

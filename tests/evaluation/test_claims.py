@@ -296,7 +296,7 @@ def test_a_simulated_device_decides_nothing_and_is_named(made):
     assert {v.reason for v in simulated} == {"the power meter is simulated"}
     assert [v.claim.title for v in simulated] == [
         "LoRA takes 38% less GPU memory on average",
-        "longer sequences save less memory",
+        "LoRA saves less memory with longer sequences",
         "LoRA needs more energy at equal accuracy, on average",
         "LoRA needs less energy than full fine-tuning on RTE",
         "LoRA draws slightly more power",
@@ -382,7 +382,7 @@ def test_a_seed_that_one_method_lacks_leaves_the_claim_open_and_is_named(made):
 def test_two_methods_at_the_baseline_leave_the_claim_open_and_the_task_is_named(made):
     made.at_baseline, made.identical = {"rte": ("lora", "fft")}, {"rte": 4}
     made.score["rte"], made.spread = -0.05, 0.001
-    verdict = made.verdicts()["LoRA within 2% of full fine-tuning on every task"]
+    verdict = made.verdicts()["LoRA scores within 2% of full fine-tuning on every task"]
     assert verdict.verdict == UNDECIDED
     assert "RTE: lora and fft at the majority-class baseline" in verdict.ours
     assert "identical" not in verdict.ours
@@ -390,7 +390,7 @@ def test_two_methods_at_the_baseline_leave_the_claim_open_and_the_task_is_named(
 
 def test_one_method_at_the_baseline_is_judged_and_named(made):
     made.at_baseline, made.score["rte"] = {"rte": ("lora",)}, -0.05
-    verdict = made.verdicts()["LoRA within 2% of full fine-tuning on every task"]
+    verdict = made.verdicts()["LoRA scores within 2% of full fine-tuning on every task"]
     assert verdict.verdict == REFUTED
     assert "RTE: lora at the majority-class baseline" in verdict.ours
 
@@ -399,7 +399,7 @@ def test_identical_predictions_are_evidence_and_a_zero_spread_alone_is_not(made)
     made.spread = 0.0
     assert made.verdict("points of loralib") == UNDECIDED
     made.identical = dict.fromkeys(made.tasks, len(SEEDS))
-    verdict = made.verdicts()["this project's LoRA within 1.1 points of loralib on every task"]
+    verdict = made.verdicts()["LoRA scores within 1.1 points of loralib on every task"]
     assert verdict.verdict == REPRODUCED
     assert "CoLA: identical predictions for 4 of 4 seeds" in verdict.ours
     assert made.verdict("beats full fine-tuning") == REFUTED  # not better on a single example
