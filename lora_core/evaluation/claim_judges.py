@@ -22,6 +22,7 @@ from lora_core.evaluation.claim_rules import (
     REFUTED,
     REPRODUCED,
     UNDECIDED,
+    UNDISTURBED,
     UNMEASURED,
     Claim,
     Rule,
@@ -122,7 +123,7 @@ class MeanChange:
             f"{mean:+.1f}% ({'; '.join([*details, *changes.reasons])})",
             None if interval is None else f"[{interval.low:+.1f}, {interval.high:+.1f}]%",
             None if interval is None else f"{interval.detectable:.1f}%",
-            needs=MORE_SEEDS if not changes.reasons and evidence.seeds < MIN_SEEDS else "",
+            needs=UNDISTURBED if changes.reasons else MORE_SEEDS if evidence.seeds < MIN_SEEDS else "",
         )
 
     @property
@@ -143,7 +144,7 @@ class MeanChange:
 def _without_figure(claim: Claim, evidence: Evidence, changes: RelativeChanges, needs: str) -> Verdict:
     """Leave a claim open: undecided if some runs have a figure, else not measured; `needs` is what would measure it."""
     if changes.measured:
-        return Verdict(claim, UNDECIDED, reason="; ".join(changes.reasons))
+        return Verdict(claim, UNDECIDED, reason="; ".join(changes.reasons), needs=UNDISTURBED)
     reason = SIMULATED if evidence.simulated else "; ".join(changes.reasons)
     return Verdict(claim, UNMEASURED, reason=reason, needs=needs)
 
@@ -185,10 +186,11 @@ class MemoryFallsWithLength:
 
 @dataclass(frozen=True)
 class NotJudged:
-    """A claim that no record of a study can judge."""
+    """A claim that no record of a study can judge, and what could."""
 
+    needs: str
     roles: ClassVar[tuple[str, ...]] = ()
 
     def __call__(self, claim: Claim, evidence: Evidence) -> Verdict:
         """Leave the claim unmeasured."""
-        return Verdict(claim, UNMEASURED)
+        return Verdict(claim, UNMEASURED, needs=self.needs)

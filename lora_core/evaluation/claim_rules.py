@@ -18,7 +18,12 @@ Rule = Callable[[Interval | None], str]
 REPRODUCED, REFUTED, UNDECIDED, UNMEASURED = "reproduced", "not reproduced", "undecided", "not measured"
 
 # What would decide an open claim; empty if the verdict's reason says it.
-MORE_SEEDS, QUIET_TIMING, GPU, METER = "more seeds", "timings that spread less", "a GPU", "a power meter"
+MORE_SEEDS, GPU, METER = "more seeds", "a GPU", "a power meter"
+QUIET_TIMING, UNDISTURBED, FROM_MNLI = (
+    "timings that spread less",
+    "complete runs that nothing disturbed",
+    "runs on RTE that start from MNLI",
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Verdict:
         interval: The figure's interval; None if there is none.
         detectable: The smallest effect that this study would find; None if that is unknown.
         reason: Why the claim could not be judged, if the records say why.
-        needs: What would decide it: MORE_SEEDS, QUIET_TIMING, GPU, METER, or empty.
+        needs: What would decide it: one of the constants above, or empty.
     """
 
     claim: Claim

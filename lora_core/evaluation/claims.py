@@ -18,7 +18,7 @@ from lora_core.evaluation.claim_judges import (
     NoLatency,
     NotJudged,
 )
-from lora_core.evaluation.claim_rules import UNMEASURED, Claim, Verdict, above, every, within
+from lora_core.evaluation.claim_rules import FROM_MNLI, UNMEASURED, Claim, Verdict, above, every, within
 from lora_core.evaluation.latency_summary import LEVEL
 from lora_core.evaluation.references import References
 from lora_core.evaluation.score_judge import ScoreDifference
@@ -170,7 +170,7 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
             "runs on RTE from a model that was adapted to MNLI reach the LoRA paper's score within its two standard "
             "deviations; this study does not judge it: compare table 2 of a study under the protocol hu-table9",
         ),
-        NotJudged(),
+        NotJudged(FROM_MNLI),
     ),
 )
 

@@ -61,7 +61,7 @@ class Comparison:
             return f"[{self._show(self.low, unit=False)}, {self._show(self.high, unit=False)}]"
         if len(self.by_seed) > 1:
             shown = [self._show(bound, unit=False) for bound in (min(self.by_seed), max(self.by_seed))]
-            return f"seeds: {shown[0]} to {shown[1]}" if shown[0] != shown[1] else f"all seeds: {shown[0]}"
+            return f"seeds: {shown[0]} to {shown[1]}" if shown[0] != shown[1] else f"seeds: all {shown[0]}"
         return ""
 
     @property
@@ -89,7 +89,8 @@ class Comparison:
             return f"{self.state}: three seeds decide"
         if self.needs:
             return f"{self.state}: needs {self.needs}"
-        return ": ".join([self.state, *map(without_names, self.reasons[:1])])
+        reasons = "; ".join(map(without_names, self.reasons[:2]))
+        return f"{self.state}: {reasons}" if reasons else self.state
 
     def _show(self, value: float, unit: bool = True) -> str:
         if self.is_difference:
