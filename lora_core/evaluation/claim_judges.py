@@ -34,7 +34,7 @@ from lora_core.evaluation.claim_rules import (
     with_missing,
 )
 from lora_core.evaluation.merged_latency import merged_latency
-from lora_core.evaluation.relative_changes import AFTER_THRESHOLD, RelativeChanges, relative_changes
+from lora_core.evaluation.relative_changes import RelativeChanges, relative_changes
 from lora_core.stats import MIN_SEEDS, TIE, Interval
 
 SIMULATED = "the power meter is simulated"
@@ -111,7 +111,8 @@ class MeanChange:
         frame = evidence.memory if self.source == "memory" else evidence.costs
         changes = relative_changes(frame, self.column, evidence.references, self.tasks, evidence.labels)
         if changes.ratio_of_sums is None:
-            return _without_figure(claim, evidence, changes, GPU if self.source == "memory" else self._meter)
+            source = GPU if self.source == "memory" else METER
+            return _without_figure(claim, evidence, changes, source if frame[self.column].isna().all() else UNDISTURBED)
         interval = self._interval(over_seeds(changes.over_tasks))
         details = [by_task(changes.by_task, lambda ratio: f"{self._percent(ratio):+.1f}%") or ""]
         if len(changes.by_task) > 1:
@@ -125,10 +126,6 @@ class MeanChange:
             None if interval is None else f"{interval.detectable:.1f}%",
             needs=UNDISTURBED if changes.reasons else MORE_SEEDS if evidence.seeds < MIN_SEEDS else "",
         )
-
-    @property
-    def _meter(self) -> str:
-        return METER if self.column in AFTER_THRESHOLD else ""
 
     def _percent(self, ratio: float) -> float:
         return self.sign * 100 * (ratio - 1)

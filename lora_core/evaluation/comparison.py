@@ -89,7 +89,9 @@ class Comparison:
             return f"{self.state}: three seeds decide"
         if self.needs:
             return f"{self.state}: needs {self.needs}"
-        reasons = "; ".join(map(without_names, self.reasons[:2]))
+        # The tasks without a figure follow from the runs without one.
+        named = [reason for reason in self.reasons if not reason.startswith("without ")] or self.reasons
+        reasons = "; ".join(map(without_names, named[:2]))
         return f"{self.state}: {reasons}" if reasons else self.state
 
     def _show(self, value: float, unit: bool = True) -> str:

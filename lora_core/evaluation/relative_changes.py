@@ -17,6 +17,8 @@ AFTER_THRESHOLD = (
     "power",
 )  # columns that are measured up to the threshold of equal accuracy
 
+SINGULAR = {"were": "was", "have": "has", "are": "is"}
+
 
 @dataclass(frozen=True)
 class RelativeChanges:
@@ -105,6 +107,9 @@ def _open_runs(frame: pd.DataFrame, column: str, labels: Mapping[str, str]) -> I
     for reason, groups in named.items():
         count = sum(map(len, groups.values()))
         listed = ", ".join(f"{name} seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}" for name, seeds in groups.items())
+        if count == 1:
+            verb, _, rest = reason.partition(" ")
+            reason = f"{SINGULAR.get(verb, verb)} {rest}"
         yield f"{count} of {len(runs)} runs {reason}: {listed}" if count < len(runs) else f"all {count} runs {reason}"
 
 

@@ -98,7 +98,7 @@ def _ratio(comparison: Comparison, evidence: Evidence, frame: pd.DataFrame, colu
     changes = relative_changes(frame, column, evidence.references, tasks, evidence.labels)
     comparison = replace(comparison, reasons=changes.reasons)
     if changes.means is None:
-        return replace(comparison, state=UNDECIDED, needs="") if changes.measured else comparison
+        return comparison if frame[column].isna().all() else replace(comparison, state=UNDECIDED, needs="")
     interval = over_seeds(changes.over_tasks)
     by_seed = [math.exp(log) for log in changes.over_tasks]
     comparison = replace(

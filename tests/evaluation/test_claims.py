@@ -367,7 +367,7 @@ def test_a_run_on_another_kind_of_device_leaves_memory_open_and_is_named(made):
     verdicts = {v.claim.title: v for v in claims.judge(records, REFERENCES, latency_margin=0.03)}
     verdict = verdicts["LoRA takes 38% less GPU memory on average"]
     assert verdict.verdict == UNDECIDED
-    assert "1 of 40 runs have the memory of a process on a CPU only: lora CoLA seed 1" in verdict.ours
+    assert "1 of 40 runs has the memory of a process on a CPU only: lora CoLA seed 1" in verdict.ours
 
 
 def test_a_seed_that_one_method_lacks_leaves_the_claim_open_and_is_named(made):
@@ -376,7 +376,7 @@ def test_a_seed_that_one_method_lacks_leaves_the_claim_open_and_is_named(made):
     frame[(frame["method"] != "lora") | (frame["seed"] != 2)].to_csv(costs, index=False)
     changes = relative_changes(read_costs([costs]), "energy", REFERENCES, ["sst2"])
     assert list(changes.by_seed.index) == [1, 3, 4]
-    assert changes.reasons == ("1 of 8 runs are missing: lora SST-2 seed 2",)
+    assert changes.reasons == ("1 of 8 runs is missing: lora SST-2 seed 2",)
 
 
 def test_two_methods_at_the_baseline_leave_the_claim_open_and_the_task_is_named(made):
@@ -445,7 +445,7 @@ def test_a_disturbed_run_is_named_and_leaves_claims_about_time_power_and_energy_
 def test_two_seeds_decide_nothing_that_varies_over_seeds(tmp_path):
     verdicts = Made(tmp_path, seeds=(1, 2)).verdicts()
     decided = {claim for claim, v in verdicts.items() if v.verdict in (REPRODUCED, REFUTED)}
-    assert decided == {"99.7% fewer trainable parameters", "merged LoRA adds no inference latency"}
+    assert decided == {"LoRA has 99.7% fewer trainable parameters", "merged LoRA adds no inference latency"}
 
 
 def test_the_start_from_mnli_is_not_measured(made):
