@@ -33,6 +33,7 @@ from lora_core.evaluation.claim_rules import (
     over_seeds,
     with_missing,
 )
+from lora_core.evaluation.comparison import short_reasons
 from lora_core.evaluation.merged_latency import merged_latency
 from lora_core.evaluation.relative_changes import RelativeChanges, relative_changes
 from lora_core.stats import MIN_SEEDS, TIE, Interval
@@ -91,7 +92,7 @@ class NoLatency:
             " ".join(filter(None, [ours, *(f"({reason})" for reason in latency.reasons)])) or None,
             by_task(shown, lambda result: f"[{result.low:.3f}, {result.high:.3f}]"),
             by_task(shown, lambda result: f"{result.detectable_percent:.1f}%"),
-            needs=QUIET_TIMING if verdicts and not latency.reasons else "",
+            needs=UNDISTURBED if latency.reasons else QUIET_TIMING if verdicts else "",
         )
 
 
@@ -142,7 +143,7 @@ def _without_figure(claim: Claim, evidence: Evidence, changes: RelativeChanges, 
     """Leave a claim open: undecided if some runs have a figure, else not measured; `needs` is what would measure it."""
     if changes.measured:
         return Verdict(claim, UNDECIDED, reason="; ".join(changes.reasons), needs=UNDISTURBED)
-    reason = SIMULATED if evidence.simulated else "; ".join(changes.reasons)
+    reason = SIMULATED if evidence.simulated else "; ".join(short_reasons(changes.reasons))
     return Verdict(claim, UNMEASURED, reason=reason, needs=needs)
 
 
@@ -178,6 +179,7 @@ class MemoryFallsWithLength:
             f"correlation {observed:+.2f}" + (f" ({'; '.join(changes.reasons)})" if changes.reasons else ""),
             f"p = {min(lower, upper):.3f}",
             f"p = {least:.3f} at best",
+            needs=UNDISTURBED if changes.reasons else "",
         )
 
 

@@ -18,7 +18,7 @@ from lora_core.evaluation.claim_judges import (
     NoLatency,
     NotJudged,
 )
-from lora_core.evaluation.claim_rules import FROM_MNLI, UNMEASURED, Claim, Verdict, above, every, within
+from lora_core.evaluation.claim_rules import FROM_MNLI, OTHER_METHODS, UNMEASURED, Claim, Verdict, above, every, within
 from lora_core.evaluation.latency_summary import LEVEL
 from lora_core.evaluation.references import References
 from lora_core.evaluation.score_judge import ScoreDifference
@@ -186,5 +186,6 @@ def judge(
         rule = claim.rule.format(bound=f"{1 + latency_margin:g}", level=100 * LEVEL)
         claim = replace(claim, title=claim.title.format(**names), rule=rule)
         reason = references.missing(*judge_claim.roles)
-        verdicts.append(Verdict(claim, UNMEASURED, reason=reason) if reason else judge_claim(claim, evidence))
+        absent = Verdict(claim, UNMEASURED, reason=reason, needs=OTHER_METHODS)
+        verdicts.append(absent if reason else judge_claim(claim, evidence))
     return verdicts

@@ -1,6 +1,7 @@
 """One figure of LoRA relative to full fine-tuning, and whether the study decides it."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lora_core.evaluation.claim_rules import MORE_SEEDS
@@ -89,9 +90,7 @@ class Comparison:
             return f"{self.state}: three seeds decide"
         if self.needs:
             return f"{self.state}: needs {self.needs}"
-        # The tasks without a figure follow from the runs without one.
-        named = [reason for reason in self.reasons if not reason.startswith("without ")] or self.reasons
-        reasons = "; ".join(map(without_names, named[:2]))
+        reasons = "; ".join(short_reasons(self.reasons)[: 2 if self.value is None else 1])
         return f"{self.state}: {reasons}" if reasons else self.state
 
     def _show(self, value: float, unit: bool = True) -> str:
@@ -102,8 +101,14 @@ class Comparison:
         return f"{value:.2f}" if 0.095 <= value < 99.5 else f"{value:.2g}"
 
 
-def without_names(reason: str) -> str:
-    """Return a reason of `relative_changes` without the list of runs that follows a colon outside of brackets."""
+def short_reasons(reasons: Sequence[str]) -> list[str]:
+    """Return the reasons of `relative_changes` without the runs, and without the tasks that follow from those."""
+    about_runs = [reason for reason in reasons if not reason.startswith("without ")]
+    return list(map(_without_names, about_runs or reasons))
+
+
+def _without_names(reason: str) -> str:
+    """Return a reason without the list that follows a colon outside of brackets."""
     heads = (reason[: match.start()] for match in re.finditer(": ", reason))
     return next((head for head in heads if head.count("(") == head.count(")")), reason)
 

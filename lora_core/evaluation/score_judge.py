@@ -49,13 +49,17 @@ class ScoreDifference:
         compared = {str(row["task"]): _Compared.of(row, evidence) for _, row in selected.iterrows()}
         intervals = {task: one.interval for task, one in compared.items()}
         ours = with_missing(by_task(compared, lambda one: f"{one.points:+.1f}"), compared, self.tasks)
-        remarks = [f"{task_title(task)}: {remark}" for task, one in compared.items() for remark in one.remarks]
+        tasks_of: dict[str, list[str]] = {}
+        for task, one in compared.items():
+            for remark in one.remarks:
+                tasks_of.setdefault(remark, []).append(task_title(task))
+        remarks = [f"{', '.join(tasks)}: {remark}" for remark, tasks in tasks_of.items()]
         return Verdict(
             claim,
             every({task: one.verdict(self.rule, len(compared)) for task, one in compared.items()}, self.tasks),
             f"{ours} ({'; '.join(remarks)})" if remarks else ours,
-            by_task(intervals, _points),
-            by_task(intervals, lambda i: NOT_AVAILABLE if i is None else f"{i.detectable:.1f}"),
+            by_task(intervals, _points) if any(intervals.values()) else None,
+            by_task(intervals, _detectable) if any(intervals.values()) else None,
             needs=MORE_SEEDS if compared and evidence.seeds < MIN_SEEDS else "",
         )
 
@@ -118,3 +122,7 @@ class _Compared:
 
 def _points(interval: Interval | None) -> str:
     return NOT_AVAILABLE if interval is None else f"[{interval.low:+.1f}, {interval.high:+.1f}]"
+
+
+def _detectable(interval: Interval | None) -> str:
+    return NOT_AVAILABLE if interval is None else f"{interval.detectable:.1f}"

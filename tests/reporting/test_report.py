@@ -185,7 +185,7 @@ def test_open_claims_are_grouped_by_what_would_decide_them():
     assert [row["verdict"] for row in view.decided] == ["reproduced", "not reproduced"]
     assert [(group.title, len(group.claims)) for group in view.open] == [
         ("2 undecided with 2 seeds: three seeds decide", 2),
-        ("1 undecided: needs quiet", 1),
+        ("1 undecided: it needs quiet", 1),
         ("2 not measured: they need a GPU or a power meter", 2),
         ("1 not measured for other reasons", 1),
     ]

@@ -56,6 +56,7 @@ def _title(verdict: str, needs: str, claims: Sequence[ClaimRow], seeds: int) -> 
         return f"{count} with {seeds} seed{'' if seeds == 1 else 's'}: {WORDS[MIN_SEEDS]} seeds decide"
     if needs == "hardware":
         kinds = {claim["needs"] for claim in claims}
-        listed = " or ".join(kind for kind in (GPU, METER) if kind in kinds)
-        return f"{count}: {'it needs' if len(claims) == 1 else 'they need'} {listed}"
-    return f"{count}: needs {needs}" if needs else f"{count} for other reasons"
+        needs = " or ".join(kind for kind in (GPU, METER) if kind in kinds)
+    return (
+        f"{count}: {'it needs' if len(claims) == 1 else 'they need'} {needs}" if needs else f"{count} for other reasons"
+    )
