@@ -470,6 +470,7 @@ def test_what_is_printed_has_every_fold_open_and_the_page_has_them_closed_again(
     opened.emulate_media(media="print")
     assert opened.locator("details:not([open])").count() == 0
     assert opened.locator("#choice").is_hidden()
+    assert opened.evaluate("getComputedStyle(document.body).color") == "rgb(26, 26, 26)"  # in the dark theme too
     assert opened.locator("#verdict").is_visible()
     opened.evaluate("dispatchEvent(new Event('afterprint'))")
     assert opened.locator("details[open]").count() == before
