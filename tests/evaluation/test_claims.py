@@ -401,7 +401,7 @@ def test_identical_predictions_are_evidence_and_a_zero_spread_alone_is_not(made)
     made.identical = dict.fromkeys(made.tasks, len(SEEDS))
     verdict = made.verdicts()["LoRA scores within 1.1 points of loralib on every task"]
     assert verdict.verdict == REPRODUCED
-    assert "CoLA: identical predictions for 4 of 4 seeds" in verdict.ours
+    assert "CoLA, RTE, STS-B: identical predictions for 4 of 4 seeds" in verdict.ours
     assert made.verdict("beats full fine-tuning") == REFUTED  # not better on a single example
     made.identical["cola"] = 3
     assert made.verdict("points of loralib") == UNDECIDED

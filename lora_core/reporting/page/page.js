@@ -34,7 +34,8 @@ const markers = {
   P: (r) => `M${-r / 2},${-r}H${r / 2}V${-r / 2}H${r}V${r / 2}H${r / 2}V${r}H${-r / 2}V${r / 2}H${-r}V${-r / 2}H${-r / 2}Z`,
 };
 const polygon = (corners, turn) => (r) => "M" + Array.from({ length: corners }, (_, i) => turn + (2 * Math.PI * i) / corners).map((a) => `${(1.2 * r * Math.sin(a)).toFixed(2)},${(-1.2 * r * Math.cos(a)).toFixed(2)}`).join("L") + "Z";
-Object.assign(markers, { p: polygon(5, 0), h: polygon(6, 0), H: polygon(6, Math.PI / 6), 8: polygon(8, Math.PI / 8) });
+const star = (r) => "M" + Array.from({ length: 10 }, (_, i) => [(i % 2 ? 0.55 : 1.4) * r, (i * Math.PI) / 5]).map(([d, a]) => `${(d * Math.sin(a)).toFixed(2)},${(-d * Math.cos(a)).toFixed(2)}`).join("L") + "Z";
+Object.assign(markers, { "*": star, p: polygon(5, 0), h: polygon(6, 0), H: polygon(6, Math.PI / 6), 8: polygon(8, Math.PI / 8) });
 
 const draw = (tag, attributes, ...children) => {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);

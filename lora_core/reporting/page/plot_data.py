@@ -12,12 +12,12 @@ from lora_core.reporting.inputs import DrawSettings
 def plot_data(evidence: Evidence, settings: DrawSettings) -> dict[str, Any]:
     """Return plain values: the costs with their titles, a point per method and task, and the style of each method."""
     points = tradeoffs(evidence).to_dict("records")
-    styles = method_styles(settings.labels)
     methods = dict.fromkeys(str(point["method"]) for point in points)
+    styles = method_styles([*settings.labels, *methods])
     return {
         "costs": COSTS,
         "points": [{str(key): _plain(value) for key, value in point.items()} for point in points],
-        "styles": {m: {"color": styles[m].color, "marker": styles[m].marker} for m in methods if m in styles},
+        "styles": {m: {"color": styles[m].color, "marker": styles[m].marker} for m in methods},
     }
 
 
