@@ -12,12 +12,11 @@ from lora_core.data.tasks import task_title
 from lora_core.evaluation.references import References
 
 AFTER_THRESHOLD = (
+    "epochs_to_threshold",
     "seconds_to_threshold",
     "energy",
     "power",
 )  # columns that are measured up to the threshold of equal accuracy
-
-SINGULAR = {"were": "was", "have": "has", "are": "is"}
 
 
 @dataclass(frozen=True)
@@ -95,6 +94,9 @@ def _vague_tasks(frame: pd.DataFrame) -> list[str]:
     return [str(task) for task in frame.loc[vague, "task"].unique()]
 
 
+SINGULAR = {"were": "was", "have": "has", "are": "is"}
+
+
 def _open_runs(frame: pd.DataFrame, column: str, labels: Mapping[str, str]) -> Iterator[str]:
     """Say which runs leave the figures open, one sentence for each reason."""
     complete = pd.MultiIndex.from_product([frame[key].unique() for key in ("task", "method", "seed")])
@@ -129,7 +131,7 @@ def _why_absent(run: Mapping[Hashable, Any], column: str) -> str:
         return "are missing"
     if column in AFTER_THRESHOLD and str(run["reached"]) == "False":
         return "did not reach the threshold"
-    if column == "seconds_to_threshold":
+    if column in ("epochs_to_threshold", "seconds_to_threshold"):
         return "have no threshold"
     if run.get("simulated") is True:
         return "have a simulated power meter"
