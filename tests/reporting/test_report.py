@@ -212,7 +212,7 @@ def narrow(inputs, tmp_path):
 
 def test_a_figure_says_what_its_own_title_concludes_else_the_title_of_the_catalogue(narrow):
     text = narrow.read_text()
-    assert f"<figcaption>{html.escape(CONCLUSION)} <span" in text
+    assert f'<figcaption><span class="spoken">{html.escape(CONCLUSION)}</span> <span' in text
     assert text.count(f'aria-label="Figure: {html.escape(CONCLUSION)}. Its numbers are in figures/scores.csv."') == 2
     assert f"<title>{html.escape(CONCLUSION)}</title>" not in text  # a tooltip all over the figure
     assert f"<figcaption>{catalogue.figure('memory').title} <span" in text

@@ -27,12 +27,16 @@ QUANTITIES = {
 
 @dataclass(frozen=True)
 class FigureView:
-    """A figure of the page; `narrow` is the same for a narrow screen, empty if there is none."""
+    """A figure of the page; `narrow` is the same for a narrow screen, empty if there is none.
+
+    A figure that `is_titled` shows its caption itself.
+    """
 
     name: str
     caption: str
     svg: str
     narrow: str = ""
+    is_titled: bool = False
 
     @classmethod
     def read(cls, name: str, figures: Mapping[str, Path]) -> "FigureView":
@@ -42,7 +46,7 @@ class FigureView:
         narrow = figures.get(f"{name}{NARROW}")
         return cls(
             name, caption, _described(svg, name, caption),
-            _described(split_title(read_svg(narrow))[1], name, caption) if narrow else "",
+            _described(split_title(read_svg(narrow))[1], name, caption) if narrow else "", bool(title),
         )  # fmt: skip
 
 
