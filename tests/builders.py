@@ -375,15 +375,15 @@ NO_METER = "no meter <here> & now"
 class Made:
     """Records of a study that was never run; `disturbed` holds the method, task and seed of runs."""
 
-    def __init__(self, folder, energy=None, never=(), disturbed=()):
+    def __init__(self, folder, energy=None, never=(), disturbed=(), tasks=TASKS, seeds=SEEDS):
         rng = np.random.default_rng(1)
         self.counts = folder / "counts.json"
         write_counts(self.counts, {m: {"fft": 1000, "lora": 100}.get(m, 10) for m in METHODS})
-        self.runs = [record(folder, m, s, task=t) for m in METHODS for t in TASKS for s in SEEDS]
+        self.runs = [record(folder, m, s, task=t) for m in METHODS for t in tasks for s in seeds]
         self.scores, self.costs, self.curves, self.latency = [], [], [], []
         (folder / "scores").mkdir()
-        for task in TASKS:
-            runs = [(m, s, 0.8 + 0.01 * s, 0.7, 0.7, False) for m in METHODS for s in SEEDS]
+        for task in tasks:
+            runs = [(m, s, 0.8 + 0.01 * s, 0.7, 0.7, False) for m in METHODS for s in seeds]
             self.scores += scored(folder / "scores", *runs, task=task)
             reached = {m: None if m in never else 2 for m in METHODS}
             rows = [
@@ -396,16 +396,16 @@ class Made:
                     "meter_reason": None if energy else NO_METER,
                     "seconds_to_threshold": reached[m] and 20.0 + s,
                     "energy_to_threshold_joules": reached[m] and energy, "net_energy_to_threshold_joules": None,
-                    "train_energy_joules": energy,
+                    "train_energy_joules": energy, "simulated": False,
                 }
-                for m in METHODS for s in SEEDS
+                for m in METHODS for s in seeds
             ]  # fmt: skip
             self.costs.append(folder / f"{task}.csv")
             pd.DataFrame(rows).to_csv(self.costs[-1], index=False)
             epochs = [
                 {"method": m, "seed": s, "epoch": e, "score": 0.25 * e, "cumulative_train_seconds": 10.0 * e,
                  "cumulative_train_energy_joules": energy and energy * e}
-                for m in METHODS for s in SEEDS for e in (1, 2, 3)
+                for m in METHODS for s in seeds for e in (1, 2, 3)
             ]  # fmt: skip
             self.curves.append(folder / f"{task}_curve.csv")
             pd.DataFrame(epochs).to_csv(self.curves[-1], index=False)

@@ -133,17 +133,17 @@ def draw_params(study: Study, name: str, settings: Collection[str]) -> dict[str,
 
 
 def report_params(study: Study) -> dict[str, object]:
-    """Return the `references` and `labels` that the page needs."""
-    return {"references": reference_params(study), "labels": study.labels}
+    """Return the `references`, `labels` and `latency_margin` that the page and the claims need."""
+    return {
+        "references": reference_params(study),
+        "labels": study.labels,
+        "latency_margin": study.measure.latency_margin,
+    }
 
 
 def claims_params(study: Study) -> dict[str, object]:
-    """Return the description of the `study`, its `references` and `labels`, and the `latency_margin`."""
-    return {
-        "study": description_params(study),
-        **report_params(study),
-        "latency_margin": study.measure.latency_margin,
-    }
+    """Return the description of the `study`, its `references`, `labels` and `latency_margin`."""
+    return {"study": description_params(study), **report_params(study)}
 
 
 def hyperparameter_params(study: Study) -> dict[str, dict[str, dict[str, dict[str, object]]]]:

@@ -1,7 +1,7 @@
 """What claims are judged from: a study's records, read into data frames."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -37,6 +37,8 @@ class Evidence:
         costs: One row per run; energy and power are missing if a simulated driver reported them.
         tokens_per_example: Of the training split, by task.
         simulated: Whether any run's meter was simulated.
+        scores: The best score of each run, one row per run.
+        labels: What people call the methods, by their names.
     """
 
     references: References
@@ -48,6 +50,12 @@ class Evidence:
     costs: pd.DataFrame
     tokens_per_example: Mapping[str, float]
     simulated: bool
+    scores: pd.DataFrame = field(default_factory=pd.DataFrame)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def label(self, method: str) -> str:
+        """Return what people call a method."""
+        return self.labels.get(method, method)
 
     @property
     def seeds(self) -> int:
@@ -55,13 +63,17 @@ class Evidence:
         return int(self.costs["seed"].nunique())
 
 
-def read_evidence(records: ClaimRecords, references: References, latency_margin: float) -> Evidence:
+def read_evidence(
+    records: ClaimRecords, references: References, latency_margin: float, labels: Mapping[str, str] | None = None
+) -> Evidence:
     """Read the records. What a simulated power meter reported is no figure, nor is a CPU's memory."""
     memory, costs = read_memory(records.runs), read_costs(records.costs)
     simulated = memory["simulated"].any() or costs["simulated"].any()
     memory.loc[(memory["kind"] != "device") | memory["simulated"], "mean_mb"] = None
     costs.loc[costs["simulated"], ["energy", "power"]] = float("nan")
-    cards = [RunRecord.read(path).data for path in records.runs]
+    runs = [RunRecord.read(path) for path in records.runs]
+    scores = [{"method": r.method, "task": r.task, "seed": r.seed, "best": r.score.best} for r in runs]
+    cards = [run.data for run in runs]
     return Evidence(
         references=references,
         counts=read_counts(records.counts),
@@ -72,4 +84,6 @@ def read_evidence(records: ClaimRecords, references: References, latency_margin:
         costs=costs,
         tokens_per_example={card.task: card.train.tokens / card.train.examples for card in cards},
         simulated=bool(simulated),
+        scores=pd.DataFrame(scores),
+        labels=labels or {},
     )

@@ -15,9 +15,14 @@ import pandas as pd
 from lora_core.data.tasks import PAPER_TASKS, task_title
 from lora_core.evaluation.claim_evidence import Evidence
 from lora_core.evaluation.claim_rules import (
+    GPU,
+    METER,
+    MORE_SEEDS,
+    QUIET_TIMING,
     REFUTED,
     REPRODUCED,
     UNDECIDED,
+    UNDISTURBED,
     UNMEASURED,
     Claim,
     Rule,
@@ -28,12 +33,12 @@ from lora_core.evaluation.claim_rules import (
     over_seeds,
     with_missing,
 )
-from lora_core.evaluation.latency_summary import LEVEL, summarize
+from lora_core.evaluation.comparison import short_reasons
+from lora_core.evaluation.merged_latency import merged_latency
 from lora_core.evaluation.relative_changes import RelativeChanges, relative_changes
-from lora_core.stats import TIE, Equivalence, Interval
+from lora_core.stats import MIN_SEEDS, TIE, Interval
 
 SIMULATED = "the power meter is simulated"
-_LATENCY_VERDICTS = {"equivalent": REPRODUCED, "faster": REPRODUCED, "slower": REFUTED, "undecided": UNDECIDED}
 
 
 class Judge(Protocol):
@@ -73,45 +78,22 @@ class NoLatency:
 
     def __call__(self, claim: Claim, evidence: Evidence) -> Verdict:
         """Judge by the equivalence test over rounds; a slower one refutes at a level for the number of comparisons."""
-        compared = _merged_against_full(evidence, LEVEL)
-        strict = _merged_against_full(evidence, 1 - (1 - LEVEL) / max(1, len(compared)))
-        several_seeds = len({seed for _, seed in compared}) > 1
+        latency = merged_latency(evidence.latency, evidence.references, evidence.latency_margin, PAPER_TASKS)
+        several_seeds = len({seed for _, seed in latency.compared}) > 1
         shown = {
             f"{task_title(task)} seed {seed}" if several_seeds else task: result
-            for (task, seed), result in compared.items()
+            for (task, seed), result in latency.compared.items()
         }
-        shared = {(run.task, run.seed) for run in evidence.latency if run.record.provenance.shared}
-        suspended = {(run.task, run.seed): run.suspended for run in evidence.latency if run.suspended}
-        verdicts_of: dict[str, dict[str, str]] = {}
-        for (task, seed), result in compared.items():
-            refuted = result.verdict != "slower" or strict[task, seed].verdict == "slower"
-            decided = refuted and (task, seed) not in shared | suspended.keys()
-            verdicts_of.setdefault(task, {})[str(seed)] = _LATENCY_VERDICTS[result.verdict] if decided else UNDECIDED
-        ours = with_missing(by_task(shown, lambda result: f"{result.ratio:.3f}"), verdicts_of, PAPER_TASKS)
-        if named := [f"{task_title(task)} seed {seed}" for task, seed in compared if (task, seed) in shared]:
-            ours = f"{ours} (shared the device with another process: {', '.join(named)})"
-        if stopped := [suspended[run] for run in compared if run in suspended]:
-            ours = f"{ours} (suspended while timed: {', '.join(stopped)})"
+        verdicts = latency.by_task
+        ours = with_missing(by_task(shown, lambda result: f"{result.ratio:.3f}"), verdicts, PAPER_TASKS)
         return Verdict(
             claim,
-            every({task: every(verdicts, list(verdicts)) for task, verdicts in verdicts_of.items()}, PAPER_TASKS),
-            ours,
+            every({task: every(seeds, list(seeds)) for task, seeds in verdicts.items()}, PAPER_TASKS),
+            " ".join(filter(None, [ours, *(f"({reason})" for reason in latency.reasons)])) or None,
             by_task(shown, lambda result: f"[{result.low:.3f}, {result.high:.3f}]"),
             by_task(shown, lambda result: f"{result.detectable_percent:.1f}%"),
+            needs=UNDISTURBED if latency.reasons else QUIET_TIMING if verdicts else "",
         )
-
-
-def _merged_against_full(evidence: Evidence, level: float) -> dict[tuple[str, int], Equivalence]:
-    """Return the comparison of the merged adapter with full fine-tuning by task and seed, on the paper's tasks."""
-    references = evidence.references
-    against = None if references.full is None else (references.full, "plain")
-    return {
-        (run.task, run.seed): timing.comparison
-        for run in evidence.latency
-        if run.task in PAPER_TASKS
-        for timing in summarize(run.rows, "pass", evidence.latency_margin, against, level)
-        if (timing.method, timing.variant) == (references.adapter, "merged") and timing.comparison
-    }
 
 
 @dataclass(frozen=True)
@@ -128,9 +110,10 @@ class MeanChange:
     def __call__(self, claim: Claim, evidence: Evidence) -> Verdict:
         """Judge the interval over seeds."""
         frame = evidence.memory if self.source == "memory" else evidence.costs
-        changes = relative_changes(frame, self.column, evidence.references, self.tasks)
+        changes = relative_changes(frame, self.column, evidence.references, self.tasks, evidence.labels)
         if changes.ratio_of_sums is None:
-            return _without_figure(claim, evidence, changes)
+            source = GPU if self.source == "memory" else METER
+            return _without_figure(claim, evidence, changes, source if frame[self.column].isna().all() else UNDISTURBED)
         interval = self._interval(over_seeds(changes.over_tasks))
         details = [by_task(changes.by_task, lambda ratio: f"{self._percent(ratio):+.1f}%") or ""]
         if len(changes.by_task) > 1:
@@ -142,6 +125,7 @@ class MeanChange:
             f"{mean:+.1f}% ({'; '.join([*details, *changes.reasons])})",
             None if interval is None else f"[{interval.low:+.1f}, {interval.high:+.1f}]%",
             None if interval is None else f"{interval.detectable:.1f}%",
+            needs=UNDISTURBED if changes.reasons else MORE_SEEDS if evidence.seeds < MIN_SEEDS else "",
         )
 
     def _percent(self, ratio: float) -> float:
@@ -155,11 +139,12 @@ class MeanChange:
         return Interval(self._percent(math.exp(logs.estimate)), low, high, 100 * math.expm1(logs.detectable))
 
 
-def _without_figure(claim: Claim, evidence: Evidence, changes: RelativeChanges) -> Verdict:
-    """Leave a claim open: undecided if some runs have a figure, else not measured."""
+def _without_figure(claim: Claim, evidence: Evidence, changes: RelativeChanges, needs: str) -> Verdict:
+    """Leave a claim open: undecided if some runs have a figure, else not measured; `needs` is what would measure it."""
     if changes.measured:
-        return Verdict(claim, UNDECIDED, reason="; ".join(changes.reasons))
-    return Verdict(claim, UNMEASURED, reason=SIMULATED if evidence.simulated else "; ".join(changes.reasons))
+        return Verdict(claim, UNDECIDED, reason="; ".join(changes.reasons), needs=UNDISTURBED)
+    reason = SIMULATED if evidence.simulated else "; ".join(short_reasons(changes.reasons))
+    return Verdict(claim, UNMEASURED, reason=reason, needs=needs)
 
 
 @dataclass(frozen=True)
@@ -175,9 +160,9 @@ class MemoryFallsWithLength:
 
     def __call__(self, claim: Claim, evidence: Evidence) -> Verdict:
         """Judge the correlation of tokens per example with the saved share of memory."""
-        changes = relative_changes(evidence.memory, "mean_mb", evidence.references, PAPER_TASKS)
+        changes = relative_changes(evidence.memory, "mean_mb", evidence.references, PAPER_TASKS, evidence.labels)
         if changes.ratio_of_sums is None:
-            return _without_figure(claim, evidence, changes)
+            return _without_figure(claim, evidence, changes, GPU)
         percent = {task: 100 * (1 - ratio) for task, ratio in changes.by_task.items()}
         saved = pd.Series(percent).round(1)  # differences below a tenth of a percent are ties
         if saved.nunique() == 1:
@@ -194,15 +179,17 @@ class MemoryFallsWithLength:
             f"correlation {observed:+.2f}" + (f" ({'; '.join(changes.reasons)})" if changes.reasons else ""),
             f"p = {min(lower, upper):.3f}",
             f"p = {least:.3f} at best",
+            needs=UNDISTURBED if changes.reasons else "",
         )
 
 
 @dataclass(frozen=True)
 class NotJudged:
-    """A claim that no record of a study can judge."""
+    """A claim that no record of a study can judge, and what could."""
 
+    needs: str
     roles: ClassVar[tuple[str, ...]] = ()
 
     def __call__(self, claim: Claim, evidence: Evidence) -> Verdict:
         """Leave the claim unmeasured."""
-        return Verdict(claim, UNMEASURED)
+        return Verdict(claim, UNMEASURED, needs=self.needs)

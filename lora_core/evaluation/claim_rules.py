@@ -17,6 +17,13 @@ Rule = Callable[[Interval | None], str]
 
 REPRODUCED, REFUTED, UNDECIDED, UNMEASURED = "reproduced", "not reproduced", "undecided", "not measured"
 
+# What would decide an open claim; empty if the verdict's reason says it.
+MORE_SEEDS, GPU, METER = "more seeds", "a GPU", "a power meter"
+QUIET_TIMING = "timings that spread less"
+UNDISTURBED = "complete runs that nothing disturbed"
+OTHER_METHODS = "a method that this study does not have"
+FROM_MNLI = "runs on RTE that start from MNLI"
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -43,6 +50,7 @@ class Verdict:
         interval: The figure's interval; None if there is none.
         detectable: The smallest effect that this study would find; None if that is unknown.
         reason: Why the claim could not be judged, if the records say why.
+        needs: What would decide it: one of the constants above, or empty.
     """
 
     claim: Claim
@@ -51,6 +59,7 @@ class Verdict:
     interval: str | None = None
     detectable: str | None = None
     reason: str | None = None
+    needs: str = ""
 
 
 def above(interval: Interval | None, bound: float) -> str:

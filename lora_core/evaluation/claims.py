@@ -5,6 +5,7 @@ study does not have is not measured.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 from lora_core.data.tasks import PAPER_TASKS
@@ -17,7 +18,7 @@ from lora_core.evaluation.claim_judges import (
     NoLatency,
     NotJudged,
 )
-from lora_core.evaluation.claim_rules import UNMEASURED, Claim, Verdict, above, every, within
+from lora_core.evaluation.claim_rules import FROM_MNLI, OTHER_METHODS, UNMEASURED, Claim, Verdict, above, every, within
 from lora_core.evaluation.latency_summary import LEVEL
 from lora_core.evaluation.references import References
 from lora_core.evaluation.score_judge import ScoreDifference
@@ -46,11 +47,11 @@ def _slightly_more(interval: Interval | None) -> str:
     return every(bounds, list(bounds))
 
 
-# `{bound}` in a rule is 1 + measure.latency_margin.
+# `{bound}` in a rule is 1 + measure.latency_margin; a title calls the methods by their labels.
 CLAIMS: tuple[tuple[Claim, Judge], ...] = (
     (
         Claim(
-            "99.7% fewer trainable parameters",
+            "{adapter} has 99.7% fewer trainable parameters",
             "99.76%",
             f"1 - trained / whole model, without the head, is at least {REDUCTION_PERCENT:g}% after rounding to one "
             "decimal; a count, so no interval",
@@ -59,7 +60,7 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
     ),
     (
         Claim(
-            "LoRA within 2% of full fine-tuning on every task",
+            "{adapter} scores within 2% of {full} on every task",
             "2 points (MRPC: 2.0)",
             f"on each of five tasks the interval of LoRA - FFT over seeds is not below -{WITHIN_FULL_POINTS:g} points "
             f"(refuted if one is entirely below{_CORRECTED}); {_BASELINE}",
@@ -68,7 +69,7 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
     ),
     (
         Claim(
-            "this project's LoRA within 1.1 points of loralib on every task",
+            "{adapter} scores within 1.1 points of {library} on every task",
             "at most 1.1 points",
             f"on each of five tasks the interval of the difference over seeds is inside ±{WITHIN_LIBRARY_POINTS:g} "
             f"points (refuted if one is outside{_CORRECTED}); {_BASELINE}",
@@ -82,7 +83,7 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
     ),
     (
         Claim(
-            "LoRA beats full fine-tuning on CoLA and RTE",
+            "{adapter} beats {full} on CoLA and RTE",
             "+0.5 and +1.0 points",
             "on both tasks the interval of LoRA - FFT over seeds is above 0 (refuted if one is not"
             f"{_CORRECTED}); {_BASELINE}",
@@ -91,7 +92,7 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
     ),
     (
         Claim(
-            "merged LoRA adds no inference latency",
+            "merged {adapter} adds no inference latency",
             "0",
             "on each of five tasks the {level:g}% interval of merged / FFT over rounds is inside [1 / {bound}, "
             "{bound}], or LoRA is faster (refuted if it is slower on one, where the interval's error is divided by "
@@ -101,7 +102,7 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
     ),
     (
         Claim(
-            "LoRA takes 38% less GPU memory on average",
+            "{adapter} takes 38% less GPU memory on average",
             "38.0%, the arithmetic mean (geometric: 38.3%, ratio of the sums: 37.5%)",
             f"the interval over seeds of 1 - {_MEAN} is inside {MEMORY_PERCENT:g} ± {MEMORY_TOLERANCE:g}%; only GPU "
             "memory is judged, not the memory of a process on a CPU; open if a run shared its device",
@@ -115,7 +116,7 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
     ),
     (
         Claim(
-            "longer sequences save less memory",
+            "{adapter} saves less memory with longer sequences",
             "42.3% (CoLA) to 26.9% (STS-B)",
             "this is a claim about tasks, so several seeds add no evidence: over five tasks, the Spearman correlation "
             "of tokens per example with 1 - LoRA / FFT of GPU memory, geometric mean over seeds, is below 0, and this "
@@ -125,7 +126,7 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
     ),
     (
         Claim(
-            "a LoRA epoch is about 40% faster",
+            "a {adapter} epoch is about 40% faster",
             "38.7%, the arithmetic mean (geometric: 39.0%; 26.7 to 45.0% by task)",
             f"the interval over seeds of 1 - {_MEAN} of seconds per epoch is inside {FASTER_PERCENT:g} ± "
             f"{FASTER_TOLERANCE:g}%; open if a run shared its device",
@@ -139,7 +140,7 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
     ),
     (
         Claim(
-            "LoRA needs more energy at equal accuracy, on average",
+            "{adapter} needs more energy at equal accuracy, on average",
             "+77%, the arithmetic mean (geometric: +45%, ratio of the sums: +41%)",
             f"the interval over seeds of the {_MEAN}, minus 1, of the energy up to the threshold is above 0; {_OPEN}",
         ),
@@ -147,7 +148,7 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
     ),
     (
         Claim(
-            "LoRA needs less energy than full fine-tuning on RTE",
+            "{adapter} needs less energy than {full} on RTE",
             "33% less (37.8 against 56.5 kJ)",
             f"the interval over seeds of 1 - LoRA / FFT of the energy up to the threshold is above 0; {_OPEN}",
         ),
@@ -155,7 +156,7 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
     ),
     (
         Claim(
-            "LoRA draws slightly more power",
+            "{adapter} draws slightly more power",
             "+5.5%, the arithmetic mean (geometric: +5.4%; 325 to 335 against 291 to 328 W)",
             f"the interval over seeds of the {_MEAN}, minus 1, of the mean power up to the threshold is above 0 and at "
             f"most {SLIGHTLY_PERCENT:g}%; {_OPEN}",
@@ -169,17 +170,22 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
             "runs on RTE from a model that was adapted to MNLI reach the LoRA paper's score within its two standard "
             "deviations; this study does not judge it: compare table 2 of a study under the protocol hu-table9",
         ),
-        NotJudged(),
+        NotJudged(FROM_MNLI),
     ),
 )
 
 
-def judge(records: ClaimRecords, references: References, latency_margin: float) -> list[Verdict]:
-    """Return the verdict on every claim, in the paper's order."""
-    evidence = read_evidence(records, references, latency_margin)
+def judge(
+    records: ClaimRecords, references: References, latency_margin: float, labels: Mapping[str, str] | None = None
+) -> list[Verdict]:
+    """Return the verdict on every claim, in the paper's order; `labels` are those of the methods."""
+    evidence = read_evidence(records, references, latency_margin, labels)
+    names = references.names(evidence.labels)
     verdicts = []
     for claim, judge_claim in CLAIMS:
-        claim = replace(claim, rule=claim.rule.format(bound=f"{1 + latency_margin:g}", level=100 * LEVEL))
+        rule = claim.rule.format(bound=f"{1 + latency_margin:g}", level=100 * LEVEL)
+        claim = replace(claim, title=claim.title.format(**names), rule=rule)
         reason = references.missing(*judge_claim.roles)
-        verdicts.append(Verdict(claim, UNMEASURED, reason=reason) if reason else judge_claim(claim, evidence))
+        absent = Verdict(claim, UNMEASURED, reason=reason, needs=OTHER_METHODS)
+        verdicts.append(absent if reason else judge_claim(claim, evidence))
     return verdicts

@@ -1,5 +1,7 @@
 """The entries of a study that thresholds, claims and figures compare with; no entry's name has a meaning in code."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -21,3 +23,10 @@ class References:
         """Say which of the roles ("full", "adapter", "library") the study has no method for; None if it has all."""
         absent = [f"references.{role}" for role in roles if getattr(self, role) is None]
         return f"no method of this study is {' or '.join(absent)}" if absent else None
+
+    def names(self, labels: Mapping[str, str]) -> dict[str, str]:
+        """Return what a sentence calls each role: the method's label, or what the paper calls it."""
+        names = {"full": "full fine-tuning", "adapter": "LoRA", "library": "loralib"}
+        names |= {role: labels[method] for role, method in vars(self).items() if method in labels}
+        # An ordinary word is not capitalized inside a sentence.
+        return names | {"full": re.sub(r"^[A-Z](?=[a-z]+\b)", lambda match: match[0].lower(), names["full"])}

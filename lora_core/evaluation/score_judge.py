@@ -8,6 +8,7 @@ import pandas as pd
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.claim_evidence import Evidence
 from lora_core.evaluation.claim_rules import (
+    MORE_SEEDS,
     NOT_AVAILABLE,
     REFUTED,
     UNDECIDED,
@@ -19,7 +20,7 @@ from lora_core.evaluation.claim_rules import (
     judge_seeds,
     with_missing,
 )
-from lora_core.stats import Interval, corrected
+from lora_core.stats import MIN_SEEDS, Interval, corrected
 
 
 @dataclass(frozen=True)
@@ -45,16 +46,21 @@ class ScoreDifference:
             & (differences["quantity"] == "best")
             & differences["task"].isin(self.tasks)
         ]
-        compared = {str(row["task"]): _Compared.of(row, evidence.seeds) for _, row in selected.iterrows()}
+        compared = {str(row["task"]): _Compared.of(row, evidence) for _, row in selected.iterrows()}
         intervals = {task: one.interval for task, one in compared.items()}
         ours = with_missing(by_task(compared, lambda one: f"{one.points:+.1f}"), compared, self.tasks)
-        remarks = [f"{task_title(task)}: {remark}" for task, one in compared.items() for remark in one.remarks]
+        tasks_of: dict[str, list[str]] = {}
+        for task, one in compared.items():
+            for remark in one.remarks:
+                tasks_of.setdefault(remark, []).append(task_title(task))
+        remarks = [f"{', '.join(tasks)}: {remark}" for remark, tasks in tasks_of.items()]
         return Verdict(
             claim,
             every({task: one.verdict(self.rule, len(compared)) for task, one in compared.items()}, self.tasks),
             f"{ours} ({'; '.join(remarks)})" if remarks else ours,
-            by_task(intervals, _points),
-            by_task(intervals, lambda i: NOT_AVAILABLE if i is None else f"{i.detectable:.1f}"),
+            by_task(intervals, _points) if any(intervals.values()) else None,
+            by_task(intervals, _detectable) if any(intervals.values()) else None,
+            needs=MORE_SEEDS if compared and evidence.seeds < MIN_SEEDS else "",
         )
 
 
@@ -75,16 +81,18 @@ class _Compared:
     at_baseline: tuple[str, ...]
 
     @classmethod
-    def of(cls, row: pd.Series, seeds: int) -> "_Compared":
-        """Read a row of the differences; `seeds` is how many the study has."""
+    def of(cls, row: pd.Series, evidence: Evidence) -> "_Compared":
+        """Read a row of the differences of a study."""
         figures = (100 * row["difference"], 100 * row["low"], 100 * row["high"], 100 * row["detectable"])
         return cls(
             points=figures[0],
             interval=None if pd.isna(row["low"]) else Interval(*figures),
             seeds=int(row["seeds"]),
             identical=int(row["identical_predictions"]),
-            missing=seeds - int(row["seeds"]),
-            at_baseline=tuple(row[side] for side in ("method", "against") if row[f"{side}_at_baseline"]),
+            missing=evidence.seeds - int(row["seeds"]),
+            at_baseline=tuple(
+                evidence.label(row[side]) for side in ("method", "against") if row[f"{side}_at_baseline"]
+            ),
         )
 
     def verdict(self, rule: Rule, comparisons: int) -> str:
@@ -114,3 +122,7 @@ class _Compared:
 
 def _points(interval: Interval | None) -> str:
     return NOT_AVAILABLE if interval is None else f"[{interval.low:+.1f}, {interval.high:+.1f}]"
+
+
+def _detectable(interval: Interval | None) -> str:
+    return NOT_AVAILABLE if interval is None else f"{interval.detectable:.1f}"

@@ -49,18 +49,18 @@ class Section:
     measured_by: Literal["runs", "latency", ""] = "runs"
 
 
-# In the order of the page.
+# In the order of the page, which is that of the paper's tables.
 SECTIONS: dict[str, Section] = {
-    "scores": Section("Score"),
     "parameters": Section("Trainable parameters", ""),
+    "scores": Section("Score"),
     "latency": Section("Inference latency", "latency"),
     "memory": Section("Memory during training"),
     "time": Section("Time to equal accuracy"),
     "energy": Section("Energy to equal accuracy"),
+    "hyperparameters": Section("Hyperparameters", ""),
     "convergence": Section("Convergence"),
     "sweep": Section("Sweep"),
     "memory_scaling": Section("Memory against model size", ""),
-    "hyperparameters": Section("Hyperparameters", ""),
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from lora_core.config.description import StudyDescription
-from lora_core.evaluation.claim_rules import UNMEASURED, Verdict
+from lora_core.evaluation.claim_rules import UNDECIDED, UNMEASURED, Verdict
 from lora_core.evaluation.latency_summary import LEVEL
 from lora_core.reporting.markdown import markdown_text
 from lora_core.reporting.table import NA, write_text
@@ -14,7 +14,8 @@ from lora_core.sealed_csv import write_sealed_csv
 from lora_core.stats import MIN_SEEDS
 
 # Columns of both files, and their titles in the Markdown table. The CSV file also has `qualification`, which stands in
-# brackets after the verdict in the Markdown table, `rule`, and the description of the study as `remark`.
+# brackets after the verdict in the Markdown table, `rule`, what an open claim `needs`, and the description of the study
+# as `remark`.
 COLUMNS = {
     "claim": "claim",
     "published": "published",
@@ -28,7 +29,9 @@ COLUMNS = {
 def write_claims(verdicts: Sequence[Verdict], study: StudyDescription, md: Path, csv: Path) -> None:
     """Write the verdicts as Markdown and as CSV."""
     rows = [_row(verdict, study) for verdict in verdicts]
-    table = pd.DataFrame(rows, columns=[*COLUMNS, "qualification", "rule"]).assign(remark=" ".join(study.banner()))
+    table = pd.DataFrame(rows, columns=[*COLUMNS, "qualification", "rule", "needs"]).assign(
+        remark=" ".join(study.banner())
+    )
     write_sealed_csv(csv, table)
     judged = sum(verdict.verdict != UNMEASURED for verdict in verdicts)
     note = (
@@ -63,4 +66,5 @@ def _row(verdict: Verdict, study: StudyDescription) -> dict[str, str]:
         "verdict": verdict.verdict,
         "qualification": "" if verdict.verdict == UNMEASURED else study.qualification,
         "rule": verdict.claim.rule,
+        "needs": verdict.needs if verdict.verdict in (UNDECIDED, UNMEASURED) else "",
     }

@@ -296,7 +296,7 @@ def test_a_simulated_device_decides_nothing_and_is_named(made):
     assert {v.reason for v in simulated} == {"the power meter is simulated"}
     assert [v.claim.title for v in simulated] == [
         "LoRA takes 38% less GPU memory on average",
-        "longer sequences save less memory",
+        "LoRA saves less memory with longer sequences",
         "LoRA needs more energy at equal accuracy, on average",
         "LoRA needs less energy than full fine-tuning on RTE",
         "LoRA draws slightly more power",
@@ -367,7 +367,7 @@ def test_a_run_on_another_kind_of_device_leaves_memory_open_and_is_named(made):
     verdicts = {v.claim.title: v for v in claims.judge(records, REFERENCES, latency_margin=0.03)}
     verdict = verdicts["LoRA takes 38% less GPU memory on average"]
     assert verdict.verdict == UNDECIDED
-    assert "1 of 40 runs have the memory of a process on a CPU only: lora CoLA seed 1" in verdict.ours
+    assert "1 of 40 runs has the memory of a process on a CPU only: lora CoLA seed 1" in verdict.ours
 
 
 def test_a_seed_that_one_method_lacks_leaves_the_claim_open_and_is_named(made):
@@ -376,13 +376,13 @@ def test_a_seed_that_one_method_lacks_leaves_the_claim_open_and_is_named(made):
     frame[(frame["method"] != "lora") | (frame["seed"] != 2)].to_csv(costs, index=False)
     changes = relative_changes(read_costs([costs]), "energy", REFERENCES, ["sst2"])
     assert list(changes.by_seed.index) == [1, 3, 4]
-    assert changes.reasons == ("1 of 8 runs are missing: lora SST-2 seed 2",)
+    assert changes.reasons == ("1 of 8 runs is missing: lora SST-2 seed 2",)
 
 
 def test_two_methods_at_the_baseline_leave_the_claim_open_and_the_task_is_named(made):
     made.at_baseline, made.identical = {"rte": ("lora", "fft")}, {"rte": 4}
     made.score["rte"], made.spread = -0.05, 0.001
-    verdict = made.verdicts()["LoRA within 2% of full fine-tuning on every task"]
+    verdict = made.verdicts()["LoRA scores within 2% of full fine-tuning on every task"]
     assert verdict.verdict == UNDECIDED
     assert "RTE: lora and fft at the majority-class baseline" in verdict.ours
     assert "identical" not in verdict.ours
@@ -390,7 +390,7 @@ def test_two_methods_at_the_baseline_leave_the_claim_open_and_the_task_is_named(
 
 def test_one_method_at_the_baseline_is_judged_and_named(made):
     made.at_baseline, made.score["rte"] = {"rte": ("lora",)}, -0.05
-    verdict = made.verdicts()["LoRA within 2% of full fine-tuning on every task"]
+    verdict = made.verdicts()["LoRA scores within 2% of full fine-tuning on every task"]
     assert verdict.verdict == REFUTED
     assert "RTE: lora at the majority-class baseline" in verdict.ours
 
@@ -399,9 +399,9 @@ def test_identical_predictions_are_evidence_and_a_zero_spread_alone_is_not(made)
     made.spread = 0.0
     assert made.verdict("points of loralib") == UNDECIDED
     made.identical = dict.fromkeys(made.tasks, len(SEEDS))
-    verdict = made.verdicts()["this project's LoRA within 1.1 points of loralib on every task"]
+    verdict = made.verdicts()["LoRA scores within 1.1 points of loralib on every task"]
     assert verdict.verdict == REPRODUCED
-    assert "CoLA: identical predictions for 4 of 4 seeds" in verdict.ours
+    assert "CoLA, RTE, STS-B: identical predictions for 4 of 4 seeds" in verdict.ours
     assert made.verdict("beats full fine-tuning") == REFUTED  # not better on a single example
     made.identical["cola"] = 3
     assert made.verdict("points of loralib") == UNDECIDED
@@ -445,7 +445,7 @@ def test_a_disturbed_run_is_named_and_leaves_claims_about_time_power_and_energy_
 def test_two_seeds_decide_nothing_that_varies_over_seeds(tmp_path):
     verdicts = Made(tmp_path, seeds=(1, 2)).verdicts()
     decided = {claim for claim, v in verdicts.items() if v.verdict in (REPRODUCED, REFUTED)}
-    assert decided == {"99.7% fewer trainable parameters", "merged LoRA adds no inference latency"}
+    assert decided == {"LoRA has 99.7% fewer trainable parameters", "merged LoRA adds no inference latency"}
 
 
 def test_the_start_from_mnli_is_not_measured(made):

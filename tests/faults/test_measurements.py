@@ -21,12 +21,12 @@ from builders import (
     energy_run,
     record,
     texts,
-    write_counts,
 )
 from faults import STEPS, output_of_stopped
 
+from lora_core.evaluation.answer import read_answer
+from lora_core.evaluation.claim_evidence import ClaimRecords, read_evidence
 from lora_core.evaluation.cost_to_threshold import cost_rows, write_costs
-from lora_core.evaluation.counts import read_counts
 from lora_core.measuring import meters, sampler
 from lora_core.measuring import power_trace as trace
 from lora_core.measuring.conditions import memory
@@ -35,8 +35,6 @@ from lora_core.measuring.nvml import NvmlMeter
 from lora_core.measuring.rapl import RaplMeter
 from lora_core.measuring.sampler import Sampler
 from lora_core.measuring.sampling import sampling
-from lora_core.reporting.page.runs_table import RunRow
-from lora_core.reporting.page.summary import summary
 from lora_core.training.outputs import _energy
 
 SHORT = 0.2  # seconds that a window needs here, so that the tests are fast
@@ -414,9 +412,9 @@ def test_every_table_of_costs_shows_energy_that_was_not_measured_as_not_availabl
         assert energies or name == "table6-details"  # which leaves out rows without a figure
 
 
-def test_the_summary_of_a_study_with_a_meter_that_stood_still_compares_no_energy(tmp_path):
-    quantities = {"score.best": "0.8", "train_seconds": "9", "energy.train_joules": "0.0"}
-    runs = [RunRow(method, "cola", "1", quantities) for method in ("fft", "lora")]
-    write_counts(tmp_path / "counts.json", {"fft": 100, "lora": 10})
-    text = summary(runs, read_counts(tmp_path / "counts.json"), {"a CPU"}, REFERENCES)
-    assert text[-1] == "Energy was not measured for all runs."
+def test_the_answer_of_a_study_with_a_meter_that_stood_still_compares_no_energy(tmp_path):
+    records = Made(tmp_path, energy=0.0).inputs
+    files = [records[name] for name in ("differences", "latency", "latency_records", "runs", "costs")]
+    answer = read_answer(read_evidence(ClaimRecords(records["counts"][0], *files), REFERENCES, 0.03))
+    assert "energy" not in answer.verdict
+    assert answer.conclusion("energy").startswith("Energy to equal accuracy was not measured")

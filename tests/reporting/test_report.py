@@ -1,5 +1,6 @@
 """The page: complete, and in a real browser quiet and usable by keyboard, screen reader and phone."""
 
+import html
 import re
 import shutil
 
@@ -10,37 +11,32 @@ from builders import (
     FFT,
     MERGED,
     METHODS,
-    REFERENCES,
     SEEDS,
     TASKS,
     Made,
     draw_figure,
     draw_table,
     latency_inputs,
-    run_content,
     timed,
     write_counts,
 )
 
 from lora_core.config.description import StudyDescription
-from lora_core.evaluation.claim_rules import Claim, Verdict
+from lora_core.evaluation.claim_rules import GPU, METER, MORE_SEEDS, UNDECIDED, UNMEASURED, Claim, Verdict
 from lora_core.evaluation.collect_runs import COLUMNS
-from lora_core.evaluation.counts import read_counts
-from lora_core.evaluation.references import References
 from lora_core.records import read_json, write_json
 from lora_core.reporting import catalogue
 from lora_core.reporting.claims_page import write_claims
 from lora_core.reporting.inputs import DrawSettings
-from lora_core.reporting.page import report
-from lora_core.reporting.page.report import VERDICTS, ReportInputs, write_report
-from lora_core.reporting.page.runs_table import RunRow, read_runs
-from lora_core.reporting.page.summary import summary
+from lora_core.reporting.page import sections
+from lora_core.reporting.page.claim_groups import VERDICTS, ClaimsView
+from lora_core.reporting.page.report import ReportInputs, write_report
 from lora_core.reporting.page.tables import GridView
 from lora_core.reporting.rendering import TableFiles, write_table
 from lora_core.reporting.table import Cell, Table, read_table
 from lora_core.sealed import unseal
 
-SETTINGS = DrawSettings(**DRAWN)
+SETTINGS = DrawSettings(**DRAWN, latency_margin=0.03)
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ODD = "</script><img src=x onerror=alert(1)>"
@@ -53,24 +49,23 @@ MADE_FIGURES = (
 )  # fmt: skip
 
 
-def write_runs(file):
+def write_runs(file, tasks, seeds):
     """runs.csv of a study in which the energy of one method was not measured."""
     rows = [",".join(COLUMNS)]
     for m in METHODS:
-        for t in TASKS:
-            for s in SEEDS:
+        for t in tasks:
+            for s in seeds:
                 rows += [f"{m},{t},{s},score.best,0.8{s}", f"{m},{t},{s},train_seconds,{10 + s}"]
                 if m != "vera":
                     rows.append(f"{m},{t},{s},energy.train_joules,{1000 * (2 if m == 'lora' else 4)}")
     file.write_text("\n".join(rows) + "\n")
 
 
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
+def report_inputs(folder, **shape):
     """The files of a study that was never run."""
-    folder = tmp_path_factory.mktemp("results")
-    study = Made(folder, energy=5000.0)
-    passes = [timed(folder / "timed", {FFT: [0.5, 0.6], MERGED: [0.5, 0.7]}, task) for task in TASKS]
+    study = Made(folder, energy=5000.0, **shape)
+    tasks = shape.get("tasks", TASKS)
+    passes = [timed(folder / "timed", {FFT: [0.5, 0.6], MERGED: [0.5, 0.7]}, task) for task in tasks]
     write_counts(folder / "counts.json", dict.fromkeys(METHODS, 10))
     (folder / "tables").mkdir()
     for name in ("table1", "table2", "table3", "table4", "table5", "table6"):
@@ -83,13 +78,17 @@ def inputs(tmp_path_factory):
     verdicts = [Verdict(claim, verdict, "40%", "[39, 41]", "1%") for verdict in VERDICTS]
     claims = folder / "claims.csv"
     write_claims(verdicts, StudyDescription(**vars(STUDY) | {"differences": []}), folder / "claims.md", claims)
-    write_runs(folder / "runs.csv")
-    write_json(folder / "record.json", run_content())
+    write_runs(folder / "runs.csv", tasks, shape.get("seeds", SEEDS))
+    records = {name: study.inputs[name] for name in ("differences", "curves", "costs", "latency", "latency_records")}
     return ReportInputs(
         tables=sorted((folder / "tables").glob("*.json")), figures=figures, claims=claims,
-        collected=folder / "runs.csv", counts=folder / "counts.json", curves=study.curves, costs=study.costs,
-        runs=[folder / "record.json"], latency_records=study.inputs["latency_records"],
+        collected=folder / "runs.csv", counts=folder / "counts.json", runs=study.runs, **records,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    return report_inputs(tmp_path_factory.mktemp("results"))
 
 
 @pytest.fixture(scope="module")
@@ -101,23 +100,19 @@ def made(inputs):
 
 
 def test_the_page_shows_every_cell_and_note_of_its_tables_in_the_order_of_the_catalogue(made, inputs):
-    import html
-
     text = html.unescape((made / "report.html").read_text())
     for file in inputs.tables:
         table = read_table(file)
-        start = text.index(f"{table.heading} (")
+        start = text.index(f"<caption>{table.heading}</caption>")
         for cell in [*table.cells, *(table.published.cells if table.published else ())]:
             assert f">{cell.text}</td>" in text[start:]
         for note in table.notes:
             assert f"<li>{note}</li>" in text[start:]
-    sections = re.findall(r'<section id="(\w+)"', text)
-    assert [name for name in sections if name in catalogue.SECTIONS] == [
-        "scores", "parameters", "latency", "memory", "time", "energy"
+    names = re.findall(r'<section id="(\w+)"', text)
+    assert [name for name in names if name in catalogue.SECTIONS] == [
+        "parameters", "scores", "latency", "memory", "time", "energy"
     ]  # fmt: skip
-    figures = re.findall(r'<figure id="figure-(\w+)"', text)
-    order = [f.name for section in catalogue.SECTIONS for f in catalogue.FIGURES.values() if f.section == section]
-    assert figures == [name for name in order if name in MADE_FIGURES]
+    assert set(re.findall(r'<figure id="figure-(\w+)"', text)) == set(MADE_FIGURES)
 
 
 def test_a_verdict_on_another_model_is_counted_as_a_verdict_and_shown_with_its_qualification(inputs, tmp_path):
@@ -129,7 +124,7 @@ def test_a_verdict_on_another_model_is_counted_as_a_verdict_and_shown_with_its_q
     assert "| reproduced (other model, precision) |" in (tmp_path / "claims.md").read_text()
     write_report(ReportInputs(**vars(inputs) | {"claims": tmp_path / "claims.csv"}), SETTINGS, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
-    assert "this study reproduces <strong>1</strong>" in text
+    assert "Of 4 claims of the paper: 1 reproduced, 1 not reproduced, 1 undecided, 1 not measured." in text
     assert 'class="verdict not-reproduced">not reproduced (other model, precision)</strong>' in text
     assert 'class="verdict not-measured">not measured</strong>' in text
     claims = tmp_path / "claims.csv"
@@ -154,36 +149,100 @@ def test_a_table_that_the_catalogue_lacks_is_refused_with_the_nearest_name(input
         write_report(unlisted, SETTINGS, tmp_path / "report.html")
 
 
-def test_the_summary_is_worked_out_from_the_runs(made):
-    runs, counts = read_runs(made / "runs.csv"), read_counts(made / "counts.json")
-    assert summary(runs, counts, {"a CPU", "another"}, REFERENCES)[-1] == (
-        "Measured on 2 devices, so time and energy have no mean."
+def test_the_figures_of_the_page_are_in_the_folds_except_one_in_each_section(made):
+    from html.parser import HTMLParser
+
+    class Page(HTMLParser):
+        folds, open_figures = 0, ()
+
+        def handle_starttag(self, tag, attributes):
+            self.folds += tag == "details"
+            if tag == "figure" and not self.folds:
+                self.open_figures += (dict(attributes)["id"],)
+
+        def handle_endtag(self, tag):
+            self.folds -= tag == "details"
+
+    page = Page()
+    page.feed((made / "report.html").read_text())
+    assert page.folds == 0
+    assert page.open_figures == tuple(
+        f"figure-{name}"
+        for name in ("pareto", "scores", "latency", "memory", "time_to_threshold", "energy_to_threshold")
     )
-    assert summary(runs, counts, {"a CPU"}, REFERENCES) == [
-        "LoRA trains 10 parameters and the head, 10 % of the model's 100.",
-        "Best score, mean over tasks and seeds: full fine-tuning 82.0 %, LoRA 82.0 %.",
-        "Training one run takes 12 s with full fine-tuning and 12 s with LoRA, over all planned epochs: a ratio of "
-        "1.00 (geometric mean over tasks; of the sums 1.00).",
-        "It takes 4 kJ with full fine-tuning and 2 kJ with LoRA, over all planned epochs: a ratio of 0.50 (geometric "
-        "mean over tasks; of the sums 0.50).",
+
+
+def test_open_claims_are_grouped_by_what_would_decide_them():
+    def claim(verdict, needs=""):
+        return {"verdict": verdict, "needs": needs}
+
+    rows = [
+        claim(UNMEASURED, GPU), claim(UNDECIDED, MORE_SEEDS), claim("reproduced"), claim(UNMEASURED, METER),
+        claim(UNDECIDED, MORE_SEEDS), claim("not reproduced"), claim(UNDECIDED, "quiet"), claim(UNMEASURED),
+    ]  # fmt: skip
+    view = ClaimsView.of(rows, 2)
+    assert view.sentence == "Of 8 claims of the paper: 1 reproduced, 1 not reproduced, 3 undecided, 3 not measured."
+    assert [row["verdict"] for row in view.decided] == ["reproduced", "not reproduced"]
+    assert [(group.title, len(group.claims)) for group in view.open] == [
+        ("2 undecided with 2 seeds: three seeds decide", 2),
+        ("1 undecided: it needs quiet", 1),
+        ("2 not measured: they need a GPU or a power meter", 2),
+        ("1 not measured for other reasons", 1),
     ]
-    assert summary(runs, counts, {"a CPU"}, REFERENCES, ["lora CoLA seed 1"])[-1] == (
-        "Time and energy include those of disturbed runs, so their ratios decide nothing: lora CoLA seed 1."
-    )
+    assert [group.title for group in ClaimsView.of([claim(UNMEASURED, METER)], 1).open] == [
+        "1 not measured: it needs a power meter"
+    ]
 
 
-def test_the_summary_gives_the_geometric_mean_of_ratios_next_to_that_of_the_sums(tmp_path):
-    seconds = {("fft", "cola"): 100.0, ("fft", "rte"): 1.0, ("lora", "cola"): 50.0, ("lora", "rte"): 8.0}
-    runs = [RunRow(m, t, "1", {"score.best": "0.8", "train_seconds": str(s)}) for (m, t), s in seconds.items()]
-    write_counts(tmp_path / "counts.json", {"fft": 100, "lora": 10})
-    text = " ".join(summary(runs, read_counts(tmp_path / "counts.json"), {"a CPU"}, REFERENCES))
-    assert "a ratio of 2.00 (geometric mean over tasks; of the sums 0.57)" in text  # (0.5 * 8) ** 0.5, and 58 / 101
+CONCLUSION = "LoRA takes 40 % & less <here>"
 
 
-def test_a_summary_without_a_reference_says_so(made):
-    runs, counts = read_runs(made / "runs.csv"), read_counts(made / "counts.json")
-    (sentence,) = summary(runs, counts, {"a CPU"}, References(adapter="lora"))
-    assert "references.full" in sentence
+@pytest.fixture
+def narrow(inputs, tmp_path):
+    """A page with a figure that concludes and that has a form for narrow screens."""
+    (scores,) = [file for file in inputs.figures if file.stem == "scores"]
+    titled = re.sub(r"(<svg[^>]*>)", rf"\1<title>{html.escape(CONCLUSION)}</title>", scores.read_text(), count=1)
+    files = [tmp_path / "scores.svg", tmp_path / "scores-narrow.svg"]
+    for file in files:
+        file.write_text(titled)
+    figures = [*(file for file in inputs.figures if file != scores), *files]
+    write_report(ReportInputs(**vars(inputs) | {"figures": figures}), SETTINGS, tmp_path / "report.html")
+    return tmp_path / "report.html"
+
+
+def test_a_figure_says_what_its_own_title_concludes_else_the_title_of_the_catalogue(narrow):
+    text = narrow.read_text()
+    assert f'<figcaption><span class="spoken">{html.escape(CONCLUSION)}</span> <span' in text
+    assert text.count(f'aria-label="Figure: {html.escape(CONCLUSION)}. Its numbers are in figures/scores.csv."') == 2
+    assert f"<title>{html.escape(CONCLUSION)}</title>" not in text  # a tooltip all over the figure
+    assert f"<figcaption>{catalogue.figure('memory').title} <span" in text
+
+
+@pytest.mark.parametrize(("width", "shown"), [(380, "narrow"), (900, "wide"), (1400, "wide")])
+def test_a_narrow_screen_shows_the_narrow_figure(browser, narrow, width, shown):
+    tab = browser.new_page(viewport={"width": width, "height": 900})
+    tab.goto(narrow.as_uri())
+    visible = tab.locator("#figure-scores svg:visible")
+    assert visible.count() == 1
+    assert visible.locator("xpath=..").get_attribute("class") == shown
+    tab.close()
+
+
+def test_details_of_a_table_are_folded_in_its_section(inputs, tmp_path, monkeypatch):
+    import dataclasses
+
+    details = dataclasses.replace(catalogue.table("table1"), name="table1-details", title="Details")
+    monkeypatch.setitem(catalogue.TABLES, "table1-details", details)
+    content = unseal(read_json(inputs.tables[0]), inputs.tables[0])
+    file = tmp_path / "table1-details.json"
+    write_json(file, content | {"name": "table1-details", "title": "Details", "published": None})
+    more = ReportInputs(**vars(inputs) | {"tables": [*inputs.tables, file]})
+    write_report(more, SETTINGS, tmp_path / "report.html")
+    section = (tmp_path / "report.html").read_text().partition('<section id="parameters"')[2].partition("</section>")[0]
+    shown, _, folded = section.partition("<details>")
+    assert shown.count("<table>") == 1
+    assert "Details</caption>" in folded
+    assert "Details, method and provenance" in folded
 
 
 def test_a_row_carries_its_method_and_a_column_its_task_if_all_cells_agree():
@@ -210,7 +269,7 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture(params=[(380, "light"), (820, "dark"), (1300, "light")], ids=["phone", "tablet, dark", "desk"])
+@pytest.fixture(params=[(380, "light"), (900, "dark"), (1400, "light")], ids=["phone", "tablet, dark", "desk"])
 def opened(request, browser, made):
     """The page at a width and in a theme; it must stay quiet to the end of the test."""
     width, theme = request.param
@@ -233,8 +292,8 @@ def test_nothing_is_wider_than_the_screen_and_every_figure_is_drawn(opened):
     wide = "[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 0.5)"
     assert opened.evaluate(f"{wide}.map(e => e.outerHTML.slice(0, 80))") == []
     assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    figures = opened.locator("figure svg")
-    assert figures.count() == 9
+    figures = opened.locator("figure svg:visible")
+    assert figures.count() == len(MADE_FIGURES) - 1  # a plot stands for one of them
     for figure in figures.all():
         box = figure.bounding_box()
         assert box["width"] > 200
@@ -259,6 +318,7 @@ def shown_runs(tab):
 
 def test_runs_are_filtered_and_sorted(opened):
     everything = len(METHODS) * len(TASKS) * len(SEEDS)
+    opened.locator("#runs details").evaluate("element => element.open = true")
     assert shown_runs(opened) == everything
     opened.locator("#filter").fill("lora cola 2")
     assert shown_runs(opened) == 1
@@ -270,11 +330,11 @@ def test_runs_are_filtered_and_sorted(opened):
     opened.locator("#runs-table button", has_text="energy, kJ").dispatch_event("click")
     first = opened.locator("#runs-table tbody tr").first
     last = opened.locator("#runs-table tbody tr").last
-    assert first.locator("th").text_content() == "lora"  # the least energy, and of that the least time
+    assert first.locator("th").text_content() == "LoRA (own)"  # the least energy, and of that the least time
     assert first.locator("td").nth(1).text_content() == "1"
     assert last.locator("th").text_content() == "vera"  # not measured
     opened.locator("#runs-table button", has_text="energy, kJ").dispatch_event("click")
-    assert opened.locator("#runs-table tbody tr").first.locator("th").text_content() == "fft"
+    assert opened.locator("#runs-table tbody tr").first.locator("th").text_content() == "Full fine-tuning"
     assert opened.locator("#runs-table tbody tr").last.locator("th").text_content() == "vera"
 
 
@@ -283,10 +343,10 @@ def test_a_threshold_moves_what_it_costs(opened):
         opened.locator("#threshold-score").evaluate(
             "(slider, at) => { slider.value = at; slider.dispatchEvent(new Event('input', {bubbles: true})) }", percent
         )
-        row = opened.locator("#threshold-table tbody tr", has_text="lora").locator("td")
+        row = opened.locator("#threshold-table tbody tr", has_text="LoRA").locator("td")
         return [cell.text_content() for cell in row.all()]
 
-    assert opened.locator("#threshold-value").text_content() == "75.0 %"  # the study's threshold
+    assert opened.locator("#threshold-value").text_content() == "75.0\u00a0%"  # the study's threshold
     # Scores of 25, 50 and 75 % after 10 s and 5 kJ an epoch.
     assert cost(50) == ["3 of 3", "2.0", "20.0", "10.0"]
     assert cost(75) == ["3 of 3", "3.0", "30.0", "15.0"]
@@ -316,7 +376,30 @@ def test_a_run_that_never_reaches_the_chosen_threshold_counts_as_the_most_expens
     assert cost(2) == ["0 of 2", "not reached", "not reached", "not reached"]
 
 
-def test_methods_and_tasks_can_be_left_out_by_keyboard(opened):
+def test_a_bar_without_an_end_is_hatched_and_never_the_shorter(opened):
+    bars = opened.evaluate(
+        """() => {
+            const task = document.getElementById("threshold-task").value;
+            const run = (method, score, seconds) => ({ method, name: method, epochs: [[score, seconds, null]] });
+            curves[task].runs = [
+                run("lora", 0.9, 10), run("lora", 0.1, 999), run("fft", 0.9, 30), run("fft", 0.9, 50),
+                run("vera", 0.1, 9),
+            ];
+            const slider = document.getElementById("threshold-score");
+            slider.value = 50;
+            slider.dispatchEvent(new Event("input", { bubbles: true }));
+            return [...document.querySelectorAll("#threshold-table .bar")].map((bar) => [
+                bar.closest("td").textContent, bar.classList.contains("bound"), bar.getBoundingClientRect().width,
+            ]);
+        }"""
+    )
+    assert [(text, bound) for text, bound, _ in bars] == [("≥ 10.0", True), ("40.0", False), ("not reached", True)]
+    lora, fft, vera = (width for *_, width in bars)
+    assert lora == vera > fft > 20
+
+
+def test_methods_and_tasks_can_be_left_out_by_keyboard_everywhere(opened):
+    opened.locator("#runs details").evaluate("element => element.open = true")
     box = opened.locator('#choice input[value="vera"]')
     box.focus()
     opened.keyboard.press("Space")
@@ -324,14 +407,113 @@ def test_methods_and_tasks_can_be_left_out_by_keyboard(opened):
     assert opened.locator('[data-method="vera"]:visible').count() == 0
     assert opened.locator('[data-method="lora"]:visible').count() > 0
     assert opened.locator("#threshold-table tbody tr").count() == len(METHODS) - 1
+    assert opened.locator("#plot svg").get_attribute("aria-label").count("vera") == 0
     opened.locator('#choice input[value="rte"]').focus()
     opened.keyboard.press("Space")
     assert opened.locator('td[data-column="rte"]:visible').count() == 0
+    assert opened.locator('svg [data-task="rte"]:visible').count() == 0
+    assert opened.locator('#threshold-task option[value="rte"]').is_disabled()
+    assert opened.locator("#plot-note").text_content().startswith("Means over 1 task ")
     assert shown_runs(opened) == (len(METHODS) - 1) * len(SEEDS)
+    opened.locator('#choice input[value="cola"]').focus()
+    opened.keyboard.press("Space")
+    assert opened.locator("#threshold-table tbody tr").count() == 0
+    assert opened.locator("#plot svg").count() == 0
+
+
+def test_the_first_screen_says_what_lora_bought_how_sure_that_is_and_what_was_not_measured(opened):
+    header = opened.locator("header")
+    assert opened.locator("#verdict").text_content().startswith("On 2 tasks with 3 seeds, LoRA (own) trained 10 % of")
+    items = header.locator(".strip li")
+    assert items.count() == 7
+    states = [item.locator(".state").text_content() for item in items.all()]
+    assert {state.partition(":")[0] for state in states} == {"decided", "undecided", "not measured"}
+    last = items.last.bounding_box()
+    assert last["y"] + last["height"] <= 900
+    memory = items.nth(2)
+    assert memory.locator("strong").text_content() == "n/a"
+    assert "needs a GPU" in memory.text_content()
+
+
+def test_the_plot_shows_the_cost_that_is_chosen_with_labels_that_cover_nothing(opened):
+    assert opened.locator("#plot-static").is_hidden()
+    plot = opened.locator("#plot svg")
+    for cost in opened.locator("#plot-cost option:enabled").all():
+        opened.locator("#plot-cost").select_option(cost.get_attribute("value"))
+        title = cost.text_content()
+        assert title in plot.get_attribute("aria-label")
+        has_point = {mark.get_attribute("data-method") for mark in plot.locator("g[data-method]").all()}
+        assert has_point == ({"fft", "lora"} if title.startswith("time of a pass") else set(METHODS))
+        boxes = [text.bounding_box() for text in plot.locator("text[data-method]").all()]
+        boxes += [point.bounding_box() for point in plot.locator("g[data-method]").all()[:1]]
+        for i, a in enumerate(boxes):
+            for b in boxes[:i]:
+                apart_x = a["x"] >= b["x"] + b["width"] - 1 or b["x"] >= a["x"] + a["width"] - 1
+                apart_y = a["y"] >= b["y"] + b["height"] - 4 or b["y"] >= a["y"] + a["height"] - 4
+                assert apart_x or apart_y
+    assert opened.locator("#plot-cost option").count() == 5
+
+
+def test_without_scripts_the_page_shows_the_figure_of_the_study(browser, made):
+    context = browser.new_context(java_script_enabled=False)
+    tab = context.new_page()
+    tab.goto((made / "report.html").as_uri())
+    assert tab.locator("#figure-pareto svg").is_visible()
+    assert tab.locator("#plot-area").is_hidden()
+    assert tab.locator("#verdict").is_visible()
+    context.close()
+
+
+def test_what_is_printed_has_every_fold_open_and_the_page_has_them_closed_again(opened):
+    before = opened.locator("details[open]").count()
+    opened.evaluate("dispatchEvent(new Event('beforeprint'))")
+    opened.emulate_media(media="print")
+    assert opened.locator("details:not([open])").count() == 0
+    assert opened.locator("#choice").is_hidden()
+    assert opened.evaluate("getComputedStyle(document.body).color") == "rgb(26, 26, 26)"  # in the dark theme too
+    assert opened.locator("#verdict").is_visible()
+    opened.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert opened.locator("details[open]").count() == before
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory):
+    """The page of a study with the tasks, methods and seeds of the embedded one."""
+    folder = tmp_path_factory.mktemp("embedded")
+    files = report_inputs(folder, tasks=("sst2", "mrpc", "cola", "rte", "stsb"), seeds=(1, 2))
+    write_report(files, SETTINGS, folder / "report.html")
+    return folder / "report.html"
+
+
+@pytest.mark.parametrize(("width", "most"), [(380, 14_000), (1400, 6_000)])
+def test_the_page_of_the_embedded_study_is_not_long(browser, embedded, width, most):
+    tab = browser.new_page(viewport={"width": width, "height": 900})
+    tab.goto(embedded.as_uri())
+    tab.evaluate("document.querySelectorAll('details').forEach(element => element.open = false)")
+    assert 2000 < tab.evaluate("document.documentElement.scrollHeight") <= most
+    tab.close()
+
+
+def test_on_a_desk_nothing_is_half_blank_and_the_contents_stay_at_the_side(browser, embedded):
+    tab = browser.new_page(viewport={"width": 1400, "height": 900})
+    tab.goto(embedded.as_uri())
+    shares = tab.evaluate(
+        """() => [...document.querySelectorAll("main .evidence, main .pair")].map((block) => {
+            const inner = [...block.querySelectorAll("table, svg, summary, p")].map((e) => e.getBoundingClientRect());
+            const right = Math.max(...inner.map((box) => box.right)), box = block.getBoundingClientRect();
+            return (right - box.left) / box.width;
+        })"""
+    )
+    assert min(shares) > 0.6
+    tab.evaluate("scrollTo(0, 3000)")
+    side = tab.locator("nav").bounding_box()
+    assert 0 <= side["y"] < 100
+    assert tab.locator("main").bounding_box()["x"] > side["x"] + side["width"]
+    tab.close()
 
 
 def test_what_a_name_says_stays_text(opened):
-    assert opened.locator("header p").first.text_content().count(ODD) == 1
+    assert opened.locator("header .banner p").first.text_content().count(ODD) == 1
     assert opened.locator("img").count() == 0
 
 
@@ -351,7 +533,7 @@ def test_a_script_in_a_figure_does_not_run(browser, inputs, tmp_path, monkeypatc
     for file, original in zip(figures, inputs.figures, strict=True):
         file.write_text(original.read_text().replace("</svg>", f"{HARMFUL}</svg>"))
     if unsanitized:
-        monkeypatch.setattr(report, "read_svg", lambda path: path.read_text().partition("<svg")[2].join(["<svg", ""]))
+        monkeypatch.setattr(sections, "read_svg", lambda path: path.read_text().partition("<svg")[2].join(["<svg", ""]))
     write_report(ReportInputs(**vars(inputs) | {"figures": figures}), SETTINGS, tmp_path / "report.html")
     tab = browser.new_page()
     messages = []
@@ -361,7 +543,7 @@ def test_a_script_in_a_figure_does_not_run(browser, inputs, tmp_path, monkeypatc
     tab.wait_for_timeout(300)
     assert tab.title() != "ran"
     assert [text for text in messages if "Content Security Policy" not in text] == []
-    assert tab.locator("#runs-table tbody tr:visible").count() > 0
+    assert tab.locator("#plot svg").is_visible()
     assert tab.locator("#filter-count").text_content() != ""  # the page's own script ran
     if unsanitized:
         assert any("script-src" in text for text in messages)

@@ -101,7 +101,14 @@ def records_of_report(wildcards):
         "counts": LAYOUT.counts,
         **{
             name: RECORDS[name]
-            for name in ("curves", "costs", "runs", "latency_records")
+            for name in (
+                "differences",
+                "curves",
+                "costs",
+                "runs",
+                "latency",
+                "latency_records",
+            )
         },
     }
 

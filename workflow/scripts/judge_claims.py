@@ -16,6 +16,8 @@ with job_log(snakemake.log[0], "judge_claims", snakemake.output, source):
     params = snakemake.params.claims
     files = {name: [Path(file) for file in files] for name, files in snakemake.input.items()}
     (counts,) = files.pop("counts")
-    verdicts = judge(ClaimRecords(counts, **files), References(**params["references"]), params["latency_margin"])
+    verdicts = judge(
+        ClaimRecords(counts, **files), References(**params["references"]), params["latency_margin"], params["labels"]
+    )
     study = StudyDescription(**params["study"])
     write_claims(verdicts, study, md=Path(snakemake.output.md), csv=Path(snakemake.output.csv))

@@ -1,6 +1,6 @@
 """The data behind the page's slider: what every run cost after each epoch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from lora_core.evaluation.frames import per_device, read_curves
 class RunCurve:
     """One run: after each epoch its score, and the seconds and joules spent so far (None if not measured).
 
-    `name` is the method, with the device if a method's runs are of several: costs are never averaged over two.
+    `name` is the method's label, with the device if a method's runs are of several: costs are never averaged over two.
     """
 
     method: str
@@ -30,18 +30,19 @@ class TaskCurves:
     runs: list[RunCurve]
 
 
-def cost_curves(curves: Sequence[Path], costs: pd.DataFrame) -> dict[str, dict[str, object]]:
-    """Return plain values by task; `costs` has one row per run (`read_costs`)."""
+def cost_curves(curves: Sequence[Path], costs: pd.DataFrame, labels: Mapping[str, str]) -> dict[str, dict[str, object]]:
+    """Return plain values by task; `costs` has one row per run (`read_costs`), `labels` are those of the methods."""
     return {
-        str(task): asdict(_task(rows, costs[costs["task"] == task]))
+        str(task): asdict(_task(rows, costs[costs["task"] == task], labels))
         for task, rows in read_curves(curves).groupby("task", sort=False)
     }
 
 
-def _task(curves: pd.DataFrame, costs: pd.DataFrame) -> TaskCurves:
-    labeled = per_device(costs.assign(entry=costs["method"]))
-    labels = labeled.rename(columns={"method": "label", "entry": "method"})[["method", "seed", "label"]]
-    rows = curves.merge(labels, on=["method", "seed"])
+def _task(curves: pd.DataFrame, costs: pd.DataFrame, labels: Mapping[str, str]) -> TaskCurves:
+    named = costs["method"].map(lambda method: labels.get(method, method))
+    labeled = per_device(costs.assign(entry=costs["method"], method=named))
+    names = labeled.rename(columns={"method": "label", "entry": "method"})[["method", "seed", "label"]]
+    rows = curves.merge(names, on=["method", "seed"])
     runs = [
         RunCurve(str(run["method"].iloc[0]), str(run["label"].iloc[0]), _epochs(run))
         for _, run in rows.groupby(["method", "seed"], sort=False)

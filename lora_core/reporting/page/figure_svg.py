@@ -46,6 +46,15 @@ def read_svg(path: Path) -> str:
     return "".join(shapes.parts)
 
 
+def split_title(svg: str) -> tuple[str, str]:
+    """Return the title of a figure that `read_svg` returned (empty without one), and the figure without it.
+
+    A figure says in its title what it shows; inside the page it would be a tooltip wherever the mouse is.
+    """
+    match = re.match(r"(<svg[^>]*>)<title>([^<]*)</title>", svg)
+    return (html.unescape(match[2]).strip(), match[1] + svg[match.end() :]) if match else ("", svg)
+
+
 class _Shapes:
     """Collects the allowed elements while a parser reads.
 

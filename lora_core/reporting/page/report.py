@@ -14,32 +14,32 @@ from urllib.parse import quote
 
 from lora_core.csv_cells import from_text
 from lora_core.data.tasks import task_title
-from lora_core.evaluation.claim_rules import REFUTED, REPRODUCED, UNDECIDED, UNMEASURED
-from lora_core.evaluation.counts import read_counts
-from lora_core.evaluation.frames import read_costs, run_names
+from lora_core.evaluation.answer import read_answer
+from lora_core.evaluation.claim_evidence import ClaimRecords, read_evidence
+from lora_core.evaluation.frames import read_costs
 from lora_core.evaluation.latency_record import LatencyRecord
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import Layout
-from lora_core.reporting import catalogue
 from lora_core.reporting.claims_page import qualified
 from lora_core.reporting.inputs import DrawSettings
+from lora_core.reporting.page.claim_groups import VERDICTS, ClaimsView
 from lora_core.reporting.page.cost_curves import cost_curves
-from lora_core.reporting.page.figure_svg import read_svg
+from lora_core.reporting.page.plot_data import plot_data
+from lora_core.reporting.page.provenance import provenance
 from lora_core.reporting.page.runs_table import RUN_COLUMNS, read_runs
-from lora_core.reporting.page.summary import provenance, summary
+from lora_core.reporting.page.sections import TRADEOFF, FigureView, drawn_figures, sections
 from lora_core.reporting.page.tables import TableView
 from lora_core.reporting.table import read_table, write_text
 from lora_core.sealed_csv import read_sealed_rows
 from lora_core.typed_records import name_damaged_file
-
-VERDICTS = (REPRODUCED, REFUTED, UNDECIDED, UNMEASURED)
 
 
 @dataclass(frozen=True)
 class ReportInputs:
     """The files that the page is made from.
 
-    `collected` is runs.csv; `runs` are the run.json files, `latency_records` the JSON files of the timed passes.
+    `collected` is runs.csv; `runs` are the run.json files, `latency_records` the JSON files of the timed passes, in the
+    order of `latency`. A figure that has `-narrow` at the end of its name is another one's for narrow screens.
     """
 
     tables: Sequence[Path]  # JSON
@@ -47,30 +47,17 @@ class ReportInputs:
     claims: Path
     collected: Path
     counts: Path
+    differences: Sequence[Path]
     curves: Sequence[Path]
     costs: Sequence[Path]
     runs: Sequence[Path]
+    latency: Sequence[Path]
     latency_records: Sequence[Path]
 
-
-@dataclass(frozen=True)
-class FigureView:
-    """A figure in the page."""
-
-    name: str
-    title: str
-    svg: str
-
-
-@dataclass(frozen=True)
-class SectionView:
-    """A section of the page. `measured_by` names the records whose provenance it prints."""
-
-    name: str
-    title: str
-    measured_by: str
-    tables: list[TableView]
-    figures: list[FigureView]
+    @property
+    def claim_records(self) -> ClaimRecords:
+        """The files that the answer and the claims are made from."""
+        return ClaimRecords(self.counts, self.differences, self.latency, self.latency_records, self.runs, self.costs)
 
 
 def write_report(inputs: ReportInputs, settings: DrawSettings, out: Path) -> None:
@@ -82,22 +69,23 @@ def write_report(inputs: ReportInputs, settings: DrawSettings, out: Path) -> Non
     methods, tasks = (list(dict.fromkeys(values)) for values in ([r.method for r in runs], [r.task for r in runs]))
     tables = [read_table(path) for path in inputs.tables]
     records = [RunRecord.read(path) for path in inputs.runs]
-    claims = _read_claims(inputs.claims)
-    costs = read_costs(inputs.costs)
-    disturbed = list(run_names(costs[costs["disturbed"]]))
-    devices = {record.device for record in records}
+    evidence = read_evidence(inputs.claim_records, settings.references, settings.latency_margin, settings.labels)
+    answer = read_answer(evidence)
+    costs, figures = read_costs(inputs.costs), drawn_figures(inputs.figures)
+    unmeasured = {"energy"} if costs["train_energy_joules"].isna().all() else set()
     text = _render(
         banner=tables[0].banner if tables else [],
-        summary=summary(runs, read_counts(inputs.counts), devices, settings.references, disturbed),
-        claims=sorted(claims, key=lambda claim: VERDICTS.index(claim["verdict"])),
-        verdicts={verdict: sum(claim["verdict"] == verdict for claim in claims) for verdict in VERDICTS},
-        sections=_sections([TableView.of(table, methods) for table in tables], inputs.figures),
+        answer=answer,
+        claims=ClaimsView.of(_read_claims(inputs.claims), evidence.seeds),
+        sections=sections([TableView.of(table, methods) for table in tables], figures, answer, unmeasured),
+        tradeoff=FigureView.read(TRADEOFF, figures) if TRADEOFF in figures else None,
         provenance=_provenance(records, inputs.latency_records),
-        methods=methods,
+        methods={method: settings.label(method) for method in methods},
         tasks={task: task_title(task) for task in tasks},
         columns=list(RUN_COLUMNS),
         runs=runs,
-        curves=cost_curves(inputs.curves, costs),
+        plot=plot_data(evidence, settings),
+        curves=cost_curves(inputs.curves, costs, settings.labels),
     )
     write_text(out, text)
 
@@ -119,26 +107,6 @@ def _render(**values: Any) -> str:
     script_hash = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     template = environment.from_string(source("html"))
     return template.render(style=source("css"), script=script, script_hash=script_hash, **values)
-
-
-def _sections(tables: Sequence[TableView], figures: Sequence[Path]) -> list[SectionView]:
-    """Arrange tables and figures by the catalogue: those that there are, and the sections that have one."""
-    views = {view.name: view for view in tables}
-    drawn = {path.stem: path for path in figures}
-    for names, entry in ((views, catalogue.table), (drawn, catalogue.figure)):
-        for name in names:
-            entry(name)  # an unknown name is an error
-    sections = []
-    for key, section in catalogue.SECTIONS.items():
-        section_tables = [views[t.name] for t in catalogue.TABLES.values() if t.section == key and t.name in views]
-        section_figures = [
-            FigureView(figure.name, figure.title, read_svg(drawn[figure.name]))
-            for figure in catalogue.FIGURES.values()
-            if figure.section == key and figure.name in drawn
-        ]
-        if section_tables or section_figures:
-            sections.append(SectionView(key, section.title, section.measured_by, section_tables, section_figures))
-    return sections
 
 
 def _provenance(runs: Sequence[RunRecord], latency_records: Sequence[Path]) -> Mapping[str, Mapping[str, str]]:

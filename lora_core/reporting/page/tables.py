@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lora_core.reporting.table import Cell, Grid, Table, grid
 
 OPEN_ROWS = 16  # a longer table is folded
+SMALL_COLUMNS = 4
 
 
 @dataclass(frozen=True)
@@ -60,3 +61,13 @@ class TableView:
     def open(self) -> bool:
         """Whether the table is short enough to be shown without a click."""
         return len(self.ours.grid.rows) <= OPEN_ROWS
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the table has so few columns that it fills half of a wide page."""
+        return len(self.ours.grid.head) <= SMALL_COLUMNS
+
+    @property
+    def footnotes(self) -> list[str]:
+        """The notes that explain a mark, which stand right below the table."""
+        return [note for note in self.notes if not note[:1].isalpha()]

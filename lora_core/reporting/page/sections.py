@@ -1,0 +1,117 @@
+"""The sections of the page: what each concludes, its table and figure, and what is folded below them."""
+
+import html
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lora_core.evaluation.answer import Answer
+from lora_core.reporting import catalogue
+from lora_core.reporting.page.figure_svg import read_svg, split_title
+from lora_core.reporting.page.tables import TableView
+
+DETAILS, NARROW = "-details", "-narrow"  # the endings of a table's second table, and of a figure for narrow screens
+# The figure that stands next to a section's table; the others of the section are folded.
+MAIN_FIGURES = ("scores", "latency", "memory", "time_to_threshold", "energy_to_threshold", "scaling", "sweep")
+TRADEOFF = "pareto"  # the figure that stands at the top of the page
+# The quantities of the answer that a section is about.
+QUANTITIES = {
+    "parameters": ("parameters",),
+    "scores": ("score",),
+    "latency": ("latency",),
+    "memory": ("memory",),
+    "time": ("time", "epoch_time"),
+    "energy": ("energy",),
+}
+
+
+@dataclass(frozen=True)
+class FigureView:
+    """A figure of the page; `narrow` is the same for a narrow screen, empty if there is none.
+
+    A figure that `is_titled` shows its caption itself.
+    """
+
+    name: str
+    caption: str
+    svg: str
+    narrow: str = ""
+    is_titled: bool = False
+
+    @classmethod
+    def read(cls, name: str, figures: Mapping[str, Path]) -> "FigureView":
+        """Read a figure from files by their names. Its caption is its own title, else that of the catalogue."""
+        title, svg = split_title(read_svg(figures[name]))
+        caption = title or catalogue.figure(name).title
+        narrow = figures.get(f"{name}{NARROW}")
+        return cls(
+            name, caption, _described(svg, name, caption),
+            _described(split_title(read_svg(narrow))[1], name, caption) if narrow else "", bool(title),
+        )  # fmt: skip
+
+
+def _described(svg: str, name: str, caption: str) -> str:
+    """Give a figure the text that a screen reader says."""
+    label = html.escape(f"Figure: {caption.rstrip('.')}. Its numbers are in figures/{name}.csv.")
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+
+
+@dataclass(frozen=True)
+class SectionView:
+    """A section of the page. `measured_by` names the records whose provenance it prints."""
+
+    name: str
+    title: str
+    measured_by: str
+    conclusions: Sequence[str]
+    tables: Sequence[TableView]
+    figures: Sequence[FigureView]
+    more_tables: Sequence[TableView]
+    more_figures: Sequence[FigureView]
+
+
+def drawn_figures(figures: Sequence[Path]) -> dict[str, Path]:
+    """Return figures by their names. Raise ValueError if one is not in the catalogue."""
+    drawn = {path.stem: path for path in figures}
+    for name in drawn:
+        catalogue.figure(name.removesuffix(NARROW))
+    return drawn
+
+
+def sections(
+    tables: Sequence[TableView], figures: Mapping[str, Path], answer: Answer, unmeasured: Collection[str]
+) -> list[SectionView]:
+    """Arrange tables and figures by the catalogue: the sections that have one.
+
+    Of a section in `unmeasured` no figure is shown, because there is nothing to draw. Raise ValueError if a table is
+    not in the catalogue.
+    """
+    views = {view.name: view for view in tables}
+    for name in views:
+        catalogue.table(name)
+    arranged = []
+    for key, section in catalogue.SECTIONS.items():
+        own_tables = [views[entry.name] for entry in catalogue.TABLES.values() if _is_in(key, entry, views)]
+        own_figures = [
+            FigureView.read(entry.name, figures)
+            for entry in catalogue.FIGURES.values()
+            if _is_in(key, entry, figures) and entry.name != TRADEOFF and key not in unmeasured
+        ]
+        if not own_tables and not own_figures:
+            continue
+        main = {figure.name for figure in own_figures} & set(MAIN_FIGURES) or {f.name for f in own_figures[:1]}
+        conclusions = [text for quantity in QUANTITIES.get(key, ()) if (text := answer.conclusion(quantity))]
+        arranged.append(
+            SectionView(
+                key, section.title, section.measured_by, conclusions,
+                tables=[table for table in own_tables if not table.name.endswith(DETAILS)],
+                figures=[figure for figure in own_figures if figure.name in main],
+                more_tables=[table for table in own_tables if table.name.endswith(DETAILS)],
+                more_figures=[figure for figure in own_figures if figure.name not in main],
+            )
+        )  # fmt: skip
+    return arranged
+
+
+def _is_in(section: str, entry: catalogue.Entry, names: Collection[str]) -> bool:
+    return entry.section == section and entry.name in names
