@@ -140,7 +140,7 @@ def _records(study: Study) -> Iterator[str]:
     yield from (Layout.counts, Layout.model_config.format(model=study.model.name))
     yield from (Layout.data_card.format(task=task) for task in study.trained_tasks)
     for task in study.tasks:
-        for seed in study.seeds[: study.measure.latency_seeds]:
+        for seed in study.timed_seeds:
             yield from (p.format(task=task, seed=seed) for p in (Layout.latency, Layout.latency_record))
     of_a_run = (Layout.run_record, Layout.history, Layout.power, Layout.predictions)
     for method, task, seed, pattern in itertools.product(study.methods, study.tasks, study.seeds, of_a_run):

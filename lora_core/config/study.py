@@ -131,6 +131,11 @@ class Study(Frozen):
     def _column(self, method: str) -> str:
         return settings_class(self.entry(method).kind).protocol_column
 
+    @property
+    def timed_seeds(self) -> tuple[int, ...]:
+        """The seeds whose inference is timed."""
+        return self.seeds[: self.measure.latency_seeds]
+
     @cached_property
     def labels(self) -> dict[str, str]:
         """What tables, figures and pages call each method."""

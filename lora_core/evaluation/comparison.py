@@ -97,7 +97,7 @@ class Comparison:
         if self.is_difference:
             return f"{points(value)} points" if unit else points(value)
         if self.name == "parameters":
-            return f"{100 * value:.2g} %"
+            return f"{float(f'{100 * value:.2g}'):g} %"  # two digits, without an exponent
         return f"{value:.2f}" if 0.095 <= value < 99.5 else f"{value:.2g}"
 
 

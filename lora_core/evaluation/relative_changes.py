@@ -88,15 +88,6 @@ def relative_changes(
     return RelativeChanges(by_seed, (adapter_mean, full_mean), True, tuple(reasons))
 
 
-def geometric_ratio(frame: pd.DataFrame, column: str, references: References) -> float:
-    """Return LoRA's mean over seeds relative to that of full fine-tuning: the geometric mean over tasks.
-
-    `frame` has one row per run, and a value in each.
-    """
-    means = frame.groupby(["task", "method"])[column].mean().unstack("method")
-    return float(np.exp(np.log(means[references.adapter] / means[references.full]).mean()))
-
-
 def _vague_tasks(frame: pd.DataFrame) -> list[str]:
     """The tasks whose threshold is not meaningful."""
     vague = frame["threshold_meaningful"].astype(str) == "False"

@@ -5,7 +5,7 @@ import re
 MODEL = LAYOUT.model.format(model=study.model.name)
 MODEL_RECORD = LAYOUT.model_record.format(model=study.model.name)
 MERGED_METHODS = [method for method in study.methods if study.can_merge(method)]
-TIMED_SEEDS = study.seeds[: study.measure.latency_seeds]
+TIMED_SEEDS = study.timed_seeds
 SWEPT = bool(params.swept_params(study))
 TABLE_NAMES = catalogue.available_tables(sweep=SWEPT)
 FIGURE_NAMES = catalogue.available_figures(
