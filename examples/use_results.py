@@ -1,7 +1,7 @@
 """Use the results of a study: classify with a merged model, load an adapter with PEFT, and add LoRA to your own model.
 
     make demo
-    .venv/bin/python examples/use_results.py results/demo rte
+    .venv/bin/python examples/use_results.py results/demo cola
 
 The first two parts need only transformers and peft, the third torch and this package.
 """

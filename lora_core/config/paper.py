@@ -42,7 +42,7 @@ def _differences(study: Study, data: str) -> Iterator[str]:
         for method in _compared(study, role) if reference is None else [reference]:
             settings = [*_differing_method(study, role, method), *_overrides(study, method)]
             if settings:
-                yield f"settings of {method}: {', '.join(settings)}"
+                yield f"settings of {study.labels[method]}: {', '.join(settings)}"
 
 
 def _compared(study: Study, role: str) -> list[str]:
