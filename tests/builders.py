@@ -257,8 +257,8 @@ def powercap(tmp_path, packages=2, top=1_000_000):
 
 
 REFERENCES = References(full="fft", adapter="lora", library="lora_ref")
-LABELS = {"fft": "Full fine-tuning", "lora": "LoRA (own)", "lora_ref": "LoRA (loralib)"}
-DRAWN = {"references": REFERENCES, "labels": LABELS}
+METHOD_LABELS = {"fft": "Full fine-tuning", "lora": "LoRA (own)", "lora_ref": "LoRA (loralib)"}
+DRAWN = {"references": REFERENCES, "labels": METHOD_LABELS}
 
 
 RUN = read_run_record(ROOT / "tests" / "fixtures" / "run_format1.json")  # of a real run

@@ -3,7 +3,7 @@
 import re
 
 import pandas as pd
-from builders import LABELS, Made, changed
+from builders import METHOD_LABELS, Made, changed
 
 from lora_core.commands.studies import load_study
 from lora_core.commands.summary import format_summary, summary_lines
@@ -18,7 +18,7 @@ TITLES = ["score", "trained parameters", "time per epoch", "training memory"]
 def lines(made):
     """The lines by what they are about."""
     records = ClaimRecords(made.counts, **{name: made.inputs[name] for name in FILES})
-    answer = read_answer(read_evidence(records, References(full="fft", adapter="lora"), 0.03, LABELS))
+    answer = read_answer(read_evidence(records, References(full="fft", adapter="lora"), 0.03, METHOD_LABELS))
     return dict(re.split(r":\s+", line, maxsplit=1) for line in summary_lines(answer))
 
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from builders import LABELS, REFERENCES, Made
+from builders import METHOD_LABELS, REFERENCES, Made
 
 from lora_core.evaluation.answer import read_answer
 from lora_core.evaluation.claim_evidence import ClaimRecords, Evidence, read_evidence
@@ -15,7 +15,7 @@ from lora_core.evaluation.tradeoffs import tradeoffs
 TASKS = ("cola", "rte")
 
 
-def study(seeds=(1, 2, 3, 4), lora=None, references=REFERENCES, labels=LABELS, **changes):
+def study(seeds=(1, 2, 3, 4), lora=None, references=REFERENCES, labels=METHOD_LABELS, **changes):
     """The evidence of a study of fft and lora on two tasks: every figure of fft is 100, `lora` holds those of lora.
 
     The figures of lora are `{column: {task: value}}`, and grow by 1 % of their value with each seed.
@@ -155,7 +155,7 @@ def made(tmp_path):
     records = Made(tmp_path, energy=5000.0).inputs
     (counts,) = records.pop("counts")
     names = ("differences", "latency", "latency_records", "runs", "costs")
-    return read_evidence(ClaimRecords(counts, *(records[name] for name in names)), REFERENCES, 0.03, LABELS)
+    return read_evidence(ClaimRecords(counts, *(records[name] for name in names)), REFERENCES, 0.03, METHOD_LABELS)
 
 
 def test_merged_latency_is_decided_by_the_claims_rule(made):

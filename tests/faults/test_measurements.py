@@ -372,8 +372,8 @@ def test_a_figure_of_costs_draws_disturbed_runs_hollow_and_names_them_below(tmp_
     svg = draw_figure(figure, made.inputs, tmp_path).read_text()
     text = re.sub(r"<[^>]*>|\s+", " ", svg)
     assert "Hollow: disturbed or suspended" in text
-    assert "lora CoLA seed 1" in text
-    assert "lora RTE" not in text.split("Hollow")[1]
+    assert "LoRA (own) CoLA seed 1" in text
+    assert "LoRA (own) RTE" not in text.split("Hollow")[1]
     hollow = {method for method, mark in marks(svg) if "fill-opacity: 0" in mark}
     assert hollow == {"lora"}
     (tmp_path / "other").mkdir()

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from builders import (
     FULL,
-    LABELS,
     LORA,
+    METHOD_LABELS,
     REFERENCES,
     draw_figure,
     draw_table,
@@ -107,7 +107,7 @@ def test_a_run_that_was_suspended_in_training_or_evaluation_says_in_which(bert, 
     costs.parent.mkdir()
     write_costs([run], REFERENCES, costs, costs.with_name("cola_curve.csv"))
     notes = " ".join(draw_table("table6", {"costs": [costs]}, methods=(run.record.method,)).notes)
-    name = f"{LABELS[run.record.method]} CoLA seed 1"
+    name = f"{METHOD_LABELS[run.record.method]} CoLA seed 1"
     assert f"* Suspended while training: {name} (25 s). Their time, power and energy are not" in notes
     assert f"Suspended while evaluating, which no time or energy here includes: {name} (40 s)." in notes
 

@@ -10,8 +10,8 @@ import pandas as pd
 import yaml
 from builders import (
     FFT,
-    LABELS,
     MERGED,
+    METHOD_LABELS,
     ROOT,
     draw_table,
     latency_inputs,
@@ -137,4 +137,4 @@ def test_tables_are_written_whatever_is_missing(study):
             keys = [tuple(row[name] for name in ("method", "variant", "task", "quantity", "unit")) for row in rows]
             assert len(set(keys)) == len(keys), entry.name
             if entry.name == "table4":
-                assert {(LABELS[m], task_title(t)) for m in methods for t in tasks} <= set(texts(table))
+                assert {(METHOD_LABELS[m], task_title(t)) for m in methods for t in tasks} <= set(texts(table))

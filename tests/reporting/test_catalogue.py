@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import pandas as pd
 import pytest
-from builders import FFT, LABELS, MERGED, REFERENCES, ROOT, Made, draw_figure, draw_table, latency_inputs, timed
+from builders import FFT, MERGED, METHOD_LABELS, REFERENCES, ROOT, Made, draw_figure, draw_table, latency_inputs, timed
 
 from lora_core.evaluation.references import References
 from lora_core.reporting import catalogue
@@ -88,7 +88,7 @@ def test_renamed_entries_give_the_same_table(name, tmp_path):
         passes = [timed(folder / "timed", {FFT: [0.5, 0.6], MERGED: [0.5, 0.7]}, task) for task in ("cola", "rte")]
         inputs = (renamed_files(folder, study) if rename else study.inputs) | latency_inputs(*passes)
         methods = [RENAMED["fft"] if rename else "fft"]
-        labels = {RENAMED.get(method, method) if rename else method: label for method, label in LABELS.items()}
+        labels = {RENAMED.get(method, method) if rename else method: label for method, label in METHOD_LABELS.items()}
         tables.append(
             draw_table(name, inputs, references=references, methods=methods, latency_margin=0.03, labels=labels)
         )

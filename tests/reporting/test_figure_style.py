@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from builders import DRAWN, FFT, LABELS, MERGED, ROOT, Made, draw_figure, latency_inputs, scored, timed
+from builders import DRAWN, FFT, MERGED, METHOD_LABELS, ROOT, Made, draw_figure, latency_inputs, scored, timed
 
 from lora_core.commands.studies import read_study
 from lora_core.config.params import draw_params
@@ -75,7 +75,7 @@ def test_twelve_methods_differ_in_marker_or_clearly_in_color_for_every_sight_and
 
 def test_a_method_looks_the_same_whatever_else_a_figure_shows(tmp_path):
     made = Made(tmp_path)
-    labels = {"bitfit": "BitFit", **LABELS, "vera": "VeRA"}
+    labels = {"bitfit": "BitFit", **METHOD_LABELS, "vera": "VeRA"}
     expected = {name: look.color for name, look in method_styles(labels).items()}
     for file in made.scores:
         frame = pd.read_csv(file)

@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 from builders import (
-    LABELS,
     LORALIB,
+    METHOD_LABELS,
     METHODS,
     NO_METER,
     SEEDS,
@@ -182,7 +182,7 @@ def test_two_devices_are_never_averaged(tmp_path):
         frame.to_csv(file, index=False)
     for name in ("pareto", "score_over_time", "time_to_threshold"):
         svg = draw_figure(name, made.inputs, tmp_path)
-        names = [f"{LABELS.get(m, m)} on {d}" for m in METHODS for d in ("a CPU", "another")]
+        names = [f"{METHOD_LABELS.get(m, m)} on {d}" for m in METHODS for d in ("a CPU", "another")]
         assert all(name in svg_text(svg) for name in names)
         groups = ElementTree.parse(svg).getroot().findall(".//*[@data-method]")
         assert {group.get("data-method") for group in groups} == set(METHODS)  # hidden with the method
