@@ -3,6 +3,7 @@
 import copy
 import csv
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -254,6 +255,11 @@ def powercap(tmp_path, packages=2, top=1_000_000):
             (folder / "energy_uj").write_text("900000")
             (folder / "name").write_text("core\n" if folder == part else f"package-{package}\n")
     return tmp_path
+
+
+def ended_jobs(output):
+    """The jobs that a snakemake ended by what it printed, such as "train lora cola seed 1"."""
+    return re.findall(r"^ *\d+/\d+ (.+) \(\d+ s\)$", output, re.MULTILINE)
 
 
 REFERENCES = References(full="fft", adapter="lora", library="lora_ref")

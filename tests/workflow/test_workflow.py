@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from builders import HANG_SECONDS, ROOT, needs_latex, printed_words
+from builders import HANG_SECONDS, ROOT, ended_jobs, needs_latex, printed_words
 from project import Project
 
 from lora_core.reporting import catalogue
@@ -47,7 +47,8 @@ def test_the_tables_of_the_study_are_printed_with_its_labels(study, tmp_path):
 
 def test_the_report_shows_the_study_and_snakemakes_own_has_every_result_with_its_caption(study):
     page = (study.folder / "results" / "report.html").read_text()
-    assert page.count("<figure ") == len(FIGURES)
+    of_energy = {"score_over_energy", "energy_to_threshold", "power"}  # which is not measured here
+    assert set(re.findall(r'<figure id="figure-(\w+)"', page)) == set(FIGURES) - of_energy
     assert "random-bert on mini-GLUE" in page
     status, output = study.run("--report", "own.html")
     assert status == 0, output
@@ -126,9 +127,9 @@ def test_the_summary_of_a_study_has_five_lines_and_ends_with_its_report(study):
     assert result.returncode == 0, result.stderr
     *compared, last = result.stdout.splitlines()
     assert [line.partition(":")[0] for line in compared] == [
-        "best score", "trained parameters", "time per epoch", "training memory",
+        "score", "trained parameters", "time per epoch", "training memory",
     ]  # fmt: skip
-    assert all("full fine-tuning (" in line for line in compared)
+    assert all("full fine-tuning (" in line for line in compared[:3])
     assert last == "Open results/report.html"
 
 
@@ -225,6 +226,6 @@ def test_an_interrupted_study_goes_on_with_the_same_command(tmp_path):
     status, output = project.run("results/tables/table2.md")
     assert status == 0, output
     assert finished.stat().st_mtime_ns == stamp
-    assert output.count("rule train:") == 3
+    assert sum(title.startswith("train ") for title in ended_jobs(output)) == 3
     assert len(list(results.rglob("run.json"))) == 4
     assert not list(results.rglob("*.part"))
