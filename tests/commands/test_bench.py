@@ -12,6 +12,7 @@ from bench.__main__ import BENCHMARKS, read_results
 from bench.paired import Goal, Row, interleaved, ratio, table
 
 
+@pytest.mark.slow
 def test_every_benchmark_runs_at_its_smallest_size(tmp_path):
     command = [sys.executable, "-m", "bench", "--quick", "--threads", "1", "--out", str(tmp_path)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
