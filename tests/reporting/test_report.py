@@ -199,13 +199,15 @@ CONCLUSION = "LoRA takes 40 % & less <here>"
 
 @pytest.fixture
 def narrow(inputs, tmp_path):
-    """A page with a figure that concludes and that has a form for narrow screens."""
-    (scores,) = [file for file in inputs.figures if file.stem == "scores"]
+    """A page with a figure that concludes and has a form for narrow screens, and one without a title."""
+    scores, memory = (next(file for file in inputs.figures if file.stem == name) for name in ("scores", "memory"))
     titled = re.sub(r"(<svg[^>]*>)", rf"\1<title>{html.escape(CONCLUSION)}</title>", scores.read_text(), count=1)
     files = [tmp_path / "scores.svg", tmp_path / "scores-narrow.svg"]
     for file in files:
         file.write_text(titled)
-    figures = [*(file for file in inputs.figures if file != scores), *files]
+    untitled = tmp_path / "memory.svg"
+    untitled.write_text(re.sub(r"<title>[^<]*</title>", "", memory.read_text(), count=1))
+    figures = [*(file for file in inputs.figures if file not in (scores, memory)), untitled, *files]
     write_report(ReportInputs(**vars(inputs) | {"figures": figures}), SETTINGS, tmp_path / "report.html")
     return tmp_path / "report.html"
 
