@@ -183,11 +183,11 @@ def test_the_schedule_is_that_of_transformers(name, ratio, steps):
 
 def test_sgd_updates_by_momentum_as_written_out_here():
     model = torch.nn.Module()
-    model.weight = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    model.weight = torch.nn.Parameter(torch.tensor([[1.0, -2.0]]))
     changes = {"optimizer": "sgd", "schedule": "constant", "warmup_ratio": 0.0, "weight_decay": 0.1}
     optimizer, _ = create_optimizer(model, spec(FULL, hyperparameters=changes).hyperparameters, 3)
-    expected, velocity = model.weight.detach().clone(), torch.zeros(2)
-    for gradient in (torch.tensor([1.0, 0.5]), torch.tensor([-2.0, 0.25]), torch.tensor([0.0, 4.0])):
+    expected, velocity = model.weight.detach().clone(), torch.zeros(1, 2)
+    for gradient in (torch.tensor([[1.0, 0.5]]), torch.tensor([[-2.0, 0.25]]), torch.tensor([[0.0, 4.0]])):
         model.weight.grad = gradient
         optimizer.step()
         velocity = 0.9 * velocity + gradient + 0.1 * expected
