@@ -1,6 +1,7 @@
 """The real snakemake on one's own tasks and model."""
 
 import pandas as pd
+import pytest
 from builders import SHAPE
 from project import Project, rules
 
@@ -13,6 +14,7 @@ def table(project, name):
     return {cell.row: cell for cell in read_table(project.folder / f"results/tables/{name}.json").cells}
 
 
+@pytest.mark.slow
 def test_a_user_task_and_model_need_only_configuration(tmp_path):
     project = Project(tmp_path / "project")
     folder, other = project.folder / "moods", project.folder / "reviews"
