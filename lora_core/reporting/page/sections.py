@@ -10,7 +10,7 @@ from lora_core.reporting import catalogue
 from lora_core.reporting.page.figure_svg import read_svg, split_title
 from lora_core.reporting.page.tables import TableView
 
-DETAILS, NARROW = "-details", "-narrow"  # the endings of a table's second table, and of a figure for narrow screens
+NARROW = "-narrow"  # ends the name of a figure for narrow screens
 # The figure that stands next to a section's table; the others of the section are folded.
 MAIN_FIGURES = ("scores", "latency", "memory", "time_to_threshold", "energy_to_threshold", "scaling", "sweep")
 TRADEOFF = "pareto"  # the figure that stands at the top of the page
@@ -104,9 +104,9 @@ def sections(
         arranged.append(
             SectionView(
                 key, section.title, section.measured_by, conclusions,
-                tables=[table for table in own_tables if not table.name.endswith(DETAILS)],
+                tables=[table for table in own_tables if not catalogue.table(table.name).details],
                 figures=[figure for figure in own_figures if figure.name in main],
-                more_tables=[table for table in own_tables if table.name.endswith(DETAILS)],
+                more_tables=[table for table in own_tables if catalogue.table(table.name).details],
                 more_figures=[figure for figure in own_figures if figure.name not in main],
             )
         )  # fmt: skip
