@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import unicodedata
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -255,6 +256,24 @@ def powercap(tmp_path, packages=2, top=1_000_000):
             (folder / "energy_uj").write_text("900000")
             (folder / "name").write_text("core\n" if folder == part else f"package-{package}\n")
     return tmp_path
+
+
+@contextmanager
+def interrupted_before_epoch(stopped):
+    """A block in which a run is interrupted when this epoch begins."""
+    from lora_core.training.loop import TrainingLoop
+
+    plain = TrainingLoop._run_epoch
+
+    def run_epoch(loop, epoch):
+        if epoch == stopped:
+            raise KeyboardInterrupt
+        plain(loop, epoch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainingLoop, "_run_epoch", run_epoch)
+        with pytest.raises(KeyboardInterrupt):
+            yield
 
 
 def ended_jobs(output):

@@ -8,7 +8,17 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from builders import LORA, energy_run, powercap, run_content, run_inputs, run_outputs, spec, trained
+from builders import (
+    LORA,
+    energy_run,
+    interrupted_before_epoch,
+    powercap,
+    run_content,
+    run_inputs,
+    run_outputs,
+    spec,
+    trained,
+)
 
 from lora_core.evaluation.cost_to_threshold import cost_to_reach
 from lora_core.evaluation.run_record import RunRecord
@@ -22,7 +32,6 @@ from lora_core.measuring.sampler import Sampler
 from lora_core.records import PowerRow, read_json, read_rows, write_json
 from lora_core.sealed import seal
 from lora_core.training.checkpoint import CheckpointSettings
-from lora_core.training.loop import TrainingLoop
 from lora_core.training.run import train
 
 IDLE_SECONDS = 0.3
@@ -87,21 +96,12 @@ def test_after_an_hour_the_baseline_is_measured_anew(fake_nvml, bert, cola, tmp_
     assert energy["idle_watts"] == pytest.approx(200, rel=0.02)
 
 
-def test_a_resumed_run_keeps_the_baseline_that_it_had(fake_nvml, bert, cola, tmp_path, monkeypatch):
+def test_a_resumed_run_keeps_the_baseline_that_it_had(fake_nvml, bert, cola, tmp_path):
     fake_nvml(watts=150)
     run, inputs, outputs = spec(LORA, **METER), run_inputs(bert, cola), run_outputs(tmp_path / "run")
     checkpoints = CheckpointSettings(tmp_path / "checkpoint", 0, "code")
-    plain = TrainingLoop._run_epoch
-
-    def killed(loop, epoch):
-        if epoch == 2:
-            raise KeyboardInterrupt
-        plain(loop, epoch)
-
-    monkeypatch.setattr(TrainingLoop, "_run_epoch", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_before_epoch(2):
         train(run, inputs, outputs, checkpoints=checkpoints)
-    monkeypatch.setattr(TrainingLoop, "_run_epoch", plain)
     path = device_file(SimulatedNvmlMeter().device_id, ".idle.json")
     had = read_json(path)
     fake_nvml(watts=200)

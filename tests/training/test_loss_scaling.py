@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from builders import FULL, LORA, run_inputs, run_outputs, spec, trained
+from builders import FULL, LORA, interrupted_before_epoch, run_inputs, run_outputs, spec, trained
 from safetensors.numpy import load_file
 
 from lora_core import precision
@@ -18,7 +18,6 @@ from lora_core.records import read_json
 from lora_core.training import loss_scaling, training_step
 from lora_core.training.checkpoint import CheckpointSettings
 from lora_core.training.device_batches import DeviceExamples
-from lora_core.training.loop import TrainingLoop
 from lora_core.training.loss_scaling import LossScaling
 from lora_core.training.preparation import undone
 from lora_core.training.run import apply_speedups, build_model, train
@@ -160,17 +159,8 @@ def test_a_resumed_run_goes_on_with_the_scale_that_it_had(bert, cola, tmp_path, 
     run = spec(LORA, precision="fp16", hyperparameters={"epochs": 3})
     whole = trained(LORA, bert, cola, tmp_path / "whole", precision="fp16", hyperparameters={"epochs": 3})
     outputs, checkpoints = run_outputs(tmp_path / "resumed"), CheckpointSettings(tmp_path / "checkpoint", 0, "code")
-    plain = TrainingLoop._run_epoch
-
-    def killed(loop, epoch):
-        if epoch == 2:
-            raise KeyboardInterrupt
-        plain(loop, epoch)
-
-    monkeypatch.setattr(TrainingLoop, "_run_epoch", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_before_epoch(2):
         train(run, run_inputs(bert, cola), outputs, checkpoints=checkpoints)
-    monkeypatch.setattr(TrainingLoop, "_run_epoch", plain)
     train(run, run_inputs(bert, cola), outputs, checkpoints=checkpoints)
     records = [read_json(out / "run.json")["measurement"] for out in (whole, tmp_path / "resumed")]
     assert records[1]["parts"] == 2
