@@ -17,7 +17,7 @@ BUNDLE ?= $(subst /,-,$(RESULTS)).zip
 GLUE ?=
 SLURM ?=
 
-.PHONY: help setup slurm tables demo doctor paper status report compare bundle verify-bundle test test-slow test-slurm test-faults bench check format schema pictures docs lock audit clean
+.PHONY: help setup slurm tables demo doctor paper status report compare bundle verify-bundle test test-slow test-packaging test-slurm test-faults bench check format schema pictures docs lock audit clean
 
 help:  ## list all targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -81,6 +81,9 @@ test-slurm: slurm  ## run the tests that need Slurm: a running one, or one start
 
 test-slow: setup  ## run the tests that take minutes: all benchmarks at their smallest size, a study of all kinds of methods
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+
+test-packaging: setup  ## open results in other people's tools, which are installed for it (downloads packages)
+	$(BIN)/python -m pytest -m packaging tests/packaging
 
 test-faults: setup  ## run all tests of faults, run as root also those of file systems
 	$(BIN)/python -m pytest -m "faults or not faults" tests/faults
