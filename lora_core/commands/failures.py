@@ -98,12 +98,18 @@ def _is_out_of_memory(error: JobError) -> bool:
 
 def rerun_command(target: str, invocation: Invocation) -> str:
     """Return the command that makes one target again, called as this snakemake was."""
-    program = Path(sys.argv[0])
-    name = "snakemake" if shutil.which("snakemake") == str(program) else os.path.relpath(program)
     how = ("--profile", invocation.profile) if invocation.profile else ("--cores", str(invocation.cores))
-    command = [name, *how, target]
+    command = [*_program(), *how, target]
     if invocation.configfiles:
         command += ["--configfile", *invocation.configfiles]
     if invocation.config:
         command += ["--config", *(f"{key}={json.dumps(value)}" for key, value in invocation.config.items())]
     return shlex.join(command)
+
+
+def _program() -> list[str]:
+    """Return how this snakemake was called: from PATH, from an environment's folder, or as a module of Python."""
+    program = Path(sys.argv[0])
+    if program.name == "__main__.py":
+        return [sys.orig_argv[0], "-m", program.parent.name]
+    return ["snakemake"] if shutil.which("snakemake") == str(program) else [os.path.relpath(program)]

@@ -96,3 +96,10 @@ def test_only_the_jobs_of_this_snakemake_that_did_not_finish_have_failed(tmp_pat
 def test_a_job_runs_again_as_snakemake_was_called(monkeypatch, invocation, rest):
     monkeypatch.setattr(sys, "argv", ["bin/snakemake"])
     assert shlex.split(failures.rerun_command("a target", invocation)) == ["bin/snakemake", *rest]
+
+
+def test_a_job_runs_again_by_the_python_that_ran_snakemake_as_a_module(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["lib/snakemake/__main__.py"])
+    monkeypatch.setattr(sys, "orig_argv", ["bin/python", "-m", "snakemake"])
+    command = failures.rerun_command("a target", failures.Invocation(2, [], {}))
+    assert shlex.split(command) == ["bin/python", "-m", "snakemake", "--cores", "2", "a target"]
