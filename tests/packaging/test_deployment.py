@@ -77,5 +77,5 @@ def test_the_triggers_by_hand_are_those_of_the_profile(deployed):
     name, *values = triggers.split()
     assert name == "--rerun-triggers"
     assert values == yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text())["rerun-triggers"]
-    without = run("-n", "--workflow-profile", "none", *triggers.split(), "results/tables/table2.md")
+    without = run("results/tables/table2.md", "-n", "--workflow-profile", "none", *triggers.split())
     assert (without.returncode, "Nothing to be done" in without.stderr) == (0, True), without.stderr[-4000:]
