@@ -97,3 +97,9 @@ def test_the_schema_and_the_default_study_that_the_catalog_reads_are_the_project
     assert schema.resolve() == ROOT / "config" / "schema.json"  # a link: there is no second copy
     assert json.loads(schema.read_text())["title"] == "Study"
     assert (ROOT / "config" / "config.yaml").resolve() == ROOT / "config.yaml"
+
+
+def test_the_profile_for_slurm_assumes_nothing_of_a_site():
+    profile = yaml.safe_load((ROOT / "profiles" / "slurm" / "config.yaml").read_text())
+    assert profile["executor"] == "slurm"
+    assert not {"slurm_partition", "slurm_account"} & set(profile.get("default-resources") or {})
