@@ -17,7 +17,7 @@ BUNDLE ?= $(subst /,-,$(RESULTS)).zip
 GLUE ?=
 SLURM ?=
 
-.PHONY: help setup slurm tables demo doctor paper status report compare bundle verify-bundle test test-slow test-packaging test-slurm test-faults bench check format schema pictures docs lock audit clean
+.PHONY: help setup slurm tables demo doctor paper status report compare bundle verify-bundle test test-slow test-packaging test-slurm test-faults findings bench check format schema pictures docs lock audit clean
 
 help:  ## list all targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -87,6 +87,9 @@ test-packaging: setup  ## open results in other people's tools, which are instal
 
 test-faults: setup  ## run all tests of faults, run as root also those of file systems
 	$(BIN)/python -m pytest -m "faults or not faults" tests/faults
+
+findings:  ## run findings/*.sh one after the other, and report which behavior has changed (downloads packages)
+	$(PYTHON) findings/run.py
 
 bench: setup  ## benchmark against HF Trainer + PEFT, loralib and PEFT (GLUE=FOLDER for real data; 90 minutes)
 	$(BIN)/python -m bench $(if $(GLUE),--glue "$(GLUE)")

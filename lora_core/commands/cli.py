@@ -56,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the arguments of the command line, with the function to call as `run`. Exit on a wrong command line."""
     parser = argparse.ArgumentParser(prog="lora-core", description="Tools around a study of the LoRA workflow.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, run: Callable[[argparse.Namespace], int | None], summary: str) -> argparse.ArgumentParser:
@@ -87,6 +88,15 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     protocols = add("protocols", _protocols, "print how protocols differ, as a Markdown table")
     protocols.add_argument("names", nargs="*", default=PROTOCOLS, help="files in lora_core/config/protocols")
     return parser.parse_args(arguments)
+
+
+def _version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version("lora-core")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -16,13 +16,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 DEFAULT = "config.yaml"
+NULLS = ("null", "Null", "NULL", "~")  # as YAML writes it
 
 
-def load_study(config: Mapping[str, Any], overlay: Mapping[str, Any] | None = None) -> Study:
-    """Return the study of a merged configuration; `overlay` is the part of it that came from the command line.
+def load_study(
+    config: Mapping[str, Any],
+    overlay: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Study:
+    """Return the study of a merged configuration.
 
-    Raise ValueError with every error in it.
+    `overlay` is the part of it that came from the command line, by `--configfile` and `--config`, and `options` that by
+    `--config` alone. Raise ValueError with every error in it.
     """
+    config, overlay = _restore_nulls(config, options), _restore_nulls(overlay, options)
     missing = [name for name, field in Study.model_fields.items() if field.is_required() and name not in config]
     if len(missing) > 1 and not Path("config.yaml").exists():
         raise ValueError(
@@ -30,6 +37,15 @@ def load_study(config: Mapping[str, Any], overlay: Mapping[str, Any] | None = No
             "run the command in the folder of the workflow, or name a whole configuration with --configfile"
         )
     return configuration.load(config, overlay, optional_tables=catalogue.OPTIONAL_TABLES)
+
+
+def _restore_nulls(merged: Any, given: Any) -> Any:
+    """Return a configuration with None where `--config` gave null, which Snakemake reads as a text."""
+    if isinstance(merged, dict) and isinstance(given, dict):
+        return {name: _restore_nulls(value, given.get(name)) for name, value in merged.items()}
+    if isinstance(merged, list) and isinstance(given, list):
+        return [_restore_nulls(*pair) for pair in zip(merged, given, strict=True)] if merged == given else merged
+    return None if merged == given and given in NULLS else merged
 
 
 def read_study(overlays: Sequence[str] = ()) -> Study:

@@ -1,5 +1,6 @@
 """What the tests of other people's tools share (`make test-packaging`): environments with pinned packages."""
 
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -8,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from builders import ROOT
+from builds import build_wheel
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +47,24 @@ def _lend_packages(source: Path, installed: Path, lent: Path) -> None:
         if name not in own and "lora_core" not in name and path.suffix != ".pth":
             (lent / path.name).symlink_to(path)
     (installed / "lent.pth").write_text(f"{lent}\n")
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory) -> Path:
+    """A git repository of this project as it stands, at the tag v1."""
+    folder = tmp_path_factory.mktemp("repository")
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines():
+        if (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name, follow_symlinks=False)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "workflow"], ["tag", "v1"]):
+        subprocess.run([*git, *arguments], cwd=folder, check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wheel(repository, tmp_path_factory) -> Path:
+    """The project's wheel."""
+    return build_wheel(repository, tmp_path_factory.mktemp("wheel"))

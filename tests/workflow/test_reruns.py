@@ -42,6 +42,29 @@ def test_a_setting_of_lora_reruns_lora_and_what_compares_it(study):
     assert not [job for job in plan if "method=fft" in job]
 
 
+@pytest.mark.parametrize("method", ["fft", "lora"])
+def test_swapped_hyperparameters_rerun_the_jobs_of_their_method_and_no_others(study, method):
+    # The embedded protocol's values, in exchange: Snakemake compares params as a set of values without names.
+    entry = f"method_settings__{method}__hyperparameters"
+    study.configure(**{f"{entry}__warmup_ratio": 0.01, f"{entry}__weight_decay": 0.1})
+    plan = study.plan()
+    assert {job for job in plan if job.startswith("train")} == {
+        f"train method={method}, task=cola, seed={seed}" for seed in (1, 2)
+    }
+    other = {"fft": "lora", "lora": "fft"}[method]
+    assert not [job for job in plan if f"method={other}" in job]
+    assert not rules(plan) & {"prepare_model", "tokenize_dataset"}
+
+
+def test_swapped_limits_tokenize_again_and_swapped_passes_time_again(study):
+    study.configure(data__max_train_examples=24, data__max_validation_examples=32)
+    assert {"tokenize_dataset task=cola"} <= study.plan()
+    study.configure(measure__latency_passes=4, measure__latency_single_examples=2)
+    plan = study.plan()
+    assert "time_inference task=cola, seed=1" in plan
+    assert not rules(plan) & {"train", "tokenize_dataset"}
+
+
 def test_an_edited_table_reruns_itself_and_the_report(study):
     study.edit("lora_core/reporting/tables/scores.py", "def draw(", "A_STATEMENT = 1\n\n\ndef draw(")
     assert study.plan() == {"render_table table=table2", "render_table table=table2-details", "write_report"}

@@ -66,7 +66,11 @@ try:
     dry_run = workflow.output_settings.dryrun
     environment.check_python()
     environment.check_hidden_modules(REPOSITORY)
-    study = load_study(config, overlay=workflow.config_settings.overwrite_config)
+    study = load_study(
+        config,
+        overlay=workflow.config_settings.overwrite_config,
+        options=workflow.config_settings.config,
+    )
     environment.check_folders(study.results_dir, dry_run=dry_run)
     preflight.check_paths(study)
     preflight.check_results_folder(study)
