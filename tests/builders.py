@@ -313,6 +313,45 @@ def run_content(method="lora", task="cola", seed=1, **changes):
     return merged(merged(RUN | {"files": {}}, plain), changes)
 
 
+def metered_run(results, method="lora", task="rte", seed=1, epochs=3, **changes):
+    """The folder of a finished run on a GPU whose files agree: its power samples give 100 W while it trained.
+
+    No energy of an evaluation is known. `changes` are merged into the record.
+    """
+    from lora_core.measuring import conditions
+    from lora_core.records import HistoryRow, PowerRow, file_digests, write_rows
+
+    seconds, folder = 4.0, results / "runs" / method / task / f"seed{seed}"
+    power = power_samples(epochs, seconds, 100.0 * seconds)
+    scores = [0.5 + 0.1 * epoch for epoch in range(epochs)]
+    history = [
+        HistoryRow(
+            epoch=number, part=0, steps=78, tokens_real=1000, tokens_computed=1200,
+            train_loss=1.0 / number, score=score, metrics={"accuracy": score},
+            train_seconds=seconds, train_processor_seconds=4.0, train_thread_seconds=4.0, eval_seconds=1.0,
+            train_energy_joules=100.0 * seconds, eval_energy_joules=None, saved_for_backward_mb=50.0,
+            peak_allocated_mb=400.0, peak_reserved_mb=500.0 + number,
+        )
+        for number, score in enumerate(scores, 1)
+    ]  # fmt: skip
+    write_rows(folder / "history.csv", history, HistoryRow)
+    write_rows(folder / "power.csv", power, PowerRow)
+    measured = {
+        "score": {"best": max(scores), "best_epoch": epochs, "last": scores[-1]},
+        "train_seconds": seconds * epochs, "eval_seconds": 1.0 * epochs,
+        "preparation": {"seconds": 0.0, "energy_joules": None},
+        "memory": conditions.memory(power) | {"peak_reserved_mb": 500.0 + epochs},
+        "energy": {
+            "meter": "nvml", "source": "trapezoid", "boundary": "the GPU alone, without the host", "reason": None,
+            "train_joules": 100.0 * seconds * epochs,
+        },
+    }  # fmt: skip
+    place = {"provenance": {"device": "gpu-1", "device_model": "NVIDIA H200"}, "measurement": measured}
+    content = merged(run_content(method, task, seed, **place), changes)
+    write_json(folder / "run.json", content | {"files": file_digests(folder, "history.csv", "power.csv")})
+    return folder
+
+
 def latency_record(file, tokens=None, suspended=0.0, **provenance):
     """Write the record about timed passes."""
     place = run_content(provenance=provenance)["provenance"]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 PROTOCOLS = ("table7", "hu-table9", "ms-scripts")
+EXPORTS = ("tensorboard", "mlflow", "codecarbon", "peft-benchmark")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,6 +83,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     bundle.add_argument("archive", type=Path, help="the ZIP file to write")
     verify = add("verify-bundle", _verify_bundle, "redraw a bundle's tables and figures from its raw records")
     verify.add_argument("archive", type=Path, help="a bundle")
+    export = add("export", _export, "write the records of a study in the format of another tool")
+    export.add_argument("results", type=Path, help="results folder of a study")
+    export.add_argument("--to", required=True, metavar="FORMAT", help=" | ".join(EXPORTS))
+    export.add_argument("folder", type=Path, help="the new folder to write")
     add_study("unlock", _unlock, "remove Snakemake's lock if the process that took it was killed")
     add_study("results-dir", _results_dir, "print the results folder of a study")
     add("schema", _schema, "print the JSON schema of the configuration")
@@ -151,6 +156,13 @@ def _verify_bundle(options: argparse.Namespace) -> int:
     if not differences:
         print("Every table and figure came out the same.")
     return bool(differences)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from lora_core.reporting.exports import formats
+
+    written = formats.export(options.results, options.to, options.folder)
+    print(f"{options.folder}: open it with {written.reader.format(folder=options.folder)}")
 
 
 def _unlock(options: argparse.Namespace) -> int:

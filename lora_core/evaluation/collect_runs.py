@@ -17,13 +17,14 @@ def collect_runs(records: Sequence[Path], out: Path) -> None:
 
 def _run_rows(run: RunRecord) -> list[list[object]]:
     """Return the rows of one run."""
-    cells = ((run.method, run.task, run.seed, quantity, value) for quantity, value in _leaves(run.measurement))
+    cells = ((run.method, run.task, run.seed, quantity, value) for quantity, value in leaves(run.measurement))
     return [list(map(as_text, row)) for row in cells]
 
 
-def _leaves(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+def leaves(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield what is nested in a record, with the names of its keys joined by dots."""
     for name, value in tree.items():
         if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{name}.")
+            yield from leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
