@@ -65,7 +65,8 @@ class DataCard:
 
     Attributes:
         task: Its name.
-        data: Where the examples come from: `source` and, if the source has them, `id`, `revision` and `seed`.
+        data: Where the examples come from: `source` and, if the source has them, `id`, `revision`, `seed`,
+            `validation_fraction` and `split_seed`.
         columns: The columns of text, one or two.
         labels: The names of the classes; empty for a regression.
         metrics: The names of its metrics; the first is the score.
@@ -76,7 +77,7 @@ class DataCard:
     """
 
     task: str
-    data: Mapping[str, str | int]
+    data: Mapping[str, str | int | float]
     columns: Sequence[str]
     labels: Sequence[str]
     metrics: Sequence[str]

@@ -9,10 +9,10 @@ import numpy as np
 from lora_core import job
 from lora_core.data.batches import SPLITS, Examples, write
 from lora_core.data.card import DataCard, SplitCard
-from lora_core.data.checks import check_columns
 from lora_core.data.metrics import METRICS
-from lora_core.data.reading import Columns, read_split
+from lora_core.data.reading import Columns
 from lora_core.data.source import DatasetSource
+from lora_core.data.splits import read_splits
 from lora_core.data.task import Task
 from lora_core.data.truncation import truncate
 from lora_core.layout import SPLIT, Layout
@@ -69,14 +69,16 @@ def tokenize_task(source: DatasetSource, task: Task, model: Path, max_length: in
     large part of it.
     """
     limit = min(max_length, read_json(model / "tokenizer_config.json")["model_max_length"])
+    was_undecided, splits = task.is_undecided, read_splits(source, task)
+    task = splits.task
+    if was_undecided:
+        classes = f"the classes {', '.join(task.labels)}" if task.labels else "numbers, a regression"
+        print(f"{task.name}: no labels are configured; those of the data are {classes}")
     cards: dict[str, SplitCard] = {}
     for split in SPLITS:
-        name = task.split_name(split)
-        columns = read_split(source, task, name)
-        columns[task.label_column] = check_columns(columns, task, f"{task.name} ({name})")
-        columns = sample(columns, source.max_examples(split))
+        columns = sample(splits.columns[split], source.max_examples(split))
         tokenized = tokenize(columns, task, model, limit)
-        _check_unknown(tokenized.unknown_share, f"{task.name} ({name})", model.name)
+        _check_unknown(tokenized.unknown_share, f"{task.name} ({task.split_name(split)})", model.name)
         examples = tokenized.examples
         write(out.split(split), examples)
         cards[split] = SplitCard(
