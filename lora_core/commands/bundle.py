@@ -36,6 +36,7 @@ from lora_core.commands.bundle_archive import (
 )
 from lora_core.commands.studies import load_study, read_study
 from lora_core.config.outdated import outdated_results
+from lora_core.data.local_files import file_format
 from lora_core.job import STUDY_VARIABLE
 from lora_core.layout import Layout
 from lora_core.provenance import ROOT
@@ -251,8 +252,10 @@ def _create_placeholders(folder: Path, config: JsonObject) -> None:
     tasks = [card.parent.name for card in (folder / RESULTS).glob(Layout.data_card.format(task="*"))]
     names = [f"{task}/{split}-0.parquet" for task in tasks for split in ("train", "validation", "validation_matched")]
     for section in _local_sections(config):
-        for name in (*names, "train.csv", "validation.csv", "config.json", "model.safetensors", "tokenizer.json"):
-            file = folder / section["path"] / name
+        path = folder / section["path"]
+        others = ["train.csv", *(["validation.csv"] if section.get("validation_fraction") is None else [])]
+        others += ["config.json", "model.safetensors", "tokenizer.json"]
+        for file in [path] if file_format(path.name) else [path / name for name in (*names, *others)]:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch()
 

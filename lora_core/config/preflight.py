@@ -10,9 +10,9 @@ from lora_core.config.checks import method_errors
 from lora_core.config.errors import ConfigError
 from lora_core.config.study import Study
 from lora_core.data.batches import SPLITS
-from lora_core.data.checks import check_local_files
 from lora_core.data.hub import check_hub
-from lora_core.data.reading import local_files
+from lora_core.data.local_files import local_files
+from lora_core.data.splits import check_local_files
 from lora_core.data.unchanged import unchanged_files
 from lora_core.layout import Layout
 from lora_core.measuring.gpus import visible_gpus
@@ -39,7 +39,7 @@ def data_files(study: Study, task: str) -> list[str]:
     if source.path is None:
         return []
     splits = [study.task(task).split_name(split) for split in SPLITS]
-    return [file for split in splits for file in local_files(source, task, split)]
+    return list(dict.fromkeys(file for split in splits for file in local_files(source, task, split)))
 
 
 def unchanged_data_files(study: Study, task: str) -> set[str]:

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -10,22 +10,17 @@ from pydantic import (
     ConfigDict,
     Field,
     field_validator,
-    model_validator,
 )  # fmt: skip
 
 from lora_core.config import values
 from lora_core.config.names import MAX_NAME, PATH, DataFolder, HubId, LocalPath, Name, Revision
 from lora_core.config.values import NUMBER, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Seed
-from lora_core.data.metrics import METRICS, default_metrics
-from lora_core.data.task import Task
 from lora_core.measuring.meters import METER_CHOICES
 from lora_core.precision import Precision
 
 if TYPE_CHECKING:
-    MetricName = str
     MeterName = str
 else:
-    MetricName = Literal[tuple(METRICS)]
     MeterName = Literal[METER_CHOICES]
 
 
@@ -129,50 +124,6 @@ class LocalData(_Data):
 
     source: Literal["local"]
     path: DataFolder
-
-
-def _label_text(value: Any) -> Any:
-    """Return a label that is written as a whole number as text."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-class UserTask(Frozen):
-    """A user's own task: a folder with `train*` and `validation*` files, all CSV or all parquet.
-
-    With `labels` (the names of the classes, as they are written in the file) it is a classification task,
-    otherwise a regression task.
-    """
-
-    path: DataFolder
-    texts: Annotated[tuple[str, ...], Field(min_length=1, max_length=2)]
-    label: str = "label"
-    labels: tuple[Annotated[str, BeforeValidator(_label_text)], ...] = ()
-    metrics: tuple[MetricName, ...] = Field(default=(), description="the first is the score")
-
-    @model_validator(mode="after")
-    def _check_consistency(self) -> Self:
-        if len(set(self.labels)) < len(self.labels):
-            raise ValueError(f"labels: a label is listed twice in {list(self.labels)}")
-        if len({*self.texts, self.label}) < len(self.texts) + 1:
-            raise ValueError("texts: a column is named twice, or is the column of labels")
-        if len(self.labels) == 1:
-            raise ValueError("labels: a classification needs two or more labels; name none for a regression")
-        for name in self.metrics:
-            if not METRICS[name].suits(len(self.labels)):
-                kind = {"numbers": "a regression", "two classes": "two labels", "classes": "a classification"}
-                raise ValueError(f"metrics: {name!r} is for {kind[METRICS[name].labels]}")
-        return self
-
-    def task(self, name: str) -> Task:
-        """Return the task under the name that the configuration gives it."""
-        return Task(
-            name=name,
-            title=name,
-            columns=self.texts,
-            labels=self.labels,
-            metrics=self.metrics or default_metrics(len(self.labels)),
-            label_column=self.label,
-        )
 
 
 class ReferenceNames(Frozen):

@@ -26,9 +26,9 @@ from lora_core.config.sections import (
     ReferenceNames,
     Resources,
     Train,
-    UserTask,
     WheelModel,
 )  # fmt: skip
+from lora_core.config.user_task import UserTask
 from lora_core.config.values import Seed
 from lora_core.data.source import DatasetSource
 from lora_core.data.task import Task
@@ -82,12 +82,15 @@ class Study(Frozen):
         return TASKS[name] if name in TASKS else self.task_settings[name].task(name)
 
     def source(self, task: str) -> DatasetSource:
-        """Return where a task's examples come from: the data section, or the folder of a user's task."""
+        """Return where a task's examples come from: the data section, or the folder or file of a user's task."""
         section = self.data.model_dump(exclude={"max_length"})
         if task not in self.task_settings:
             return DatasetSource(**section)
         limits = {name: section[name] for name in ("max_train_examples", "max_validation_examples")}
-        return DatasetSource(source="user", path=self.task_settings[task].path, **limits)
+        of_user = self.task_settings[task]
+        if of_user.validation_fraction is not None:
+            limits |= {"validation_fraction": of_user.validation_fraction, "split_seed": of_user.split_seed}
+        return DatasetSource(source="user", path=of_user.path, **limits)
 
     def starts(self, method: str, task: str) -> list[str]:
         """Return the tasks that a run starts from, the nearest first. Raise ConfigError if they form a cycle."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lora_core.data.overlap import Overlap
 from lora_core.layout import SPLIT
 from lora_core.records import read_json, sha256
 from lora_core.sealed import unseal
@@ -65,7 +66,8 @@ class DataCard:
 
     Attributes:
         task: Its name.
-        data: Where the examples come from: `source` and, if the source has them, `id`, `revision` and `seed`.
+        data: Where the examples come from: `source` and, if the source has them, `id`, `revision`, `seed`,
+            `validation_fraction` and `split_seed`.
         columns: The columns of text, one or two.
         labels: The names of the classes; empty for a regression.
         metrics: The names of its metrics; the first is the score.
@@ -73,10 +75,11 @@ class DataCard:
         train: The training split.
         validation: The validation split.
         files: sha256 of each file next to the card, by its name.
+        overlap: What repeats within the splits and between them; None in a card from before it was counted.
     """
 
     task: str
-    data: Mapping[str, str | int]
+    data: Mapping[str, str | int | float]
     columns: Sequence[str]
     labels: Sequence[str]
     metrics: Sequence[str]
@@ -84,6 +87,7 @@ class DataCard:
     train: SplitCard
     validation: SplitCard
     files: Mapping[str, str]
+    overlap: Overlap | None = None
 
     @property
     def outputs(self) -> int:
@@ -105,6 +109,7 @@ class DataCard:
             "max_length": self.max_length,
             "train": self.train.to_json(),
             "validation": self.validation.to_json(),
+            "overlap": self.overlap and self.overlap.to_json(),
             "files": dict(self.files),
         }
 
@@ -121,6 +126,7 @@ class DataCard:
             train=SplitCard.from_json(content["train"]),
             validation=SplitCard.from_json(content["validation"]),
             files=content.get("files", {}),
+            overlap=Overlap.from_json(content.get("overlap")),
         )
 
 

@@ -1,13 +1,10 @@
-"""Check the columns of CSV and parquet data before a task uses them, and turn labels into numbers."""
+"""Check the columns of data before a task uses them, and turn labels into numbers."""
 
 import math
-import re
-from collections.abc import Iterator
 from typing import Any
 
-from lora_core.data.batches import SPLITS
-from lora_core.data.reading import Columns, local_files, read_file
-from lora_core.data.source import DatasetSource
+from lora_core.data.classes import spellings
+from lora_core.data.reading import Columns
 from lora_core.data.task import Task
 
 
@@ -23,24 +20,12 @@ def check_columns(columns: Columns, task: Task, place: str) -> list[int | float]
     positions = {str(position): position for position in range(len(labels))} | {n: i for i, n in enumerate(labels)}
     numbers: list[int | float] = []
     for row, value in enumerate(columns[task.label_column]):
-        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        text = next((text for text in _spellings(value) if text in positions), None)
-        if text is None if labels else not is_number:
+        text = next((text for text in spellings(value) if text in positions), None)
+        if text is None if labels else not _is_finite(value):
             expected = f"0..{len(labels) - 1} ({', '.join(labels)})" if labels else "a finite number"
             raise ValueError(f"{place}: unknown label {value!r} in row {row}; expected {expected}")
         numbers.append(value if text is None else positions[text])
     return numbers
-
-
-def _spellings(value: Any) -> Iterator[str]:
-    """Yield how a label may be written in the configuration, the nearest first: 1.0 and "1.0" are also 1."""
-    text = str(value)
-    yield text
-    yield text.strip()
-    if whole := re.fullmatch(r"(-?\d+)\.0*", text.strip()):
-        yield whole[1]
-    if text.strip().lower() in ("false", "true"):  # a truth value of parquet, and what pandas writes to CSV
-        yield text.strip().lower()
 
 
 def _check_texts(columns: Columns, task: Task, place: str) -> None:
@@ -55,8 +40,8 @@ def _check_texts(columns: Columns, task: Task, place: str) -> None:
             raise ValueError(f"{place}: column {name!r} holds no text in row {row}: {columns[name][row]!r}")
 
 
-def check_local_files(source: DatasetSource, task: Task) -> None:
-    """Check both splits of a local folder, before any job starts. Raise ValueError as `check_columns` does."""
-    for split in SPLITS:
-        for file in local_files(source, task.name, task.split_name(split)):
-            check_columns(read_file(file, task), task, file)
+def _is_finite(value: Any) -> bool:
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False

@@ -9,10 +9,11 @@ import numpy as np
 from lora_core import job
 from lora_core.data.batches import SPLITS, Examples, write
 from lora_core.data.card import DataCard, SplitCard
-from lora_core.data.checks import check_columns
+from lora_core.data.count_overlap import count_overlap
 from lora_core.data.metrics import METRICS
-from lora_core.data.reading import Columns, read_split
+from lora_core.data.reading import Columns
 from lora_core.data.source import DatasetSource
+from lora_core.data.splits import read_splits
 from lora_core.data.task import Task
 from lora_core.data.truncation import truncate
 from lora_core.layout import SPLIT, Layout
@@ -69,25 +70,19 @@ def tokenize_task(source: DatasetSource, task: Task, model: Path, max_length: in
     large part of it.
     """
     limit = min(max_length, read_json(model / "tokenizer_config.json")["model_max_length"])
+    splits = read_splits(source, task)
+    if task.is_undecided:
+        labels = splits.task.labels
+        classes = f"the classes {', '.join(labels)}" if labels else "numbers, a regression"
+        print(f"{task.name}: no labels are configured; those of the data are {classes}")
+    task = splits.task
+    columns = {split: sample(splits.columns[split], source.max_examples(split)) for split in SPLITS}
     cards: dict[str, SplitCard] = {}
     for split in SPLITS:
-        name = task.split_name(split)
-        columns = read_split(source, task, name)
-        columns[task.label_column] = check_columns(columns, task, f"{task.name} ({name})")
-        columns = sample(columns, source.max_examples(split))
-        tokenized = tokenize(columns, task, model, limit)
-        _check_unknown(tokenized.unknown_share, f"{task.name} ({name})", model.name)
-        examples = tokenized.examples
-        write(out.split(split), examples)
-        cards[split] = SplitCard(
-            examples=len(examples),
-            tokens=int(examples.offsets[-1]),
-            longest=int(examples.lengths.max()),
-            truncated=tokenized.truncated,
-            baseline_score=METRICS[task.metrics[0]].baseline_score(examples.labels),
-            sha256=hashlib.sha256(examples.tokens.tobytes() + examples.labels.tobytes()).hexdigest(),
-            unknown=tokenized.unknown,
-        )
+        tokenized = tokenize(columns[split], task, model, limit)
+        _check_unknown(tokenized.unknown_share, f"{task.name} ({task.split_name(split)})", model.name)
+        write(out.split(split), tokenized.examples)
+        cards[split] = _split_card(tokenized, task)
     card = DataCard(
         task=task.name,
         data=source.origin,
@@ -98,8 +93,22 @@ def tokenize_task(source: DatasetSource, task: Task, model: Path, max_length: in
         train=cards["train"],
         validation=cards["validation"],
         files={SPLIT.format(split=split): sha256(out.split(split)) for split in SPLITS},
+        overlap=count_overlap(task, columns["train"], columns["validation"]),
     )
     write_json(out.card, seal(card.to_json()))
+
+
+def _split_card(tokenized: TokenizedSplit, task: Task) -> SplitCard:
+    examples = tokenized.examples
+    return SplitCard(
+        examples=len(examples),
+        tokens=int(examples.offsets[-1]),
+        longest=int(examples.lengths.max()),
+        truncated=tokenized.truncated,
+        baseline_score=METRICS[task.metrics[0]].baseline_score(examples.labels),
+        sha256=hashlib.sha256(examples.tokens.tobytes() + examples.labels.tobytes()).hexdigest(),
+        unknown=tokenized.unknown,
+    )
 
 
 def _check_unknown(share: float, split: str, model: str) -> None:

@@ -11,11 +11,14 @@ class DatasetSource:
 
     Attributes:
         source: "mini" is generated; "hub" is a data set of the Hugging Face hub; "local" is a folder in the layout of
-            the hub's GLUE; "user" is the folder of a user's task.
-        path: The folder of a local source.
+            the hub's GLUE; "user" is the folder of a user's task, or its one file.
+        path: The folder or file of a local source.
         id: The name of a data set of the hub.
         revision: Its commit.
         seed: The seed of generated data.
+        validation_fraction: The share of the examples that is for validation where one file, or the files of one split,
+            hold both; None where each split has files of its own.
+        split_seed: The seed of that choice.
         max_train_examples: Maximum number of training examples; None for no limit.
         max_validation_examples: Maximum number of validation examples; None for no limit.
     """
@@ -25,14 +28,16 @@ class DatasetSource:
     id: str | None = None
     revision: str | None = None
     seed: int | None = None
+    validation_fraction: float | None = None
+    split_seed: int | None = None
     max_train_examples: int | None = None
     max_validation_examples: int | None = None
 
     @property
-    def origin(self) -> dict[str, str | int]:
+    def origin(self) -> dict[str, str | int | float]:
         """The source as recorded in the data card; a path means nothing on another machine and is left out."""
-        values = {"source": self.source, "id": self.id, "revision": self.revision, "seed": self.seed}
-        return {name: value for name, value in values.items() if value is not None}
+        names = ("source", "id", "revision", "seed", "validation_fraction", "split_seed")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     def max_examples(self, split: str) -> int | None:
         """Return the limit on the examples of "train" or "validation"."""

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lora_core.data.metrics import METRICS
+
 
 @dataclass(frozen=True)
 class Task:
@@ -13,8 +15,9 @@ class Task:
         name: Its name in the configuration, in paths and in records.
         title: What tables and figures call it.
         columns: The columns of text, one or two.
-        labels: The names of the classes; empty for a regression.
+        labels: The names of the classes; empty for a regression, and for a task whose data decides (`is_undecided`).
         metrics: Names in `lora_core.data.metrics.METRICS`; the first is the score, the others are reported next to it.
+            None are named if the data decides between a classification and a regression.
         label_column: The column of labels.
         validation_split: The name that the source has for the split that is scored.
     """
@@ -28,9 +31,14 @@ class Task:
     validation_split: str = "validation"
 
     @property
-    def text_columns(self) -> tuple[str, ...]:
-        """The columns that are read as text even if they look like numbers; the names of classes are text too."""
-        return (*self.columns, self.label_column) if self.labels else self.columns
+    def is_undecided(self) -> bool:
+        """Whether only the data says what the classes are, or that there are none (`lora_core.data.classes`)."""
+        return not self.labels and not (self.metrics and METRICS[self.metrics[0]].suits(0))
+
+    @property
+    def may_have_numbers(self) -> bool:
+        """Whether the labels are numbers, or could be; the names of classes are text."""
+        return not self.labels and (not self.metrics or METRICS[self.metrics[0]].suits(0))
 
     def split_name(self, split: str) -> str:
         """Return the name that the source has for "train" or "validation"."""

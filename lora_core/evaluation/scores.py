@@ -38,10 +38,20 @@ class RunPredictions:
         """Logits (examples, outputs) of the epoch with the best score."""
         return self.logits[self.record.score.best_epoch - 1]
 
+    @property
+    def overlaps(self) -> np.ndarray | None:
+        """Which examples share a text with a training example: (examples,); None if this was not counted."""
+        overlap = self.record.data.overlap
+        return None if overlap is None else overlap.shares_text(len(self.labels))
+
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """The scores of one run (scores/{task}.csv)."""
+    """The scores of one run (scores/{task}.csv).
+
+    `overlapping` validation examples share a text with a training example; `without_overlap` is the score of the best
+    epoch on the others. Both are None if this was not counted.
+    """
 
     method: str
     seed: int
@@ -52,6 +62,8 @@ class ScoreRow:
     cross_fitted: float | None
     epochs: int
     examples: int
+    overlapping: int | None
+    without_overlap: float | None
     baseline_score: float
     collapsed: bool
     shared: bool | None
@@ -117,6 +129,17 @@ def cross_fitted(metric: str, logits: np.ndarray, labels: np.ndarray) -> float |
     return sum(scores) / 2
 
 
+def score_without_overlap(run: RunPredictions) -> float | None:
+    """Return the score of the best epoch on the validation examples that share no text with a training example.
+
+    None if these were not counted, and for fewer than two examples.
+    """
+    if run.overlaps is None or (~run.overlaps).sum() < 2:
+        return None
+    kept = ~run.overlaps
+    return METRICS[run.record.score.metric].function(run.labels[kept], run.best_logits[kept])
+
+
 def collapsed(logits: np.ndarray) -> bool:
     """Return whether the predictions (examples, outputs) are the same for every example."""
     values = logits[:, 0] if logits.shape[1] == 1 else logits.argmax(-1)
@@ -152,6 +175,8 @@ def score_rows(runs: Sequence[RunPredictions]) -> list[ScoreRow]:
             cross_fitted=cross_fitted(run.record.score.metric, run.logits, run.labels),
             epochs=len(run.logits),
             examples=len(run.labels),
+            overlapping=None if run.overlaps is None else int(run.overlaps.sum()),
+            without_overlap=score_without_overlap(run),
             baseline_score=run.record.data.validation.baseline_score,
             collapsed=collapsed(run.logits[-1]),
             shared=run.record.provenance.shared,

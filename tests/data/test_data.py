@@ -9,11 +9,12 @@ from builders import shared_glue
 
 from lora_core.data import batches as data
 from lora_core.data.card import read_data_card
-from lora_core.data.checks import check_columns, check_local_files
+from lora_core.data.checks import check_columns
 from lora_core.data.datasets import TokenizedFiles, sample, tokenize, tokenize_task
+from lora_core.data.local_files import local_files
 from lora_core.data.mini_glue import generate
-from lora_core.data.reading import local_files, read_split
 from lora_core.data.source import DatasetSource
+from lora_core.data.splits import check_local_files, read_splits
 from lora_core.data.task import Task
 from lora_core.data.tasks import TASKS
 from lora_core.records import read_json
@@ -123,10 +124,8 @@ def test_good_data_and_any_finite_score_pass():
 )
 def test_real_glue_is_read_from_a_local_folder(task, train, validation):
     source = DatasetSource("local", path=str(shared_glue()))
-    columns = {split: read_split(source, TASKS[task], split) for split in data.SPLITS}
+    columns = read_splits(source, TASKS[task]).columns
     assert [len(columns[split]["label"]) for split in data.SPLITS] == [train, validation]
-    check_columns(columns["validation"], TASKS[task], task)
-    check_local_files(source, TASKS[task])
 
 
 def test_a_missing_folder_or_task_is_named(tmp_path):
@@ -161,10 +160,9 @@ def test_a_users_files_are_read_unchanged(suffix, tmp_path):
         )
     source = DatasetSource("user", path=str(tmp_path))
     task = Task("mine", "mine", ("first", "second"), ("3", "2", "1"), ("accuracy",), label_column="kind")
-    check_local_files(source, task)
-    columns = read_split(source, task, "train")
+    columns = read_splits(source, task).columns["train"]
     assert (columns["first"], columns["second"]) == (texts, texts[::-1])
-    assert check_columns(columns, task, "here") == [2, 1, 0, 0, 1, 2]
+    assert columns["kind"] == [2, 1, 0, 0, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pytest
 from pyarrow import parquet
 
 from lora_core.data import unchanged
-from lora_core.data.checks import check_columns, check_local_files
-from lora_core.data.reading import local_files, read_split
+from lora_core.data.local_files import local_files
 from lora_core.data.source import DatasetSource
+from lora_core.data.splits import check_local_files, read_splits
 from lora_core.data.task import Task
 from lora_core.records import write_digests
 
@@ -34,9 +34,8 @@ def source(folder, **files):
 
 def read(data, task=TASK):
     """The texts of the training split, each with its label."""
-    check_local_files(data, task)
-    columns = read_split(data, task, "train")
-    return list(zip(columns["text"], check_columns(columns, task, "train"), strict=True))
+    columns = read_splits(data, task).columns["train"]
+    return list(zip(columns["text"], columns["label"], strict=True))
 
 
 def test_shards_are_read_by_the_names_of_their_columns(tmp_path):

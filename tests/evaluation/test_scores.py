@@ -8,6 +8,7 @@ import pytest
 from builders import REFERENCES, ROOT, run_content
 
 from lora_core.data.metrics import METRICS
+from lora_core.data.overlap import Overlap, Repeats
 from lora_core.evaluation import scores
 from lora_core.evaluation.references import References
 from lora_core.evaluation.run_record import RunRecord
@@ -208,3 +209,31 @@ def test_predictions_that_are_not_those_of_the_record_are_refused(tmp_path):
     predictions.write_bytes(predictions.read_bytes()[:-1] + b"!")
     with pytest.raises(ValueError, match=r"lora\.safetensors is damaged"):
         scores.read_predictions(record, predictions)
+
+
+def with_overlap(run, mask):
+    """A run whose card says which validation examples share a text with the training split."""
+    none = Repeats(**dict.fromkeys((field.name for field in dataclasses.fields(Repeats)), 0))
+    overlap = Overlap(none, none, np.packbits(mask).tobytes().hex())
+    card = dataclasses.replace(run.record.data, overlap=overlap)
+    return dataclasses.replace(run, record=dataclasses.replace(run.record, data=card))
+
+
+def test_the_score_without_overlap_is_that_of_the_best_epoch_on_the_other_examples():
+    mask = np.random.default_rng(3).random(len(LABELS)) < 0.3
+    best = np.eye(2)[np.where(mask, LABELS, 1 - LABELS)]  # right on what overlaps, wrong on all else
+    best[~mask] = guesses(LABELS, 0.5, 5)[~mask]
+    memorized = run("fft", 1, [best, guesses(LABELS, 0.1)], LABELS)
+    row = scores.score_rows([with_overlap(memorized, mask)])[0]
+    kept = [(epoch.argmax() == label) for epoch, label, out in zip(best, LABELS, mask, strict=True) if not out]
+    assert row.overlapping == mask.sum()
+    assert row.without_overlap == pytest.approx(np.mean(kept))
+    assert row.best > row.without_overlap + 0.1
+
+
+def test_without_an_example_that_overlaps_the_score_is_the_best_one_and_without_a_count_there_is_none():
+    one = run("fft", 1, [guesses(LABELS, 0.8)], LABELS)
+    rows = scores.score_rows([one, with_overlap(one, np.zeros(400, bool)), with_overlap(one, np.ones(400, bool))])
+    assert (rows[0].overlapping, rows[0].without_overlap) == (None, None)
+    assert (rows[1].overlapping, rows[1].without_overlap) == (0, rows[1].best)
+    assert (rows[2].overlapping, rows[2].without_overlap) == (400, None)

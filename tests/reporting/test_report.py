@@ -3,6 +3,7 @@
 import html
 import re
 import shutil
+from dataclasses import fields, replace
 
 import pandas as pd
 import pytest
@@ -22,6 +23,8 @@ from builders import (
 )
 
 from lora_core.config.description import StudyDescription
+from lora_core.data.card import DataCard
+from lora_core.data.overlap import Repeats
 from lora_core.evaluation.claim_rules import GPU, METER, MORE_SEEDS, UNDECIDED, UNMEASURED, Claim, Verdict
 from lora_core.evaluation.collect_runs import COLUMNS
 from lora_core.records import read_json, write_json
@@ -30,11 +33,12 @@ from lora_core.reporting.claims_page import write_claims
 from lora_core.reporting.inputs import DrawSettings
 from lora_core.reporting.page import sections
 from lora_core.reporting.page.claim_groups import VERDICTS, ClaimsView
+from lora_core.reporting.page.overlap_lines import overlap_lines
 from lora_core.reporting.page.report import ReportInputs, write_report
 from lora_core.reporting.page.tables import GridView
 from lora_core.reporting.rendering import TableFiles, write_table
 from lora_core.reporting.table import Cell, Table, read_table
-from lora_core.sealed import unseal
+from lora_core.sealed import SEAL, seal, unseal
 
 SETTINGS = DrawSettings(**DRAWN, latency_margin=0.03)
 
@@ -554,3 +558,24 @@ def test_a_script_in_a_figure_does_not_run(browser, inputs, tmp_path, monkeypatc
         assert tab.locator("h1").is_visible()
         assert tab.locator("figure script, figure style, figure image, figure foreignObject").count() == 0
     tab.close()
+
+
+def test_the_section_of_scores_says_in_a_line_for_each_task_what_repeats(made, inputs, tmp_path):
+    assert "Repeated examples" not in (made / "report.html").read_text(), "runs from before it was counted"
+    exact = {field.name: number for number, field in enumerate(fields(Repeats))}
+    content = read_json(inputs.runs[0])
+    counted = {"exact": exact, "normalized": exact | {"overlap": 9}, "shared_mask": "00"}
+    data = content["run"]["data"] | {"overlap": counted, "task": "cola", "columns": ["sentence"]}
+    pair = data | {"task": "rte", "columns": ["sentence1", "sentence2"]}
+    cards = [DataCard.from_json(card) for card in (data, data, pair)]
+    validation, train = (f"{data[split]['examples']:,}" for split in ("validation", "train"))
+    first = f"4 (9 normalized) of {validation} validation examples are in the training split, 5 with another label; "
+    last = f"0 of {train} training examples repeat an earlier one, 2 contradict another one."
+    share = f"6 ({6 / data['validation']['examples']:.0%}) share a text with a training example; "
+    lines = overlap_lines(cards)
+    assert lines == [f"CoLA: {first}{last}", f"RTE: {first}{share}{last}"]
+    content["run"]["data"] = data
+    write_json(tmp_path / "run.json", seal({name: value for name, value in content.items() if name != SEAL}))
+    write_report(replace(inputs, runs=[*inputs.runs, tmp_path / "run.json"]), SETTINGS, tmp_path / "report.html")
+    section = (tmp_path / "report.html").read_text().split('<section id="scores"')[1].split("</section>")[0]
+    assert f"<li>{lines[0]}</li>" in section

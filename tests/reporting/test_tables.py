@@ -5,6 +5,7 @@ import re
 import shutil
 from dataclasses import asdict, replace
 
+import pandas as pd
 import pytest
 from builders import (
     BERT,
@@ -146,6 +147,24 @@ def test_latency_shows_seconds_of_every_variant_and_a_ratio_for_each_adapter(tmp
     assert float(shown["Full fine-tuning: 95th percentile (s)", "CoLA"]) > 0.5
     assert ratio not in {row for row, _ in shown}
     assert not [row for row, _ in shown if "longest" in row or row.endswith("/ LoRA (own), merged")]
+
+
+def test_the_details_of_table_2_have_the_scores_without_examples_that_overlap(tmp_path):
+    files = scored(tmp_path, *THREE_SEEDS, metric="accuracy", task="rte")
+    assert "share a text" not in str(score_table(files, "-details").notes), "scores from before they were counted"
+    old = scored(tmp_path, *THREE_SEEDS, task="cola")
+    frame = pd.read_csv(files[0]).assign(overlapping=105, without_overlap=0.5)
+    frame.to_csv(files[0], index=False)
+    details = score_table([*files, *old], "-details")
+    row = "LoRA (own), best epoch, without texts of the training split"
+    assert (texts(details)[row, "RTE"], texts(details)[row, "CoLA"]) == ("50.0", Cell.text)
+    assert [note for note in details.notes if "share a text" in note] == [
+        "Validation examples that share a text with a training example, without case and punctuation: RTE: 105 of 277."
+    ]
+    frame.assign(overlapping=0).to_csv(files[0], index=False)
+    details = score_table(files, "-details")
+    assert not [row for row, _ in texts(details) if "without texts" in row], "the same as the best score"
+    assert any("RTE: 0 of 277" in note for note in details.notes)
 
 
 def test_several_timed_seeds_share_a_row_and_are_apart_in_the_details(tmp_path):

@@ -57,3 +57,22 @@ def test_a_user_task_and_model_need_only_configuration(tmp_path):
     # What is changed in the file is read anew.
     (folder / "train.csv").write_text((folder / "train.csv").read_text().replace("glad", "merry"))
     assert "tokenize_dataset" in rules(project.plan("results/tables/table2.md"))
+
+
+@pytest.mark.slow
+def test_one_file_without_labels_is_split_and_its_classes_are_in_the_log_and_the_card(tmp_path):
+    project = Project(tmp_path / "project")
+    rows = [{"id": row, "topic": ("sport", "art")[row % 2], "says": f"Text number {row}."} for row in range(40)]
+    file, card = project.folder / "topics.jsonl.gz", "results/data/topics/card.json"
+    pd.DataFrame(rows).to_json(file, orient="records", lines=True)
+    topics = {"path": file.name, "texts": ["says"], "label": "topic", "validation_fraction": 0.25}
+    project.configure(tasks=["topics"], task_settings={"topics": topics})
+    status, output = project.run(card)
+    assert status == 0, output
+    data = read_json(project.folder / card)
+    assert (data["labels"], data["train"]["examples"], data["validation"]["examples"]) == (["art", "sport"], 30, 10)
+    log = (project.folder / "results/logs/tokenize_dataset/topics.log").read_text()
+    assert "topics: no labels are configured; those of the data are the classes art, sport" in log
+    assert project.plan(card) == set()
+    pd.DataFrame(rows[1:]).to_json(file, orient="records", lines=True)
+    assert "tokenize_dataset" in rules(project.plan(card))

@@ -24,6 +24,7 @@ from lora_core.reporting.claims_page import qualified
 from lora_core.reporting.inputs import DrawSettings
 from lora_core.reporting.page.claim_groups import VERDICTS, ClaimsView
 from lora_core.reporting.page.cost_curves import cost_curves
+from lora_core.reporting.page.overlap_lines import overlap_lines
 from lora_core.reporting.page.plot_data import plot_data
 from lora_core.reporting.page.provenance import provenance
 from lora_core.reporting.page.runs_table import RUN_COLUMNS, read_runs
@@ -77,7 +78,13 @@ def write_report(inputs: ReportInputs, settings: DrawSettings, out: Path) -> Non
         banner=tables[0].banner if tables else [],
         answer=answer,
         claims=ClaimsView.of(_read_claims(inputs.claims), evidence.seeds),
-        sections=sections([TableView.of(table, methods) for table in tables], figures, answer, unmeasured),
+        sections=sections(
+            [TableView.of(table, methods) for table in tables],
+            figures,
+            answer,
+            unmeasured,
+            {"scores": overlap_lines([record.data for record in records])},
+        ),
         tradeoff=FigureView.read(TRADEOFF, figures) if TRADEOFF in figures else None,
         provenance=_provenance(records, inputs.latency_records),
         methods={method: settings.label(method) for method in methods},

@@ -58,12 +58,16 @@ def _described(svg: str, name: str, caption: str) -> str:
 
 @dataclass(frozen=True)
 class SectionView:
-    """A section of the page. `measured_by` names the records whose provenance it prints."""
+    """A section of the page.
+
+    `measured_by` names the records whose provenance it prints; `facts` are about the data, a line for each task.
+    """
 
     name: str
     title: str
     measured_by: str
     conclusions: Sequence[str]
+    facts: Sequence[str]
     tables: Sequence[TableView]
     figures: Sequence[FigureView]
     more_tables: Sequence[TableView]
@@ -79,12 +83,16 @@ def drawn_figures(figures: Sequence[Path]) -> dict[str, Path]:
 
 
 def sections(
-    tables: Sequence[TableView], figures: Mapping[str, Path], answer: Answer, unmeasured: Collection[str]
+    tables: Sequence[TableView],
+    figures: Mapping[str, Path],
+    answer: Answer,
+    unmeasured: Collection[str],
+    facts: Mapping[str, Sequence[str]],
 ) -> list[SectionView]:
     """Arrange tables and figures by the catalogue: the sections that have one.
 
-    Of a section in `unmeasured` no figure is shown, because there is nothing to draw. Raise ValueError if a table is
-    not in the catalogue.
+    Of a section in `unmeasured` no figure is shown, because there is nothing to draw; `facts` are by section. Raise
+    ValueError if a table is not in the catalogue.
     """
     views = {view.name: view for view in tables}
     for name in views:
@@ -103,7 +111,7 @@ def sections(
         conclusions = [text for quantity in QUANTITIES.get(key, ()) if (text := answer.conclusion(quantity))]
         arranged.append(
             SectionView(
-                key, section.title, section.measured_by, conclusions,
+                key, section.title, section.measured_by, conclusions, facts.get(key, ()),
                 tables=[table for table in own_tables if not catalogue.table(table.name).details],
                 figures=[figure for figure in own_figures if figure.name in main],
                 more_tables=[table for table in own_tables if catalogue.table(table.name).details],

@@ -25,6 +25,7 @@ from lora_core.stats import MIN_SEEDS
 DIFFERENCE = "score difference from"
 BASELINE = "majority-class baseline"
 COMPARED = (("best", "seeds"), ("best", "examples"), ("last", "seeds"), ("cross_fitted", "seeds"))
+NO_OVERLAP = "without texts of the training split"
 EPOCHS = {"best": "best epoch", "last": "last epoch", "cross_fitted": "cross-fitted"}
 # What an interval of a difference is taken over, and the columns of its bounds.
 INTERVALS = {"seeds": ("low", "high"), "examples": ("examples_low", "examples_high")}
@@ -63,6 +64,7 @@ def draw_details(inputs: Inputs, settings: DrawSettings) -> Table:
         *(mean_cell(group.cell(f", {label}", "score", "fraction", label), list(group.runs[column]), PERCENT)
           for column, label in EPOCHS.items() if column != "best" for group in _groups(runs, settings)),
     ]  # fmt: skip
+    cells += _without_overlap(runs, settings)
     for against in references:
         rows = compared[compared["against"] == against]
         for quantity, over in COMPARED:
@@ -71,6 +73,7 @@ def draw_details(inputs: Inputs, settings: DrawSettings) -> Table:
         *_score_notes(runs),
         "Cross-fitted: the epoch is chosen on one half of the split and scored on the other, both ways. Last epoch: no "
         "choice is made.",
+        *_overlap_notes(runs),
         *same_for_all_note(cells),
         *_difference_notes(cells, runs),
         *_run_notes(runs, settings),
@@ -99,6 +102,31 @@ def _medians(runs: pd.DataFrame, settings: DrawSettings) -> Iterator[Cell]:
                 if scores.isna().any()
                 else replace(cell, value=float(median), text=PERCENT.one(median), n=len(scores))
             )
+
+
+def _without_overlap(runs: pd.DataFrame, settings: DrawSettings) -> Iterator[Cell]:
+    """The best epoch's score without the examples that overlap; none if the study has no such example."""
+    if not runs.get("overlapping", pd.Series(dtype=float)).any():
+        return
+    for group in _groups(runs, settings):
+        cell = group.cell(f", {EPOCHS['best']}, {NO_OVERLAP}", "score without overlap", "fraction", EPOCHS["best"])
+        yield mean_cell(cell, list(group.runs["without_overlap"]), PERCENT)
+
+
+def _overlap_notes(runs: pd.DataFrame) -> Iterator[str]:
+    """How many examples of each task overlap; none for a task that was tokenized before they were counted."""
+    counts = {task: run.get("overlapping") for task, run in _first_runs(runs).items()}
+    known = [
+        f"{task_title(task)}: {int(count)} of {examples}"
+        for task, count in counts.items()
+        for examples in [_first_runs(runs)[task]["examples"]]
+        if count is not None and not pd.isna(count)
+    ]
+    if known:
+        yield (
+            f"Validation examples that share a text with a training example, without case and punctuation: "
+            f"{'; '.join(known)}."
+        )
 
 
 def _differences(compared: pd.DataFrame, quantity: str, over: str, settings: DrawSettings) -> Iterator[Cell]:

@@ -1,0 +1,67 @@
+"""What a card says of examples that repeat, contradict each other, or are in both splits of a task."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """How many examples repeat; two of them are the same if all their texts are.
+
+    Attributes:
+        train_duplicates: Training examples that an earlier one is the same as.
+        validation_duplicates: The same of the validation split.
+        train_contradictions: Training examples of which the same one has another label too.
+        validation_contradictions: The same of the validation split.
+        overlap: Validation examples that are in the training split.
+        overlap_contradictions: Those of them that have another label there.
+        shared: Validation examples that share at least one text with a training example.
+    """
+
+    train_duplicates: int
+    validation_duplicates: int
+    train_contradictions: int
+    validation_contradictions: int
+    overlap: int
+    overlap_contradictions: int
+    shared: int
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Repeats":
+        """Return what a card holds. Raise KeyError for a missing key."""
+        return cls(**{field.name: int(content[field.name]) for field in fields(cls)})
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How the splits of a task overlap.
+
+    Attributes:
+        exact: Counted with the texts as they are.
+        normalized: Counted without case and punctuation.
+        shared_mask: Which validation examples share a normalized text with a training example: a bit for each, the
+            first one the highest of its byte, in hexadecimal digits.
+    """
+
+    exact: Repeats
+    normalized: Repeats
+    shared_mask: str
+
+    def shares_text(self, examples: int) -> np.ndarray:
+        """Return whether each of the validation examples shares a text with a training example: (examples,)."""
+        return np.unpackbits(np.frombuffer(bytes.fromhex(self.shared_mask), np.uint8), count=examples).astype(bool)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the overlap as stored in card.json."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any] | None) -> "Overlap | None":
+        """Return the overlap that `to_json` described; None in a card from before it was counted."""
+        if content is None:
+            return None
+        exact, normalized = (Repeats.from_json(content[name]) for name in ("exact", "normalized"))
+        return cls(exact, normalized, shared_mask=str(content["shared_mask"]))
