@@ -87,6 +87,14 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     export.add_argument("results", type=Path, help="results folder of a study")
     export.add_argument("--to", required=True, metavar="FORMAT", help=" | ".join(EXPORTS))
     export.add_argument("folder", type=Path, help="the new folder to write")
+    publish = add_study("publish", _publish, "show what of a run would be uploaded to the hub; with --yes, upload it")
+    publish.add_argument("folder", metavar="RUN", type=Path, help="folder such as results/runs/lora/cola/seed1")
+    publish.add_argument("--repo", required=True, metavar="NAME", help="repository on the hub, such as OWNER/NAME")
+    publish.add_argument("--merged", action="store_true", help="the merged model instead of the run's weights")
+    publish.add_argument("--base", metavar="NAME", help="what the hub calls the base model, if the run used a folder")
+    publish.add_argument("--private", action="store_true", help="create a private repository")
+    publish.add_argument("--update", action="store_true", help="replace the files of a repository that exists")
+    publish.add_argument("--yes", action="store_true", help="really upload")
     add_study("unlock", _unlock, "remove Snakemake's lock if the process that took it was killed")
     add_study("results-dir", _results_dir, "print the results folder of a study")
     add("schema", _schema, "print the JSON schema of the configuration")
@@ -163,6 +171,23 @@ def _export(options: argparse.Namespace) -> None:
 
     written = formats.export(options.results, options.to, options.folder)
     print(f"{options.folder}: open it with {written.reader.format(folder=options.folder)}")
+
+
+def _publish(options: argparse.Namespace) -> None:
+    import tempfile
+
+    from lora_core.commands import publish, upload
+    from lora_core.commands.studies import read_study
+
+    request = publish.Request(options.folder, options.repo, options.merged, options.base)
+    with tempfile.TemporaryDirectory(prefix="lora-core-publish-") as folder:
+        prepared = publish.prepare(read_study(options.configfile), request, Path(folder))
+        print(publish.format_upload(prepared, upload.hub_address()), flush=True)
+        if options.yes:
+            address = upload.upload_folder(prepared, private=options.private, update=options.update)
+            print(f"\nUploaded to {address}")
+        else:
+            print("\nNothing was uploaded: this was a dry run; add --yes to upload.")
 
 
 def _unlock(options: argparse.Namespace) -> int:

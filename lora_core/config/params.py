@@ -58,6 +58,13 @@ def run_params(study: Study, method: str, task: str, seed: int) -> dict[str, obj
     ).to_params()
 
 
+def card_params(study: Study) -> dict[str, object]:
+    """Return the fields of `lora_core.reporting.card_metadata.CardFacts` that the configuration has."""
+    card = study.model_card
+    license = {} if card.license is None else {"license": card.license}
+    return {"license": license, "grid_co2_grams_per_kwh": card.grid_co2_grams_per_kwh}
+
+
 def latency_params(study: Study) -> dict[str, object]:
     """Return the fields of `lora_core.evaluation.latency.LatencyPlan` but for `seed` and `threads`."""
     names = ("passes", "seconds", "margin", "batch_size", "single_examples")

@@ -168,6 +168,18 @@ class Train(Frozen):
     )
 
 
+class ModelCard(Frozen):
+    """What model cards say that no run can know."""
+
+    license: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=MAX_NAME)] | None = Field(
+        default=None,
+        description="of the weights, by the hub's identifier such as mit; the base model's own license goes before it",
+    )
+    grid_co2_grams_per_kwh: PositiveFloat | None = Field(
+        default=None, description="carbon intensity of the electricity used, from which CO2 follows; null: no CO2"
+    )
+
+
 class JobResources(Frozen):
     """What a job asks a cluster's scheduler for."""
 

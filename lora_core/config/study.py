@@ -22,6 +22,7 @@ from lora_core.config.sections import (
     LocalModel,
     Measure,
     MiniData,
+    ModelCard,
     RandomModel,
     ReferenceNames,
     Resources,
@@ -62,6 +63,7 @@ class Study(Frozen):
     method_settings: dict[Name, AnyMethod]
     train: Train
     measure: Measure = Measure()
+    model_card: ModelCard = ModelCard()
     more_tables: tuple[str, ...] = Field(
         default=(), description="beyond tables 1-7, each with its figure; any of them can be asked for by name"
     )

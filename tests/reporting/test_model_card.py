@@ -7,6 +7,7 @@ from huggingface_hub.repocard import metadata_load
 
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.records import read_run_record
+from lora_core.reporting.card_metadata import CardFacts
 from lora_core.reporting.model_card import model_card, write_model_card
 
 
@@ -23,9 +24,9 @@ def written(lora_run, tmp_path_factory):
     return card
 
 
-def card(record, library="peft", can_merge=True, **changes):
+def card(record, library="peft", can_merge=True, facts=None, **changes):
     """The text of the card of a run whose record has these changes."""
-    return model_card(RunRecord.from_json(merged(record, changes)), "LoRA (own)", library, can_merge)
+    return model_card(RunRecord.from_json(merged(record, changes)), "LoRA (own)", library, can_merge, facts)
 
 
 def test_the_hub_reads_the_metadata_and_the_score_is_that_of_the_weights(written, record):
@@ -68,6 +69,61 @@ def test_a_model_and_data_of_the_hub_are_linked_and_local_ones_are_not(record):
     assert (data.base_model, data.datasets) == ("FacebookAI/roberta-base", ["nyu-mll/glue"])
     assert (data.eval_results[0].dataset_type, data.eval_results[0].dataset_config) == ("nyu-mll/glue", "cola")
     assert ModelCard(card(record, run={"base_model": "results/models/mine"})).data.base_model is None
+
+
+def test_a_base_model_in_a_folder_is_never_named_as_one_of_the_hub(record):
+    for folder in ("/models", "/home/me/bert", "results/models/mine"):
+        text = card(record, run={"base_model": folder})
+        assert ModelCard(text).data.base_model is None
+        assert folder not in text
+
+
+@pytest.mark.parametrize(
+    ("data", "dataset"),
+    [
+        ({"source": "hub", "id": "nyu-mll/glue", "revision": "abc"}, ("nyu-mll/glue", "mrpc", "abc")),
+        ({"source": "mini", "seed": 0}, ("mini", "mrpc", None)),
+        ({"source": "user"}, ("user", "mrpc", None)),
+    ],
+)
+def test_every_metric_is_a_result_of_the_data_set_and_its_config(record, data, dataset):
+    facts = CardFacts(metrics={"accuracy": 0.75, "f1": 0.8})
+    changes = {"data": {"task": "mrpc", "data": data}, "task": "mrpc"}
+    score = {"metric": "accuracy", "last": 0.75}
+    read = ModelCard(card(record, facts=facts, run=changes, measurement={"score": score})).data
+    results = {result.metric_type: result for result in read.eval_results}
+    assert {name: result.metric_value for name, result in results.items()} == {"accuracy": 0.75, "f1": 0.8}
+    for result in results.values():
+        assert (result.dataset_type, result.dataset_config, result.dataset_revision) == dataset
+        assert result.dataset_split == "validation"
+    assert sorted(read.metrics) == ["accuracy", "f1"]
+
+
+def test_the_license_and_the_emissions_are_read_back_as_the_hub_reads_them(record):
+    energy = {"train_joules": 7.2e6, "boundary": "GPU board", "simulated": False}  # 2 kWh
+    facts = CardFacts(license={"license": "mit"}, grid_co2_grams_per_kwh=400.0)
+    text = card(record, facts=facts, measurement={"energy": energy})
+    data = ModelCard(text).data
+    assert data.license == "mit"
+    assert data.co2_eq_emissions["emissions"] == 800.0
+    assert type(data.co2_eq_emissions["emissions"]) is float
+    assert "(GPU board) x 400 g/kWh" in data.co2_eq_emissions["source"]
+    assert data.co2_eq_emissions["hardware_used"] == record["provenance"]["device_model"]
+    assert "| CO2 of the training energy | 800 g, at 400 g per kWh |" in text
+
+
+@pytest.mark.parametrize(
+    ("grams", "energy"),
+    [
+        (None, {"train_joules": 7.2e6, "simulated": False}),
+        (400.0, {"train_joules": None, "simulated": False}),
+        (400.0, {"train_joules": 7.2e6, "simulated": True}),
+    ],
+)
+def test_emissions_that_nobody_knows_are_left_out(record, grams, energy):
+    text = card(record, facts=CardFacts(grid_co2_grams_per_kwh=grams), measurement={"energy": energy})
+    assert "co2_eq_emissions" not in text
+    assert "CO2" not in text
 
 
 def test_a_name_cannot_break_the_table(record):

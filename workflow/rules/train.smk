@@ -50,6 +50,7 @@ rule write_model_card:
     params:
         settings=lambda wildcards: study.settings(wildcards.method).to_params(),
         label=lambda wildcards: study.labels[wildcards.method],
+        facts=params.card_params(study),
         code=lambda wildcards: code_of_methods(
             "write_model_card.py", [wildcards.method]
         ),

@@ -15,6 +15,7 @@ with job_log(
     source,
 ):
     from lora_core.methods.registry import settings_from_params
+    from lora_core.reporting.card_metadata import CardFacts
     from lora_core.reporting.model_card import write_model_card
 
     settings = settings_from_params(snakemake.params.settings)
@@ -24,4 +25,5 @@ with job_log(
         label=snakemake.params.label,
         library=settings.library,
         can_merge=settings.can_merge(),
+        facts=CardFacts(**snakemake.params.facts),
     )
