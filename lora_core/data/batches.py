@@ -112,36 +112,51 @@ def order(lengths: np.ndarray, batch_size: int, batching: str, seed: int) -> lis
     """Return one epoch's batches: rows of the split, each exactly once; the last batch may be smaller.
 
     "random" shuffles the examples. "length_grouped" sorts chunks of the shuffled examples by length, divides them into
-    batches and shuffles the batches, so that a batch holds similar lengths and hardly any padding.
+    batches and shuffles the batches, so that a batch holds similar lengths and hardly any padding. "equal_length"
+    shuffles the examples of each length, and the batches, which need no padding. Some are smaller than `batch_size`,
+    but every epoch has as many of them.
     """
     generator = np.random.default_rng(seed)
     rows = generator.permutation(len(lengths))
     if batching == "random":
         return _divide(rows, batch_size)
-    chunk = batch_size * CHUNK_BATCHES
-    batches = [
-        batch
-        for start in range(0, len(rows), chunk)
-        for batch in _divide(_by_length(rows[start : start + chunk], lengths), batch_size)
-    ]
+    if batching == "equal_length":
+        batches = _divide_by_length(rows, lengths, batch_size)
+    else:
+        chunk = batch_size * CHUNK_BATCHES
+        batches = [
+            batch
+            for start in range(0, len(rows), chunk)
+            for batch in _divide(_by_length(rows[start : start + chunk], lengths), batch_size)
+        ]
     return [batches[i] for i in generator.permutation(len(batches))]
 
 
-def evaluation_order(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """Return all rows sorted by length, in batches: the same every time."""
-    return _divide(_by_length(np.arange(len(lengths)), lengths), batch_size)
+def evaluation_order(lengths: np.ndarray, batch_size: int, equal_length: bool = False) -> list[np.ndarray]:
+    """Return all rows sorted by length, in batches: the same every time; with `equal_length` none needs padding."""
+    rows = np.arange(len(lengths))
+    if equal_length:
+        return _divide_by_length(rows, lengths, batch_size)
+    return _divide(_by_length(rows, lengths), batch_size)
 
 
 def _by_length(rows: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return rows[np.argsort(lengths[rows], kind="stable")]
 
 
+def _divide_by_length(rows: np.ndarray, lengths: np.ndarray, size: int) -> list[np.ndarray]:
+    """Divide rows into batches of one length each, from the shortest on."""
+    ordered = _by_length(rows, lengths)
+    groups = np.split(ordered, np.flatnonzero(np.diff(lengths[ordered])) + 1)
+    return [batch for group in groups for batch in _divide(group, size)]
+
+
 def _divide(rows: np.ndarray, size: int) -> list[np.ndarray]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def batches(examples: Examples, order: list[np.ndarray], pad: int) -> Iterator[Batch]:
-    """Yield the batches of an order, each padded with the token `pad` to its longest example."""
+def batches(examples: Examples, order: list[np.ndarray], pad: int, side: str = "right") -> Iterator[Batch]:
+    """Yield the batches of an order, each padded with the token `pad` on a side to its longest example."""
     lengths = examples.lengths
     for rows in order:
         longest = int(lengths[rows].max())
@@ -150,8 +165,9 @@ def batches(examples: Examples, order: list[np.ndarray], pad: int) -> Iterator[B
         types = None if examples.types is None else np.zeros((len(rows), longest), np.int64)
         for i, row in enumerate(rows):
             start, length = examples.offsets[row], lengths[row]
-            ids[i, :length] = examples.tokens[start : start + length]
-            mask[i, :length] = 1
+            place = slice(longest - length, longest) if side == "left" else slice(length)
+            ids[i, place] = examples.tokens[start : start + length]
+            mask[i, place] = 1
             if types is not None and examples.types is not None:
-                types[i, :length] = examples.types[start : start + length]
+                types[i, place] = examples.types[start : start + length]
         yield Batch(ids, mask, types, examples.labels[rows], rows, int(lengths[rows].sum()))

@@ -55,7 +55,8 @@ def _with_task(pattern: str, files: Sequence[Path]) -> pd.DataFrame:
 
 def read_scores(files: Sequence[Path]) -> pd.DataFrame:
     """Read scores/{task}.csv: one row per run."""
-    return _with_task(Layout.scores, files).rename(columns={"constant_guess": "baseline_score"})  # its first name
+    frame = _with_task(Layout.scores, files).rename(columns={"constant_guess": "baseline_score"})  # its first name
+    return frame.assign(equal_length_batches=frame.get("equal_length_batches", False))
 
 
 def read_differences(files: Sequence[Path]) -> pd.DataFrame:

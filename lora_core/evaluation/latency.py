@@ -190,7 +190,9 @@ def _place(
     loaded: Mapping[Variant, nn.Module], examples: data.Examples, plan: LatencyPlan, device: torch.device
 ) -> LoadedVariants:
     """Move models to the device, each with the validation set as it takes it."""
-    order = data.evaluation_order(examples.lengths, plan.batch_size)
+    # By the lengths before truncation: the same batches for all variants, and equal lengths stay equal.
+    equal_length = any(map(models.needs_equal_length, loaded.values()))
+    order = data.evaluation_order(examples.lengths, plan.batch_size, equal_length)
     variants = {}
     for key, model in loaded.items():
         _make_ready(model, plan.precision, device)

@@ -150,6 +150,7 @@ class RunRecord:
         start_from: The task whose run this one started from; None for the pre-trained model.
         base_model: The id on the hub or the folder of the pre-trained model, `model` its name in the study.
         sample_seconds: Between two samples of the meter.
+        equal_length_batches: Whether no batch was padded, because padding changes the model's logits.
         execution: Of the training steps: "graphs" (CUDA graphs) or "eager"; None in older records.
         data: The card of the tokenized task.
         measurement: All that was measured, by the names in the file, for runs.csv.
@@ -175,6 +176,7 @@ class RunRecord:
     memory: Memory
     energy: Energy
     preparation: Preparation
+    equal_length_batches: bool
     execution: str | None
     provenance: Provenance
     measurement: Mapping[str, object]
@@ -192,7 +194,7 @@ class RunRecord:
         predicted = memory["predicted"]
         return fill(
             cls,
-            {"execution": None} | run | measurement,
+            {"execution": None, "equal_length_batches": False} | run | measurement,
             kind=run["settings"]["kind"],
             sample_seconds=run["measure"]["sample_seconds"],
             start_from=run["hyperparameters"]["start_from"],

@@ -67,6 +67,7 @@ class ScoreRow:
     baseline_score: float
     collapsed: bool
     shared: bool | None
+    equal_length_batches: bool
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,7 @@ def score_rows(runs: Sequence[RunPredictions]) -> list[ScoreRow]:
             baseline_score=run.record.data.validation.baseline_score,
             collapsed=collapsed(run.logits[-1]),
             shared=run.record.provenance.shared,
+            equal_length_batches=run.record.equal_length_batches,
         )
         for run in runs
     ]

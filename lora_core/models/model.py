@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+# What preparation adds to a model's configuration if padding on the right changes its logits (`batching_probe`).
+EQUAL_LENGTH, PADDING_SIDE = "equal_length_batches", "padding_side"
+
+
 def load(
     folder: Path, labels: Sequence[str], head_generator: torch.Generator | None = None, dropout: float | None = None
 ) -> Any:
@@ -175,6 +179,16 @@ def max_input_length(model: nn.Module) -> int | None:
         return None
     prompt = getattr(model, "active_peft_config", None)
     return positions - (getattr(prompt, "num_virtual_tokens", None) or 0)
+
+
+def needs_equal_length(model: nn.Module) -> bool:
+    """Return whether a prepared model's batches must hold texts of equal length: padding would change its logits."""
+    return bool(getattr(model.config, EQUAL_LENGTH, False))
+
+
+def padding_side(model: nn.Module) -> str:
+    """Return the side, "right" or "left", on which padding changes no logit of a prepared model."""
+    return str(getattr(model.config, PADDING_SIDE, "right"))
 
 
 def cast_frozen(model: nn.Module, dtype: torch.dtype) -> None:

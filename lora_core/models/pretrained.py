@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lora_core import job, records
 from lora_core.atomic_files import atomic_folder
 from lora_core.data.hub import TIMEOUT_SECONDS, check_hub
+from lora_core.models.batching_probe import record_batching
 from lora_core.models.model import head_parameters, max_input_length, model_shapes
 from lora_core.models.source_folder import CONFIG, SHARDS, WEIGHTS, check_config, check_parts, one_line, open_classifier
 from lora_core.models.tensors import first_not_finite
@@ -163,6 +164,7 @@ def _write(model: Any, tokenizer: ModelTokenizer, out: Path, pretrained_head: Se
     kept = set(names.values()) - head
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name in kept}
     with atomic_folder(out) as folder:
+        save_file(state, folder / WEIGHTS, {"format": "pt"})
+        record_batching(model, tokenizer, limit)
         model.config.save_pretrained(folder)
         tokenizer.save(folder, model, limit)
-        save_file(state, folder / WEIGHTS, {"format": "pt"})

@@ -62,6 +62,7 @@ def _facts(run: RunRecord, label: str) -> dict[str, str]:
     data, score, parameters, provenance = run.data, run.score, run.parameters, run.provenance
     joules, paused = run.energy.train_joules, run.energy.suspended_seconds
     suspended = f", {paused:.1f} s of which the run was suspended" if paused else ""
+    batches = {"batches": "inputs of one length each; padding changes this model's logits"}
     return {
         "method": f"{label} ({listed(run.settings)})",
         "base model": run.model,
@@ -74,6 +75,7 @@ def _facts(run: RunRecord, label: str) -> dict[str, str]:
         "training time": f"{run.train_seconds:.1f} s on {provenance.device_model}{suspended}",
         "training energy": f"n/a ({run.energy.reason})" if joules is None else f"{joules / 1e3:.3g} kJ",
         "seed": str(run.seed),
+        **(batches if run.equal_length_batches else {}),
         "hyperparameters": listed(run.hyperparameters),
         "code": f"commit {provenance.commit}{' with uncommitted changes' if provenance.dirty else ''}",
     }

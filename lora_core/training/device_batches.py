@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lora_core.data.batches import Examples
+from lora_core.data.batches import Examples, evaluation_order
 from lora_core.device import to_device
 from lora_core.models import masks
-from lora_core.models.model import max_input_length
+from lora_core.models.model import max_input_length, needs_equal_length, padding_side
 
 # Lengths are rounded up to a multiple of this, by the type of the device: kernels of a GPU are fast on such shapes, and
 # there are fewer of them.
@@ -51,6 +51,7 @@ class DeviceExamples:
 
     Attributes:
         examples: The split on the host.
+        equal_length: Whether a batch must hold examples of equal length: padding would change the model's logits.
         padded_lengths: Tokens of each example, (examples,), rounded up as the device wants it.
         labels: (examples,), on the device.
     """
@@ -61,7 +62,10 @@ class DeviceExamples:
         self.examples = examples
         self.device = device
         self.labels = to_device(examples.labels, device)
-        self.padded_lengths = padded_lengths(examples.lengths, MULTIPLE.get(device.type, 1), max_input_length(model))
+        self.equal_length = needs_equal_length(model)
+        multiple = 1 if self.equal_length else MULTIPLE.get(device.type, 1)
+        self.padded_lengths = padded_lengths(examples.lengths, multiple, max_input_length(model))
+        self._pads_left = padding_side(model) == "left"
         self._pad: int = config.pad_token_id
         self._mask_form = masks.form(model)
         self._tokens = to_device(examples.tokens, device)
@@ -72,6 +76,10 @@ class DeviceExamples:
     def __len__(self) -> int:
         """Return the number of examples."""
         return len(self.examples)
+
+    def evaluation_order(self, batch_size: int) -> list[np.ndarray]:
+        """Return all rows sorted by length, in batches as the model needs them."""
+        return evaluation_order(self.examples.lengths, batch_size, self.equal_length)
 
     def batches(self, order: Sequence[np.ndarray]) -> Iterator[DeviceBatch]:
         """Yield the batches of an order; all row numbers are copied to the device at once."""
@@ -86,8 +94,10 @@ class DeviceExamples:
 
     def inputs(self, rows: Tensor, tokens: int) -> Inputs:
         """Return the model's arguments for rows, padded to a length; the host does not wait for them."""
-        position = torch.arange(tokens, device=self.device)
-        real = position < self._lengths[rows, None]  # (rows, tokens)
+        position, lengths = torch.arange(tokens, device=self.device), self._lengths[rows, None]
+        if self._pads_left:
+            position = position - (tokens - lengths)
+        real = (position >= 0) & (position < lengths)  # (rows, tokens)
         places = torch.where(real, self._starts[rows, None] + position, 0)
         inputs = {
             "input_ids": torch.where(real, self._tokens[places], self._pad).long(),

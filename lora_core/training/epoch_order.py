@@ -37,13 +37,17 @@ class EpochOrder:
         return [by_shape[shapes[i]] for i in chosen]
 
 
-def epoch_order(spec: RunSpec, lengths: np.ndarray, epoch: int, padded: np.ndarray | None = None) -> EpochOrder:
+def epoch_order(
+    spec: RunSpec, lengths: np.ndarray, epoch: int, padded: np.ndarray | None = None, equal_length: bool = False
+) -> EpochOrder:
     """Return the order of an epoch, counted from 1, for the lengths in tokens of the training split.
 
-    `padded` are the lengths to which a device pads each example alone; None: their own.
+    `padded` are the lengths to which a device pads each example alone; None: their own. With `equal_length` no batch
+    needs padding, whatever the run's batching. Every epoch has as many batches.
     """
     seed = derive(spec.seed, f"order-{epoch}")
-    rows = batches.order(lengths, spec.hyperparameters.batch_size, spec.batching, seed)
+    batching = "equal_length" if equal_length else spec.batching
+    rows = batches.order(lengths, spec.hyperparameters.batch_size, batching, seed)
     padded = lengths if padded is None else padded
     return EpochOrder(rows, [(len(batch), int(padded[batch].max())) for batch in rows])
 

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from lora_core import device as devices
-from lora_core.data import batches
 from lora_core.data.metrics import METRICS
 from lora_core.measuring import memory
 from lora_core.measuring import power_trace as trace
@@ -77,13 +76,13 @@ class TrainingLoop:
         self.predictions: list[np.ndarray] = []
         self.losses: list[float] = []
         self.largest_batch = (0, 0)
-        self.steps_per_epoch = math.ceil(len(data.train) / spec.hyperparameters.batch_size)
-        self.steps = self.steps_per_epoch * spec.hyperparameters.epochs
         self._progress = progress
         self._device = next(model.parameters()).device
         self._train_split, self._validation_split = (
             DeviceExamples(split, model) for split in (data.train, data.validation)
         )
+        self.steps_per_epoch = len(self._order(1).rows)
+        self.steps = self.steps_per_epoch * spec.hyperparameters.epochs
         self.step = create_step(spec, model, self._train_split, self.steps)
         if checkpoint.state is not None:
             self._restore(checkpoint.state)
@@ -110,7 +109,7 @@ class TrainingLoop:
         rows = self._order(epoch).spread(batches_to_prepare(self._device))
         if step.can_capture:
             rows = repeated_shapes(map(self._order, range(epoch, spec.hyperparameters.epochs + 1))) or rows
-        first = batches.evaluation_order(self.data.validation.lengths, spec.evaluation_batch_size)[:1]
+        first = self._validation_split.evaluation_order(spec.evaluation_batch_size)[:1]
         devices.synchronize(self._device)
         with self.sampler.window("preparation"), undone(self.model, step.optimizer, step.rates, step.scaling):
             (inputs,) = self._validation_split.inputs_in(first)
@@ -123,7 +122,8 @@ class TrainingLoop:
         self._speed.started = time.monotonic()
 
     def _order(self, epoch: int) -> EpochOrder:
-        return epoch_order(self.spec, self.data.train.lengths, epoch, self._train_split.padded_lengths)
+        split = self._train_split
+        return epoch_order(self.spec, self.data.train.lengths, epoch, split.padded_lengths, split.equal_length)
 
     def _run_epoch(self, epoch: int) -> None:
         order = self._order(epoch)

@@ -14,7 +14,7 @@ from lora_core.measuring import power_trace as trace
 from lora_core.measuring.predicted_memory import predicted_memory_mb
 from lora_core.measuring.sampler import Sampler
 from lora_core.methods import registry
-from lora_core.models.model import head_parameters
+from lora_core.models.model import head_parameters, needs_equal_length
 from lora_core.models.tokenizer import copy_tokenizer
 from lora_core.records import FORMAT, HistoryRow, PowerRow, sha256, write_json, write_rows
 from lora_core.sealed import seal
@@ -101,6 +101,7 @@ def describe_measurement(loop: TrainingLoop, shapes: nn.Module) -> dict[str, obj
             "examples": len(loop.data.validation),
         },
         "steps": loop.steps,
+        "equal_length_batches": needs_equal_length(loop.model),
         "parts": loop.checkpoint.part + 1,
         "lost": _cost("lost", sampler),
         "preparation": _cost("preparation", sampler),

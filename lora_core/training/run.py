@@ -145,10 +145,10 @@ def _dependencies(spec: RunSpec, digests: InputDigests, started: Provenance) -> 
 
 def _first_epoch_inputs(spec: RunSpec, data: TrainingData, model: nn.Module) -> list[Mapping[str, torch.Tensor]]:
     """The training data as the model sees it in the first epoch."""
-    order = epoch_order(spec, data.train.lengths, 1).rows
+    order = epoch_order(spec, data.train.lengths, 1, equal_length=models.needs_equal_length(model)).rows
     pad: int = model.config.pad_token_id  # type: ignore[union-attr, assignment]
-    device = next(model.parameters()).device
-    return [model_inputs(batch, device) for batch in batches.batches(data.train, order, pad)]
+    device, side = next(model.parameters()).device, models.padding_side(model)
+    return [model_inputs(batch, device) for batch in batches.batches(data.train, order, pad, side)]
 
 
 def build_model(

@@ -208,7 +208,7 @@ def optimizer_step(
 def predict_logits(model: Any, examples: DeviceExamples, precision: str, batch_size: int) -> np.ndarray:
     """Return the logits (examples, outputs) in the order of the split, computed in batches of similar length."""
     model.eval()
-    order = batches.evaluation_order(examples.examples.lengths, batch_size)
+    order = examples.evaluation_order(batch_size)
     with torch.inference_mode():
         computed = [
             forward(model, examples.inputs(batch.rows, batch.tokens), precision).float()

@@ -27,6 +27,9 @@ BASELINE = "majority-class baseline"
 COMPARED = (("best", "seeds"), ("best", "examples"), ("last", "seeds"), ("cross_fitted", "seeds"))
 NO_OVERLAP = "without texts of the training split"
 EPOCHS = {"best": "best epoch", "last": "last epoch", "cross_fitted": "cross-fitted"}
+EQUAL_LENGTH_NOTE = (
+    "Padding changes the logits of this model: every batch, in training and in evaluation, has inputs of one length."
+)
 # What an interval of a difference is taken over, and the columns of its bounds.
 INTERVALS = {"seeds": ("low", "high"), "examples": ("examples_low", "examples_high")}
 
@@ -189,4 +192,6 @@ def _run_notes(runs: pd.DataFrame, settings: DrawSettings) -> Iterator[str]:
     if len(collapsed):
         names = run_names(collapsed, settings)
         yield f"Predicts the same answer for every example in the last epoch (included above): {names}."
+    if runs["equal_length_batches"].any():
+        yield EQUAL_LENGTH_NOTE
     yield from shared_device_note(runs, settings)
