@@ -12,74 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lora_core.methods.adapter_config import CONFIG, AdapterConfig, is_plain_lora, read_adapter_config, read_config
 from lora_core.models.model import head_parameters
 from lora_core.models.tensors import Framework, Tensors, read_tensors
-from lora_core.records import JsonObject, read_json, write_json
+from lora_core.records import write_json
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
     from lora_core.methods.settings import LowRankSettings
+    from lora_core.models.base_model import BaseModel
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."
-# The fields of PEFT's configuration that may have any value in an adapter that means W + B A · alpha / rank.
-ANY_VALUE = {
-    "auto_mapping", "base_model_name_or_path", "exclude_modules", "inference_mode", "init_lora_weights",
-    "layers_pattern", "layers_to_transform", "lora_alpha", "lora_dropout", "megatron_core", "modules_to_save",
-    "peft_type", "peft_version", "qalora_group_size", "r", "revision", "target_modules", "task_type",
-}  # fmt: skip
-SELECTIONS = ("exclude_modules", "layers_to_transform")  # of these fields, those that leave out some targets
-# The initial values of LoRA that leave the base weights as they are.
-STARTS_OUTSIDE = (True, False, "gaussian", "orthogonal", "eva")
-
-
-@dataclass(frozen=True)
-class AdapterConfig:
-    """The configuration of a plain LoRA adapter, and what `adapter_config.json` calls each field.
-
-    Attributes:
-        rank: The rank r of A and B (`r`).
-        alpha: The update is B A · alpha / rank (`lora_alpha`).
-        targets: The names, or the ends of the names, of the modules with an update (`target_modules`).
-        modules_to_save: The modules that are stored whole, such as the head (`modules_to_save`).
-        base_model: The base model's name or folder; None if unknown (`base_model_name_or_path`).
-        dropout: The dropout probability of the low-rank path's input (`lora_dropout`).
-        on_every_target: Whether all modules that `targets` name have an update, not only some of them.
-        task_type: PEFT's name of the task; None for a model that is not from transformers (`task_type`).
-    """
-
-    rank: int
-    alpha: float
-    targets: tuple[str, ...]
-    modules_to_save: tuple[str, ...]
-    base_model: str | None
-    dropout: float = 0.0
-    task_type: str | None = "SEQ_CLS"
-    on_every_target: bool = True
-
-    def saves(self, name: str) -> bool:
-        """Whether the tensor of this name belongs to a module that is stored whole."""
-        return any(name.startswith(f"{module}.") for module in self.modules_to_save)
-
-    def to_peft(self) -> dict[str, object]:
-        """Return the fields of `adapter_config.json`, with sorted keys."""
-        fields = {
-            "base_model_name_or_path": self.base_model,
-            "bias": "none",
-            "fan_in_fan_out": False,
-            "inference_mode": True,
-            "init_lora_weights": True,
-            "lora_alpha": self.alpha,
-            "lora_dropout": self.dropout,
-            "modules_to_save": sorted(self.modules_to_save),
-            "peft_type": "LORA",
-            "r": self.rank,
-            "target_modules": sorted(self.targets),
-            "task_type": self.task_type,
-        }
-        return dict(sorted(fields.items()))
 
 
 @dataclass(frozen=True)
@@ -112,7 +58,7 @@ class Adapter:
             raise ValueError(f"{folder / WEIGHTS} lacks {min(lacking)!r}, which {CONFIG} names; use a complete adapter")
 
 
-def save_low_rank(model: nn.Module, settings: LowRankSettings, folder: Path, base_model: str) -> None:
+def save_low_rank(model: nn.Module, settings: LowRankSettings, folder: Path, base_model: BaseModel) -> None:
     """Write A and B of a sequence classifier's LoRA layers, and its head."""
     rank, alpha = settings.scale_settings()
     matrices = {name: p for name, p in model.named_parameters() if name.endswith((".lora_A", ".lora_B"))}
@@ -138,13 +84,13 @@ def write_adapter(folder: Path, adapter: Adapter) -> None:
     write_json(folder / CONFIG, adapter.config.to_peft())
 
 
-def write_trained_parameters(folder: Path, kind: str, model: nn.Module, base_model: str) -> None:
+def write_trained_parameters(folder: Path, kind: str, model: nn.Module, base_model: BaseModel) -> None:
     """Write what a model trains under the parameters' own names, for methods that PEFT does not have.
 
     `kind` takes the place of PEFT's type in the configuration.
     """
     save_tensors(folder, {name: p for name, p in model.named_parameters() if p.requires_grad})
-    write_json(folder / CONFIG, {"base_model_name_or_path": base_model, "peft_type": kind})
+    write_json(folder / CONFIG, base_model.to_peft() | {"peft_type": kind})
 
 
 def save_tensors(folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -201,57 +147,6 @@ def layout(folder: Path) -> Literal["low_rank", "peft", "parameters"]:
         if all(_is_matrix(name) or config.saves(name) for name in plain_names):
             return "low_rank"
     return "peft" if any(name.startswith(PREFIX) for name in names) else "parameters"
-
-
-def read_config(folder: Path) -> JsonObject:
-    """Read PEFT's `adapter_config.json`. Raise ValueError if it is missing or names no type."""
-    path = folder / CONFIG
-    try:
-        config = read_json(path)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}); every adapter folder has one") from error
-    if not isinstance(config, dict) or not isinstance(config.get("peft_type"), str):
-        raise ValueError(f"{path}: the key peft_type is missing; it names the kind of adapter")
-    return config
-
-
-def is_plain_lora(config: Mapping[str, Any]) -> bool:
-    """Whether PEFT's configuration means W + B A · alpha / rank and nothing else; PEFT itself must read the rest.
-
-    An adapter that started inside the base weights is not plain: PEFT computes that start again when loading it.
-    """
-    special = {key for key, value in config.items() if value and (key, value) != ("bias", "none")} - ANY_VALUE
-    outside = config.get("init_lora_weights", True) in STARTS_OUTSIDE
-    return config["peft_type"] == "LORA" and outside and not special
-
-
-def read_adapter_config(folder: Path) -> AdapterConfig:
-    """Read the configuration of a plain LoRA adapter. Raise ValueError if it is another, incomplete or malformed."""
-    config, path = read_config(folder), folder / CONFIG
-    if not is_plain_lora(config):
-        raise ValueError(f"{path}: the adapter is not plain LoRA")
-    rank, alpha = config.get("r"), config.get("lora_alpha")
-    if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float) or not abs(alpha) < 1e9:
-        raise ValueError(f"{path}: r is {rank!r} and lora_alpha {alpha!r}; expected a positive integer and a number")
-    saved, targets = config.get("modules_to_save") or [], config.get("target_modules") or []
-    if not isinstance(saved, list):
-        raise ValueError(f"{path}: modules_to_save is {saved!r}; expected a list of names")
-    if not isinstance(targets, list | str):
-        raise ValueError(f"{path}: target_modules is {targets!r}; expected a name or a list of names")
-    dropout = config.get("lora_dropout") or 0.0
-    if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
-        raise ValueError(f"{path}: lora_dropout is {dropout!r}; expected a probability below 1")
-    return AdapterConfig(
-        rank=rank,
-        alpha=alpha,
-        targets=(targets,) if isinstance(targets, str) else tuple(targets),
-        modules_to_save=tuple(saved),
-        base_model=config.get("base_model_name_or_path"),
-        dropout=dropout,
-        task_type=config.get("task_type"),
-        # Where there is a regular expression or an exception, PEFT alone knows the modules.
-        on_every_target=isinstance(targets, list) and not any(map(config.get, SELECTIONS)),
-    )
 
 
 def _is_matrix(name: str) -> bool:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from lora_core.models.base_model import BaseModel
+
 
 @dataclass(frozen=True)
 class Settings(MethodSettings):
@@ -31,7 +33,7 @@ def apply(model: nn.Module, settings: Settings, generator: torch.Generator) -> n
     return model.requires_grad_(True)
 
 
-def save(model: nn.Module, settings: Settings, folder: Path, base_model: str) -> None:
+def save(model: nn.Module, settings: Settings, folder: Path, base_model: BaseModel) -> None:
     """Write a plain transformers folder."""
     model.save_pretrained(folder)  # type: ignore[operator]
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from lora_core.models.base_model import BaseModel
+
 
 @dataclass(frozen=True)
 class Settings(LowRankSettings):
@@ -56,7 +58,7 @@ def apply(model: nn.Module, settings: Settings, generator: torch.Generator) -> n
     return model
 
 
-def save(model: nn.Module, settings: Settings, folder: Path, base_model: str) -> None:
+def save(model: nn.Module, settings: Settings, folder: Path, base_model: BaseModel) -> None:
     """Write the adapter and the head in PEFT's layout."""
     save_low_rank(model, settings, folder, base_model)
 

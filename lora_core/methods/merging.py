@@ -5,6 +5,7 @@ is PEFT's own `merge_and_unload`.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,17 @@ from lora_core.atomic_files import atomic_folder
 from lora_core.intact import check_copyable, check_model, check_weights, copy_files
 from lora_core.layout import MERGE_RECORD
 from lora_core.methods import adapter_files
+from lora_core.methods.adapter_config import CONFIG, read_config
+from lora_core.methods.merged_config import merged_config
 from lora_core.models.tensors import read_tensors
 from lora_core.models.tokenizer import TOKENIZER_FILES
-from lora_core.records import write_json
+from lora_core.records import JsonObject, write_json
 
 Tensors = dict[str, np.ndarray]
+Configuration = Callable[[], JsonObject]
 # The files of a weights folder that a merged folder needs too, and those that it has no use for.
-COPIED = ("config.json", *TOKENIZER_FILES)
-ADAPTER_ONLY = (adapter_files.CONFIG, adapter_files.WEIGHTS, "README.md")
+COPIED = TOKENIZER_FILES
+NOT_COPIED = ("config.json", CONFIG, adapter_files.WEIGHTS, "README.md")
 
 
 def merge_adapter(base: Path, weights: Path, record: Path | None, out: Path, base_record: Path | None = None) -> None:
@@ -35,17 +39,19 @@ def merge_adapter(base: Path, weights: Path, record: Path | None, out: Path, bas
     if base_record is not None:
         check_model(base, base_record)
     check_weights(weights, record)
-    check_copyable(weights, (*COPIED, *ADAPTER_ONLY))
+    check_copyable(weights, (*COPIED, *NOT_COPIED))
     for path in sorted(weights.iterdir()):
-        if path.name not in (*COPIED, *ADAPTER_ONLY) and not path.name.startswith("."):
+        if path.name not in (*COPIED, *NOT_COPIED) and not path.name.startswith("."):
             job.announce(f"{path} is left out of the merged model: it is not one of a model's files")
-    trained_on = adapter_files.read_config(weights).get("base_model_name_or_path")
+    trained_on = read_config(weights).get("base_model_name_or_path")
     if isinstance(trained_on, str) and base.name not in (Path(trained_on).name, trained_on.replace("/", "--")):
         raise ValueError(f"the adapter in {weights} was made for the base model {trained_on!r}, not for {base.name!r}")
     before = read_tensors(base / "model.safetensors", "numpy")
-    after = MERGE[adapter_files.layout(weights)](base, weights, dict(before))
+    configuration = partial(merged_config, base, weights, record)
+    after = MERGE[adapter_files.layout(weights)](base, weights, dict(before), configuration)
     with atomic_folder(out) as folder:
         copy_files(weights, COPIED, folder)
+        write_json(folder / "config.json", configuration())
         save_file(after, folder / "model.safetensors", {"format": "pt"})
         write_json(folder / MERGE_RECORD, {"changed": _changes(before, after)})
 
@@ -62,7 +68,7 @@ def _changes(before: Tensors, after: Tensors) -> dict[str, dict[str, float]]:
     }
 
 
-def _merge_low_rank(base: Path, weights: Path, tensors: Tensors) -> Tensors:
+def _merge_low_rank(base: Path, weights: Path, tensors: Tensors, configuration: Configuration) -> Tensors:
     """W + B A · alpha / rank (Section 3.1)."""
     adapter = adapter_files.read_adapter(weights, "numpy")
     encoder = {name.split(".")[0] for name in adapter.modules}
@@ -81,7 +87,7 @@ def _merge_low_rank(base: Path, weights: Path, tensors: Tensors) -> Tensors:
     return tensors | _as_float32(adapter.saved_modules)
 
 
-def _merge_parameters(base: Path, weights: Path, tensors: Tensors) -> Tensors:
+def _merge_parameters(base: Path, weights: Path, tensors: Tensors, configuration: Configuration) -> Tensors:
     """The stored parameters in place of the base model's."""
     stored = adapter_files.load_tensors(weights, "numpy")
     parts = {name.split(".")[0] for name in tensors}
@@ -95,7 +101,7 @@ def _as_float32(stored: Mapping[str, np.ndarray]) -> Tensors:
     return {name: tensor.astype(np.float32, copy=False) for name, tensor in stored.items()}
 
 
-def _merge_by_peft(base: Path, weights: Path, tensors: Tensors) -> Tensors:
+def _merge_by_peft(base: Path, weights: Path, tensors: Tensors, configuration: Configuration) -> Tensors:
     """The weights as PEFT merges them, in float32."""
     import torch
     from peft.utils import ModulesToSaveWrapper
@@ -103,10 +109,7 @@ def _merge_by_peft(base: Path, weights: Path, tensors: Tensors) -> Tensors:
 
     from lora_core.methods.peft_config import attach_saved_adapter
 
-    try:
-        config = AutoConfig.from_pretrained(weights, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{weights} has no config.json of transformers, which says what its head is") from error
+    config = AutoConfig.for_model(**configuration())
     model = AutoModelForSequenceClassification.from_pretrained(
         base, config=config, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
     )
@@ -120,7 +123,7 @@ def _merge_by_peft(base: Path, weights: Path, tensors: Tensors) -> Tensors:
 
 
 # How to merge each layout of an adapter's files (`adapter_files.layout`).
-MERGE: dict[str, Callable[[Path, Path, Tensors], Tensors]] = {
+MERGE: dict[str, Callable[[Path, Path, Tensors, Configuration], Tensors]] = {
     "low_rank": _merge_low_rank,
     "parameters": _merge_parameters,
     "peft": _merge_by_peft,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from lora_core.methods import peft_config
-from lora_core.methods.adapter_files import CONFIG, save_tensors
+from lora_core.methods.adapter_config import CONFIG
+from lora_core.methods.adapter_files import save_tensors
 from lora_core.methods.patterns import check_patterns
 from lora_core.methods.settings import MethodSettings, PlainLora, TrainingOptions
 from lora_core.models.model import head_parameters
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     import torch
     from torch import nn
+
+    from lora_core.models.base_model import BaseModel
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,7 @@ def init_from_data(
         initialize_lora_eva_weights(model, batches(), show_progress_bar=False)
 
 
-def save(model: nn.Module, settings: Settings, folder: Path, base_model: str) -> None:
+def save(model: nn.Module, settings: Settings, folder: Path, base_model: BaseModel) -> None:
     """Write the adapter and the head as PEFT does, in the same bytes every time.
 
     An adapter that started inside the base weights W is written relative to W itself, with twice the rank:
@@ -160,19 +163,20 @@ def save(model: nn.Module, settings: Settings, folder: Path, base_model: str) ->
     """
     import torch
 
-    config = model.peft_config["default"].to_dict()  # type: ignore[index, union-attr]
+    config: Any = model.peft_config["default"]  # type: ignore[index]
     state = _state(model)
     initial = getattr(model, "initial", {})
     for name, start in initial.items():
         state[name] = torch.cat([state[name], -start], 1) if "lora_B" in name else torch.cat([state[name], start])
+    changes: dict[str, Any] = {"inference_mode": True}
     if initial:
-        growth = math.sqrt(2) if config["use_rslora"] else 2
-        config |= {"r": 2 * config["r"], "lora_alpha": growth * config["lora_alpha"]}
-    if isinstance(config.get("init_lora_weights"), str):  # the values are stored, so nothing is initialized again
-        config |= {"init_lora_weights": True, "eva_config": None}
-    config |= {"base_model_name_or_path": base_model, "inference_mode": True}
+        growth = math.sqrt(2) if config.use_rslora else 2
+        changes |= {"r": 2 * config.r, "lora_alpha": growth * config.lora_alpha}
+    if isinstance(getattr(config, "init_lora_weights", None), str):  # stored values are not initialized again
+        changes |= {"init_lora_weights": True, "eva_config": None}
+    fields = peft_config.differing_fields(config, changes) | base_model.to_peft()
     save_tensors(folder, state)
-    write_json(folder / CONFIG, {name: sorted(v) if isinstance(v, set) else v for name, v in sorted(config.items())})
+    write_json(folder / CONFIG, dict(sorted(fields.items())))
 
 
 def load(model: nn.Module, settings: Settings, folder: Path, with_head: bool = True) -> nn.Module:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from dataclasses import MISSING
 from typing import TYPE_CHECKING, Any
 
-from lora_core.methods.adapter_files import load_tensors, read_config
+from lora_core.methods.adapter_config import read_config
+from lora_core.methods.adapter_files import load_tensors
 from lora_core.methods.patterns import check_patterns
 from lora_core.models.model import head_parameters
 
@@ -90,6 +93,24 @@ def configuration(fields: Mapping[str, Any]) -> Any:
         return get_peft_config({**fields, "task_type": "SEQ_CLS"})
     except (TypeError, ValueError) as error:
         raise ValueError(f"PEFT rejects this configuration of {fields['peft_type']}: {error}") from error
+
+
+def differing_fields(config: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of PEFT's configuration object that differ from their defaults, with sorted keys and lists.
+
+    `changes` are values in place of the object's. An older PEFT refuses fields that it does not know, even if they say
+    nothing. The version is left out, so that equal adapters are equal files.
+    """
+    defaults = {
+        field.name: field.default if field.default_factory is MISSING else field.default_factory()
+        for field in dataclasses.fields(config)
+    }
+    values = {name: value for name, value in (config.to_dict() | changes).items() if name != "peft_version"}
+    return {
+        name: sorted(value) if isinstance(value, set | list) else value
+        for name, value in sorted(values.items())
+        if value != defaults.get(name)
+    }
 
 
 def check_names(fields: Mapping[str, Any], adapted: Any, modules: Sequence[str]) -> None:

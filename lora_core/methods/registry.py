@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lora_core.methods.settings import MethodSettings
+    from lora_core.models.base_model import BaseModel
 
 
 @cache
@@ -115,7 +116,7 @@ def _build_on(device: str, folder: Path, outputs: int, settings: MethodSettings,
         return adapt(model, settings, torch.Generator())
 
 
-def save(model: nn.Module, settings: MethodSettings, folder: Path, base_model: str) -> None:
+def save(model: nn.Module, settings: MethodSettings, folder: Path, base_model: BaseModel) -> None:
     """Write what the method trained, with the head, into `folder`; `base_model` names the base model."""
     module = _module(settings.kind)
     if hasattr(module, "save"):

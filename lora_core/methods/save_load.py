@@ -8,8 +8,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from lora_core.methods.adapter_files import Adapter, AdapterConfig, read_adapter, write_adapter
+from lora_core.methods.adapter_config import AdapterConfig
+from lora_core.methods.adapter_files import Adapter, read_adapter, write_adapter
 from lora_core.methods.layers import LoRALinear, allow_fused_path
+from lora_core.models.base_model import BaseModel
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -37,7 +39,8 @@ def save_adapter(model: nn.Module, folder: Path | str, base_model: str | None = 
         for matrix, parameter in (("lora_A", layer.lora_A), ("lora_B", layer.lora_B))
     }
     saved = _trained_modules(model, set(layers))
-    config = AdapterConfig(rank, alpha, tuple(layers), tuple(saved), base_model, dropout, task_type=None)
+    base = BaseModel(base_model) if base_model else None
+    config = AdapterConfig(rank, alpha, tuple(layers), tuple(saved), base, dropout, task_type=None)
     tensors = {name: tensor for name, tensor in model.state_dict().items() if config.saves(name)}
     Path(folder).mkdir(parents=True, exist_ok=True)
     write_adapter(Path(folder), Adapter(config, matrices, tensors))

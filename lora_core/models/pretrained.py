@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lora_core import job, records
 from lora_core.atomic_files import atomic_folder
 from lora_core.data.hub import TIMEOUT_SECONDS, check_hub
+from lora_core.models.base_model import BaseModel, write_published
 from lora_core.models.batching_probe import record_batching
 from lora_core.models.model import head_parameters, max_input_length, model_shapes
 from lora_core.models.source_folder import CONFIG, SHARDS, WEIGHTS, check_config, check_parts, one_line, open_classifier
@@ -38,7 +39,7 @@ def prepare_model(source: Mapping[str, Any], out: Path) -> None:
         case {"source": "local", "path": path}:
             _prepare_folder(check_local(path), out)
         case {"source": "hub", "id": identifier, "revision": revision}:
-            _prepare_folder(hub_folder(identifier, revision), out)
+            _prepare_folder(hub_folder(identifier, revision), out, BaseModel(identifier, revision))
         case _:
             raise ValueError(f"model: {dict(source)} has an unknown source; expected random, wheel, local or hub")
 
@@ -101,8 +102,11 @@ def hub_folder(identifier: str, revision: str) -> Path:
     return folder
 
 
-def _prepare_folder(folder: Path, out: Path) -> None:
-    """Bring a transformers folder into the prepared form. Raise ValueError if its weights do not fit the encoder."""
+def _prepare_folder(folder: Path, out: Path, published: BaseModel | None = None) -> None:
+    """Bring a transformers folder into the prepared form; `published` is its name on the hub.
+
+    Raise ValueError if its weights do not fit the encoder.
+    """
     import torch
 
     check_config(folder)  # before the tokenizer, which reads it too
@@ -119,7 +123,9 @@ def _prepare_folder(folder: Path, out: Path) -> None:
     if not head & report["missing_keys"]:  # it answers a task already
         job.announce(f"the head of the model in {str(folder)!r} belongs to another task; a new one takes its place")
         pretrained_head = set()
-    _write(model, tokenizer, out, pretrained_head)
+    if poolers or not of_its_task <= set(report["missing_keys"]):
+        published = None  # opened by that name, it has another pooler, or a head for other labels
+    _write(model, tokenizer, out, pretrained_head, published)
 
 
 def _prepare_random(config: Mapping[str, Any], seed: int, out: Path) -> None:
@@ -140,8 +146,14 @@ def _prepare_random(config: Mapping[str, Any], seed: int, out: Path) -> None:
     _write(model, byte_tokenizer(fields["pad_token_id"], model.config.vocab_size), out)
 
 
-def _write(model: Any, tokenizer: ModelTokenizer, out: Path, pretrained_head: Set[str] = frozenset()) -> None:
-    """Write the prepared folder: weights, of the head only `pretrained_head`; configuration and tokenizer.
+def _write(
+    model: Any,
+    tokenizer: ModelTokenizer,
+    out: Path,
+    pretrained_head: Set[str] = frozenset(),
+    published: BaseModel | None = None,
+) -> None:
+    """Write the prepared folder: weights, of the head only `pretrained_head`; configuration, tokenizer and name.
 
     Raise ValueError for a model that has no head of its own, no padding token, or weights that are not finite.
     """
@@ -168,3 +180,5 @@ def _write(model: Any, tokenizer: ModelTokenizer, out: Path, pretrained_head: Se
         record_batching(model, tokenizer, limit)
         model.config.save_pretrained(folder)
         tokenizer.save(folder, model, limit)
+        if published is not None:
+            write_published(folder, published)

@@ -18,6 +18,9 @@ VOCABULARIES = (
 )  # fmt: skip
 # Above this share of words with capital letters a vocabulary is one for texts that keep them.
 CAPITALS = 0.01
+# What a tokenizer remembers of its last call: in tokenizer.json, and in tokenizer_config.json.
+CALL_STATE = ("truncation", "padding")
+CALL_OPTIONS = ("max_length", "stride", "truncation_strategy", "pad_to_multiple_of")
 TOKENIZER_FILES = (*VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 
@@ -52,14 +55,17 @@ class ModelTokenizer:
     def save(self, folder: Path, model: Any, max_length: int | None) -> None:
         """Write it next to a prepared model's config.json so that AutoTokenizer reads tokenizer.json as it is.
 
-        A class of a model takes only the vocabulary from that file and makes up the rest, so none is named. Raise
-        ValueError if AutoTokenizer gives other tokens nevertheless.
+        A class of a model takes only the vocabulary from that file and makes up the rest, so none is named. Truncation
+        and padding are left out, which would apply to every text that the package tokenizers encodes. Raise ValueError
+        if AutoTokenizer gives other tokens nevertheless.
         """
         backend = self.backend
+        backend.no_truncation()
+        backend.no_padding()
         if self.file is None:
             backend.save(str(folder / "tokenizer.json"))
         else:
-            shutil.copyfile(self.file, folder / "tokenizer.json")
+            _copy_without_calls(self.file, folder / "tokenizer.json")
         limit = self.loaded.model_max_length
         settings = {
             "tokenizer_class": "PreTrainedTokenizerFast",
@@ -172,8 +178,6 @@ def _check_saved(folder: Path, backend: Any) -> None:
     from transformers import AutoTokenizer
 
     read = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    backend.no_padding()
-    backend.no_truncation()
     for text in sentencepiece_files.SAMPLES:
         for texts in ((text,), (text, "another text")):
             if read(*texts)["input_ids"] != backend.encode(*texts).ids:
@@ -211,8 +215,20 @@ def byte_tokenizer(pad: int, vocabulary: int) -> ModelTokenizer:
     return ModelTokenizer(loaded)
 
 
-def copy_tokenizer(folder: Path, out: Path) -> None:
-    """Copy a prepared model's tokenizer next to weights, so that a pipeline finds it."""
+def _copy_without_calls(file: Path, out: Path) -> None:
+    """Copy a tokenizer.json with nothing changed but truncation and padding, which it may hold from its last call."""
+    content = read_json(file)
+    if any(content.get(key) is not None for key in CALL_STATE):
+        write_json(out, content | dict.fromkeys(CALL_STATE))
+    else:
+        shutil.copyfile(file, out)
+
+
+def copy_tokenizer(folder: Path, out: Path, max_length: int) -> None:
+    """Copy a prepared model's tokenizer next to weights that were trained on at most `max_length` tokens."""
     for name in TOKENIZER_FILES:
         if (folder / name).exists():
             shutil.copyfile(folder / name, out / name)
+    settings = read_json(out / "tokenizer_config.json")
+    kept = {key: value for key, value in settings.items() if key not in CALL_OPTIONS}
+    write_json(out / "tokenizer_config.json", kept | {"model_max_length": max_length})

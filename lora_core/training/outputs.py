@@ -14,6 +14,7 @@ from lora_core.measuring import power_trace as trace
 from lora_core.measuring.predicted_memory import predicted_memory_mb
 from lora_core.measuring.sampler import Sampler
 from lora_core.methods import registry
+from lora_core.models.base_model import base_model
 from lora_core.models.model import head_parameters, needs_equal_length
 from lora_core.models.tokenizer import copy_tokenizer
 from lora_core.records import FORMAT, HistoryRow, PowerRow, sha256, write_json, write_rows
@@ -57,13 +58,12 @@ def write_outputs(outputs: RunOutputs, loop: TrainingLoop, record: Mapping[str, 
     write_json(outputs.record, seal({"format": FORMAT, **record, "files": digests}))
 
 
-def write_weights(folder: Path, model: nn.Module, spec: RunSpec, base: Path) -> None:
-    """Write what the run trained, the model's configuration, and the tokenizer of the prepared model `base`."""
+def write_weights(folder: Path, model: nn.Module, spec: RunSpec, base: Path, max_length: int) -> None:
+    """Write what the run trained, and the tokenizer of the prepared model `base` for at most `max_length` tokens."""
     with atomic_folder(folder) as temp_path:
         model.to("cpu")
-        registry.save(model, spec.settings, temp_path, spec.base_model)
-        model.config.save_pretrained(temp_path)  # type: ignore[operator, union-attr]
-        copy_tokenizer(base, temp_path)
+        registry.save(model, spec.settings, temp_path, base_model(base))
+        copy_tokenizer(base, temp_path, max_length)
 
 
 def _write_predictions(path: Path, loop: TrainingLoop) -> None:

@@ -19,6 +19,7 @@ from lora_core.measuring.sampler import Sampler
 from lora_core.methods import registry
 from lora_core.models import dropout, masks
 from lora_core.models import model as models
+from lora_core.models.base_model import base_model
 from lora_core.provenance import Provenance
 from lora_core.running_code import RunningCode
 from lora_core.seeds import derive
@@ -61,6 +62,7 @@ def train(
     )
     max_tokens = models.max_input_length(shapes)
     input_tokens = {"longest": max_tokens, **data.count_truncated(max_tokens)}
+    max_length = min(data.card.max_length, max_tokens or data.card.max_length)
 
     @cache
     def build() -> nn.Module:
@@ -83,6 +85,8 @@ def train(
             | {
                 "data": data.card.to_json(),
                 "model": inputs.model.name,
+                "base_revision": base_model(inputs.model).revision,
+                "architecture": type(getattr(shapes, "get_base_model", lambda: shapes)()).__name__,
                 "model_files": digests.model,
                 "start": digests.start,
             },
@@ -91,7 +95,7 @@ def train(
         }
         if code is not None:
             code.check()
-        write_weights(outputs.weights, loop.model, spec, inputs.model)
+        write_weights(outputs.weights, loop.model, spec, inputs.model, max_length)
         write_outputs(outputs, loop, record)
         checkpoint.remove()
         progress.remove()
