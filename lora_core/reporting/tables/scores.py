@@ -24,6 +24,7 @@ from lora_core.stats import MIN_SEEDS
 
 DIFFERENCE = "score difference from"
 BASELINE = "majority-class baseline"
+CORNER = "method (score, %)"
 COMPARED = (("best", "seeds"), ("best", "examples"), ("last", "seeds"), ("cross_fitted", "seeds"))
 EPOCHS = {"best": "best epoch", "last": "last epoch", "cross_fitted": "cross-fitted"}
 # What an interval of a difference is taken over, and the columns of its bounds.
@@ -50,7 +51,7 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Table:
         spread = "the standard deviation" if over == "examples" else "the 95 % t-interval of the mean"
         notes.append(f"Mean over seeds, with {spread}.")
     notes += [*same_for_all_note(cells), *_difference_notes(cells, runs), *_run_notes(runs, settings)]
-    return new_table("table2", "method", cells, notes)
+    return new_table("table2", CORNER, cells, notes)
 
 
 def draw_details(inputs: Inputs, settings: DrawSettings) -> Table:
@@ -75,7 +76,7 @@ def draw_details(inputs: Inputs, settings: DrawSettings) -> Table:
         *_difference_notes(cells, runs),
         *_run_notes(runs, settings),
     ]
-    return new_table("table2-details", "method", cells, notes)
+    return new_table("table2-details", CORNER, cells, notes)
 
 
 def _groups(runs: pd.DataFrame, settings: DrawSettings) -> list[Group]:
