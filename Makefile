@@ -20,7 +20,7 @@ SLURM ?=
 .PHONY: help setup slurm tables demo doctor paper status report compare bundle verify-bundle test test-slow test-packaging test-slurm test-faults findings bench check format schema pictures docs lock audit clean
 
 help:  ## list all targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
 setup: .venv/installed  ## create .venv from requirements.lock
 
@@ -59,6 +59,7 @@ status: setup  ## show which runs are done, running, failed and left, and how lo
 	@$(BIN)/lora-core status $(OVERLAY)
 
 report: setup  ## write the study as one page, report.html (CONFIG for another study)
+	@$(BIN)/lora-core unlock $(OVERLAY)
 	$(SNAKEMAKE) "$(RESULTS)/report.html"
 	@echo; echo "Open $(RESULTS)/report.html"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
+from lora_core.reporting.digits import FIGURES
 from lora_core.stats import t_interval
 
 
@@ -97,7 +98,7 @@ def ratio(
     """Return the geometric mean of numerator / denominator, paired by round, with its 95% interval."""
     logs = [math.log(a / b) for a, b in zip(numerator, denominator, strict=True)]
     interval = t_interval(logs)
-    details = details or f"{1e3 * median(numerator):.3g} / {1e3 * median(denominator):.3g} ms"
+    details = details or f"{FIGURES.one(1e3 * median(numerator))} / {FIGURES.one(1e3 * median(denominator))} ms"
     if interval is None:
         return Row(what, compared_with, math.exp(logs[0]), goal, details=details)
     value, low, high = (math.exp(v) for v in (interval.estimate, interval.low, interval.high))

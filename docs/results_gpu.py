@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from lora_core.data.tasks import task_title
+from lora_core.evaluation.comparison import points
 from lora_core.evaluation.frames import read_costs, read_curves
 from lora_core.evaluation.references import References
 from lora_core.evaluation.run_record import RunRecord
@@ -108,7 +109,7 @@ def _summary() -> list[str]:
         ratios = lora[column] / full[column]
         rows[f"{label} to equal accuracy"] = [f"{ratios[task]:.2f}" for task in TASKS]
     watts = lora["power"] - full["power"]
-    rows["mean power up to there: LoRA - full, W"] = [f"{watts[task]:+.0f}" for task in TASKS]
+    rows["mean power up to there: LoRA − full, W"] = [f"{watts[task]:+.0f}".replace("-", "−") for task in TASKS]
     return _by_task("LoRA / full", rows)
 
 
@@ -118,7 +119,7 @@ def _thresholds() -> list[str]:
     curves = read_curves(_files(STUDY.curve))
     rows = {}
     for shift in SHIFTS:
-        label = f"{100 * shift:+.1f} points" if shift else "as in tables 5 and 6"
+        label = f"{points(100 * shift)} points" if shift else "as in tables 5 and 6"
         rows[label] = [_to_reach(curves[curves["task"] == task], thresholds[task] + shift) for task in TASKS]
     return _by_task("threshold", rows)
 

@@ -12,6 +12,7 @@ from typing import Any
 from lora_core.commands.environment import describe
 from lora_core.config.results_folder import obstacle
 from lora_core.data.tasks import task_title
+from lora_core.evaluation.comparison import points
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import Layout
 from lora_core.records import read_json
@@ -29,7 +30,7 @@ class Quantity:
     """What is compared of two sets of runs.
 
     Attributes:
-        name: What the table calls it.
+        name: What the table calls it, with its unit.
         of: Its value in a run's record; None if it was not measured.
         is_score: Shown as the mean and compared as a difference in points; else as geometric mean and ratio B / A.
         depends_on_device: Compared only if all runs used one device.
@@ -46,11 +47,13 @@ def _unless_suspended(run: RunRecord, cost: float | None) -> float | None:
 
 
 QUANTITIES = (
-    Quantity("best score", lambda run: run.score.best, is_score=True),
-    Quantity("last score", lambda run: run.score.last, is_score=True),
-    Quantity("training time", lambda run: _unless_suspended(run, run.train_seconds), depends_on_device=True),
-    Quantity("saved for backward", lambda run: run.memory.parts.saved_for_backward_mb),
-    Quantity("energy of training", lambda run: _unless_suspended(run, run.energy.train_joules), depends_on_device=True),
+    Quantity("best score (%)", lambda run: run.score.best, is_score=True),
+    Quantity("last score (%)", lambda run: run.score.last, is_score=True),
+    Quantity("training time (s)", lambda run: _unless_suspended(run, run.train_seconds), depends_on_device=True),
+    Quantity("saved for backward (MB)", lambda run: run.memory.parts.saved_for_backward_mb),
+    Quantity(
+        "energy of training (J)", lambda run: _unless_suspended(run, run.energy.train_joules), depends_on_device=True
+    ),
 )
 
 
@@ -176,8 +179,8 @@ def _result_cells(quantity: Quantity, a: Sequence[RunRecord], b: Sequence[RunRec
 
 def _points(a: Sequence[float], b: Sequence[float]) -> str:
     interval = welch_interval(a, b)
-    text = f"{100 * (fmean(b) - fmean(a)):+.1f}"
-    return text + (f" [{100 * interval[0]:+.1f}, {100 * interval[1]:+.1f}]" if interval else "")
+    text = points(100 * (fmean(b) - fmean(a)))
+    return text + (f" [{points(100 * interval[0])}, {points(100 * interval[1])}]" if interval else "")
 
 
 def _ratio(a: Sequence[float], b: Sequence[float]) -> str:
@@ -196,7 +199,8 @@ def _all_settings(results: Results, shared: Sequence[RunKey]) -> dict[str, str]:
     """Return every setting of a study by its name in the table; of shared runs, those of the first seed."""
     runs = results.runs
     settings = _flatten({"study": results.identity})
-    settings["runs"] = ", ".join(f"{method} on {task_title(task)}" for method, task in runs)
+    alone = [f"{method} on {task_title(task)}" for method, task in runs if (method, task) not in shared]
+    settings["runs that the other study lacks"] = ", ".join(alone) or "none"
     for method, task in shared:
         records = runs[method, task]
         run = records[0]
@@ -233,5 +237,5 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, Mapping):
             values |= _flatten(value, f"{prefix}{name}: ")
         else:
-            values[f"{prefix}{name}"] = str(value)
+            values[f"{prefix}{name}"] = "absent" if value is None else str(value)
     return values

@@ -33,7 +33,7 @@ from lora_core.evaluation.claim_rules import (
     over_seeds,
     with_missing,
 )
-from lora_core.evaluation.comparison import short_reasons
+from lora_core.evaluation.comparison import points, short_reasons
 from lora_core.evaluation.merged_latency import merged_latency
 from lora_core.evaluation.relative_changes import RelativeChanges, relative_changes
 from lora_core.stats import MIN_SEEDS, TIE, Interval
@@ -67,7 +67,7 @@ class FewerParameters:
         percent = 100 * (1 - count.trainable / full)
         with_head = 100 * (1 - (count.trainable + count.head) / full)
         verdict = REPRODUCED if round(percent, 1) >= self.least_percent else REFUTED
-        return Verdict(claim, verdict, f"{percent:.2f}% ({with_head:.2f}% with the head)", "exact", "exact")
+        return Verdict(claim, verdict, f"{percent:.2f} % ({with_head:.2f} % with the head)", "exact", "exact")
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class NoLatency:
             every({task: every(seeds, list(seeds)) for task, seeds in verdicts.items()}, PAPER_TASKS),
             " ".join(filter(None, [ours, *(f"({reason})" for reason in latency.reasons)])) or None,
             by_task(shown, lambda result: f"[{result.low:.3f}, {result.high:.3f}]"),
-            by_task(shown, lambda result: f"{result.detectable_percent:.1f}%"),
+            by_task(shown, lambda result: f"{result.detectable_percent:.1f} %"),
             needs=UNDISTURBED if latency.reasons else QUIET_TIMING if verdicts else "",
         )
 
@@ -115,16 +115,16 @@ class MeanChange:
             source = GPU if self.source == "memory" else METER
             return _without_figure(claim, evidence, changes, source if frame[self.column].isna().all() else UNDISTURBED)
         interval = self._interval(over_seeds(changes.over_tasks))
-        details = [by_task(changes.by_task, lambda ratio: f"{self._percent(ratio):+.1f}%") or ""]
+        details = [by_task(changes.by_task, lambda ratio: f"{points(self._percent(ratio))} %") or ""]
         if len(changes.by_task) > 1:
-            details.append(f"ratio of the sums: {self._percent(changes.ratio_of_sums):+.1f}%")
+            details.append(f"ratio of the sums: {points(self._percent(changes.ratio_of_sums))} %")
         mean = self._percent(math.exp(np.mean(changes.over_tasks)))
         return Verdict(
             claim,
             UNDECIDED if changes.reasons else judge_seeds(self.rule, interval),
-            f"{mean:+.1f}% ({'; '.join([*details, *changes.reasons])})",
-            None if interval is None else f"[{interval.low:+.1f}, {interval.high:+.1f}]%",
-            None if interval is None else f"{interval.detectable:.1f}%",
+            f"{points(mean)} % ({'; '.join([*details, *changes.reasons])})",
+            None if interval is None else f"[{points(interval.low)}, {points(interval.high)}] %",
+            None if interval is None else f"{interval.detectable:.1f} %",
             needs=UNDISTURBED if changes.reasons else MORE_SEEDS if evidence.seeds < MIN_SEEDS else "",
         )
 
@@ -172,11 +172,13 @@ class MemoryFallsWithLength:
         observed = correlations[0]  # the first permutation is the order as it is
         lower, upper = (float(np.mean([s * c <= s * observed + TIE for c in correlations])) for s in (1, -1))
         least = 1 / len(correlations)
+        shown = f"correlation {observed:+.2f}".replace("-", "−")
+        shown += f" ({'; '.join(changes.reasons)})" if changes.reasons else ""
         verdict = REPRODUCED if lower < self.level else REFUTED if upper < self.level else UNDECIDED
         return Verdict(
             claim,
             UNDECIDED if changes.reasons or least >= self.level else verdict,
-            f"correlation {observed:+.2f}" + (f" ({'; '.join(changes.reasons)})" if changes.reasons else ""),
+            shown,
             f"p = {min(lower, upper):.3f}",
             f"p = {least:.3f} at best",
             needs=UNDISTURBED if changes.reasons else "",

@@ -36,7 +36,7 @@ SLIGHTLY_PERCENT = 12.1
 
 _BASELINE = "a task on which both are at the majority-class baseline is open"
 _CORRECTED = ", where the interval's error is divided by the number of tasks"
-_MEAN = "geometric mean over five tasks of LoRA / FFT"
+_MEAN = "geometric mean over five tasks of {adapter} / {full}"
 _OPEN = (
     "open if a run did not reach the threshold, has no reading or shared its device, or a threshold is not meaningful"
 )
@@ -47,23 +47,23 @@ def _slightly_more(interval: Interval | None) -> str:
     return every(bounds, list(bounds))
 
 
-# `{bound}` in a rule is 1 + measure.latency_margin; a title calls the methods by their labels.
+# `{bound}` in a rule is 1 + measure.latency_margin; titles and rules call the methods by their labels.
 CLAIMS: tuple[tuple[Claim, Judge], ...] = (
     (
         Claim(
-            "{adapter} has 99.7% fewer trainable parameters",
-            "99.76%",
-            f"1 - trained / whole model, without the head, is at least {REDUCTION_PERCENT:g}% after rounding to one "
+            "{adapter} has 99.7 % fewer trainable parameters",
+            "99.76 %",
+            f"1 − trained / whole model, without the head, is at least {REDUCTION_PERCENT:g} % after rounding to one "
             "decimal; a count, so no interval",
         ),
         FewerParameters(REDUCTION_PERCENT),
     ),
     (
         Claim(
-            "{adapter} scores within 2% of {full} on every task",
+            "{adapter} scores within 2 % of {full} on every task",
             "2 points (MRPC: 2.0)",
-            f"on each of five tasks the interval of LoRA - FFT over seeds is not below -{WITHIN_FULL_POINTS:g} points "
-            f"(refuted if one is entirely below{_CORRECTED}); {_BASELINE}",
+            "on each of five tasks the interval of {adapter} − {full} over seeds is not below "
+            f"−{WITHIN_FULL_POINTS:g} points (refuted if one is entirely below{_CORRECTED}); {_BASELINE}",
         ),
         ScoreDifference("adapter", "full", PAPER_TASKS, lambda i: within(i, -WITHIN_FULL_POINTS, math.inf)),
     ),
@@ -85,7 +85,7 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
         Claim(
             "{adapter} beats {full} on CoLA and RTE",
             "+0.5 and +1.0 points",
-            "on both tasks the interval of LoRA - FFT over seeds is above 0 (refuted if one is not"
+            "on both tasks the interval of {adapter} − {full} over seeds is above 0 (refuted if one is not"
             f"{_CORRECTED}); {_BASELINE}",
         ),
         ScoreDifference("adapter", "full", ("cola", "rte"), lambda i: above(i, 0.0)),
@@ -94,17 +94,18 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
         Claim(
             "merged {adapter} adds no inference latency",
             "0",
-            "on each of five tasks the {level:g}% interval of merged / FFT over rounds is inside [1 / {bound}, "
-            "{bound}], or LoRA is faster (refuted if it is slower on one, where the interval's error is divided by "
-            "the number of comparisons, tasks times timed seeds); open if a task was timed on a shared device",
+            "on each of five tasks the {level:g} % interval of merged {adapter} / {full} over rounds is inside "
+            "[1 / {bound}, {bound}], or {adapter} is faster (refuted if it is slower on one, where the interval's "
+            "error is divided by the number of comparisons, tasks times timed seeds); open if a task was timed on a "
+            "shared device",
         ),
         NoLatency(),
     ),
     (
         Claim(
-            "{adapter} takes 38% less GPU memory on average",
-            "38.0%, the arithmetic mean (geometric: 38.3%, ratio of the sums: 37.5%)",
-            f"the interval over seeds of 1 - {_MEAN} is inside {MEMORY_PERCENT:g} ± {MEMORY_TOLERANCE:g}%; only GPU "
+            "{adapter} takes 38 % less GPU memory on average",
+            "38.0 %, the arithmetic mean (geometric: 38.3 %, ratio of the sums: 37.5 %)",
+            f"the interval over seeds of 1 − {_MEAN} is inside {MEMORY_PERCENT:g} ± {MEMORY_TOLERANCE:g} %; only GPU "
             "memory is judged, not the memory of a process on a CPU; open if a run shared its device",
         ),
         MeanChange(
@@ -117,19 +118,20 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
     (
         Claim(
             "{adapter} saves less memory with longer sequences",
-            "42.3% (CoLA) to 26.9% (STS-B)",
+            "42.3 % (CoLA) to 26.9 % (STS-B)",
             "this is a claim about tasks, so several seeds add no evidence: over five tasks, the Spearman correlation "
-            "of tokens per example with 1 - LoRA / FFT of GPU memory, geometric mean over seeds, is below 0, and this "
-            "low in fewer than 5% of the permutations of the tasks (refuted if it is above 0 in the same way)",
+            "of tokens per example with 1 − {adapter} / {full} of GPU memory, geometric mean over seeds, is below 0, "
+            "and this low in fewer than 5 % of the permutations of the tasks (refuted if it is above 0 in the same "
+            "way)",
         ),
         MemoryFallsWithLength(),
     ),
     (
         Claim(
-            "a {adapter} epoch is about 40% faster",
-            "38.7%, the arithmetic mean (geometric: 39.0%; 26.7 to 45.0% by task)",
-            f"the interval over seeds of 1 - {_MEAN} of seconds per epoch is inside {FASTER_PERCENT:g} ± "
-            f"{FASTER_TOLERANCE:g}%; open if a run shared its device",
+            "a {adapter} epoch is about 40 % faster",
+            "38.7 %, the arithmetic mean (geometric: 39.0 %; 26.7 to 45.0 % by task)",
+            f"the interval over seeds of 1 − {_MEAN} of seconds per epoch is inside {FASTER_PERCENT:g} ± "
+            f"{FASTER_TOLERANCE:g} %; open if a run shared its device",
         ),
         MeanChange(
             "costs",
@@ -141,7 +143,7 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
     (
         Claim(
             "{adapter} needs more energy at equal accuracy, on average",
-            "+77%, the arithmetic mean (geometric: +45%, ratio of the sums: +41%)",
+            "+77 %, the arithmetic mean (geometric: +45 %, ratio of the sums: +41 %)",
             f"the interval over seeds of the {_MEAN}, minus 1, of the energy up to the threshold is above 0; {_OPEN}",
         ),
         MeanChange("costs", "energy", +1, lambda i: above(i, 0.0)),
@@ -149,17 +151,18 @@ CLAIMS: tuple[tuple[Claim, Judge], ...] = (
     (
         Claim(
             "{adapter} needs less energy than {full} on RTE",
-            "33% less (37.8 against 56.5 kJ)",
-            f"the interval over seeds of 1 - LoRA / FFT of the energy up to the threshold is above 0; {_OPEN}",
+            "33 % less (37.8 against 56.5 kJ)",
+            "the interval over seeds of 1 − {adapter} / {full} of the energy up to the threshold is above 0; "
+            f"{_OPEN}",
         ),
         MeanChange("costs", "energy", -1, lambda i: above(i, 0.0), ("rte",)),
     ),
     (
         Claim(
             "{adapter} draws slightly more power",
-            "+5.5%, the arithmetic mean (geometric: +5.4%; 325 to 335 against 291 to 328 W)",
+            "+5.5 %, the arithmetic mean (geometric: +5.4 %; 325 to 335 against 291 to 328 W)",
             f"the interval over seeds of the {_MEAN}, minus 1, of the mean power up to the threshold is above 0 and at "
-            f"most {SLIGHTLY_PERCENT:g}%; {_OPEN}",
+            f"most {SLIGHTLY_PERCENT:g} %; {_OPEN}",
         ),
         MeanChange("costs", "power", +1, _slightly_more),
     ),
@@ -183,7 +186,7 @@ def judge(
     names = references.names(evidence.labels)
     verdicts = []
     for claim, judge_claim in CLAIMS:
-        rule = claim.rule.format(bound=f"{1 + latency_margin:g}", level=100 * LEVEL)
+        rule = claim.rule.format(**names, bound=f"{1 + latency_margin:g}", level=100 * LEVEL)
         claim = replace(claim, title=claim.title.format(**names), rule=rule)
         reason = references.missing(*judge_claim.roles)
         absent = Verdict(claim, UNMEASURED, reason=reason, needs=OTHER_METHODS)

@@ -20,6 +20,7 @@ from lora_core.evaluation.claim_rules import (
     judge_seeds,
     with_missing,
 )
+from lora_core.evaluation.comparison import points
 from lora_core.stats import MIN_SEEDS, Interval, corrected
 
 
@@ -48,7 +49,7 @@ class ScoreDifference:
         ]
         compared = {str(row["task"]): _Compared.of(row, evidence) for _, row in selected.iterrows()}
         intervals = {task: one.interval for task, one in compared.items()}
-        ours = with_missing(by_task(compared, lambda one: f"{one.points:+.1f}"), compared, self.tasks)
+        ours = with_missing(by_task(compared, lambda one: points(one.points)), compared, self.tasks)
         tasks_of: dict[str, list[str]] = {}
         for task, one in compared.items():
             for remark in one.remarks:
@@ -121,7 +122,7 @@ class _Compared:
 
 
 def _points(interval: Interval | None) -> str:
-    return NOT_AVAILABLE if interval is None else f"[{interval.low:+.1f}, {interval.high:+.1f}]"
+    return NOT_AVAILABLE if interval is None else f"[{points(interval.low)}, {points(interval.high)}]"
 
 
 def _detectable(interval: Interval | None) -> str:

@@ -20,7 +20,7 @@ COLUMNS = {
     "claim": "claim",
     "published": "published",
     "ours": "this study",
-    "interval": "95% interval",
+    "interval": "95 % interval",
     "detectable": "smallest detectable effect",
     "verdict": "verdict",
 }
@@ -35,11 +35,11 @@ def write_claims(verdicts: Sequence[Verdict], study: StudyDescription, md: Path,
     write_sealed_csv(csv, table)
     judged = sum(verdict.verdict != UNMEASURED for verdict in verdicts)
     note = (
-        f"{judged} of {len(verdicts)} claims were judged, each separately. Intervals are 95%: of twenty true "
+        f"{judged} of {len(verdicts)} claims were judged, each separately. Intervals are 95 %: of twenty true "
         "comparisons, one is expected to miss. A single task refutes a claim about every task, so for that the error "
-        "is divided by the number of tasks (Bonferroni); it is reproduced if every 95% interval agrees. Latency has a "
-        f"{100 * LEVEL:g}% interval, because it is examined while rounds are added. With fewer than {MIN_SEEDS} seeds, "
-        "nothing that varies over seeds is decided."
+        "is divided by the number of tasks (Bonferroni); it is reproduced if every 95 % interval agrees. Latency has a "
+        f"{100 * LEVEL:g} % interval, because it is examined while rounds are added. With fewer than {MIN_SEEDS} "
+        "seeds, nothing that varies over seeds is decided."
     )
     lines = ["# The paper's claims", "", *map(markdown_text, study.banner()), ""]
     lines += [f"| {' | '.join(COLUMNS.values())} |", "|" + " --- |" * len(COLUMNS)]

@@ -49,7 +49,7 @@ def csv_text(table: Table) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for cell in table.cells:
-        note = " ".join(filter(None, [cell.note, *table.banner[1:]]))
+        note = "; ".join(filter(None, [cell.note, *table.banner[1:]]))
         writer.writerow([*_values(cell)[:-1], as_text(note)])
     if table.published:
         writer.writerows(map(_values, table.published.cells))

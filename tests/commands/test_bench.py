@@ -83,6 +83,10 @@ def test_a_ratio_is_judged_by_its_goal(goal, result):
     assert row.result == result
 
 
+def test_milliseconds_have_no_exponent():
+    assert ratio("this", "that", [1.6, 1.6, 1.61], [0.1, 0.1, 0.1]).details == "1600 / 100 ms"
+
+
 def test_a_row_without_a_measurement_shows_no_number():
     row = Row("this", "that", None, Goal(">=", 1.0), details="no GPU")
     assert row.result == "n/a"

@@ -97,6 +97,12 @@ def test_a_mistake_is_one_sentence_and_a_failure(tmp_path, capsys, monkeypatch, 
     assert "Traceback" not in error
 
 
+def test_an_option_of_snakemake_is_not_taken_for_a_configuration_file(capsys):
+    with pytest.raises(SystemExit):
+        cli.parse_arguments(["summary", "--config", "results_dir=other"])
+    assert "unrecognized arguments: --config results_dir=other" in capsys.readouterr().err
+
+
 def test_an_unknown_command_is_refused_with_those_that_exist(capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(["statsu"])

@@ -14,7 +14,7 @@ def study(folder, scores, times, *, rank=8, device="a CPU", energy=None, task="c
     for seed, (score, seconds) in enumerate(zip(scores, times, strict=True), 1):
         measurement = {
             "score": {"best": score, "last": score}, "train_seconds": seconds, "energy": {"train_joules": energy},
-            "memory": {"saved_for_backward_mb": 100.0 * rank},
+            "memory": {"saved_for_backward_mb": 100.0 * (rank or 1)},
         }  # fmt: skip
         changes = {
             "run": {"settings": {"rank": rank}}, "measurement": measurement, "provenance": {"device_model": device},
@@ -46,19 +46,26 @@ def test_what_differs_comes_first_and_scores_have_an_interval(tmp_path):
     assert "learning_rate" not in text
     cells = rows(text)
     low, high = welch_interval([0.80, 0.82, 0.81], [0.85, 0.90, 0.88])
-    assert cells["best score"] == ["81.0", "87.7", f"+6.7 [{100 * low:+.1f}, {100 * high:+.1f}]"]
-    assert cells["training time"][2].startswith("2.00× [")
-    assert cells["saved for backward"] == ["800", "400", "0.50×"]
-    assert cells["energy of training"] == ["n/a", "n/a", "n/a"]
+    assert cells["best score (%)"] == ["81.0", "87.7", f"+6.7 [{100 * low:+.1f}, {100 * high:+.1f}]"]
+    assert cells["training time (s)"][2].startswith("2.00× [")
+    assert cells["saved for backward (MB)"] == ["800", "400", "0.50×"]
+    assert cells["energy of training (J)"] == ["n/a", "n/a", "n/a"]
+
+
+def test_a_lower_score_has_a_minus_sign_and_what_a_side_lacks_is_absent(tmp_path):
+    a, b = study(tmp_path / "a", [0.8], [10.0]), study(tmp_path / "b", [0.75], [10.0], rank=None)
+    text = compare_studies(a, b)
+    assert rows(text)["best score (%)"] == ["80.0", "75.0", "−5.0"]
+    assert "| lora on CoLA: settings: rank | 8 | absent |" in text
 
 
 def test_two_devices_are_not_compared_in_time_and_two_seeds_have_no_interval(tmp_path):
     a = study(tmp_path / "a", [0.8, 0.8], [10.0, 10.0], energy=5.0)
     b = study(tmp_path / "b", [0.8, 0.9], [5.0, 5.0], energy=5.0, device="another")
     cells = rows(compare_studies(a, b))
-    assert cells["training time"] == ["10", "5", "n/a"]
-    assert cells["energy of training"][2] == "n/a"
-    assert cells["best score"] == ["80.0", "85.0", "+5.0"]
+    assert cells["training time (s)"] == ["10", "5", "n/a"]
+    assert cells["energy of training (J)"][2] == "n/a"
+    assert cells["best score (%)"] == ["80.0", "85.0", "+5.0"]
     assert "| device | a CPU, 2 threads | another, 2 threads |" in compare_studies(a, b)
 
 
@@ -66,7 +73,7 @@ def test_a_ratio_is_that_of_the_means_next_to_it(tmp_path):
     a = study(tmp_path / "a", [0.8] * 3, [10.0, 10.0, 100.0])
     b = study(tmp_path / "b", [0.8] * 3, [30.0, 30.0, 30.0])
     text = compare_studies(a, b)
-    left, right, compared = rows(text)["training time"]
+    left, right, compared = rows(text)["training time (s)"]
     assert (left, right) == ("21.54", "30")  # (10 * 10 * 100) ** (1 / 3), which is half of the mean
     assert compared.startswith("1.39× [")
     assert "geometric means over seeds" in text
@@ -77,7 +84,7 @@ def test_the_same_twice_differs_in_nothing_and_strangers_share_nothing(tmp_path)
     assert "None." in compare_studies(a, b)
     other = compare_studies(a, study(tmp_path / "c", [0.8], [1.0], task="rte"))
     assert "The studies share no method and task." in other
-    assert "| runs | lora on CoLA | lora on RTE |" in other
+    assert "| runs that the other study lacks | lora on CoLA | lora on RTE |" in other
     assert "hyperparameters" not in other
 
 

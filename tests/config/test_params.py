@@ -1,6 +1,7 @@
 """What rules pass to jobs: plain values that read back as what they describe, and nothing that decides no result."""
 
 import json
+import re
 from dataclasses import fields
 from functools import reduce
 
@@ -15,6 +16,8 @@ from lora_core.data.source import DatasetSource
 from lora_core.data.task import Task
 from lora_core.evaluation.references import References
 from lora_core.methods.registry import settings_from_params
+from lora_core.reporting.inputs import DrawSettings
+from lora_core.reporting.tables import hyperparameters
 from lora_core.training.spec import RunSpec
 
 
@@ -108,6 +111,9 @@ def test_table_7_shows_every_value_that_a_run_trains_with_and_its_source(study):
     assert values["targets"]["source"] == "method_settings"
     assert values["batching"] == {"value": "length_grouped", "source": "train"}
     assert values["maximum_length"]["value"] == 128
+    settings = DrawSettings.from_params({"hyperparameters": params.hyperparameter_params(study)})
+    notes = " ".join(hyperparameters.draw({}, settings).notes)
+    assert re.search(r"\[\d\] method_settings in the study's configuration \[\d\] train in the study's", notes)
 
 
 def test_a_librarys_configuration_is_shown_key_by_key():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -165,7 +166,7 @@ def made(tmp_path):
     ("trainable", "verdict"), [(294_912, REPRODUCED), (436_000, REPRODUCED), (437_000, REFUTED), (887_042, REFUTED)]
 )
 def test_the_reduction_is_judged_to_one_decimal(made, trainable, verdict):
-    made.trainable = trainable  # 0.35% of the model is 436,265
+    made.trainable = trainable  # 0.35 % of the model is 436,265
     assert made.verdict("fewer trainable parameters") == verdict
 
 
@@ -178,7 +179,7 @@ def test_the_reduction_is_judged_to_one_decimal(made, trainable, verdict):
 )  # fmt: skip
 def test_within_two_points_of_full_fine_tuning_holds_on_every_task_or_not_at_all(made, difference, spread, verdict):
     made.score["rte"], made.spread = difference, spread
-    assert made.verdict("within 2% of full") == verdict
+    assert made.verdict("within 2 % of full") == verdict
 
 
 @pytest.mark.parametrize(
@@ -213,12 +214,12 @@ def test_no_added_latency_is_equivalence(made, ratio, verdict):
 )
 def test_memory_is_judged_within_five_percent(made, share, verdict):
     made.memory = dict.fromkeys(made.tasks, share)
-    assert made.verdict("38% less GPU memory") == verdict
+    assert made.verdict("38 % less GPU memory") == verdict
 
 
 def test_a_process_memory_on_a_cpu_judges_nothing(made):
     made.kind = "resident"
-    assert made.verdict("38% less GPU memory") == UNMEASURED
+    assert made.verdict("38 % less GPU memory") == UNMEASURED
     assert made.verdict("longer sequences") == UNMEASURED
 
 
@@ -245,7 +246,7 @@ def test_three_tasks_in_a_lucky_order_decide_nothing(tmp_path):
 @pytest.mark.parametrize(("share", "verdict"), [(0.6, REPRODUCED), (0.80, REFUTED), (0.70, UNDECIDED), (0.45, REFUTED)])
 def test_epochs_are_faster_by_forty_percent_give_or_take_a_quarter(made, share, verdict):
     made.epoch = share
-    assert made.verdict("LoRA epoch is about 40% faster") == verdict
+    assert made.verdict("LoRA epoch is about 40 % faster") == verdict
 
 
 @pytest.mark.parametrize(
@@ -262,8 +263,8 @@ def test_the_geometric_mean_over_tasks_is_reported_next_to_the_figure_of_the_sum
     made.energy = dict(zip(made.tasks, (1.0, 1.0, 4.0, 0.5, 1.5), strict=True))
     made.full_energy = dict(zip(made.tasks, (9000.0, 1000.0, 1000.0, 1000.0, 1000.0), strict=True))
     verdict = made.verdicts()["LoRA needs more energy at equal accuracy, on average"]
-    assert verdict.ours.startswith("+24.6% (")  # (1 * 1 * 4 * 0.5 * 1.5) ** (1 / 5)
-    assert "ratio of the sums: +23.1%" in verdict.ours  # 16 / 13
+    assert verdict.ours.startswith("+24.6 % (")  # (1 * 1 * 4 * 0.5 * 1.5) ** (1 / 5)
+    assert "ratio of the sums: +23.1 %" in verdict.ours  # 16 / 13
 
 
 def test_a_run_that_never_reached_the_threshold_leaves_energy_open_and_is_counted(made):
@@ -284,9 +285,9 @@ def test_a_threshold_that_is_not_meaningful_decides_no_energy(made):
 
 def test_two_devices_decide_nothing_that_was_measured(made):
     made.second_device = "another GPU"
-    for words in ("38% less GPU memory", "about 40% faster", "more energy", "more power"):
+    for words in ("38 % less GPU memory", "about 40 % faster", "more energy", "more power"):
         assert made.verdict(words) == UNDECIDED
-    assert made.verdict("within 2% of full") == REPRODUCED
+    assert made.verdict("within 2 % of full") == REPRODUCED
 
 
 def test_a_simulated_device_decides_nothing_and_is_named(made):
@@ -295,7 +296,7 @@ def test_a_simulated_device_decides_nothing_and_is_named(made):
     assert {v.verdict for v in simulated} == {UNMEASURED}
     assert {v.reason for v in simulated} == {"the power meter is simulated"}
     assert [v.claim.title for v in simulated] == [
-        "LoRA takes 38% less GPU memory on average",
+        "LoRA takes 38 % less GPU memory on average",
         "LoRA saves less memory with longer sequences",
         "LoRA needs more energy at equal accuracy, on average",
         "LoRA needs less energy than full fine-tuning on RTE",
@@ -314,12 +315,12 @@ def test_some_of_the_tasks_are_not_every_task(tmp_path):
     made = Made(tmp_path, tasks=("cola", "stsb"))
     made.score["cola"] = 0.02
     verdicts = made.verdicts()
-    for words in ("within 2%", "points of loralib", "beats full", "no inference latency", "40% faster", "more energy"):
+    for words in ("within 2 %", "points of loralib", "beats full", "no inference latency", "% faster", "more energy"):
         (verdict,) = [v for claim, v in verdicts.items() if words in claim]
         assert verdict.verdict == UNDECIDED, words
         assert "without" in verdict.ours
     made.score["cola"] = -0.1
-    assert made.verdict("within 2%") == REFUTED  # one task is enough against it
+    assert made.verdict("within 2 %") == REFUTED  # one task is enough against it
     assert made.verdict("beats full") == REFUTED
 
 
@@ -365,7 +366,7 @@ def test_a_run_on_another_kind_of_device_leaves_memory_open_and_is_named(made):
     resident = run_content("lora", "cola", 1, measurement={"memory": {"kind": "resident", "mean_mb": 900.0}})
     write_json(made.folder / "lora-cola-1.json", resident)
     verdicts = {v.claim.title: v for v in claims.judge(records, REFERENCES, latency_margin=0.03)}
-    verdict = verdicts["LoRA takes 38% less GPU memory on average"]
+    verdict = verdicts["LoRA takes 38 % less GPU memory on average"]
     assert verdict.verdict == UNDECIDED
     assert "1 of 40 runs has the memory of a process on a CPU only: lora CoLA seed 1" in verdict.ours
 
@@ -382,7 +383,7 @@ def test_a_seed_that_one_method_lacks_leaves_the_claim_open_and_is_named(made):
 def test_two_methods_at_the_baseline_leave_the_claim_open_and_the_task_is_named(made):
     made.at_baseline, made.identical = {"rte": ("lora", "fft")}, {"rte": 4}
     made.score["rte"], made.spread = -0.05, 0.001
-    verdict = made.verdicts()["LoRA scores within 2% of full fine-tuning on every task"]
+    verdict = made.verdicts()["LoRA scores within 2 % of full fine-tuning on every task"]
     assert verdict.verdict == UNDECIDED
     assert "RTE: lora and fft at the majority-class baseline" in verdict.ours
     assert "identical" not in verdict.ours
@@ -390,7 +391,7 @@ def test_two_methods_at_the_baseline_leave_the_claim_open_and_the_task_is_named(
 
 def test_one_method_at_the_baseline_is_judged_and_named(made):
     made.at_baseline, made.score["rte"] = {"rte": ("lora",)}, -0.05
-    verdict = made.verdicts()["LoRA scores within 2% of full fine-tuning on every task"]
+    verdict = made.verdicts()["LoRA scores within 2 % of full fine-tuning on every task"]
     assert verdict.verdict == REFUTED
     assert "RTE: lora at the majority-class baseline" in verdict.ours
 
@@ -408,7 +409,7 @@ def test_identical_predictions_are_evidence_and_a_zero_spread_alone_is_not(made)
 
 
 def test_one_slow_comparison_of_five_refutes_at_a_fifth_of_the_error_alone(made, tmp_path):
-    made.slow_task = ("cola", 1.0309)  # slower in its 98% interval, not in one of 99.6%
+    made.slow_task = ("cola", 1.0309)  # slower in its 98 % interval, not in one of 99.6 %
     assert made.verdict("no inference latency") == UNDECIDED
     (tmp_path / "one").mkdir()
     one = Made(tmp_path / "one", tasks=("cola",))
@@ -435,17 +436,17 @@ def test_a_task_that_was_timed_on_a_shared_device_leaves_latency_open_and_is_nam
 
 def test_a_disturbed_run_is_named_and_leaves_claims_about_time_power_and_energy_open(made):
     made.disturbed = (("lora", "rte", 2),)
-    for words in ("epoch is about 40% faster", "more energy", "more power", "less energy"):
+    for words in ("epoch is about 40 % faster", "more energy", "more power", "less energy"):
         (verdict,) = [v for title, v in made.verdicts().items() if words in title]
         assert verdict.verdict == UNDECIDED
         assert "lora RTE seed 2" in verdict.ours
-    assert made.verdict("38% less GPU memory") == REPRODUCED
+    assert made.verdict("38 % less GPU memory") == REPRODUCED
 
 
 def test_two_seeds_decide_nothing_that_varies_over_seeds(tmp_path):
     verdicts = Made(tmp_path, seeds=(1, 2)).verdicts()
     decided = {claim for claim, v in verdicts.items() if v.verdict in (REPRODUCED, REFUTED)}
-    assert decided == {"LoRA has 99.7% fewer trainable parameters", "merged LoRA adds no inference latency"}
+    assert decided == {"LoRA has 99.7 % fewer trainable parameters", "merged LoRA adds no inference latency"}
 
 
 def test_the_start_from_mnli_is_not_measured(made):
@@ -479,7 +480,17 @@ def test_a_claim_about_a_reference_that_the_study_lacks_is_not_measured_and_says
 
 def test_rules_name_their_bounds(made):
     text = " ".join(verdict.claim.rule for verdict in made.all_verdicts())
-    assert all(bound in text for bound in ("not below -2 points", "inside ±1.1 points", "inside [1 / 1.03, 1.03]"))
+    assert all(bound in text for bound in ("not below −2 points", "inside ±1.1 points", "inside [1 / 1.03, 1.03]"))
+
+
+def test_verdicts_call_methods_by_their_labels_and_have_minus_signs(made):
+    labels = {"fft": "Full fine-tuning", "lora": "LoRA (own)", "lora_ref": "LoRA (loralib)"}
+    made.score["rte"], made.epoch = -0.025, 1.5
+    verdicts = claims.judge(made.records(), made.references, 0.03, labels)
+    text = "\n".join(str(part) for v in verdicts for part in (v.claim.rule, v.ours, v.interval, v.reason))
+    assert "LoRA (own) / full fine-tuning" in text
+    assert "RTE −2.5" in text
+    assert not re.search(r"FFT|(?<![\w-])-\s?\d| - |[+-]0\.0\b|\d%", text)
 
 
 @pytest.mark.parametrize(

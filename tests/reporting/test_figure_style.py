@@ -139,7 +139,7 @@ def test_a_title_has_the_ratio_of_the_claims(tmp_path):
         frame.to_csv(file, index=False)
     # Each seed has the same two ratios, whose geometric mean is the root of 0.36.
     assert title("score_over_time", made.inputs) == (
-        "LoRA (own) needs 0.60 [0.60, 0.60] of the time per epoch of Full fine-tuning "
+        "LoRA (own) needs 0.60 [0.60, 0.60] of the time per epoch of full fine-tuning "
         "(geometric mean of 2 tasks, n = 3 seeds)."
     )
     costs = pd.concat([pd.read_csv(file).assign(task=file.stem) for file in made.costs])
@@ -159,9 +159,16 @@ def test_a_title_of_scores_says_by_how_many_points_they_differ(tmp_path):
     shown = title("scores", {"scores": scored(tmp_path, *runs)})
     reach = 4.302653 / 3**0.5  # of the mean 2 with a standard deviation of 1
     assert shown == (
-        f"LoRA (own) scores 2.0 points lower ({-2 - reach:+.1f} to {-2 + reach:+.1f}) than Full fine-tuning "
+        f"LoRA (own) scores 2.0 points lower (−{2 + reach:.1f} to {-2 + reach:+.1f}) than full fine-tuning "
         "(n = 3 seeds); undecided: the interval includes no difference."
     )
+
+
+def test_a_title_of_latency_has_the_digits_of_the_answer(tmp_path):
+    seconds = [0.10, 0.11, 0.12, 0.13, 0.14, 0.12]
+    times = {FFT: seconds, MERGED: [1.0062 * second for second in seconds]}
+    shown = title("latency", latency_inputs(timed(tmp_path, times)))
+    assert shown.startswith("LoRA (own), merged, takes 1.01 times the latency of full fine-tuning (")
 
 
 def test_the_title_is_that_of_the_svg(tmp_path):

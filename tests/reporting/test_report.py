@@ -359,6 +359,27 @@ def test_a_threshold_moves_what_it_costs(opened):
     assert cost(25) == ["3 of 3", "1.0", "10.0", "5.00"]
 
 
+def test_the_studys_threshold_is_exact_although_the_slider_has_steps(opened):
+    shown, cells = opened.evaluate(
+        """() => {
+            const task = document.getElementById("threshold-task").value;
+            curves[task].threshold = 0.7325;
+            curves[task].runs = [{ method: "lora", name: "lora", epochs: [[0.7326, 10, null]] }];
+            document.getElementById("choice").dispatchEvent(new Event("change"));
+            return [document.getElementById("threshold-value").textContent,
+                    document.querySelector("#threshold-table tbody td").textContent];
+        }"""
+    )
+    assert (shown, cells) == ("73.25\u00a0%", "1 of 1")
+
+
+def test_the_unit_of_a_table_is_shown_on_every_screen(opened):
+    for name, unit in (("scores", "score, %"), ("latency", "seconds per pass"), ("memory", "memory, MB")):
+        head = opened.locator(f"#{name} .table thead th").first
+        assert head.text_content() == f"method ({unit})"
+        assert head.is_visible()
+
+
 def test_a_run_that_never_reaches_the_chosen_threshold_counts_as_the_most_expensive(opened):
     def cost(total, *seconds):
         """The cell of the time, if `total` runs reached 50 % after `seconds` or never."""
@@ -478,6 +499,7 @@ def test_what_is_printed_has_every_fold_open_and_the_page_has_them_closed_again(
     assert opened.locator("#choice").is_hidden()
     assert opened.evaluate("getComputedStyle(document.body).color") == "rgb(26, 26, 26)"  # in the dark theme too
     assert opened.locator("#verdict").is_visible()
+    assert opened.evaluate("getComputedStyle(document.querySelector('h2 .topic').parentNode).breakInside") == "avoid"
     opened.evaluate("dispatchEvent(new Event('afterprint'))")
     assert opened.locator("details[open]").count() == before
 

@@ -73,6 +73,12 @@ def targets():
     return [line.split()[0] for line in listed.splitlines()]
 
 
+def test_make_help_has_two_columns():
+    command = ["make", "--no-print-directory", "help"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert len({re.match(r"[a-z-]+ +", line).end() for line in listed.splitlines()}) == 1
+
+
 @pytest.mark.parametrize("target", targets())
 def test_what_a_target_calls_exists(target):
     assert f" {target} " in f" {re.search(r'^[.]PHONY: (.*)$', (ROOT / 'Makefile').read_text(), re.M)[1]} "

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from lora_core.evaluation.claim_rules import over_seeds
+from lora_core.evaluation.comparison import points
 from lora_core.evaluation.frames import LatencyRun
 from lora_core.evaluation.latency_summary import summarize
 from lora_core.evaluation.relative_changes import relative_changes
@@ -32,11 +33,12 @@ def ratio_title(frame: pd.DataFrame, column: str, settings: DrawSettings, *, say
     if full is None or adapter is None or not {full, adapter} <= set(frame["method"]):
         return f"{otherwise}."
     changes = relative_changes(frame, column, settings.references, list(dict.fromkeys(frame["task"])))
+    names = settings.references.names(settings.labels)
     short = "; ".join(re.split(r":| \(", reason)[0] for reason in changes.reasons)  # without the names of runs
     if not changes.measured:
         return f"{otherwise}: not measured."
     if changes.by_seed.empty:
-        pair = f"{settings.label(adapter)} relative to {settings.label(full)}"
+        pair = f"{names['adapter']} relative to {names['full']}"
         return f"{otherwise}: {pair} is undecided, {short}."
     logs = changes.over_tasks
     interval = over_seeds(logs)
@@ -45,9 +47,9 @@ def ratio_title(frame: pd.DataFrame, column: str, settings: DrawSettings, *, say
     if interval:
         value += f" [{math.exp(interval.low):.2f}, {math.exp(interval.high):.2f}]"
     value += " of the" if ratio < 1 else " times the"
-    sentence = f"{settings.label(adapter)} {says.format(value)}"
+    sentence = f"{names['adapter']} {says.format(value)}"
     means = _means("geometric mean", len(changes.by_task), len(logs))
-    return f"{sentence} {settings.label(full)} ({means}){_open(short, interval)}."
+    return f"{sentence} {names['full']} ({means}){_open(short, interval)}."
 
 
 def score_title(frame: pd.DataFrame, settings: DrawSettings, *, otherwise: str) -> str:
@@ -68,14 +70,14 @@ def score_sentence(frame: pd.DataFrame, settings: DrawSettings) -> str:
     if by_seed.empty:
         return ""
     interval, mean = over_seeds(list(by_seed)), float(by_seed.mean())
-    bounds = f" ({interval.low:+.1f} to {interval.high:+.1f})" if interval and interval.has_spread else ""
+    bounds = f" ({points(interval.low)} to {points(interval.high)})" if interval and interval.has_spread else ""
     value = f"{abs(mean):.1f} points {'lower' if mean < 0 else 'higher'}{bounds} than"
     if round(mean, 1) == 0:
         value = f"as high{bounds} as"
     missing = differences.shape[1] - len(tasks)
     short = f"{counted(missing, '{} task')} without both" if missing else ""
     means = _means("mean", len(tasks), len(by_seed))
-    return f"scores {value} {settings.label(full)} ({means}){_open(short, interval)}"
+    return f"scores {value} {settings.references.names(settings.labels)['full']} ({means}){_open(short, interval)}"
 
 
 def latency_title(runs: Sequence[LatencyRun], settings: DrawSettings, *, otherwise: str) -> str:
@@ -90,6 +92,7 @@ def latency_title(runs: Sequence[LatencyRun], settings: DrawSettings, *, otherwi
     ]
     if full is None or not compared:
         return f"{otherwise}."
+    names = settings.references.names(settings.labels)
     ratio = math.exp(np.mean([math.log(result.ratio) for _, result in compared]))
     verdicts = Counter(
         "undecided" if run.record.provenance.shared or run.suspended else result.verdict for run, result in compared
@@ -97,8 +100,8 @@ def latency_title(runs: Sequence[LatencyRun], settings: DrawSettings, *, otherwi
     n = len(compared)
     parts = [f"{verdict} in {verdicts[verdict]} of {n}" for verdict in _LATENCY if verdict in verdicts]
     return (
-        f"{settings.label(adapter or '')}, merged, takes {ratio:.3f} {'of' if ratio < 1 else 'times'} the latency of "
-        f"{settings.label(full)} (geometric mean of {counted(n, '{} timing')}); within a margin of "
+        f"{names['adapter']}, merged, takes {ratio:.2f} {'of' if ratio < 1 else 'times'} the latency of "
+        f"{names['full']} (geometric mean of {counted(n, '{} timing')}); within a margin of "
         f"{100 * settings.latency_margin:g} %: {', '.join(parts)}."
     )
 

@@ -76,10 +76,10 @@ def _draw(inputs: Inputs, settings: DrawSettings, quantity: Quantity) -> Drawing
 def _note(drawn: pd.DataFrame, quantity: Quantity, settings: DrawSettings) -> str:
     if drawn.empty:
         return ""
-    names = [settings.label(name) for name in (settings.references.full, settings.references.adapter) if name]
+    names = settings.references.names(settings.labels)
     vague = "" if drawn["threshold_meaningful"].all() else " Vague: near the majority-class baseline."
     return (
-        f"Training {quantity.name} to equal accuracy, min({', '.join(names)}) - 0.5 points: median of "
+        f"Training {quantity.name} to equal accuracy, min({names['full']}, {names['adapter']}) − 0.5 points: median of "
         f"{seed_count(drawn)}; one stroke per seed. A run that never reached it ranks above all that did; "
         f"arrow: the median is at least that.{vague}"
     )

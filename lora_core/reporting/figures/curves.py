@@ -120,10 +120,10 @@ def _draw(inputs: Inputs, settings: DrawSettings, axis: Axis) -> Drawing:
 def _note(drawn: pd.DataFrame, axis: Axis, settings: DrawSettings) -> str:
     if drawn.empty:
         return ""
-    names = [settings.label(name) for name in (settings.references.full, settings.references.adapter) if name]
+    names = settings.references.names(settings.labels)
     return (
         f"{axis.title}: after each epoch, mean of {seed_count(drawn)}. Gray line: equal accuracy, "
-        f"min({', '.join(names)}) - 0.5 points."
+        f"min({names['full']}, {names['adapter']}) − 0.5 points."
     )
 
 

@@ -174,15 +174,18 @@ function threshold(event) {
   offerTasks(byId("threshold-task"));
   const task = byId("threshold-task").value, slider = byId("threshold-score");
   const { runs, threshold: studyThreshold } = curves[task], scores = runs.flatMap((run) => run.epochs.map(([score]) => 100 * score));
-  if (!event || event.target !== slider) {
-    const previous = slider.dataset.task === task ? slider.value : null;
+  if (event?.target === slider) {
+    slider.dataset.chosen = task;
+  } else if (slider.dataset.chosen !== task) {
+    delete slider.dataset.chosen;
     slider.min = Math.floor(Math.min(...scores));
     slider.max = Math.ceil(Math.max(...scores));
-    slider.value = previous ?? (studyThreshold === null ? Math.max(...scores) : 100 * studyThreshold);
-    slider.dataset.task = task;
+    slider.value = studyThreshold === null ? Math.max(...scores) : 100 * studyThreshold;
   }
-  const at = Number(slider.value) / 100, methods = chosen("method");
-  byId("threshold-value").textContent = `${(100 * at).toFixed(1)}\u00a0%`;
+  // Until the reader chooses a score it is the study's own, which may lie between two steps of the slider.
+  const exact = slider.dataset.chosen || studyThreshold === null ? Number(slider.value) : 100 * studyThreshold;
+  const at = exact / 100, methods = chosen("method");
+  byId("threshold-value").textContent = `${exact.toFixed(2).replace(/0$/, "")}\u00a0%`;
   const shown = chosen("task").has(task) ? runs.filter((run) => methods.has(run.method)) : [];
   const rows = [...new Set(shown.map((run) => run.name))].map((method) => {
     const runsOfMethod = shown.filter((run) => run.name === method);

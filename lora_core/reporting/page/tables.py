@@ -28,6 +28,11 @@ class GridView:
         row_methods = [_only(values) for values in rows]
         return cls(table, [m if m in methods else "" for m in row_methods], ["", *map(_only, columns)])
 
+    @property
+    def has_unit(self) -> bool:
+        """Whether the corner says in brackets what unit the table has."""
+        return self.grid.head[0].endswith(")")
+
 
 def _only(values: set[str]) -> str:
     return next(iter(values)) if len(values) == 1 else ""

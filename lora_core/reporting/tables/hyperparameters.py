@@ -1,5 +1,6 @@
 """Table 7: the hyperparameters in use, and where each comes from."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -56,7 +57,7 @@ def _draw(table: str, settings: DrawSettings, names: list[str]) -> Table:
                  quantity=quantity, note=setting.source)
         )  # fmt: skip
     notes = ["Read from the resolved configuration. In brackets: where a value, or all of a row, comes from."]
-    notes += [f"[{number}] {source}" for source, number in numbers.items()]
+    notes += [f"[{number}] {_source_text(source)}" for source, number in numbers.items()]
     return new_table(table, "hyperparameter", cells, notes if cells else [])
 
 
@@ -84,6 +85,11 @@ def _columns(settings: DrawSettings, names: Iterable[str]) -> dict[tuple[str, st
 def _identity(values: Values, names: Iterable[str]) -> tuple[str | None, ...]:
     """What two columns must agree in, to be one: the texts of all values."""
     return tuple(_text(name, values[name].value) if name in values else None for name in names)
+
+
+def _source_text(source: str) -> str:
+    """Return a source as a sentence names it: a section of the configuration is said to be one."""
+    return f"{source} in the study's configuration" if re.fullmatch(r"[a-z_]+", source) else source
 
 
 def _text(name: str, value: Any) -> str:

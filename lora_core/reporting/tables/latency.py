@@ -70,7 +70,7 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Table:
         *same_for_all_note(cells),
         *run_notes(runs, settings),
     ]
-    return new_table("table3", "method", cells, notes)
+    return new_table("table3", "method (seconds per pass)", cells, notes)
 
 
 def timed_variants(runs: Sequence[LatencyRun], settings: DrawSettings) -> list[TimedVariant]:

@@ -21,6 +21,8 @@ from lora_core.reporting.tables.cells import (
 )
 from lora_core.stats import MIN_SEEDS
 
+CORNER = "method (memory, MB)"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -72,7 +74,7 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Table:
             "On a CPU: the mean of the memory of the whole process. Below it, its peak minus the baseline, which is "
             "what it held before the model was loaded. This is not GPU memory and decides no claim about it."
         )
-    return new_table("table4", "method", cells, [*notes, *same_for_all_note(cells), *_run_notes(runs, settings)])
+    return new_table("table4", CORNER, cells, [*notes, *same_for_all_note(cells), *_run_notes(runs, settings)])
 
 
 def draw_details(inputs: Inputs, settings: DrawSettings) -> Table:
@@ -95,7 +97,7 @@ def draw_details(inputs: Inputs, settings: DrawSettings) -> Table:
         *same_for_all_note(cells),
         *_run_notes(runs, settings),
     ]
-    return new_table("table4-details", "method", available(cells), notes)
+    return new_table("table4-details", CORNER, available(cells), notes)
 
 
 def _on_gpu(runs: pd.DataFrame) -> bool:

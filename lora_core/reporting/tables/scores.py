@@ -24,6 +24,7 @@ from lora_core.stats import MIN_SEEDS
 
 DIFFERENCE = "score difference from"
 BASELINE = "majority-class baseline"
+CORNER = "method (score, %)"
 COMPARED = (("best", "seeds"), ("best", "examples"), ("last", "seeds"), ("cross_fitted", "seeds"))
 NO_OVERLAP = "without texts of the training split"
 EPOCHS = {"best": "best epoch", "last": "last epoch", "cross_fitted": "cross-fitted"}
@@ -54,7 +55,7 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Table:
         spread = "the standard deviation" if over == "examples" else "the 95 % t-interval of the mean"
         notes.append(f"Mean over seeds, with {spread}.")
     notes += [*same_for_all_note(cells), *_difference_notes(cells, runs), *_run_notes(runs, settings)]
-    return new_table("table2", "method", cells, notes)
+    return new_table("table2", CORNER, cells, notes)
 
 
 def draw_details(inputs: Inputs, settings: DrawSettings) -> Table:
@@ -81,7 +82,7 @@ def draw_details(inputs: Inputs, settings: DrawSettings) -> Table:
         *_difference_notes(cells, runs),
         *_run_notes(runs, settings),
     ]
-    return new_table("table2-details", "method", cells, notes)
+    return new_table("table2-details", CORNER, cells, notes)
 
 
 def _groups(runs: pd.DataFrame, settings: DrawSettings) -> list[Group]:
