@@ -74,8 +74,9 @@ class Regimes:
             `time_low`, `time_high`, the ratio LoRA / full over the rounds with its 95 % interval; `energy`, the same
             ratio; `predicted_full_ms`, `predicted_lora_ms`, `predicted`; `waits_for` and `waiting`, what LoRA's step
             waits for most, and for which share of its predicted time; `reason`, why it was not measured.
-        tasks: One row per task and execution, with the size of full fine-tuning's mean batch: `full_seconds`, `lora_seconds`, `full_joules`, `lora_joules` of an epoch,
-            and `time`, `energy`: how many times as many epochs LoRA may take before it costs more.
+        tasks: One row per task and execution, with the size of full fine-tuning's mean batch: `full_seconds`,
+            `lora_seconds`, `full_joules`, `lora_joules` of an epoch, and `time`, `energy`: how many times as many
+            epochs LoRA may take before it costs more.
         device: Its model.
         precision: That of training.
     """

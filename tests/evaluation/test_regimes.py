@@ -3,6 +3,7 @@
 import math
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import torch
 from builders import FULL, LORA, spec
@@ -10,7 +11,8 @@ from torch import nn
 
 from lora_core.evaluation import regimes, step_model
 from lora_core.evaluation.references import References
-from lora_core.evaluation.regime_record import read_regimes
+from lora_core.evaluation.regime_advice import advice
+from lora_core.evaluation.regime_record import Regimes, read_regimes
 from lora_core.evaluation.step_model import LaunchCosts, Operation, StepCount, count_step
 from lora_core.measuring.device_constants import DeviceConstants, measure_constants
 from lora_core.records import read_json
@@ -172,3 +174,50 @@ def test_table_and_figure_are_drawn_from_the_record(record, kind):
         figure, frame = drawn
         assert "of the time of full fine-tuning" in figure._suptitle.get_text().replace("\n", " ")
         assert len(frame) == 4
+
+
+def test_the_papers_own_numbers_give_its_break_even():
+    """From its tables 5 and 6: epochs that LoRA may take, relative to full fine-tuning, and those that it took."""
+    from regimes import break_even  # docs/regimes.py
+
+    paper = break_even().loc[["sst2", "mrpc", "cola", "rte", "stsb"]]
+    assert list(paper["time"].round(2)) == [1.71, 1.78, 1.82, 1.36, 1.58]
+    assert list(paper["energy"]) == pytest.approx([1.68, 1.58, 1.68, 1.34, 1.53], abs=0.0066)  # printed to 0.1 kJ
+    assert list(paper["took"].round(2)) == [2, 2, 7, 0.9, 2.33]
+    cheaper = paper["took"] < paper["energy"]
+    assert list(cheaper) == list(paper["cost"] < 1) == [False, False, False, True, False]
+
+
+def steps(**rows):
+    """Rows of `Regimes.steps` from lists."""
+    given = {"task": "", "reason": None, "time_low": math.nan, "time_high": math.nan, "energy": math.nan} | rows
+    return pd.DataFrame(given).assign(tokens_per_step=lambda frame: frame["rows"] * frame["tokens"])
+
+
+@pytest.mark.parametrize(
+    ("waits_for", "words"),
+    [
+        ("launches", "At 4,096 tokens a step the ratio is 0.70."),
+        ("arithmetic", "train.precision: bf16"),
+        ("bytes", "A lower precision moves fewer"),
+        ("random numbers", "hyperparameters.dropout: 0.0"),
+    ],
+)
+def test_advice_names_what_a_step_waits_for_and_what_changes_it(waits_for, words):
+    frame = steps(
+        task=["cola", ""], rows=[16, 32], tokens=[16, 128], execution="eager", full_ms=[10.0, 100.0],
+        lora_ms=[9.5, 70.0], time=[0.95, 0.7], waits_for=waits_for, waiting=0.87,
+    )  # fmt: skip
+    (text,) = advice(Regimes(frame, pd.DataFrame(), "a GPU", "fp32"), "LoRA (own)")
+    assert text.startswith("A step of 16 × 16 tokens takes LoRA (own) 0.95 of the time of full fine-tuning.")
+    assert "(87 % of its predicted time)" in text
+    assert words in text
+
+
+def test_advice_on_launches_expects_what_graphs_were_measured_to_take():
+    frame = steps(
+        task="cola", rows=16, tokens=16, execution=["eager", "graphs"], full_ms=[40.0, 5.0], lora_ms=[40.0, 3.0],
+        time=[1.0, 0.6], waits_for="launches", waiting=0.87,
+    )  # fmt: skip
+    eager, _ = advice(Regimes(frame, pd.DataFrame(), "a GPU", "bf16"), "LoRA (own)")
+    assert "its step takes 0.07 of this time, and 0.60 of that of full fine-tuning" in eager

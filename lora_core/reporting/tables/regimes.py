@@ -6,6 +6,7 @@ from dataclasses import replace
 import pandas as pd
 
 from lora_core.data.tasks import task_title
+from lora_core.evaluation.regime_advice import advice
 from lora_core.evaluation.regime_record import Regimes, read_regimes
 from lora_core.reporting.digits import RATIO, Numbers
 from lora_core.reporting.inputs import DrawSettings, Inputs
@@ -78,6 +79,7 @@ def _task(row: pd.Series, settings: DrawSettings, several: bool) -> Iterator[Cel
 
 
 def _notes(regimes: Regimes, settings: DrawSettings) -> Iterator[str]:
+    yield from advice(regimes, settings.label(settings.references.adapter or ""))
     full, adapter = (settings.label(method or "") for method in (settings.references.full, settings.references.adapter))
     yield (
         f"Measured on {regimes.device} in {regimes.precision}, on random tokens without padding; both methods in "
