@@ -110,8 +110,8 @@ def record(bert, cola, tmp_path_factory):
     file = tmp_path_factory.mktemp("regimes") / "regimes.json"
     specs = {"fft": {"cola": spec(FULL)}, "lora": {"cola": spec(LORA)}}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(regimes, "GRID", ((2, 8), (4, 16), (1 << 12, 128)))
-        plan = regimes.RegimesPlan(specs, seconds=20, threads=1)
+        patch.setattr(regimes, "GRID", ((2, 8), (4, 16), (1 << 16, 128)))
+        plan = regimes.RegimesPlan(specs, seconds=300, threads=1)
         regimes.measure_regimes(bert, None, {"cola": cola / "train.safetensors"}, plan, file)
     return file
 
@@ -166,9 +166,9 @@ def test_table_and_figure_are_drawn_from_the_record(record, kind):
     drawn = getattr(catalogue, kind)("regimes").function()({"regimes": [record]}, settings)
     if kind == "table":
         grid = drawn.grid()
-        assert [row[0] for row in grid.rows] == ["CoLA: 8 × 46", "2 × 8", "4 × 16", "4096 × 128"]
+        assert [row[0] for row in grid.rows] == ["CoLA: 8 × 46", "2 × 8", "4 × 16", "65536 × 128"]
         assert [row[grid.head.index("break-even in time")] for row in grid.rows][1:] == ["", "", ""]
-        assert "Not measured: 4096 × 128 (takes about" in " ".join(drawn.notes)
+        assert "Not measured: 65536 × 128 (takes about" in " ".join(drawn.notes)
         assert "LoRA (own) waits for" in grid.head
     else:
         figure, frame = drawn
