@@ -17,7 +17,7 @@ BUNDLE ?= $(subst /,-,$(RESULTS)).zip
 GLUE ?=
 SLURM ?=
 
-.PHONY: help setup slurm tables demo doctor paper status report compare bundle verify-bundle test test-slow test-packaging test-slurm test-faults findings bench check format schema pictures docs lock audit clean
+.PHONY: help setup slurm tables demo doctor paper status report regimes compare bundle verify-bundle test test-slow test-packaging test-slurm test-faults findings bench check format schema pictures docs lock audit clean
 
 help:  ## list all targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -62,6 +62,10 @@ report: setup  ## write the study as one page, report.html (CONFIG for another s
 	@$(BIN)/lora-core unlock $(OVERLAY)
 	$(SNAKEMAKE) "$(RESULTS)/report.html"
 	@echo; echo "Open $(RESULTS)/report.html"
+
+regimes: setup  ## measure what a training step waits for here, and how many epochs LoRA may take before it costs more
+	$(SNAKEMAKE) "$(RESULTS)/tables/regimes.md" "$(RESULTS)/figures/regimes.svg"
+	@echo; cat "$(RESULTS)/tables/regimes.md"
 
 compare: setup  ## compare two studies: make compare A=results/one B=results/other
 	@$(BIN)/lora-core compare "$(A)" "$(B)"

@@ -126,6 +126,7 @@ def tables() -> dict[str, Sequence[str]]:
         "parts": _parts_table(),
         "eager": _eager_table(),
         "precision": _precision_table(),
+        "paper": _paper_table(),
     }
 
 
@@ -192,4 +193,28 @@ def _precision_table() -> list[str]:
             times = [frame.at[(method, precision, execution), "ms"] for execution in ("eager", "graph")]
             rows.append([label, name, *(f"{ms:.1f}" for ms in times), f"{count:,}", f"{busy:.1f}"])
     head = ("method", "precision", "eager, ms", "graph, ms", "kernels in a step", "all kernels, ms")
+    return results_gpu.markdown_table(head, rows)
+
+
+def break_even() -> pd.DataFrame:
+    """One row per task of the paper: how many times as many epochs LoRA may take and took, and what it then cost."""
+    full, lora = PUBLISHED["table5"], PUBLISHED["table6"]
+    epochs = published()
+
+    def relative(label: str) -> list[float]:
+        return [lora.value(label, task) / full.value(label, task) for task in full.columns]
+
+    return pd.DataFrame(
+        {"time": 1 / epochs["time"], "energy": 1 / epochs["energy"], "took": relative("epochs"),
+         "cost": relative("energy (kJ)")},
+        index=epochs.index,
+    )  # fmt: skip
+
+
+def _paper_table() -> list[str]:
+    head = (
+        *("task", "LoRA may take, before it costs more time", "before it costs more energy", "it took"),
+        "energy, LoRA / full",
+    )
+    rows = ([task_title(str(task)), *(f"{value:.2f}" for value in row)] for task, row in break_even().iterrows())
     return results_gpu.markdown_table(head, rows)

@@ -36,6 +36,7 @@ CONTENTS = {
     "latency_record": "where it was measured, and the check that merging changed no logit",
     "costs": "cost at equal accuracy",
     "curve": "score against time and energy",
+    "regimes": "steps of both methods on batches of many sizes, measured and predicted",
     "memory_scaling": "predicted training memory of ten model sizes, and what a real step of two of them kept",
     "checkpoint": "the state of an unfinished long run; deleted when it finishes "
     "([docs/reliability.md](../docs/reliability.md))",

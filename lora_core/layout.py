@@ -50,6 +50,7 @@ class Layout:
 
     counts = _Below("counts.json")
     memory_scaling = _Below("scaling.json")
+    regimes = _Below("regimes.json")
 
     run = _Below(_RUN)
     run_record = _Below(f"{_RUN}/run.json")

@@ -76,7 +76,10 @@ def check_memory() -> Check:
 
 def check_gpu() -> Check:
     """Check for an NVIDIA GPU that torch can use."""
-    note = "config/paper.yaml is meant for a GPU (the paper's had 12 GB); the embedded study needs none"
+    note = (
+        "config/paper.yaml is meant for a GPU (the paper's had 12 GB); the embedded study needs none; make regimes "
+        "measures what a training step waits for on this device"
+    )
     driver = _output("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
     if driver is None:
         return Check("GPU", None, "no NVIDIA driver", note)

@@ -124,6 +124,8 @@ def study_errors(study: "Study") -> Iterator[str]:
     yield from _repeated_labels(study.labels)
     if "sweep" in study.more_tables and not any(study.entry(method).swept for method in study.methods):
         yield "more_tables: 'sweep' needs a method with a sweep; add one, or leave the table out"
+    if "regimes" in study.more_tables and not (study.references.full and study.references.adapter):
+        yield "more_tables: 'regimes' compares full fine-tuning with an adapter; add both to methods, or leave it out"
     for method in study.methods:
         for task in study.tasks:
             try:

@@ -15,6 +15,8 @@ from lora_core.layout import Layout
 from lora_core.measuring.meters import MeterSettings
 from lora_core.training.spec import RunSpec
 
+REGIMES_SECONDS = 150.0
+
 
 def model_params(study: Study) -> dict[str, object]:
     """Return the `model` section, as `lora_core.models.pretrained.prepare_model` takes it."""
@@ -63,6 +65,23 @@ def card_params(study: Study) -> dict[str, object]:
     card = study.model_card
     license = {} if card.license is None else {"license": card.license}
     return {"license": license, "grid_co2_grams_per_kwh": card.grid_co2_grams_per_kwh}
+
+
+def regimes_methods(study: Study) -> list[str]:
+    """Return the methods whose steps are compared: full fine-tuning and the adapter, as far as the study has them."""
+    return [method for method in (study.references.full, study.references.adapter) if method]
+
+
+def regimes_params(study: Study) -> dict[str, object]:
+    """Return the `runs` by method and task, the `device`, and for how many `seconds` at most steps are timed."""
+    return {
+        "runs": {
+            method: {task: run_params(study, method, task, study.seeds[0]) for task in study.tasks}
+            for method in regimes_methods(study)
+        },
+        "device": study.train.device,
+        "seconds": REGIMES_SECONDS,
+    }
 
 
 def latency_params(study: Study) -> dict[str, object]:

@@ -26,6 +26,7 @@ RECORDS = (
     "loss_runs",  # run.json of the runs whose training loss is compared
     "loss_predictions",  # predictions.safetensors of those, in the same order
     "memory_scaling",  # scaling.json, one file
+    "regimes",  # regimes.json, one file
 )
 # What a table or figure may need from the configuration: the fields of `lora_core.reporting.inputs.DrawSettings`, and
 # `batching`: the description of the study says how training batches were formed, and in which precision it trains.
@@ -60,6 +61,7 @@ SECTIONS: dict[str, Section] = {
     "hyperparameters": Section("Hyperparameters", ""),
     "convergence": Section("Convergence"),
     "sweep": Section("Sweep"),
+    "regimes": Section("What a training step waits for", ""),
     "memory_scaling": Section("Memory against model size", ""),
 }
 
@@ -161,6 +163,10 @@ TABLES = _by_name(
         ("costs", "runs"), ("batching", "references"), optional=True,
     ),
     Entry(
+        "regimes", "Time of a training step, measured and predicted", "regimes", "tables.regimes:draw",
+        ("regimes",), ("references",), optional=True,
+    ),
+    Entry(
         "scaling", "Training memory against model size", "memory_scaling", "tables.memory_scaling:draw",
         ("memory_scaling",), optional=True,
     ),
@@ -210,6 +216,10 @@ FIGURES = _by_name(
     Entry(
         "loss_curves", "Training loss of LoRA and of the methods that compute the same, step by step", "scores",
         "figures.loss_curves:draw", ("loss_runs", "loss_predictions"), requires="methods_equal_to_lora",
+    ),
+    Entry(
+        "regimes", "Time and energy of LoRA's steps by tokens per step", "regimes", "figures.regimes:draw",
+        ("regimes",), ("references",), optional=True,
     ),
     Entry(
         "scaling", "Training memory that LoRA saves against model size", "memory_scaling",

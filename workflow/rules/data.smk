@@ -76,3 +76,26 @@ rule predict_memory:
         ),
     script:
         "../scripts/predict_memory.py"
+
+
+# Steps of full fine-tuning and of LoRA over a grid of sizes and on the study's own batches.
+rule measure_regimes:
+    input:
+        model=ancient(MODEL),
+        model_record=unless_kept(LAYOUT.regimes, MODEL_RECORD),
+        data=expand(LAYOUT.train_data, task=study.tasks),
+    output:
+        LAYOUT.regimes,
+    log:
+        LAYOUT.log("measure_regimes"),
+    conda:
+        ENVIRONMENT
+    threads: threads_of_measured_jobs
+    resources:
+        **resources_of("measured"),
+        device=1,
+    params:
+        regimes=params.regimes_params(study),
+        code=code_of_methods("measure_regimes.py", params.regimes_methods(study)),
+    script:
+        "../scripts/measure_regimes.py"

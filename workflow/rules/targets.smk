@@ -44,6 +44,7 @@ RECORDS = {
     "loss_runs": of_runs(LAYOUT.run_record, *EQUAL_TO_LORA),
     "loss_predictions": ancient(of_runs(LAYOUT.predictions, *EQUAL_TO_LORA)),
     "memory_scaling": [LAYOUT.memory_scaling],
+    "regimes": [LAYOUT.regimes],
 }
 
 # Runs of other tasks, whose weights runs of this study start from.

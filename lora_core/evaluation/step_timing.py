@@ -1,0 +1,164 @@
+"""How long a training step takes on batches of one shape: methods in turn, by parts, with the energy of a step."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from statistics import median
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from lora_core import device as devices
+from lora_core.data.batches import Examples
+from lora_core.evaluation import memory_scaling
+from lora_core.evaluation.step_model import PARTS, LaunchCosts, count_step
+from lora_core.methods import full
+from lora_core.models import masks
+from lora_core.precision import is_scaled
+from lora_core.training.device_batches import DeviceExamples
+from lora_core.training.run import apply_speedups
+from lora_core.training.steps import compute_loss, forward, optimizer_step
+from lora_core.training.training_step import create_step
+
+if TYPE_CHECKING:
+    from lora_core.measuring.meters import Meter
+    from lora_core.training.spec import RunSpec
+
+PLANNED_STEPS = 1 << 14  # for the learning rates, which are 0: weights stay, the arithmetic is the same
+FIRST_TOKEN = 5  # after the special tokens
+# A block of steps takes at least so long, and with a counter of energy several of its ticks.
+BLOCK_SECONDS, COUNTER_BLOCK_SECONDS = 0.2, 1.0
+# The shape, batch and repetitions of a model so small that its steps are launches and nothing else.
+TINY = memory_scaling.Shape("launches", 64, 2, 2, 100, 130)
+TINY_BATCH, TINY_REPETITIONS = (2, 8), 15
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What was measured of a step; `lora_core.evaluation.regimes.RegimeRow` says what the fields are."""
+
+    rounds: list[float] = field(default_factory=list)
+    parts: dict[str, float] | None = None
+    joules: float | None = None
+    peak_mb: float | None = None
+    saved_mb: float | None = None
+
+
+class ReadyStep:
+    """A training step on random tokens of one shape, after it was done once."""
+
+    def __init__(self, spec: RunSpec, model: nn.Module, batch: tuple[int, int], execution: str) -> None:
+        graphs: Literal["auto", "off"] = "auto" if execution == "graphs" else "off"
+        still = replace(spec.hyperparameters, learning_rate=0.0)
+        self._spec = replace(spec, cuda_graphs=graphs, hyperparameters=still)
+        self._examples = _random_examples(model, batch)
+        self._model, self._step = model.train(), create_step(self._spec, model, self._examples, PLANNED_STEPS)
+        (self._batch,) = self._examples.batches([np.arange(batch[0])])
+        devices.reset_peak_memory(self._examples.device)
+        if execution == "graphs":
+            self._step.prepare(self._batch)
+        _, saved = self._step.counted(self._batch)
+        self.saved_mb = saved.mb
+        self.peak_mb, _ = devices.peak_memory_mb(self._examples.device)
+        self.seconds = self.block(1)
+
+    def block(self, steps: int) -> float:
+        """Do some steps and return the seconds of one."""
+        device = self._examples.device
+        devices.synchronize(device)
+        started = time.perf_counter()
+        for _ in range(steps):
+            self._step(self._batch)
+        devices.synchronize(device)
+        return (time.perf_counter() - started) / steps
+
+    def parts(self) -> dict[str, float]:
+        """Do one step and return the seconds of its parts; the device is waited for after each."""
+        step, inputs = self._step, self._examples.inputs(self._batch.rows, self._batch.tokens)
+        clock = _Clock(self._examples.device)
+        logits = forward(self._model, inputs, self._spec.precision)
+        loss = compute_loss(logits, self._examples.labels[self._batch.rows])
+        times = [clock.lap()]
+        step.scaling.backward(loss)
+        times.append(clock.lap())
+        max_norm = self._spec.hyperparameters.max_grad_norm
+        optimizer_step(step.trained, step.optimizer, step.rates, max_norm, step.scaling)
+        times.append(clock.lap())
+        return dict(zip(PARTS, times, strict=True))
+
+
+class _Clock:
+    """Seconds since the last lap, when the device has finished what was launched in it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        devices.synchronize(device)
+        self._last = time.perf_counter()
+
+    def lap(self) -> float:
+        devices.synchronize(self._device)
+        before, self._last = self._last, time.perf_counter()
+        return self._last - before
+
+
+def time_steps(ready: Mapping[str, ReadyStep], rounds: int, meter: Meter, execution: str) -> dict[str, Timing]:
+    """Time some steps of every method in each round, in turn, and return what was measured by method."""
+    parts = {method: _median_parts(step) if execution == "eager" else None for method, step in ready.items()}
+    has_counter = meter.read_edge().counter_millijoules is not None
+    block = COUNTER_BLOCK_SECONDS if has_counter else BLOCK_SECONDS
+    repeats = {method: max(1, math.ceil(block / step.seconds)) for method, step in ready.items()}
+    seconds: dict[str, list[float]] = {method: [] for method in ready}
+    millijoules: dict[str, list[float | None]] = {method: [] for method in ready}
+    for number in range(rounds):
+        for method in list(ready)[:: 1 if number % 2 == 0 else -1]:
+            before = meter.read_edge().counter_millijoules
+            seconds[method].append(ready[method].block(repeats[method]))
+            after = meter.read_edge().counter_millijoules
+            known = before is not None and after is not None and after > before
+            millijoules[method].append((after - before) / repeats[method] if known else None)  # type: ignore[operator]
+    return {
+        method: Timing(seconds[method], parts[method], _joules(millijoules[method]), step.peak_mb, step.saved_mb)
+        for method, step in ready.items()
+    }
+
+
+def _joules(millijoules: list[float | None]) -> float | None:
+    """The joules of a step; None if any round has none: its counter did not move."""
+    known = [value for value in millijoules if value is not None]
+    return sum(known) / len(known) / 1e3 if known and len(known) == len(millijoules) else None
+
+
+def _median_parts(step: ReadyStep, repetitions: int = 2) -> dict[str, float]:
+    measured = [step.parts() for _ in range(repetitions)]
+    return {part: median(one[part] for one in measured) for part in PARTS}
+
+
+def launch_costs(spec: RunSpec, device: torch.device) -> dict[str, LaunchCosts]:
+    """Return what launches cost by execution, from steps of a model whose arithmetic takes no time."""
+    tiny = replace(spec, settings=full.Settings())
+    model = memory_scaling.build(TINY, tiny.settings)
+    masks.choose_form(model, device)
+    model = model.to(device)
+    apply_speedups(model, tiny, device)
+    count = count_step(model, TINY_BATCH, device.type, spec.precision)
+    assert count is not None  # RoBERTa runs on shapes alone
+    parts = _median_parts(ReadyStep(tiny, model, TINY_BATCH, "eager"), TINY_REPETITIONS)
+    costs = {"eager": LaunchCosts(**{part: parts[part] / len(getattr(count, part)) for part in PARTS})}
+    if device.type == "cuda" and spec.cuda_graphs == "auto" and not is_scaled(spec.precision):
+        seconds = ReadyStep(tiny, model, TINY_BATCH, "graphs").block(TINY_REPETITIONS)
+        costs["graphs"] = LaunchCosts.same(seconds / sum(len(getattr(count, part)) for part in PARTS))
+    return costs
+
+
+def _random_examples(model: nn.Module, batch: tuple[int, int]) -> DeviceExamples:
+    """As many examples as the batch has rows, each of all its tokens."""
+    rows, tokens = batch
+    config: Any = model.config
+    ids = np.random.default_rng(0).integers(FIRST_TOKEN, config.vocab_size, rows * tokens).astype(np.int32)
+    labels = np.zeros(rows, np.float32 if config.num_labels == 1 else np.int64)
+    return DeviceExamples(Examples(ids, None, np.arange(rows + 1) * tokens, labels), model)
