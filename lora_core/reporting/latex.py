@@ -88,7 +88,7 @@ def _published(table: Table) -> list[str]:
 def _tabular(grid: Grid) -> list[str]:
     width, heights = _label_width(grid), _heights(grid)
     columns = ("l" if width is None else _label_column(width)) + "r" * (len(grid.head) - 1)
-    head = _line([grid.head[0], *map(_broken_head, grid.head[1:])])
+    head = _line([_start(grid.head[0]), *map(_broken_head, grid.head[1:])])
     rows = [
         _line([_start(label), *(_stacked(_parts(text)) for text in cells)], apart=height > 1)
         for (label, *cells), height in zip(grid.rows, heights, strict=True)
