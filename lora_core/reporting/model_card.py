@@ -11,6 +11,7 @@ from lora_core.data.metrics import METRICS
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import Layout
+from lora_core.reporting.card_usage import max_length, usage
 from lora_core.reporting.markdown import markdown_text
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def model_card(run: RunRecord, label: str, library: str | None, can_merge: bool)
     body += [f"| {name} | {markdown_text(value)} |" for name, value in _facts(run, label).items()]
     if run.energy.simulated:
         body += ["", "The power meter's driver was simulated: the energy was not measured."]
+    body += usage(run, library)
     return "\n".join(["---", _metadata(run, library).to_yaml(), "---", "", *body, ""])
 
 
@@ -97,6 +99,7 @@ def _facts(run: RunRecord, label: str) -> dict[str, str]:
         f"{score.metric}, best epoch": f"{score.best:.4f}, epoch {score.best_epoch}",
         "validation examples": f"{score.examples:,}",
         "labels": ", ".join(data.labels) or "a number",
+        "maximum input length": f"{max_length(run)} tokens",
         "trained parameters": f"{parameters.trained_with_head:,}, {parameters.head:,} of them in the head",
         "training time": f"{run.train_seconds:.1f} s on {provenance.device_model}{suspended}",
         "training energy": f"n/a ({run.energy.reason})" if joules is None else f"{joules / 1e3:.3g} kJ",
