@@ -120,10 +120,7 @@ def runs(bases, tmp_path_factory):
         base, data = bases[source], folder / "data" / source / task
         if not data.exists():
             tokenized(base, data, task, 32, 24)
-        identifier = {"base_model": HUB_ID} if source == "hub" else {}
-        run = trained(
-            settings, base, data, folder / name, task=task, hyperparameters={"learning_rate": 1e-2}, **identifier
-        )
+        run = trained(settings, base, data, folder / name, task=task, hyperparameters={"learning_rate": 1e-2})
         merge_adapter(base, run / "weights", run / "run.json", run / "merged")
         made[name] = run
     return made
