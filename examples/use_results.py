@@ -1,4 +1,4 @@
-"""Use the results of a study: classify with a merged model, load an adapter with PEFT, and add LoRA to your own model.
+"""Use the results of a study: classify with a merged model and with an adapter, and add LoRA to your own model.
 
     make demo
     .venv/bin/python examples/use_results.py results/demo cola
@@ -6,36 +6,48 @@
 The first two parts need only transformers and peft, the third torch and this package.
 """
 
+import json
 import sys
 from pathlib import Path
 
 import torch
-from peft import PeftModel
+from peft import AutoPeftModelForSequenceClassification
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, pipeline
+from transformers import AutoTokenizer, pipeline
 
 from lora_core import inject, merge
+
+EXAMPLE = {"text": "A dog barks in the garden.", "text_pair": "An animal makes a noise."}
 
 
 def classify(results: Path, task: str) -> None:
     """Classify one example with a merged model, which is a plain transformers folder."""
     classifier = pipeline("text-classification", model=str(results / "merged" / "lora" / task / "seed1"))
-    prediction = classifier({"text": "A dog barks in the garden.", "text_pair": "An animal makes a noise."})
-    print(f"merged model: {prediction}")
+    print(f"merged model: {classifier(EXAMPLE)}")
 
 
-def load_adapter(results: Path, task: str) -> None:
-    """Load an adapter, which is in PEFT's layout, on top of the model it was trained on."""
-    weights = results / "runs" / "lora" / task / "seed1" / "weights"
-    (base_folder,) = (folder for folder in (results / "models").iterdir() if folder.is_dir())
-    merged_config = AutoConfig.from_pretrained(results / "merged" / "lora" / task / "seed1")
-    base = AutoModelForSequenceClassification.from_pretrained(base_folder, num_labels=merged_config.num_labels)
-    model = PeftModel.from_pretrained(base, weights).eval()
-    inputs = AutoTokenizer.from_pretrained(weights)(
-        "A dog barks in the garden.", "An animal makes a noise.", return_tensors="pt"
+def open_adapter(results: Path, task: str) -> None:
+    """Open an adapter, which is in PEFT's layout and names the model it was trained on."""
+    folder = results / "runs" / "lora" / task / "seed1"
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))["run"]
+    weights, labels = str(folder / "weights"), run["data"]["labels"]
+    head = {"num_labels": 1, "problem_type": "regression"}  # a task without classes predicts a number
+    if labels:
+        label2id = {label: i for i, label in enumerate(labels)}
+        head = {"num_labels": len(labels), "id2label": dict(enumerate(labels)), "label2id": label2id}
+    classifier = pipeline(
+        "text-classification",
+        model=weights,
+        tokenizer=weights,
+        revision=run.get("base_revision"),
+        dtype="float32",
+        model_kwargs=dict(head),
     )
+    print(f"adapter: {classifier(EXAMPLE)}")
+    model = AutoPeftModelForSequenceClassification.from_pretrained(weights, **head).eval()
+    inputs = AutoTokenizer.from_pretrained(weights)(EXAMPLE["text"], EXAMPLE["text_pair"], return_tensors="pt")
     with torch.inference_mode():
-        print(f"adapter loaded by PEFT: logits {model(**inputs).logits[0].tolist()}")
+        print(f"adapter opened by PEFT: logits {model(**inputs).logits[0].tolist()}")
 
 
 def adapt_custom_model() -> None:
@@ -58,5 +70,5 @@ def adapt_custom_model() -> None:
 if __name__ == "__main__":
     results_folder, task_name = Path(sys.argv[1]), sys.argv[2]
     classify(results_folder, task_name)
-    load_adapter(results_folder, task_name)
+    open_adapter(results_folder, task_name)
     adapt_custom_model()

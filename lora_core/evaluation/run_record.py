@@ -149,6 +149,7 @@ class RunRecord:
         hyperparameters: As they are printed.
         start_from: The task whose run this one started from; None for the pre-trained model.
         base_model: The id on the hub or the folder of the pre-trained model, `model` its name in the study.
+        base_revision: The revision on the hub by which adapters name it; None if they name a folder.
         sample_seconds: Between two samples of the meter.
         equal_length_batches: Whether no batch was padded, because padding changes the model's logits.
         execution: Of the training steps: "graphs" (CUDA graphs) or "eager"; None in older records.
@@ -166,6 +167,7 @@ class RunRecord:
     precision: str
     batching: str
     base_model: str
+    base_revision: str | None
     model: str
     sample_seconds: float
     data: DataCard
@@ -194,7 +196,7 @@ class RunRecord:
         predicted = memory["predicted"]
         return fill(
             cls,
-            {"execution": None, "equal_length_batches": False} | run | measurement,
+            {"execution": None, "equal_length_batches": False, "base_revision": None} | run | measurement,
             kind=run["settings"]["kind"],
             sample_seconds=run["measure"]["sample_seconds"],
             start_from=run["hyperparameters"]["start_from"],

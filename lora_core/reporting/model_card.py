@@ -9,6 +9,7 @@ from lora_core.data.tasks import task_title
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import Layout
 from lora_core.reporting.card_metadata import CardFacts, card_metadata, emissions_grams, listed
+from lora_core.reporting.card_usage import max_length, usage
 from lora_core.reporting.markdown import markdown_text
 
 
@@ -41,6 +42,7 @@ def model_card(
     body += [f"| {name} | {markdown_text(value)} |" for name, value in rows.items()]
     if run.energy.simulated:
         body += ["", "The power meter's driver was simulated: the energy was not measured."]
+    body += usage(run, library)
     return "\n".join(["---", card_metadata(run, library, facts).to_yaml(), "---", "", *body, ""])
 
 
@@ -71,6 +73,7 @@ def _facts(run: RunRecord, label: str) -> dict[str, str]:
         f"{score.metric}, best epoch": f"{score.best:.4f}, epoch {score.best_epoch}",
         "validation examples": f"{score.examples:,}",
         "labels": ", ".join(data.labels) or "a number",
+        "maximum input length": f"{max_length(run)} tokens",
         "trained parameters": f"{parameters.trained_with_head:,}, {parameters.head:,} of them in the head",
         "training time": f"{run.train_seconds:.1f} s on {provenance.device_model}{suspended}",
         "training energy": f"n/a ({run.energy.reason})" if joules is None else f"{joules / 1e3:.3g} kJ",

@@ -7,7 +7,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from lora_core.data.tasks import TASKS
 from lora_core.methods.merging import merge_adapter
-from lora_core.records import read_json
+from lora_core.records import read_json, write_json
 
 WORDS = "a the A The dog Dog cat and film 1 10 1,000 people it isn't ' s , . ? no break new line café".split()
 # Tiny models of families whose classes build a tokenizer of their own from the vocabulary alone.
@@ -80,15 +80,39 @@ def test_a_tokenizer_json_of_another_kind_than_its_class_expects_is_used_as_it_i
     assert data_ids(out) == auto_ids(out)
 
 
-def test_a_tokenizer_json_that_pads_and_truncates_gives_the_ids_of_whole_texts(tmp_path):
-    source = model_folder(tmp_path / "source", "bert")
+@pytest.fixture(scope="module")
+def pads(tmp_path_factory):
+    """A model whose tokenizer.json pads and truncates at 6 tokens, and its prepared folder."""
+    folder = tmp_path_factory.mktemp("pads")
+    source = model_folder(folder / "source", "bert")
     original = unlike_the_class("bert")
     original.enable_truncation(6)
     original.enable_padding(length=6)
     original.save(str(source / "tokenizer.json"))
-    out = prepared_from_local(source, tmp_path / "out")
+    called = {"max_length": 6, "stride": 0, "truncation_strategy": "longest_first", "pad_to_multiple_of": None}
+    write_json(source / "tokenizer_config.json", {"tokenizer_class": "BertTokenizer", "model_max_length": 512} | called)
+    return source, prepared_from_local(source, folder / "out")
+
+
+def test_a_tokenizer_json_that_pads_and_truncates_gives_the_ids_of_whole_texts(pads):
+    _, out = pads
     assert data_ids(out) == auto_ids(out)
     assert max(map(len, auto_ids(out))) > 6
+
+
+def test_the_shipped_tokenizer_neither_pads_nor_truncates_and_has_the_length_that_was_trained(pads, tmp_path):
+    source, base = pads
+    data = tokenized_cola(base, tmp_path / "data", max_length=20)
+    runs = {name: trained(s, base, data, tmp_path / name) for name, s in {"lora": LORA, "fft": FULL}.items()}
+    merge_adapter(base, runs["lora"] / "weights", runs["lora"] / "run.json", tmp_path / "merged")
+    whole = read_json(source / "tokenizer.json")
+    for folder in (*(run / "weights" for run in runs.values()), tmp_path / "merged"):
+        assert read_json(folder / "tokenizer.json") == whole | {"truncation": None, "padding": None} != whole
+        alone = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        assert [len(alone.encode(text).ids) for text in ("a dog", "dog " * 600)] == [2 + 3, 600 + 3]
+        settings = read_json(folder / "tokenizer_config.json")
+        assert settings["model_max_length"] == 20
+        assert not settings.keys() & {"max_length", "stride", "truncation_strategy", "pad_to_multiple_of"}
 
 
 @pytest.mark.parametrize("family", ["bert", "deberta-v2"])
@@ -105,7 +129,7 @@ def test_weights_and_merged_weights_carry_the_tokenizer_that_the_data_has(family
         assert auto_ids(folder) == data_ids(base)
 
 
-def tokenized_cola(model, out):
+def tokenized_cola(model, out, max_length=128):
     """Some sentences of which the test's vocabulary knows every word."""
     from lora_core.data.datasets import TokenizedFiles, tokenize_task
     from lora_core.data.source import DatasetSource
@@ -115,7 +139,9 @@ def tokenized_cola(model, out):
     sentences = pd.DataFrame({"sentence": ["the dog and a cat", "The film and a Dog"] * 8, "label": [0, 1] * 8})
     for split in ("train", "validation"):
         sentences.to_parquet(folder / f"{split}-00000-of-00001.parquet")
-    tokenize_task(DatasetSource("local", str(folder.parent)), TASKS["cola"], model, 128, TokenizedFiles.in_folder(out))
+    tokenize_task(
+        DatasetSource("local", str(folder.parent)), TASKS["cola"], model, max_length, TokenizedFiles.in_folder(out)
+    )
     return out
 
 

@@ -126,6 +126,21 @@ def test_emissions_that_nobody_knows_are_left_out(record, grams, energy):
     assert "CO2" not in text
 
 
+def test_a_card_has_the_call_that_opens_the_weights_and_the_length_that_was_trained(record):
+    text = card(record, run={"base_revision": "1" * 40})
+    call = text.partition("```python\n")[2].partition("```")[0]
+    compile(call, "the card", "exec")
+    labels = record["run"]["data"]["labels"]
+    for expected in ("tokenizer='weights'", f"revision='{'1' * 40}'", "'num_labels': 2", str(dict(enumerate(labels)))):
+        assert expected in call
+    assert "revision" not in card(record)
+    assert "| maximum input length | 128 tokens |" in text
+    assert "model_kwargs" not in card(record, "transformers")
+    assert "pipeline(" not in card(record, None)
+    number = card(record, run={"data": {"labels": []}})
+    assert "model_kwargs={'num_labels': 1, 'problem_type': 'regression'}" in number
+
+
 def test_a_name_cannot_break_the_table(record):
     text = card(record, None, can_merge=False, run={"data": {"labels": ["a|b", "<img src=x>\n---"]}})
     line = next(line for line in text.splitlines() if line.startswith("| labels"))
