@@ -10,6 +10,7 @@ import yaml
 from builders import HANG_SECONDS, ROOT
 from faults import STEPS
 from project import TINY
+from snakemake.utils import update_config
 
 from lora_core.evaluation.disturbance import is_disturbed
 
@@ -31,13 +32,14 @@ use rule train from lora with:
 
 @pytest.mark.faults
 def test_two_snakemakes_in_one_folder_both_run_where_their_files_do_not_overlap(project, finish):
-    first = project.begin(f"step {STEPS + 2}", f"{RUN.format('lora')}/run.json", seconds=30)
+    first = project.begin(f"step {STEPS + 2}", f"{RUN.format('lora')}/run.json")
     project.reached()
     status, output = project.run("results/tables/table7.md")
     assert (status, first.poll()) == (0, None), output  # drawn while the other one trains
     status, output = project.run(f"{RUN.format('lora')}/run.json")
     assert status != 0
     assert "Directory cannot be locked" in output
+    project.marker.unlink()  # the first continues
     output, _ = first.communicate(timeout=HANG_SECONDS)
     assert first.returncode == 0, output
     finish()
@@ -45,10 +47,9 @@ def test_two_snakemakes_in_one_folder_both_run_where_their_files_do_not_overlap(
 
 @pytest.mark.faults
 def test_measured_jobs_wait_for_each_other_although_a_module_dropped_their_resources(project):
-    study = TINY | {name: project.study[name] for name in ("seeds", "train", "method_settings")}
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    entries = {name: config["method_settings"][name] | study["method_settings"][name] for name in TINY["methods"]}
-    (project.folder / "mine.yaml").write_text(yaml.safe_dump(config | study | {"method_settings": entries}))
+    update_config(config, TINY | {name: project.study[name] for name in ("seeds", "train", "method_settings")})
+    (project.folder / "mine.yaml").write_text(yaml.safe_dump(config | {name: TINY[name] for name in ("model", "data")}))
     (project.folder / "Snakefile").write_text(MODULE.format(snakefile=project.folder / "workflow/Snakefile"))
     runs = [project.folder / RUN.format(method) for method in TINY["methods"]]
     targets = [f"{RUN.format(method)}/run.json" for method in TINY["methods"]]

@@ -78,4 +78,5 @@ def test_the_triggers_by_hand_are_those_of_the_profile(deployed):
     assert name == "--rerun-triggers"
     assert values == yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text())["rerun-triggers"]
     without = run("results/tables/table2.md", "-n", "--workflow-profile", "none", *triggers.split())
-    assert (without.returncode, "Nothing to be done" in without.stderr) == (0, True), without.stderr[-4000:]
+    output = without.stdout + without.stderr
+    assert (without.returncode, "Nothing to be done" in output) == (0, True), output[-4000:]

@@ -3,7 +3,7 @@
 The environment variable FAULT is "step N" (before the N-th optimizer step), "write NAME" (NAME's content is complete
 under its temporary name), "memory N" (an address-space limit is reached at step N), "clock N" (the clock is set back an
 hour at step N), "busy N" (step N never ends) or "exit" (the interpreter crashes when it exits). At a step or a write
- the job creates FAULT_FILE with its process id and waits FAULT_SECONDS.
+ the job creates FAULT_FILE with its process id and waits FAULT_SECONDS, or until the file is removed.
 """
 
 import atexit
@@ -19,7 +19,9 @@ def pause() -> None:
     file = Path(os.environ["FAULT_FILE"])
     if not file.exists():
         file.write_text(str(os.getpid()))
-        time.sleep(float(os.environ["FAULT_SECONDS"]))
+        end = time.monotonic() + float(os.environ["FAULT_SECONDS"])
+        while file.exists() and time.monotonic() < end:
+            time.sleep(0.05)
 
 
 def before_step(number: int) -> None:
