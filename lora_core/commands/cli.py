@@ -168,10 +168,12 @@ def _verify_bundle(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> None:
+    import shlex
+
     from lora_core.reporting.exports import formats
 
     written = formats.export(options.results, options.to, options.folder)
-    print(f"{options.folder}: open it with {written.reader.format(folder=options.folder)}")
+    print(f"{options.folder}: open it with {written.reader.format(folder=shlex.quote(str(options.folder)))}")
 
 
 def _publish(options: argparse.Namespace) -> None:

@@ -34,15 +34,16 @@ def model_card(
     facts: CardFacts | None = None,
     contents: str | None = None,
 ) -> str:
-    """Return the card's text; `contents` replaces the paragraph about the files of the results folder."""
+    """Return the card's text; `contents` replaces what is said about the files of the results folder."""
     facts = facts or CardFacts()
+    how_to_open = usage(run, library) if contents is None else []
     contents = contents or _contents(run, library, can_merge)
     body = [f"# {label} on {task_title(run.task)}", "", contents, "", "| | |", "| --- | --- |"]
     rows = _facts(run, label) | _emissions(run, facts)
     body += [f"| {name} | {markdown_text(value)} |" for name, value in rows.items()]
     if run.energy.simulated:
         body += ["", "The power meter's driver was simulated: the energy was not measured."]
-    body += usage(run, library)
+    body += how_to_open
     return "\n".join(["---", card_metadata(run, library, facts).to_yaml(), "---", "", *body, ""])
 
 

@@ -8,18 +8,23 @@ from other_tools import run_python
 
 pytestmark = pytest.mark.packaging
 
-TENSORBOARD = (*("tensorboard==2.21.0", "tensorboard-data-server==0.7.2", "absl-py", "grpcio", "markdown", "werkzeug"),)
-MLFLOW = (
-    *("mlflow-skinny==3.17.2", "sqlalchemy==2.1.9", "alembic==1.20.1", "mako", "sqlparse", "cachetools"),
-    *("cloudpickle", "gitpython", "gitdb", "smmap", "python-dotenv", "importlib-metadata", "zipp"),
-    *("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-proto", "opentelemetry-semantic-conventions"),
-    *("databricks-sdk", "google-auth", "pyasn1", "pyasn1-modules", "cryptography", "cffi", "pycparser"),
-    *("fastapi", "starlette", "uvicorn", "annotated-doc", "protobuf"),
-)
-CODECARBON = (
-    *("codecarbon==3.3.2", "arrow", "prometheus-client", "py-cpuinfo", "rapidfuzz", "pycountry", "questionary"),
-    *("prompt-toolkit", "wcwidth", "typer", "shellingham", "authlib", "joserfc"),
-)
+TENSORBOARD = """
+tensorboard==2.21.0 tensorboard-data-server==0.7.2 absl-py==2.5.1 grpcio==1.85.3 markdown==3.11.3
+werkzeug==3.1.9
+""".split()
+MLFLOW = """
+mlflow-skinny==3.17.2 sqlalchemy==2.1.9 alembic==1.20.1 mako==1.4.3 sqlparse==0.6.1 cachetools==7.3.3
+cloudpickle==3.1.3 gitpython==3.2.1 gitdb==4.0.12 smmap==5.0.3 python-dotenv==1.2.4
+importlib-metadata==9.1.0 zipp==4.1.2 opentelemetry-api==1.45.2 opentelemetry-sdk==1.45.2
+opentelemetry-proto==1.45.2 opentelemetry-semantic-conventions==0.66b2 databricks-sdk==0.162.0
+google-auth==2.63.0 pyasn1==0.6.5 pyasn1-modules==0.4.2 cryptography==50.0.2 cffi==2.1.1 pycparser==3.12
+fastapi==0.165.0 starlette==1.10.0 annotated-doc==0.0.7 protobuf==7.36.2
+""".split()
+CODECARBON = """
+codecarbon==3.3.2 arrow==1.4.0 prometheus-client==0.26.0 py-cpuinfo==9.0.0 rapidfuzz==3.14.6
+pycountry==26.2.16 questionary==2.1.1 prompt-toolkit==3.0.53 wcwidth==0.9.4 typer==0.29.2
+shellingham==1.5.4 authlib==1.9.10 joserfc==1.8.0
+""".split()
 EXPORT = """
 import sys
 sys.path.insert(0, sys.argv[1])

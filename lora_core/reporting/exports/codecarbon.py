@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -14,7 +14,7 @@ JOULES_PER_KWH = 3.6e6
 PARTS = {"nvml": "gpu", "rapl": "cpu"}  # what of CodeCarbon's three parts (CPU, GPU, RAM) a meter reads
 
 
-def write(runs: Iterable[ExportedRun], folder: Path) -> None:
+def write(runs: Sequence[ExportedRun], folder: Path) -> None:
     """Write the time and the energy of training. Columns that no record fills, such as the emissions, stay empty."""
     logging.getLogger("codecarbon").setLevel(logging.ERROR)  # it announces the file by its temporary name
     from codecarbon.output_methods.emissions_data import EmissionsData

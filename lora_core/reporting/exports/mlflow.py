@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,21 +22,25 @@ DATABASE = "mlflow.db"
 MAX_METRICS = 1000  # in one call
 
 
-def write(runs: Iterable[ExportedRun], folder: Path) -> None:
+def write(runs: Sequence[ExportedRun], folder: Path) -> None:
     """Write the runs with parameters, series, results and, as tags, where they come from."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
 
+    logging.getLogger("mlflow").setLevel(logging.ERROR)  # it tells of each table of the database
     # Elsewhere first: MLflow reads the folder as a part of a URL, in which some characters of paths mean something.
     with tempfile.TemporaryDirectory() as temporary:
         database = Path(temporary, DATABASE)
         client = MlflowClient(f"sqlite:///{database}")
-        experiments: dict[str, str] = {}
+        study = runs[0].study
+        existing = client.get_experiment_by_name(study)  # every database has one, called Default
+        if existing:
+            experiment = existing.experiment_id
+        else:
+            # Artifacts would go through the server, so that the folder may be moved. None are written.
+            experiment = client.create_experiment(study, artifact_location="mlflow-artifacts:/")
         for run in runs:
-            if run.study not in experiments:
-                # Through the server, so that the folder may be moved. No artifacts are written.
-                experiments[run.study] = client.create_experiment(run.study, artifact_location="mlflow-artifacts:/")
-            _write_run(client, experiments[run.study], run)
+            _write_run(client, experiment, run)
         shutil.move(database, folder / DATABASE)
 
 

@@ -6,7 +6,7 @@ null, and what that benchmark does not have is left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ HYPERPARAMETERS = {  # ours by PEFT's names; the others keep their own
 }
 
 
-def write(runs: Iterable[ExportedRun], folder: Path) -> None:
+def write(runs: Sequence[ExportedRun], folder: Path) -> None:
     """Write the runs of each task."""
     for run in runs:
         record = run.record

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from lora_core.reporting.exports.runs import ExportedRun
 
 
-def write(runs: Iterable[ExportedRun], folder: Path) -> None:
+def write(runs: Sequence[ExportedRun], folder: Path) -> None:
     """Write the series, and the hyperparameters with the results of the whole run, of each run."""
     from torch.utils.tensorboard import SummaryWriter
 
