@@ -9,6 +9,7 @@ from typing import Any
 from lora_core.records import JsonObject
 
 SETTINGS_DIFFER = "settings differ"  # how the reason begins
+LIMITS = ("max_train_examples", "max_validation_examples", "validation_fraction", "split_seed")
 COMPLETE = ("config",)  # mappings that the user fills: there, a key that is missing is a difference
 
 
@@ -28,11 +29,11 @@ def differences(recorded: Mapping[str, Any], expected: Mapping[str, Any], *, com
 
 
 def changed_limits(recorded: Mapping[str, Any] | None, expected: Mapping[str, Any]) -> str | None:
-    """Name limits on examples that are missing on one side, which is no limit."""
+    """Name limits on examples, and a split by a fraction, that are missing on one side: there is none there."""
     if recorded is None:
         return None
     before, after = recorded["source"], expected["source"]
-    names = [name for name in ("max_train_examples", "max_validation_examples") if (name in before) != (name in after)]
+    names = [name for name in LIMITS if (name in before) != (name in after)]
     changed = [f"{name} {_text(before.get(name))} -> {_text(after.get(name))}" for name in names]
     return f"{SETTINGS_DIFFER} ({', '.join(changed)})" if changed else None
 

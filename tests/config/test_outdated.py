@@ -187,3 +187,18 @@ def test_after_a_change_of_settings_a_line_says_how_to_keep_both_results():
     assert first == "made again, because settings differ (rank 8 -> 2): run"
     assert "--config results_dir=results/other" in last
     assert "another entry of `method_settings`" in last
+
+
+@pytest.mark.parametrize("before", [{}, {"validation_fraction": 0.2}])
+def test_data_that_is_split_another_way_is_made_again(tmp_path, before):
+    def study(split):
+        task = {"path": "mine.csv", "texts": ["text"], **split}
+        return study_in(tmp_path, tasks=["mine"], task_settings={"mine": task})
+
+    made, layout = study(before), Layout(str(tmp_path))
+    write(layout.data_card, run_content()["run"]["data"], task="mine")
+    dataset = json.loads(json.dumps(params.data_params(made, "mine")))
+    write(layout.data_sources, {"files": {}, "made_from": {"dataset": dataset}}, task="mine")
+    assert outdated_results(made) == {}
+    (reason,) = outdated_results(study({"validation_fraction": 0.1})).values()
+    assert f"validation_fraction {before.get('validation_fraction', 'none')} -> 0.1" in reason

@@ -598,6 +598,6 @@ def test_the_section_of_scores_says_in_a_line_for_each_task_what_repeats(made, i
     assert lines == [f"CoLA: {first}{last}", f"RTE: {first}{share}{last}"]
     content["run"]["data"] = data
     write_json(tmp_path / "run.json", seal({name: value for name, value in content.items() if name != SEAL}))
-    write_report(replace(inputs, runs=[*inputs.runs, tmp_path / "run.json"]), SETTINGS, tmp_path / "report.html")
+    write_report(replace(inputs, runs=[tmp_path / "run.json", *inputs.runs[1:]]), SETTINGS, tmp_path / "report.html")
     section = (tmp_path / "report.html").read_text().split('<section id="scores"')[1].split("</section>")[0]
     assert f"<li>{lines[0]}</li>" in section
