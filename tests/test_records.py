@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 import pytest
 from builders import ROOT, run_content
+from pyarrow import csv
 
 from lora_core.evaluation.collect_runs import collect_runs
 from lora_core.evaluation.counts import read_counts
@@ -119,5 +120,18 @@ def test_all_figures_of_a_run_are_collected_from_either_format(tmp_path):
     text = (tmp_path / "old.csv").read_text()
     assert text == (tmp_path / "new.csv").read_text()
     best = read_json(FORMAT_1)["measurement"]["score"]["best"]
-    assert f"lora,rte,1,score.best,{best}," in text
-    assert "lora,rte,1,energy.simulated,False," in text
+    assert f"lora,rte,1,score.best,{best},," in text
+    assert "lora,rte,1,energy.simulated,,False," in text
+
+
+def test_every_program_reads_the_values_of_all_runs_as_numbers(tmp_path):
+    collect_runs([FORMAT_1], tmp_path / "runs.csv")
+    options = csv.ConvertOptions(strings_can_be_null=True)
+    table = csv.read_csv(tmp_path / "runs.csv", convert_options=options)
+    assert str(table.schema.field("value").type) == "double"
+    rows = {row["quantity"]: row for row in table.to_pylist()}
+    measurement = read_json(FORMAT_1)["measurement"]
+    assert rows["score.best"]["value"] == measurement["score"]["best"]
+    assert (rows["score.metric"]["value"], rows["score.metric"]["text"]) == (None, measurement["score"]["metric"])
+    both = [row for row in rows.values() if row["value"] is not None and row["text"] is not None]
+    assert both == []

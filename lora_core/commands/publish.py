@@ -190,6 +190,6 @@ def format_upload(upload: Upload, endpoint: str) -> str:
     sizes = {file.name: file.stat().st_size for file in sorted(upload.folder.iterdir())}
     width = max(map(len, sizes))
     lines = [f"{upload.title}: to {endpoint}/{upload.repository}", ""]
-    lines += [f"  {name:{width}}  {size / 1e6:10.3f} MB" for name, size in sizes.items()]
+    lines += [f"  {name:{width}}  {size / 1e3:12,.1f} kB" for name, size in sizes.items()]
     lines += ["", f"The metadata in {CARD}:", "", *(f"  {line}" for line in upload.metadata.splitlines()), ""]
     return "\n".join([*lines, *upload.notes])

@@ -68,10 +68,10 @@ def _explained(error: Exception, repository: str, update: bool) -> str:
             return f"{repository} exists on {hub}; choose another --repo, or replace its files with --update"
         case None if isinstance(error, ValueError):
             return f"{hub} cannot take the upload{message}; nothing of it is visible yet"
-        case None if "Connect" in type(error).__name__:
+        case None if type(error).__name__ in ("ConnectError", "ConnectTimeout"):
             return f"{hub} cannot be reached{message}; check the network and HF_ENDPOINT"
         case None:
-            return f"the upload to {hub} failed{message}; check the network and run the same command again"
+            return f"the upload to {hub} failed{message}; check the network"
     return f"{hub} answered with status {status}{message}; try again later"
 
 

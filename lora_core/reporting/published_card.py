@@ -7,8 +7,8 @@ import json
 from lora_core.evaluation.run_record import RunRecord
 
 LOCAL_BASE = (
-    "The base model, {name}, was a folder on the machine that trained this adapter and has no name on the hub, so only "
-    "who has that folder can use the adapter."
+    "The base model, {name}, was a local folder and has no name on the hub, so only those who have that folder can use "
+    "the adapter."
 )
 
 

@@ -136,12 +136,13 @@ def test_the_command_finds_the_hub_and_the_token_in_the_environment(study, hub):
     assert "adapter_model.safetensors" in hub.repositories[NAME]
 
 
-def test_no_path_of_this_machine_leaves_and_who_can_open_the_adapter_is_said(study, hub, bert, capsys):
+def test_no_path_of_this_machine_leaves_and_the_user_is_told_who_can_open_the_adapter(study, hub, bert, capsys):
     weights = Path(RUN, "weights", "adapter_config.json")
     assert json.loads(weights.read_text())["base_model_name_or_path"] == str(bert.resolve())
     assert publish("--yes") == 0
     assert (
-        "only who has that folder can use the adapter. Publish the merged model (--merged)" in capsys.readouterr().out
+        "only those who have that folder can use the adapter. Publish the merged model (--merged)"
+        in capsys.readouterr().out
     )
     files = hub.repositories[NAME]
     assert json.loads(files["adapter_config.json"])["base_model_name_or_path"] is None
@@ -149,7 +150,7 @@ def test_no_path_of_this_machine_leaves_and_who_can_open_the_adapter_is_said(stu
         for path in (bert.resolve(), Path.cwd(), Path.home()):
             assert f"{path}/".encode() not in content, name
             assert f'"{path}"'.encode() not in content, name
-    assert "only who has that folder" in files["README.md"].decode()
+    assert "only those who have that folder" in files["README.md"].decode()
     assert json.loads(weights.read_text())["base_model_name_or_path"] == str(bert.resolve())  # the run's own stays
 
 
@@ -160,7 +161,7 @@ def test_a_base_model_of_the_hub_is_named_with_its_license(study, hub, capsys):
     run = Path("hub/runs/lora/cola/seed1")
     rename_model(run, "someone--tiny-bert")
     assert publish("--yes", run=str(run)) == 0
-    assert "only who has that folder" not in capsys.readouterr().out
+    assert "only those who have that folder" not in capsys.readouterr().out
     files = hub.repositories[NAME]
     data = ModelCard(files["README.md"].decode()).data
     assert (data.license, data.base_model, data.base_model_relation) == ("cc-by-4.0", HUB_BASE, "adapter")
@@ -284,7 +285,9 @@ def test_a_refusal_is_one_sentence_that_says_whether_the_repository_was_created(
 
 def test_a_storage_that_refuses_large_files_is_one_sentence(study, hub, capsys, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)  # the hub's own protocol, which the stand-in lacks
-    assert "me/tiny-lora was created" in sentence(capsys, "--yes")
+    error = sentence(capsys, "--yes")
+    assert f"the upload to {hub.address} failed" in error
+    assert "me/tiny-lora was created" in error
 
 
 def test_a_hub_that_does_not_answer_is_named(study, hub, capsys, monkeypatch):

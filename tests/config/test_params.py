@@ -16,6 +16,7 @@ from lora_core.data.source import DatasetSource
 from lora_core.data.task import Task
 from lora_core.evaluation.references import References
 from lora_core.methods.registry import settings_from_params
+from lora_core.reporting.card_metadata import CardFacts
 from lora_core.reporting.inputs import DrawSettings
 from lora_core.reporting.tables import hyperparameters
 from lora_core.training.spec import RunSpec
@@ -221,3 +222,24 @@ def test_the_fast_study_of_the_paper_differs_from_it_in_how_it_trains_alone():
     assert fast == paper
     study = paper_study(train__precision="bf16", train__batching="length_grouped")
     assert params.description_params(study)["differences"] == ["precision: bf16"]
+
+
+def test_a_card_gets_the_license_and_the_grid_of_the_configuration(study):
+    assert params.card_params(study) == {"license": {}, "grid_co2_grams_per_kwh": None}
+    configured = load(changed(model_card={"license": "mit", "grid_co2_grams_per_kwh": 363}))
+    assert params.card_params(configured) == {"license": {"license": "mit"}, "grid_co2_grams_per_kwh": 363.0}
+    assert CardFacts(**params.card_params(configured)).grid_co2_grams_per_kwh == 363.0
+
+
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        ({"license": "MIT License"}, r"model_card\.license"),
+        ({"grid_co2_grams_per_kwh": 0}, r"model_card\.grid_co2_grams_per_kwh"),
+        ({"grid_co2_grams_per_kwh": True}, r"model_card\.grid_co2_grams_per_kwh"),
+        ({"licence": "mit"}, r"model_card\.licence: unknown key.*license"),
+    ],
+)
+def test_a_license_and_a_grid_that_no_card_can_have_are_refused_by_their_key(card, message):
+    with pytest.raises(ValueError, match=message):
+        load(changed(model_card=card))

@@ -1,5 +1,6 @@
 """Figures: drawn from records, identical when drawn twice, with their data as CSV and a reason for what is missing."""
 
+import csv
 import re
 from xml.etree import ElementTree
 
@@ -25,6 +26,7 @@ from lora_core.evaluation.frames import PARTS
 from lora_core.reporting import catalogue
 from lora_core.reporting.figures.loss_curves import POINTS, thinned
 from lora_core.reporting.inputs import DrawSettings
+from lora_core.reporting.page.figure_svg import read_svg
 
 
 def svg_text(svg):
@@ -83,6 +85,16 @@ def test_the_csv_of_a_figure_holds_what_it_shows(drawn):
         assert len(pd.read_csv(svg.with_suffix(".csv")))
 
 
+def test_what_is_counted_is_written_as_whole_numbers(drawn):
+    for name, svg in drawn.items():
+        with svg.with_suffix(".csv").open(newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        counted = {"seed", "seeds", "epoch", "step", "n", "round", "examples", "trained_parameters"} & set(rows[0])
+        assert name != "pareto" or "trained_parameters" in counted
+        for column in counted:
+            assert all(row[column].isdigit() for row in rows if row[column]), (name, column, rows[0])
+
+
 def test_parts_tensors_and_the_device_share_one_axis_in_gigabytes(tmp_path):
     device = {"kind": "device", "peak_allocated_mb": 300.0, "peak_reserved_mb": 400.0}
     runs = [record(tmp_path, "fft", 1, **device), record(tmp_path, "lora", 1, **device)]
@@ -116,7 +128,9 @@ def test_marks_carry_their_method_and_task_and_text_takes_the_color_of_the_page(
         assert name == "pareto" or 'data-task="rte"' in text
         assert 'class="background"' in text
         assert "currentColor" in text
-        assert "#1a1a1a" not in text
+        assert text.count("#1a1a1a") == 1
+        assert re.search(r'<svg [^>]*\bcolor="#1a1a1a"', text)  # of the file alone; the page has its own
+        assert "#1a1a1a" not in read_svg(svg)
         identifiers = re.findall(r'\bid="([^"]+)"', text)
         assert all(f"#{name}" in text for name in identifiers)  # every identifier is referred to
 

@@ -59,9 +59,9 @@ def write_runs(file, tasks, seeds):
     for m in METHODS:
         for t in tasks:
             for s in seeds:
-                rows += [f"{m},{t},{s},score.best,0.8{s}", f"{m},{t},{s},train_seconds,{10 + s}"]
+                rows += [f"{m},{t},{s},score.best,0.8{s},", f"{m},{t},{s},train_seconds,{10 + s},"]
                 if m != "vera":
-                    rows.append(f"{m},{t},{s},energy.train_joules,{1000 * (2 if m == 'lora' else 4)}")
+                    rows.append(f"{m},{t},{s},energy.train_joules,{1000 * (2 if m == 'lora' else 4)},")
     file.write_text("\n".join(rows) + "\n")
 
 
@@ -502,6 +502,16 @@ def test_what_is_printed_has_every_fold_open_and_the_page_has_them_closed_again(
     assert opened.evaluate("getComputedStyle(document.querySelector('h2 .topic').parentNode).breakInside") == "avoid"
     opened.evaluate("dispatchEvent(new Event('afterprint'))")
     assert opened.locator("details[open]").count() == before
+
+
+def test_on_a4_paper_no_table_is_wider_than_the_page(opened):
+    opened.evaluate("dispatchEvent(new Event('beforeprint'))")
+    opened.emulate_media(media="print")
+    opened.set_viewport_size({"width": 680, "height": 1000})  # 210 mm less two margins of 15 mm, at 96 pixels an inch
+    tables = "[...document.querySelectorAll('table')].filter(table => table.scrollWidth > 0)"
+    rights = opened.evaluate(f"{tables}.map(table => [table.id, table.getBoundingClientRect().right])")
+    assert "runs-table" in [name for name, _ in rights]
+    assert [name for name, right in rights if right > 680] == []
 
 
 @pytest.fixture(scope="module")

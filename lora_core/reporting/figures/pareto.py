@@ -84,7 +84,9 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
     for note in (_unmeasured(measured, costs), missing_note(missing), disturbed_note(costs, settings)):
         add_note(figure, note)
     frame = by_task.assign(disturbed=runs.groupby(["name", "task"])["disturbed"].any()).reset_index()
-    frame = frame.assign(method=frame["name"].map(methods)).rename(columns={"best": "score", "name": "label"})
+    counted = frame["trained_parameters"].astype("Int64")  # the mean over seeds made it a float
+    frame = frame.assign(method=frame["name"].map(methods), trained_parameters=counted)
+    frame = frame.rename(columns={"best": "score", "name": "label"})
     return figure, frame[["task", "method", "label", "score", *COSTS, "disturbed"]]
 
 

@@ -55,7 +55,11 @@ def save_svg(figure: Figure, svg: Path) -> None:
 
 
 def _for_page(svg: str) -> str:
-    """Turn tags into attributes and titles, and ink into the text's color; drop identifiers without a reference."""
+    """Turn tags into attributes and titles, and ink into the text's color; drop identifiers without a reference.
+
+    A file that stands alone has ink as its text's color, without which some programs draw no text and no axes; the page
+    leaves that attribute out.
+    """
 
     def attributes(match: re.Match) -> str:
         kind, name, tooltip = (unquote(part or "") for part in match.groups())
@@ -65,4 +69,4 @@ def _for_page(svg: str) -> str:
     svg = re.sub(r'<g id="(method|task):([^":]*)(?::([^"]*))?">', attributes, svg)
     svg = svg.replace('<g id="background">', '<g class="background">')
     svg = re.sub(r'<g id="[\w.]+_\d+"', "<g", svg)
-    return svg.replace(INK, "currentColor")
+    return svg.replace(INK, "currentColor").replace("<svg ", f'<svg color="{INK}" ', 1)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lora_core.csv_cells import from_text
 from lora_core.sealed_csv import read_sealed_rows
 
 
@@ -38,7 +37,7 @@ class RunCell:
 
 @dataclass(frozen=True)
 class RunRow:
-    """One run, with its measured quantities as runs.csv has them."""
+    """One run, with its measured numbers as runs.csv has them."""
 
     method: str
     task: str
@@ -60,7 +59,7 @@ def read_runs(path: Path) -> list[RunRow]:
     for row in rows:
         line = dict(zip(header, row, strict=True))
         quantities = runs.setdefault((line["method"], line["task"], line["seed"]), {})
-        quantities[line["quantity"]] = from_text(line["value"])
+        quantities[line["quantity"]] = line["value"]
     return [RunRow(*key, quantities) for key, quantities in runs.items()]
 
 
