@@ -50,13 +50,15 @@ def probe_gradients(folder: Path, method: str, settings: MethodSettings, outputs
 
 
 def _without_gradient(folder: Path, method: str, settings: MethodSettings, outputs: int) -> tuple[nn.Module, list[str]]:
-    """Train two steps; return the model and the names of the trained parameters that then have no gradient."""
+    """Train two steps; return the model and the names of the trained parameters that then have no gradient.
+
+    A method that starts from the training data starts from other values here, which need none.
+    """
     torch.manual_seed(0)
     labels = [str(label) for label in range(outputs)] if outputs > 1 else []
     model = models.load(folder, labels, torch.Generator().manual_seed(1), dropout=0.0)
     model = registry.adapt(model, settings, torch.Generator().manual_seed(2))
     inputs, targets = _batch(folder, model, outputs)
-    registry.init_from_data(model, settings, lambda: [inputs])
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimizer = torch.optim.SGD(trained.values(), lr=LEARNING_RATE)
     model.train()
