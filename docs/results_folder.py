@@ -41,6 +41,7 @@ CONTENTS = {
     "checkpoint": "the state of an unfinished long run; deleted when it finishes "
     "([docs/reliability.md](../docs/reliability.md))",
     "counts": "trainable parameters of every method",
+    "gradients": "what a method trains without effect: parameters that get no gradient",
     "model": "the prepared model",
     "model_config": "its configuration, as transformers writes it",
     "model_record": "digests of its files",

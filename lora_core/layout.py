@@ -49,6 +49,7 @@ class Layout:
     data_sources = _Below("data/{task}/sources.json")
 
     counts = _Below("counts.json")
+    gradients = _Below("gradients/{method}.json")
     memory_scaling = _Below("scaling.json")
     regimes = _Below("regimes.json")
 

@@ -26,7 +26,7 @@ def drawn_files(results: str) -> set[str]:
     """Return the files of a results folder that take seconds to make and do not say what they were made from."""
     layout = Layout(results)
     patterns = (layout.counts, layout.scores, layout.differences, layout.costs, layout.curve, layout.runs)
-    globs = [pattern.format(task="*") for pattern in patterns]
+    globs = [pattern.format(task="*") for pattern in patterns] + [layout.gradients.format(method="*")]
     globs += [f"{layout.table.format(table='*')}.*", f"{layout.figure.format(figure='*')}.*", f"{layout.claims}.*"]
     return {path for pattern in (*globs, layout.report) for path in glob.glob(pattern)}
 

@@ -37,6 +37,11 @@ def method_params(study: Study) -> dict[str, dict[str, object]]:
     return {method: study.settings(method).to_params() for method in study.methods}
 
 
+def head_params(study: Study) -> list[int]:
+    """Return the numbers of outputs that the heads of the study's tasks have, each once: 1 for a regression."""
+    return sorted({len(study.task(task).labels) or 1 for task in study.trained_tasks})
+
+
 def run_params(study: Study, method: str, task: str, seed: int) -> dict[str, object]:
     """Return one run; `RunSpec.from_params` reads it.
 

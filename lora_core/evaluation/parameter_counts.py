@@ -24,7 +24,7 @@ def count_parameters(model: Path, settings: Mapping[str, MethodSettings], output
         head = sum(p.numel() for _, p in models.head_parameters(adapted))
         trained = sum(p.numel() for p in adapted.parameters() if p.requires_grad) - head
         counts[method] = MethodCounts(
-            trainable=full if trained + head == full else trained,
+            trainable=trained + head if trained + head == full or method_settings.saves_full_weights else trained,
             head=head,
             total=sum(p.numel() for p in adapted.parameters()),
         )

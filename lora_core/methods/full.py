@@ -1,7 +1,8 @@
-"""Full fine-tuning: every weight is trained."""
+"""Full fine-tuning: every weight is trained that transformers lets be trained."""
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -29,8 +30,18 @@ class Settings(MethodSettings):
 
 
 def apply(model: nn.Module, settings: Settings, generator: torch.Generator) -> nn.Module:
-    """Make every parameter trainable."""
-    return model.requires_grad_(True)
+    """Make every parameter trainable but those that the model's class fixes, such as RoFormer's table of positions.
+
+    transformers makes them trainable when it loads weights.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    with torch.device("meta"):
+        as_created = AutoModelForSequenceClassification.from_config(deepcopy(model.config))
+    for name, parameter in as_created.named_parameters():
+        model.get_parameter(name).requires_grad_(parameter.requires_grad)
+    return model
 
 
 def save(model: nn.Module, settings: Settings, folder: Path, base_model: BaseModel) -> None:

@@ -6,7 +6,6 @@ or a hash. Such a model is trained, evaluated and timed in batches of equal leng
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +13,8 @@ import torch
 
 from lora_core import job
 from lora_core.data.batches import Examples, batches
-from lora_core.data.truncation import truncate
 from lora_core.models.model import EQUAL_LENGTH, PADDING_SIDE
+from lora_core.models.sample_texts import sample_texts
 from lora_core.models.source_folder import one_line
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-4  # relative to the largest logit; rounding is below 1e-5
 SHORT, LONG = 9, 1024  # tokens of the two texts; BigBird has sparse attention from 704 tokens on
-WORDS = "a the this small old red dog cat fox river house runs sees finds jumps over under slowly never again".split()
 # An attention that a text below some length replaces for the rest of the process, and what it is replaced by.
 SPARSE, FULL = "block_sparse", "original_full"
 
@@ -72,18 +70,9 @@ def _texts(tokenizer: ModelTokenizer, config: Any, limit: int | None) -> Example
     """Return a short and a long text as the model's tokenizer gives them."""
     from tokenizers import Tokenizer
 
-    backend = Tokenizer.from_str(tokenizer.backend.to_str())
-    backend.no_padding()
-    backend.no_truncation()
-    words = random.Random(0).choices(WORDS, k=2 * LONG)
     longest = min(limit or LONG, tokenizer.loaded.model_max_length, LONG)
     longest -= longest % getattr(config, "block_size", 1)  # sparse attention pads to whole blocks
-    encoding = backend.encode(" ".join(words))
-    texts = [truncate(encoding, min(tokens, longest)) for tokens in (SHORT, longest)]
-    tokens, types = (np.concatenate(parts) for parts in zip(*texts, strict=True))
-    has_types = getattr(config, "type_vocab_size", 2) > 1
-    offsets = np.cumsum([0, *(len(ids) for ids, _ in texts)])
-    return Examples(tokens, types if has_types and types.any() else None, offsets, np.zeros(2, np.int64))
+    return sample_texts(Tokenizer.from_str(tokenizer.backend.to_str()), config, [min(SHORT, longest), longest])
 
 
 @torch.no_grad()

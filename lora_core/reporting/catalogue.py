@@ -14,6 +14,7 @@ from lora_core.nearest import nearest
 # Groups of files that a table or figure may read. The rules know their paths.
 RECORDS = (
     "counts",  # counts.json, one file
+    "gradients",  # gradients/{method}.json
     "scores",  # scores/{task}.csv
     "differences",  # scores/{task}_differences.csv
     "latency",  # latency/{task}/seed{seed}.csv
@@ -111,7 +112,7 @@ TABLES = _by_name(
     Entry("table1", "Trainable parameters", "parameters", "tables.parameters:draw", ("counts",)),
     Entry(
         "table1-details", "Trainable parameters: details", "parameters", "tables.parameters:draw_details",
-        ("counts",),
+        ("counts", "gradients"),
     ),
     Entry(
         "table2", "Score on the validation split", "scores", "tables.scores:draw",

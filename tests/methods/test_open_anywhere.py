@@ -13,8 +13,8 @@ from safetensors.numpy import load_file
 
 from lora_core.data.datasets import sample
 from lora_core.data.metrics import METRICS
-from lora_core.data.reading import read_split
 from lora_core.data.source import DatasetSource
+from lora_core.data.splits import read_splits
 from lora_core.data.tasks import TASKS
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.intact import check_weights
@@ -129,7 +129,7 @@ def runs(bases, tmp_path_factory):
 def examples(task):
     """The texts of the validation examples."""
     source = DatasetSource("mini", seed=0, max_train_examples=32, max_validation_examples=24)
-    columns = sample(read_split(source, TASKS[task], TASKS[task].split_name("validation")), 24)
+    columns = sample(read_splits(source, TASKS[task]).columns["validation"], 24)
     return list(zip(*(columns[name] for name in TASKS[task].columns), strict=True))
 
 

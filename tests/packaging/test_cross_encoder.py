@@ -10,8 +10,8 @@ from safetensors.numpy import load_file
 
 from lora_core.data.datasets import sample
 from lora_core.data.metrics import METRICS
-from lora_core.data.reading import read_split
 from lora_core.data.source import DatasetSource
+from lora_core.data.splits import read_splits
 from lora_core.data.tasks import TASKS
 from lora_core.methods.merging import merge_adapter
 from lora_core.records import read_json
@@ -31,7 +31,7 @@ def test_a_cross_encoder_opens_a_merged_model_and_gives_the_recorded_score(bert,
     data = tokenized(bert, tmp_path / "rte", "rte")
     run = trained(LORA, bert, data, tmp_path / "run", task="rte", hyperparameters={"learning_rate": 1e-2})
     merge_adapter(bert, run / "weights", run / "run.json", tmp_path / "merged")
-    columns = read_split(DatasetSource("mini", seed=0), TASKS["rte"], "validation")
+    columns = read_splits(DatasetSource("mini", seed=0), TASKS["rte"]).columns["validation"]
     columns = sample(columns, 40)
     pairs = list(zip(*(columns[name] for name in TASKS["rte"].columns), strict=True))
     python = peers("sentence-transformers==6.2.0")

@@ -58,6 +58,28 @@ rule count_parameters:
         "../scripts/count_parameters.py"
 
 
+# Before training, so that a head which cannot be trained ends the study early; no run depends on it.
+rule probe_gradients:
+    input:
+        model=ancient(MODEL),
+        model_record=unless_kept(LAYOUT.gradients, MODEL_RECORD),
+    output:
+        LAYOUT.gradients,
+    log:
+        LAYOUT.log("probe_gradients/{method}"),
+    priority: 1000
+    conda:
+        ENVIRONMENT
+    resources:
+        **resources_of("other"),
+    params:
+        settings=lambda wildcards: study.settings(wildcards.method).to_params(),
+        outputs=params.head_params(study),
+        code=lambda wildcards: code_of_methods("probe_gradients.py", [wildcards.method]),
+    script:
+        "../scripts/probe_gradients.py"
+
+
 # Memory of training at other model sizes: from shapes, and counted on a real step of two models. It reads no data.
 rule predict_memory:
     output:

@@ -30,6 +30,7 @@ EQUAL_TO_LORA = (study.methods_equal_to_lora, study.tasks)
 # What tables, figures and claims are made from, by the names that the catalogue uses.
 RECORDS = {
     "counts": [LAYOUT.counts],
+    "gradients": expand(LAYOUT.gradients, method=study.methods),
     "scores": expand(LAYOUT.scores, task=study.tasks),
     "differences": expand(LAYOUT.differences, task=study.tasks),
     "latency": expand(LAYOUT.latency, task=study.tasks, seed=TIMED_SEEDS),
@@ -95,6 +96,7 @@ localrules:
     prepare_model,
     tokenize_dataset,
     count_parameters,
+    probe_gradients,
     merge_adapter,
     write_model_card,
     compare_scores,

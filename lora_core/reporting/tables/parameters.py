@@ -1,6 +1,9 @@
 """Table 1: trainable parameters; and the parts of the count."""
 
+from collections.abc import Iterator, Mapping
+
 from lora_core.evaluation.counts import ParameterCounts, read_counts
+from lora_core.evaluation.gradients import Gradients, read_gradients
 from lora_core.reporting.digits import Numbers, count
 from lora_core.reporting.inputs import DrawSettings, Inputs
 from lora_core.reporting.table import Cell, Table, new_table
@@ -8,6 +11,7 @@ from lora_core.reporting.table import Cell, Table, new_table
 TRAINABLE = "trainable parameters"
 MILLIONS = Numbers(1e-6, 1)  # as in the paper
 SHARE = Numbers(100)
+NAMED = 4  # tensors without a gradient that a note names
 ROUNDED_BY = 0.05  # a count is not given in millions if that changes it by more than this share
 
 
@@ -27,8 +31,9 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Table:
 
 
 def draw_details(inputs: Inputs, settings: DrawSettings) -> Table:
-    """Draw what else is counted: the head, the whole model with the adapter, and what needs no training."""
+    """Draw what else is counted: the head, the whole model with the adapter, and what training cannot reach."""
     counts = read_counts(inputs["counts"][0])
+    gradients = dict(map(read_gradients, inputs.get("gradients", ())))  # absent in older results
     cells = []
     for method, parameters in counts.methods.items():
         row, reduction = settings.label(method), 1 - parameters.trainable / counts.full
@@ -39,7 +44,10 @@ def draw_details(inputs: Inputs, settings: DrawSettings) -> Table:
             _cell(method, row, "reduction vs. whole model (%)", reduction, Numbers(100, 2).one(reduction),
                   "reduction vs. whole model", "fraction"),
         ]  # fmt: skip
-    return new_table("table1-details", "method", cells, _notes())
+        if method in gradients:
+            without = sum(gradients[method].without.values())
+            cells.append(_cell(method, row, "trained without a gradient", without, count(without)))
+    return new_table("table1-details", "method", cells, [*_notes(), *_gradient_notes(gradients, settings)])
 
 
 def _in_millions(counts: ParameterCounts) -> bool:
@@ -54,6 +62,26 @@ def _notes() -> list[str]:
         "As in the paper, the count of an adapter method excludes the head, which every method trains; the count of "
         "full fine-tuning is the whole model, including its head.",
     ]
+
+
+def _gradient_notes(gradients: Mapping[str, Gradients], settings: DrawSettings) -> Iterator[str]:
+    """Name the parameters that are counted as trained but get no gradient."""
+    if gradients:
+        yield (
+            "Trained without a gradient: counted as trained, but their gradient is absent or exactly 0 at the second "
+            "step of training, so that at most weight decay changes them. Biases of keys, which change no answer, are "
+            "left out."
+        )
+    for method, found in gradients.items():
+        if not found.without:
+            continue
+        names = list(found.without)
+        more = f" and {len(names) - NAMED} more tensors" if len(names) > NAMED else ""
+        instead = f"; the model reads {', '.join(found.read_instead)} instead: add them to the targets"
+        yield (
+            f"Without a gradient with {settings.label(method)}: {', '.join(names[:NAMED])}{more}"
+            f"{instead if found.read_instead else ''}."
+        )
 
 
 def _cell(
