@@ -146,19 +146,28 @@ def unmeasured(results: Path) -> dict[str, Any]:
     """What a study's files say that must not differ from one execution to the next, by file and field.
 
     Weights, predictions, scores and counts byte for byte; of records and rows all that is not in `MEASURED`. Model
-    cards contain times, and exit records and logs contain the process.
+    cards contain times, and exit records and logs contain the process. An adapter's configuration contains the folder
+    of the results, so it is compared without, and its digests are left out.
     """
+    adapter = "adapter_config.json"
     content: dict[str, Any] = {}
     for file in sorted(p for p in results.rglob("*") if p.is_file() and not p.name.startswith(".")):
         if file.name == "README.md" or "logs" in file.relative_to(results).parts:
             continue
         name = str(file.relative_to(results))
         byte_for_byte = ("scores/", "counts", "data/", "models/", "merged/", "tables/table7", "study")
-        if file.suffix == ".safetensors" or "weights" in file.parts or name.startswith(byte_for_byte):
+        if file.name == adapter:
+            content[name] = file.read_text(encoding="utf-8").replace(os.path.abspath(results), "results")
+        elif re.fullmatch(r"merged/[^/]+/[^/]+/seed\d+\.json", name):
+            record = read_json(file)
+            made_from = {made: digest for made, digest in record["made_from"].items() if not made.endswith(adapter)}
+            content[name] = record["files"], made_from
+        elif file.suffix == ".safetensors" or "weights" in file.parts or name.startswith(byte_for_byte):
             content[name] = file.read_bytes()
         elif file.name == "run.json":
             record = read_json(file)
-            content[name] = record["run"], without_measured(record["measurement"])
+            start = {n: d for n, d in (record["run"].get("start") or {}).items() if n != adapter}
+            content[name] = record["run"] | {"start": start}, without_measured(record["measurement"])
         elif file.name == "runs.csv":
             rows = csv.DictReader(file.open(encoding="utf-8"))
             content[name] = [without_measured(row) for row in rows if row["quantity"].split(".")[0] not in MEASURED]
