@@ -4,7 +4,7 @@ import pytest
 from builders import changed, run_content
 
 from lora_core.commands.bundle import RESULTS, _create_placeholders, _outdated
-from lora_core.config import params
+from lora_core.config import params, preflight
 from lora_core.config.study import load
 from lora_core.models.pretrained import check_local
 from lora_core.records import write_json
@@ -13,6 +13,15 @@ from lora_core.records import write_json
 def test_a_study_of_a_local_model_passes_the_checks_of_a_start_when_it_is_drawn_again(tmp_path):
     _create_placeholders(tmp_path, {"model": {"source": "local", "path": "absent/model"}})
     assert check_local(str(tmp_path / "absent/model")) == tmp_path / "absent/model"
+
+
+@pytest.mark.parametrize("path", ["absent/reviews.jsonl.gz", "absent/folder"])
+def test_a_study_of_data_that_is_split_passes_the_checks_of_a_start_when_it_is_drawn_again(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    task = {"path": path, "texts": ["text"], "validation_fraction": 0.1}
+    config = changed(tasks=["mine"], task_settings={"mine": task})
+    _create_placeholders(tmp_path, config)
+    preflight.check_paths(load(config))
 
 
 @pytest.mark.parametrize("rank", [8, 2])
