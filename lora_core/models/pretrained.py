@@ -6,13 +6,15 @@ sequence-classification model, without a task's head) and a tokenizer. Nothing i
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_core import job, records
 from lora_core.atomic_files import atomic_folder
 from lora_core.data.hub import TIMEOUT_SECONDS, check_hub
-from lora_core.models.model import head_parameters, max_input_length, model_shapes
+from lora_core.models.model import MEASURED_LIMIT, head_parameters, max_input_length, model_shapes
+from lora_core.models.probes import check_model
 from lora_core.models.source_folder import CONFIG, SHARDS, WEIGHTS, check_config, check_parts, one_line, open_classifier
 from lora_core.models.tensors import first_not_finite
 from lora_core.models.tokenizer import TOKENIZER_FILES, ModelTokenizer, byte_tokenizer, open_tokenizer
@@ -20,24 +22,31 @@ from lora_core.models.tokenizer import TOKENIZER_FILES, ModelTokenizer, byte_tok
 if TYPE_CHECKING:
     from collections.abc import Mapping, Set
 
+    Opened = tuple[Any, ModelTokenizer, Set[str]]  # a model, its tokenizer, and the parts of its head that are kept
+
 # What is downloaded from the hub.
 FILES = (CONFIG, WEIGHTS, SHARDS, "model-*-of-*.safetensors", *TOKENIZER_FILES)
 
 
-def prepare_model(source: Mapping[str, Any], out: Path) -> None:
+def prepare_model(source: Mapping[str, Any], out: Path, precision: str = "fp32") -> None:
     """Write the prepared model folder for the `model` section of a configuration.
 
-    Raise ValueError if the source is missing or incomplete, or its weights do not have the configured sha256.
+    Raise ValueError if the source is missing or incomplete, its weights do not have the configured sha256, or the model
+    cannot be trained on texts in `precision` (`train.precision`).
     """
+    _write(*_open(source), out, precision)
+
+
+def _open(source: Mapping[str, Any]) -> Opened:
     match source:
         case {"source": "random", "config": config, "seed": seed}:
-            _prepare_random(config, seed, out)
+            return _open_random(config, seed)
         case {"source": "wheel", "package": package, "path": path, "sha256": sha256}:
-            _prepare_folder(check_wheel(package, path, sha256), out)
+            return _open_folder(check_wheel(package, path, sha256))
         case {"source": "local", "path": path}:
-            _prepare_folder(check_local(path), out)
+            return _open_folder(check_local(path))
         case {"source": "hub", "id": identifier, "revision": revision}:
-            _prepare_folder(hub_folder(identifier, revision), out)
+            return _open_folder(hub_folder(identifier, revision))
         case _:
             raise ValueError(f"model: {dict(source)} has an unknown source; expected random, wheel, local or hub")
 
@@ -100,8 +109,8 @@ def hub_folder(identifier: str, revision: str) -> Path:
     return folder
 
 
-def _prepare_folder(folder: Path, out: Path) -> None:
-    """Bring a transformers folder into the prepared form. Raise ValueError if its weights do not fit the encoder."""
+def _open_folder(folder: Path) -> Opened:
+    """Read a transformers folder. Raise ValueError if its weights do not fit the encoder."""
     import torch
 
     check_config(folder)  # before the tokenizer, which reads it too
@@ -118,10 +127,10 @@ def _prepare_folder(folder: Path, out: Path) -> None:
     if not head & report["missing_keys"]:  # it answers a task already
         job.announce(f"the head of the model in {str(folder)!r} belongs to another task; a new one takes its place")
         pretrained_head = set()
-    _write(model, tokenizer, out, pretrained_head)
+    return model, tokenizer, pretrained_head
 
 
-def _prepare_random(config: Mapping[str, Any], seed: int, out: Path) -> None:
+def _open_random(config: Mapping[str, Any], seed: int) -> Opened:
     """Draw random weights, and make a byte-level tokenizer for them, which needs no vocabulary to be downloaded."""
     import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification
@@ -136,13 +145,18 @@ def _prepare_random(config: Mapping[str, Any], seed: int, out: Path) -> None:
         if isinstance(error, MemoryError):
             raise
         raise ValueError(f"model.config: transformers cannot make this model ({one_line(error)})") from error
-    _write(model, byte_tokenizer(fields["pad_token_id"], model.config.vocab_size), out)
+    if not hasattr(model.config, "vocab_size"):  # CANINE
+        raise ValueError(
+            f"model.config: {type(model).__name__} has no vocabulary, which a tokenizer needs; use another"
+        )
+    return model, byte_tokenizer(fields["pad_token_id"], model.config.vocab_size), set()
 
 
-def _write(model: Any, tokenizer: ModelTokenizer, out: Path, pretrained_head: Set[str] = frozenset()) -> None:
+def _write(model: Any, tokenizer: ModelTokenizer, pretrained_head: Set[str], out: Path, precision: str) -> None:
     """Write the prepared folder: weights, of the head only `pretrained_head`; configuration and tokenizer.
 
-    Raise ValueError for a model that has no head of its own, no padding token, or weights that are not finite.
+    Raise ValueError for a model that has no head of its own, no padding token, or weights that are not finite, and for
+    one that `check_model` refuses.
     """
     from safetensors.torch import save_file
 
@@ -156,13 +170,17 @@ def _write(model: Any, tokenizer: ModelTokenizer, out: Path, pretrained_head: Se
         )
     if name := first_not_finite({name: p for name, p in model.named_parameters() if name not in head}):
         raise ValueError(f"model: {name!r} holds a value that is not finite (nan or inf); use other weights")
-    limit = max_input_length(model)
     # A tensor with two names, as tied embeddings have, is stored under the first; transformers ties the other again.
     tensors = reversed(model.state_dict().items())
     names = {(tensor.data_ptr(), tensor.shape, tensor.stride()): name for name, tensor in tensors}
     kept = set(names.values()) - head
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name in kept}
+    config = copy.deepcopy(model.config)
     with atomic_folder(out) as folder:
-        model.config.save_pretrained(folder)
-        tokenizer.save(folder, model, limit)
         save_file(state, folder / WEIGHTS, {"format": "pt"})
+        stated = max_input_length(model)
+        longest = check_model(model, tokenizer, precision)  # changes the model, which is written
+        if longest != stated:
+            setattr(config, MEASURED_LIMIT, longest)
+        config.save_pretrained(folder)
+        tokenizer.save(folder, model, longest)
