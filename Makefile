@@ -17,7 +17,7 @@ BUNDLE ?= $(subst /,-,$(RESULTS)).zip
 GLUE ?=
 SLURM ?=
 
-.PHONY: help setup slurm tables demo doctor paper status report compare bundle verify-bundle test test-slow test-packaging test-slurm test-faults bench check format schema pictures docs lock audit clean
+.PHONY: help setup slurm tables demo doctor paper status report compare bundle verify-bundle test test-slow test-packaging test-slurm test-faults test-models bench check format schema pictures models docs lock audit clean
 
 help:  ## list all targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -88,6 +88,9 @@ test-packaging: setup  ## open results in other people's tools, which are instal
 test-faults: setup  ## run all tests of faults, run as root also those of file systems
 	$(BIN)/python -m pytest -m "faults or not faults" tests/faults
 
+test-models: setup  ## take every encoder of transformers, with tiny random weights, through every step of a study
+	$(BIN)/python -m pytest -m models tests/models
+
 bench: setup  ## benchmark against HF Trainer + PEFT, loralib and PEFT (GLUE=FOLDER for real data; 90 minutes)
 	$(BIN)/python -m bench $(if $(GLUE),--glue "$(GLUE)")
 
@@ -111,6 +114,9 @@ pictures: setup  ## write docs/architecture.md, docs/published.md and results/RE
 	$(BIN)/python docs/results_folder.py > results/README.md
 	$(BIN)/python docs/published.py > docs/published.md
 	$(BIN)/python docs/pictures.py
+
+models: setup  ## write docs/models.md, after trying every encoder of transformers
+	$(BIN)/python docs/models.py > docs/models.md.new && mv docs/models.md.new docs/models.md
 
 docs: setup  ## build the documentation as a site, site/index.html
 	$(BIN)/python -P -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r envs/docs.lock
