@@ -17,7 +17,7 @@ BUNDLE ?= $(subst /,-,$(RESULTS)).zip
 GLUE ?=
 SLURM ?=
 
-.PHONY: help setup slurm tables demo doctor paper status report regimes compare bundle verify-bundle test test-slow test-packaging test-slurm test-faults findings bench check format schema pictures docs lock audit clean
+.PHONY: help setup slurm tables demo doctor paper status report regimes compare bundle verify-bundle test test-slow test-packaging test-slurm test-faults test-models findings bench check format schema pictures models docs lock audit clean
 
 help:  ## list all targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -96,6 +96,9 @@ test-faults: setup  ## run all tests of faults, run as root also those of file s
 findings:  ## run findings/*.sh one after the other, and report which behavior has changed (downloads packages)
 	$(PYTHON) findings/run.py
 
+test-models: setup  ## take every encoder of transformers, with tiny random weights, through every step of a study
+	$(BIN)/python -m pytest -m models tests/models
+
 bench: setup  ## benchmark against HF Trainer + PEFT, loralib and PEFT (GLUE=FOLDER for real data; 90 minutes)
 	$(BIN)/python -m bench $(if $(GLUE),--glue "$(GLUE)")
 
@@ -119,6 +122,9 @@ pictures: setup  ## write docs/architecture.md, docs/published.md and results/RE
 	$(BIN)/python docs/results_folder.py > results/README.md
 	$(BIN)/python docs/published.py > docs/published.md
 	$(BIN)/python docs/pictures.py
+
+models: setup  ## write docs/models.md, after trying every encoder of transformers
+	$(BIN)/python docs/models.py > docs/models.md.new && mv docs/models.md.new docs/models.md
 
 docs: setup  ## build the documentation as a site, site/index.html
 	$(BIN)/python -P -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r envs/docs.lock

@@ -19,7 +19,7 @@ import yaml
 from lora_core.evaluation.references import References
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.job import SILENCE_LIBRARIES
-from lora_core.records import MEASURED, LatencyRow, PowerRow, read_run_record, write_json, write_rows
+from lora_core.records import MEASURED, LatencyRow, PowerRow, read_json, read_run_record, write_json, write_rows
 
 os.environ.update(SILENCE_LIBRARIES)
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -57,6 +57,11 @@ def unmeasured_rows(file: Path) -> list[dict]:
     """The rows of a CSV file, what is measured left out."""
     with file.open(newline="", encoding="utf-8") as stream:
         return [without_measured(row) for row in csv.DictReader(stream)]
+
+
+def encoder(name: str) -> dict:
+    """A tiny configuration of an architecture that transformers classifies texts with."""
+    return {"model_type": name} | read_json(ROOT / "tests" / "fixtures" / "encoders.json")[name]
 
 
 def prepared(folder: Path, config: dict) -> Path:

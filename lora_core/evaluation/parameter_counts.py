@@ -18,14 +18,15 @@ def count_parameters(model: Path, settings: Mapping[str, MethodSettings], output
     from lora_core.models import model as models
 
     counts = {}
-    full = sum(p.numel() for p in models.model_shapes(model, outputs).parameters())
+    parameters = list(models.model_shapes(model, outputs).parameters())
+    whole = sum(p.numel() for p in parameters if p.requires_grad)  # without tables of fixed positions
     for method, method_settings in settings.items():
         adapted = registry.build_without_weights(model, outputs, method_settings)
         head = sum(p.numel() for _, p in models.head_parameters(adapted))
         trained = sum(p.numel() for p in adapted.parameters() if p.requires_grad) - head
         counts[method] = MethodCounts(
-            trainable=trained + head if trained + head == full or method_settings.saves_full_weights else trained,
+            trainable=whole if trained + head == whole else trained,
             head=head,
             total=sum(p.numel() for p in adapted.parameters()),
         )
-    return ParameterCounts(outputs, full, counts)
+    return ParameterCounts(outputs, sum(p.numel() for p in parameters), counts)

@@ -1,12 +1,13 @@
-"""Full fine-tuning: every weight is trained that transformers lets be trained."""
+"""Full fine-tuning: every weight is trained."""
 
 from __future__ import annotations
 
-from copy import deepcopy
+import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from lora_core.methods.settings import MethodSettings
+from lora_core.models.model import head_parameters
 from lora_core.models.tensors import read_tensors
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
     import torch
     from torch import nn
-
-    from lora_core.models.base_model import BaseModel
 
 
 @dataclass(frozen=True)
@@ -30,25 +29,33 @@ class Settings(MethodSettings):
 
 
 def apply(model: nn.Module, settings: Settings, generator: torch.Generator) -> nn.Module:
-    """Make every parameter trainable but those that the model's class fixes, such as RoFormer's table of positions.
-
-    transformers makes them trainable when it loads weights.
-    """
-    import torch
-    from transformers import AutoModelForSequenceClassification
-
-    with torch.device("meta"):
-        as_created = AutoModelForSequenceClassification.from_config(deepcopy(model.config))
-    for name, parameter in as_created.named_parameters():
-        model.get_parameter(name).requires_grad_(parameter.requires_grad)
+    """Return the model as it is: all is trainable but what transformers fixes, such as RoFormer's sinusoidal table."""
     return model
 
 
-def save(model: nn.Module, settings: Settings, folder: Path, base_model: BaseModel) -> None:
+def save(model: nn.Module, settings: Settings, folder: Path, base_model: str) -> None:
     """Write a plain transformers folder."""
     model.save_pretrained(folder)  # type: ignore[operator]
 
 
-def read_trained_parameters(folder: Path) -> dict[str, torch.Tensor]:
-    """Return the saved weights. Raise ValueError if the file cannot be used."""
-    return read_tensors(folder / "model.safetensors", "pt")
+def load(model: nn.Module, settings: Settings, folder: Path, with_head: bool = True) -> nn.Module:
+    """Copy saved weights into a model; without `with_head` all but the head's.
+
+    transformers reads them, because some classes of models save tensors under other names than they have in memory.
+    Raise ValueError if the file cannot be used, or its tensors are those of another model.
+    """
+    import torch
+
+    stored = read_tensors(folder / "model.safetensors", "pt")
+    transformers_class: Any = type(model)
+    saved, report = transformers_class.from_pretrained(
+        None, config=copy.deepcopy(model.config), state_dict=stored, dtype=torch.float32, ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )  # fmt: skip
+    if any(report[problem] for problem in ("missing_keys", "mismatched_keys", "unexpected_keys")):
+        raise ValueError(f"the weights in {folder} were made for another model or other settings")
+    left_out = set() if with_head else {name for name, _ in head_parameters(model)}
+    tensors = model.state_dict()
+    for name in tensors.keys() - left_out:
+        tensors[name].copy_(saved.state_dict()[name])
+    return model

@@ -111,7 +111,7 @@ def _build_on(device: str, folder: Path, outputs: int, settings: MethodSettings,
 
     model = models.model_shapes(folder, outputs, device)
     if checkpointing:
-        model.activation_checkpointing_enable()
+        models.enable_checkpointing(model)
     with torch.device(device):
         return adapt(model, settings, torch.Generator())
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
+
+MEASURED_LIMIT = "max_input_tokens"  # in config.json of a model that takes less than its configuration says
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -35,11 +38,33 @@ def load(
         **head_config(labels),
     )  # fmt: skip
     check_encoder(model, report, folder)
+    _freeze_fixed(model)
     if head_generator is not None:
-        _draw_head(model, report["missing_keys"], head_generator)
+        draw_head(model, report["missing_keys"], head_generator)
     if dropout is not None:
         set_probability(model, dropout)
     return model
+
+
+def _freeze_fixed(model: Any) -> None:
+    """Make untrainable again what transformers makes so, such as RoFormer's sinusoidal table; reading forgets that."""
+    import torch
+
+    with torch.device("meta"):
+        made = type(model)(copy.deepcopy(model.config))
+    for name, parameter in made.named_parameters():
+        if not parameter.requires_grad:
+            model.get_parameter(name).requires_grad_(False)
+
+
+def enable_checkpointing(model: Any) -> None:
+    """Keep only each layer's input for the backward pass. Raise ValueError if this architecture cannot."""
+    try:
+        model.activation_checkpointing_enable()
+    except ValueError as error:
+        raise ValueError(
+            f"hyperparameters.gradient_checkpointing: {type(model).__name__} does not support it; set it to false"
+        ) from error
 
 
 def check_encoder(model: Any, report: Mapping[str, Any], folder: Path, optional: str | None = None) -> None:
@@ -64,7 +89,7 @@ def check_encoder(model: Any, report: Mapping[str, Any], folder: Path, optional:
             )
 
 
-def _draw_head(model: Any, missing: Set[str], generator: torch.Generator) -> None:
+def draw_head(model: Any, missing: Set[str], generator: torch.Generator) -> None:
     """Initialize the parameters of the head that are `missing` by the model's own rule, drawn from `generator`."""
     import torch
 
@@ -127,7 +152,7 @@ def replace_linear(model: nn.Module, targets: Sequence[str], build: Callable[[nn
     matches = {target: [name for name in linear if f".{name}".endswith(f".{target}")] for target in targets}
     if unmatched := [target for target in targets if not matches[target]]:
         names = sorted({name.rpartition(".")[2] for name in linear})
-        raise ValueError(f"no linear module is called {unmatched}; this model has {names}")
+        raise ValueError(f"no linear module is called {unmatched}; this model has {names or 'none'}")
     for name in [name for name in linear if any(name in names for names in matches.values())]:
         parent, _, child = name.rpartition(".")
         setattr(base.get_submodule(parent), child, build(linear[name]))
@@ -159,10 +184,16 @@ def load_parameters(
 def max_input_length(model: nn.Module) -> int | None:
     """Return the maximum input length in tokens; None if there is no limit.
 
-    It is the configuration's `max_position_embeddings` (-1: no limit), or less if there are fewer position embeddings
-    (RoBERTa's start after the padding index), minus the virtual tokens of a prompt by PEFT. Raise ValueError if the
-    model has neither.
+    It is what preparation measured (`max_input_tokens` in the configuration) if that is not what follows from the
+    model: the configuration's `max_position_embeddings` (-1 or absent: no limit), or less if there are fewer position
+    embeddings (RoBERTa's start after the padding index). The virtual tokens of a prompt by PEFT are subtracted.
     """
+    prompt = getattr(model, "active_peft_config", None)
+    limit = getattr(model.config, MEASURED_LIMIT, None) or _stated_limit(model)
+    return limit and limit - (getattr(prompt, "num_virtual_tokens", None) or 0)
+
+
+def _stated_limit(model: nn.Module) -> int | None:
     positions: Any = getattr(model.config, "max_position_embeddings", None)
     tables = (module for name, module in model.named_modules() if name.endswith("position_embeddings"))
     table: Any = next((module for module in tables if getattr(module, "weight", None) is not None), None)
@@ -170,15 +201,7 @@ def max_input_length(model: nn.Module) -> int | None:
         padding = getattr(table, "padding_idx", None)
         rows = len(table.weight) - (0 if padding is None else padding + 1)
         positions = min(rows, positions) if positions and positions > 0 else rows
-    if not positions:
-        raise ValueError(
-            f"the maximum input length of {type(model).__name__} is unknown: it has no position_embeddings, and its "
-            "configuration no max_position_embeddings"
-        )
-    if positions < 0:
-        return None
-    prompt = getattr(model, "active_peft_config", None)
-    return positions - (getattr(prompt, "num_virtual_tokens", None) or 0)
+    return positions if positions and positions > 0 else None
 
 
 def needs_equal_length(model: nn.Module) -> bool:

@@ -6,6 +6,8 @@ sequence-classification model, without a task's head) and a tokenizer. Nothing i
 
 from __future__ import annotations
 
+import copy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,8 @@ from lora_core.atomic_files import atomic_folder
 from lora_core.data.hub import TIMEOUT_SECONDS, check_hub
 from lora_core.models.base_model import BaseModel, write_published
 from lora_core.models.batching_probe import record_batching
-from lora_core.models.model import head_parameters, max_input_length, model_shapes
+from lora_core.models.model import MEASURED_LIMIT, head_parameters, max_input_length, model_shapes
+from lora_core.models.probes import check_model, longest_input
 from lora_core.models.source_folder import CONFIG, SHARDS, WEIGHTS, check_config, check_parts, one_line, open_classifier
 from lora_core.models.tensors import first_not_finite
 from lora_core.models.tokenizer import TOKENIZER_FILES, ModelTokenizer, byte_tokenizer, open_tokenizer
@@ -26,20 +29,35 @@ if TYPE_CHECKING:
 FILES = (CONFIG, WEIGHTS, SHARDS, "model-*-of-*.safetensors", *TOKENIZER_FILES)
 
 
-def prepare_model(source: Mapping[str, Any], out: Path) -> None:
+@dataclass(frozen=True)
+class Opened:
+    """A model with its tokenizer, the parts of its head that are kept, and its name on the hub, if it has one."""
+
+    model: Any
+    tokenizer: ModelTokenizer
+    pretrained_head: Set[str] = frozenset()
+    published: BaseModel | None = None
+
+
+def prepare_model(source: Mapping[str, Any], out: Path, precision: str = "fp32") -> None:
     """Write the prepared model folder for the `model` section of a configuration.
 
-    Raise ValueError if the source is missing or incomplete, or its weights do not have the configured sha256.
+    Raise ValueError if the source is missing or incomplete, its weights do not have the configured sha256, or the model
+    cannot be trained on texts in `precision` (`train.precision`).
     """
+    _write(_open(source), out, precision)
+
+
+def _open(source: Mapping[str, Any]) -> Opened:
     match source:
         case {"source": "random", "config": config, "seed": seed}:
-            _prepare_random(config, seed, out)
+            return _open_random(config, seed)
         case {"source": "wheel", "package": package, "path": path, "sha256": sha256}:
-            _prepare_folder(check_wheel(package, path, sha256), out)
+            return _open_folder(check_wheel(package, path, sha256))
         case {"source": "local", "path": path}:
-            _prepare_folder(check_local(path), out)
+            return _open_folder(check_local(path))
         case {"source": "hub", "id": identifier, "revision": revision}:
-            _prepare_folder(hub_folder(identifier, revision), out, BaseModel(identifier, revision))
+            return _open_folder(hub_folder(identifier, revision), BaseModel(identifier, revision))
         case _:
             raise ValueError(f"model: {dict(source)} has an unknown source; expected random, wheel, local or hub")
 
@@ -102,8 +120,8 @@ def hub_folder(identifier: str, revision: str) -> Path:
     return folder
 
 
-def _prepare_folder(folder: Path, out: Path, published: BaseModel | None = None) -> None:
-    """Bring a transformers folder into the prepared form; `published` is its name on the hub.
+def _open_folder(folder: Path, published: BaseModel | None = None) -> Opened:
+    """Read a transformers folder; `published` is its name on the hub.
 
     Raise ValueError if its weights do not fit the encoder.
     """
@@ -125,10 +143,10 @@ def _prepare_folder(folder: Path, out: Path, published: BaseModel | None = None)
         pretrained_head = set()
     if poolers or not of_its_task <= set(report["missing_keys"]):
         published = None  # opened by that name, it has another pooler, or a head for other labels
-    _write(model, tokenizer, out, pretrained_head, published)
+    return Opened(model, tokenizer, pretrained_head, published)
 
 
-def _prepare_random(config: Mapping[str, Any], seed: int, out: Path) -> None:
+def _open_random(config: Mapping[str, Any], seed: int) -> Opened:
     """Draw random weights, and make a byte-level tokenizer for them, which needs no vocabulary to be downloaded."""
     import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification
@@ -143,23 +161,23 @@ def _prepare_random(config: Mapping[str, Any], seed: int, out: Path) -> None:
         if isinstance(error, MemoryError):
             raise
         raise ValueError(f"model.config: transformers cannot make this model ({one_line(error)})") from error
-    _write(model, byte_tokenizer(fields["pad_token_id"], model.config.vocab_size), out)
+    if not hasattr(model.config, "vocab_size"):  # CANINE
+        raise ValueError(
+            f"model.config: {type(model).__name__} has no vocabulary, which a tokenizer needs; use another"
+        )
+    return Opened(model, byte_tokenizer(fields["pad_token_id"], model.config.vocab_size))
 
 
-def _write(
-    model: Any,
-    tokenizer: ModelTokenizer,
-    out: Path,
-    pretrained_head: Set[str] = frozenset(),
-    published: BaseModel | None = None,
-) -> None:
-    """Write the prepared folder: weights, of the head only `pretrained_head`; configuration, tokenizer and name.
+def _write(opened: Opened, out: Path, precision: str) -> None:
+    """Write the prepared folder: weights, of the head only what is kept; configuration, tokenizer and name.
 
-    Raise ValueError for a model that has no head of its own, no padding token, or weights that are not finite.
+    Raise ValueError for a model that has no head of its own, no padding token, or weights that are not finite, and for
+    one that `check_model` refuses.
     """
     from safetensors.torch import save_file
 
-    head = {name for name, _ in head_parameters(model)} - pretrained_head
+    model, tokenizer = opened.model, opened.tokenizer
+    head = {name for name, _ in head_parameters(model)} - opened.pretrained_head
     if not head:
         raise ValueError(f"model: {type(model).__name__} has no task head outside its encoder; use another model")
     if getattr(model.config, "pad_token_id", None) is None:
@@ -169,7 +187,6 @@ def _write(
         )
     if name := first_not_finite({name: p for name, p in model.named_parameters() if name not in head}):
         raise ValueError(f"model: {name!r} holds a value that is not finite (nan or inf); use other weights")
-    limit = max_input_length(model)
     # A tensor with two names, as tied embeddings have, is stored under the first; transformers ties the other again.
     tensors = reversed(model.state_dict().items())
     names = {(tensor.data_ptr(), tensor.shape, tensor.stride()): name for name, tensor in tensors}
@@ -177,8 +194,13 @@ def _write(
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name in kept}
     with atomic_folder(out) as folder:
         save_file(state, folder / WEIGHTS, {"format": "pt"})
-        record_batching(model, tokenizer, limit)
-        model.config.save_pretrained(folder)
-        tokenizer.save(folder, model, limit)
-        if published is not None:
-            write_published(folder, published)
+        stated, longest = max_input_length(model), longest_input(model, tokenizer)
+        record_batching(model, tokenizer, longest)
+        config = copy.deepcopy(model.config)
+        check_model(model, tokenizer, precision, longest)  # changes the model, which is written
+        if longest != stated:
+            setattr(config, MEASURED_LIMIT, longest)
+        config.save_pretrained(folder)
+        tokenizer.save(folder, model, longest)
+        if opened.published is not None:
+            write_published(folder, opened.published)

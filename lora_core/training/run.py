@@ -174,7 +174,7 @@ def build_model(
     hyperparameters = spec.hyperparameters
     model = models.load(folder, list(labels), generator("head"), hyperparameters.dropout)
     if hyperparameters.gradient_checkpointing:
-        model.activation_checkpointing_enable()
+        models.enable_checkpointing(model)
     model = registry.adapt(model, spec.settings, generator("adapter"), start_weights)
     if not labels and hyperparameters.head_bias == "label_mean":
         *_, (_, bias) = models.head_parameters(model)

@@ -10,6 +10,7 @@ rule prepare_model:
         **resources_of("other"),
     params:
         source=params.model_params(study),
+        precision=study.train.precision,
         code=code("prepare_model.py"),
     script:
         "../scripts/prepare_model.py"

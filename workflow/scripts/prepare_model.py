@@ -11,5 +11,5 @@ with job_log(snakemake.log[0], "prepare_model", snakemake.output, source):
     from lora_core.records import write_digests
 
     folder = Path(snakemake.output.folder)
-    prepare_model(snakemake.params.source, folder)
+    prepare_model(snakemake.params.source, folder, snakemake.params.precision)
     write_digests(folder.iterdir(), Path(snakemake.output.record))
