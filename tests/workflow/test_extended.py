@@ -31,7 +31,7 @@ def extended(tmp_path_factory) -> Project:
     project.configure(
         model={"source": "random", "config": ROBERTA},  # the paper's model, whose head has two layers
         tasks=["rte"], methods=[*METHODS, "ranks"], seeds=[1], method_settings=settings,
-        more_tables=["convergence", "sweep"],
+        more_tables=["convergence", "sweep", "regimes"],
     )  # fmt: skip
     status, output = project.run()
     assert status == 0, output
@@ -49,6 +49,15 @@ def test_every_method_takes_part_in_every_table(extended):
     swept = {"ranks-rank1-query", "ranks-rank2-query"}
     assert methods(extended, "table6") == methods(extended, "table6-details") == {*METHODS, *swept} - {"fft"}
     assert methods(extended, "table5") == {"fft"}
+
+
+def test_steps_of_both_references_are_measured_on_the_batches_of_the_study(extended):
+    cells = [cell for cell in extended.table("regimes") if cell["task"] == "rte"]
+    assert {cell["method"] for cell in cells} == {"fft", "lora"}
+    measured = {cell["quantity"]: cell["value"] for cell in cells}
+    assert float(measured["time of a step relative to full fine-tuning"]) > 0
+    assert float(measured["break-even in time, from single steps"]) > 0
+    assert measured["waits for"] in ("launches", "bytes", "arithmetic", "random numbers")
 
 
 def methods(project, name):

@@ -50,7 +50,7 @@ def planned(tmp_path_factory):
     project = Project(tmp_path_factory.mktemp("params") / "project")
     project.configure(
         tasks=["cola", "rte"],
-        more_tables=["sweep", "convergence", "scaling"],
+        more_tables=["sweep", "convergence", "scaling", "regimes"],
         methods=["fft", "lora", "wide"],
         method_settings__wide={"kind": "lora", "sweep": {"rank": [2, 4], "alpha": [4]}},
     )

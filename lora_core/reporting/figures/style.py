@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
 
 from lora_core.evaluation.frames import run_names
 from lora_core.reporting.inputs import DrawSettings
-
-if TYPE_CHECKING:
-    pass
 
 INK = "#1a1a1a"  # text and axes; in the SVG it becomes the color of the page's text
 GRAY = "#808080"
