@@ -52,9 +52,10 @@ def load(model: nn.Module, settings: Settings, folder: Path, with_head: bool = T
         None, config=copy.deepcopy(model.config), state_dict=stored, dtype=torch.float32, ignore_mismatched_sizes=True,
         output_loading_info=True,
     )  # fmt: skip
-    if any(report[problem] for problem in ("missing_keys", "mismatched_keys", "unexpected_keys")):
-        raise ValueError(f"the weights in {folder} were made for another model or other settings")
     left_out = set() if with_head else {name for name, _ in head_parameters(model)}
+    mismatched = {name for name, *_ in report["mismatched_keys"]}
+    if (mismatched | set(report["missing_keys"]) | set(report["unexpected_keys"])) - left_out:
+        raise ValueError(f"the weights in {folder} were made for another model or other settings")
     tensors = model.state_dict()
     for name in tensors.keys() - left_out:
         tensors[name].copy_(saved.state_dict()[name])
