@@ -5,6 +5,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -33,6 +34,8 @@ if not.
 
 - *Longest input*: in tokens, of {positions} positions in the configuration. Preparation tries an input of that length
   (at most 4,096 tokens).
+- *Batches*: "equal length" where padding would change the logits although the model gets a mask; then no batch is
+  padded, in training, evaluation and timing.
 - *Query and value*: the names to give as `targets`, or as `target_modules` of `kind: peft`. Where there are none, name
   other layers; FNet was tried with `dense`, XLNet with `layer_1` and `layer_2`.
 - *PEFT's default*: what PEFT targets without `target_modules`; "none" raises an error there.
@@ -53,6 +56,7 @@ def row(trial: Trial) -> list[str]:
     return [
         trial.name,
         NO_LIMIT if trial.longest is None else str(trial.longest),
+        "equal length" if trial.equal_length else "padded",
         names,
         ", ".join(f"`{name}`" for name in trial.default_targets) or "none",
         ", ".join(f"`{name}`" for name in trial.frozen_head) or "nothing",
@@ -65,7 +69,8 @@ STEPS = {
     "checkpointing": "checkpointing",
 }  # fmt: skip
 COLUMNS = [
-    "architecture", "longest input", "query and value", "PEFT's default", "PEFT alone leaves frozen", *STEPS.values(),
+    "architecture", "longest input", "batches", "query and value", "PEFT's default", "PEFT alone leaves frozen",
+    *STEPS.values(),
 ]  # fmt: skip
 
 
@@ -105,13 +110,23 @@ def page(trials: Sequence[Trial]) -> str:
 
 
 def main() -> None:
-    """Try every architecture, and print the page."""
+    """Try every architecture, two at a time, and print the page. Exit with the names of those with a wrong result."""
+    with ProcessPoolExecutor(2) as pool:
+        trials = dict(zip(NAMES, pool.map(_try, NAMES), strict=True))
+    if wrong := {name: trial for name, trial in trials.items() if isinstance(trial, str)}:
+        sys.exit("\n".join(f"{name}: {problem}" for name, problem in wrong.items()))
+    print(page([trial for trial in trials.values() if isinstance(trial, Trial)]))
+
+
+def _try(name: str) -> Trial | str:
+    """What came of an architecture; the error if a result is wrong."""
     warnings.simplefilter("ignore")
-    trials = []
-    for name in NAMES:
-        with tempfile.TemporaryDirectory() as folder, redirect_stderr(StringIO()), redirect_stdout(StringIO()):
-            trials.append(try_encoder(name, Path(folder)))
-    print(page(trials))
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with redirect_stderr(StringIO()), redirect_stdout(StringIO()):
+                return try_encoder(name, Path(folder))
+        except Exception as error:  # of any kind: the others are tried all the same
+            return f"{type(error).__name__}: {error}"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 from builders import (
     FULL,
     LABELS,
@@ -31,8 +30,9 @@ from lora_core.methods.merging import merge_adapter
 from lora_core.models import model as models
 from lora_core.models.pretrained import prepare_model
 from lora_core.training.checkpoint import CheckpointSettings
+from lora_core.training.device_batches import DeviceExamples
 from lora_core.training.run import train
-from lora_core.training.steps import compute_logits
+from lora_core.training.steps import predict_logits
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = sorted(json.loads((ROOT / "tests" / "fixtures" / "encoders.json").read_text()))
@@ -56,6 +56,7 @@ class Trial:
     name: str
     works: dict[str, bool | str] = field(default_factory=dict)
     longest: int | None = None
+    equal_length: bool = False
     projections: list[str] = field(default_factory=list)
     convolutions: bool = False
     default_targets: list[str] = field(default_factory=list)
@@ -114,6 +115,7 @@ def _describe(trial: Trial, model: Path) -> None:
 
     loaded = models.load(model, LABELS)
     trial.longest = models.max_input_length(loaded)
+    trial.equal_length = models.needs_equal_length(loaded)
     of_kind = {
         kind: {
             name.rpartition(".")[2] for name, module in loaded.base_model.named_modules() if isinstance(module, kind)
@@ -180,13 +182,7 @@ def _loaded(settings: dict, model: Path, run: Path) -> list[nn.Module]:
 
 def _logits(model: nn.Module, data: Path) -> np.ndarray:
     """Logits (examples, outputs) of the validation set, in the batches of a run."""
-    examples = batches.load(data / "validation.safetensors")
-    logits = np.empty((len(examples), 2), np.float32)
-    order = batches.evaluation_order(examples.lengths, 16)
-    with torch.inference_mode():
-        for batch in batches.batches(examples, order, model.config.pad_token_id):
-            logits[batch.rows] = compute_logits(model.eval(), batch, torch.device("cpu")).numpy()
-    return logits
+    return predict_logits(model, DeviceExamples(batches.load(data / "validation.safetensors"), model), "fp32", 16)
 
 
 def _assert_same(logits: np.ndarray, recorded: np.ndarray) -> None:
