@@ -80,7 +80,7 @@ def _scale_up(model: Any) -> None:
     """Give small matrices the size of trained ones: next to those just initialized, attention hardly counts."""
     for parameter in model.parameters():
         size = (parameter.numel() / len(parameter)) ** -0.5 if parameter.ndim > 1 else 0.0
-        if 0 < (spread := float(parameter.std())) < size:
+        if parameter.numel() > 1 and 0 < (spread := float(parameter.std())) < size:
             parameter.mul_(size / spread)
 
 

@@ -28,7 +28,6 @@ DEPENDENT = {
     "nystromformer": SHAPE
     | {"model_type": "nystromformer", "num_landmarks": 8, "segment_means_seq_len": 8, "conv_kernel_size": 5},
     "yoso": SHAPE | {"model_type": "yoso"},
-    "reformer": REFORMER | {"hash_seed": 0},
     "xlnet": XLNET,  # the tokenizer made here pads on the right
 }
 INDEPENDENT = {

@@ -54,7 +54,7 @@ def test_an_architecture_that_cannot_learn_from_texts_is_refused(name, message, 
     assert not (tmp_path / "m").exists()
 
 
-@pytest.mark.parametrize("name", ["big_bird", "deberta", "xmod"])
+@pytest.mark.parametrize("name", ["deberta", "xmod"])
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_a_precision_that_an_architecture_cannot_compute_in_is_refused(name, precision, tmp_path):
     message = rf"model: .* cannot be trained in train\.precision '{precision}' \(.*\); set it to 'fp32'"
@@ -64,13 +64,15 @@ def test_a_precision_that_an_architecture_cannot_compute_in_is_refused(name, pre
 
 
 def test_an_encoder_decoder_that_never_sees_its_end_token_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"BartForSequenceClassification cannot be trained .*<eos>"):
+    with pytest.raises(ValueError, match=r"BartForSequenceClassification cannot .*<eos>"):
         prepare(tmp_path / "m", encoder("bart") | {"eos_token_id": 7})
 
 
 def test_probes_leave_no_trace_in_the_prepared_model(tmp_path, monkeypatch):
     one = prepared(tmp_path / "one", ROBERTA)
-    monkeypatch.setattr("lora_core.models.pretrained.check_model", lambda *_: 128)
+    monkeypatch.setattr("lora_core.models.pretrained.longest_input", lambda *_: 128)
+    monkeypatch.setattr("lora_core.models.pretrained.check_model", lambda *_: None)
+    monkeypatch.setattr("lora_core.models.pretrained.record_batching", lambda *_: None)
     two = prepared(tmp_path / "two", ROBERTA)
     for name in ("config.json", "model.safetensors", "tokenizer_config.json"):
         assert (one / name).read_bytes() == (two / name).read_bytes()
