@@ -26,6 +26,7 @@ GATHERED = (
     "docs/*.png",
     "docs/*.css",
     "examples/*.py",
+    "findings/*",
 )
 
 
