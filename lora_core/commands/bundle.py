@@ -17,6 +17,7 @@ import sys
 import tempfile
 import uuid
 import zipfile
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -37,10 +38,12 @@ from lora_core.commands.bundle_archive import (
 from lora_core.commands.studies import load_study, read_study
 from lora_core.config.outdated import outdated_results
 from lora_core.data.local_files import file_format
+from lora_core.evaluation.gradients import Gradients
 from lora_core.job import STUDY_VARIABLE
 from lora_core.layout import Layout
 from lora_core.provenance import ROOT
 from lora_core.records import JsonObject, write_json
+from lora_core.sealed import seal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -154,6 +157,9 @@ def _lay_out(bundle: BundleArchive, study: Study, folder: Path) -> None:
     bundle.extract(bundle.names(RAW) - {identity}, folder)
     if identity in bundle:
         write_json(folder / identity, _without_local_paths(bundle.read_json(identity)))
+    for method in study.methods:
+        if not (record := folder / RESULTS / Layout.gradients.format(method=method)).exists():  # in older bundles
+            write_json(record, seal(asdict(Gradients(outputs=(), without={}))))
     config = study.model_dump(mode="json", exclude_unset=True)
     write_json(folder / CONFIG, config)
     _create_placeholders(folder, config)

@@ -30,6 +30,8 @@ BUNDLE, CONFIG, LOCK, RESULTS = "bundle.json", "config.json", "requirements.lock
 RAW = (
     Layout.study,
     Layout.counts,
+    Layout.gradients,
+    Layout.regimes,
     Layout.memory_scaling,
     Layout.data_card,
     Layout.model_config,

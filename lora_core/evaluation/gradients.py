@@ -17,7 +17,7 @@ class Gradients:
     """What a method trains of a study's model without any effect.
 
     Attributes:
-        outputs: The outputs of the heads that were tried, one for each shape of task.
+        outputs: The outputs of the heads that were tried, one for each shape of task; none if nobody tried.
         without: The tensors that are trained but got no gradient, or one of exactly 0, with one of these heads, and how
             many parameters each has.
         read_instead: Names of modules that the model reads in their place where it computes an answer, such as

@@ -204,9 +204,9 @@ def test_a_study_of_one_method_makes_all_that_it_can(tmp_path, method, task):
     with (results / "claims.csv").open() as stream:
         verdicts = {row["claim"]: row["verdict"] for row in csv.DictReader(stream)}
     counted = verdicts.pop(
-        "LoRA (own) has 99.7% fewer trainable parameters"
+        "LoRA (own) has 99.7 % fewer trainable parameters"
         if method == "lora"
-        else "LoRA has 99.7% fewer trainable parameters"
+        else "LoRA has 99.7 % fewer trainable parameters"
     )
     assert counted == ("not reproduced" if method == "lora" else "not measured")  # of a tiny model
     assert set(verdicts.values()) == {"not measured"}

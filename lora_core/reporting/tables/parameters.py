@@ -33,7 +33,8 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Table:
 def draw_details(inputs: Inputs, settings: DrawSettings) -> Table:
     """Draw what else is counted: the head, the whole model with the adapter, and what training cannot reach."""
     counts = read_counts(inputs["counts"][0])
-    gradients = dict(map(read_gradients, inputs.get("gradients", ())))  # absent in older results
+    read = dict(map(read_gradients, inputs.get("gradients", ())))
+    gradients = {method: found for method, found in read.items() if found.outputs}  # nobody tried in older results
     cells = []
     for method, parameters in counts.methods.items():
         row, reduction = settings.label(method), 1 - parameters.trainable / counts.full
