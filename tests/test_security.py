@@ -408,6 +408,12 @@ def test_a_bundle_of_format_1_has_no_file_that_says_so(members, laid_out, tmp_pa
     assert "config.json" in laid_out
 
 
+def test_a_bundle_without_records_of_gradients_is_drawn_as_one_in_which_nobody_tried(members, laid_out, tmp_path):
+    members = {name: content for name, content in members.items() if "/gradients/" not in name}
+    assert bundle.verify(zipped(tmp_path / "b.zip", members)) == {}
+    assert json.loads(laid_out["results/gradients/fft.json"])["outputs"] == []
+
+
 @pytest.mark.parametrize("version", ["3", "0", "-1", "true", '"2"', "null", "[]", "2.0"])
 def test_a_bundle_of_another_format_is_refused(members, laid_out, tmp_path, version):
     changes = {"bundle.json": f'{{"format": {version}}}'}
