@@ -157,7 +157,8 @@ def unmeasured(results: Path) -> dict[str, Any]:
         name = str(file.relative_to(results))
         byte_for_byte = ("scores/", "counts", "data/", "models/", "merged/", "tables/table7", "study")
         if file.name == adapter:
-            content[name] = file.read_text(encoding="utf-8").replace(os.path.abspath(results), "results")
+            text = json.dumps(json.loads(file.read_bytes()), ensure_ascii=False)
+            content[name] = text.replace(os.path.abspath(results), "results")
         elif re.fullmatch(r"merged/[^/]+/[^/]+/seed\d+\.json", name):
             record = read_json(file)
             made_from = {made: digest for made, digest in record["made_from"].items() if not made.endswith(adapter)}
