@@ -182,6 +182,7 @@ def test_a_damaged_file_is_named_before_anything_is_made_from_it(project, finish
     finish(target)
 
 
+@pytest.mark.faults
 def test_a_second_snakemake_in_the_folder_is_refused_by_the_lock(project, finish):
     first = project.begin(POINTS["in the middle of an epoch"], seconds=8)
     project.reached()
@@ -216,6 +217,7 @@ def test_a_clock_set_back_changes_no_time(project, finish):
     finish()
 
 
+@pytest.mark.faults
 def test_a_loss_that_is_not_finite_is_refused(project, finish):
     for rate in (1e30, 1e12):  # which ends in nan, and in inf
         rates = {"cola": {"learning_rate": rate}}

@@ -147,6 +147,7 @@ def test_a_simulated_device_judges_no_claim_about_energy_or_memory(simulated):
     assert judged["qualification"].str.startswith("other model, data").all()
 
 
+@pytest.mark.slow
 def test_a_shared_device_is_named_in_every_table_of_what_was_measured(fake_driver, simulated):
     script = {"LD_LIBRARY_PATH": str(fake_driver), "FAKE_NVML_OTHER": "4711"}
     tables = [f"results/tables/table{number}.md" for number in (2, 4, 5)]

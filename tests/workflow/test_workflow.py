@@ -191,7 +191,7 @@ def test_a_failed_run_leaves_the_others_and_runs_alone_the_next_time(tmp_path):
     assert finished.stat().st_mtime_ns == stamp
 
 
-@pytest.mark.parametrize(("method", "task"), [("lora", "stsb"), ("fft", "mrpc")])
+@pytest.mark.parametrize(("method", "task"), [("lora", "stsb"), pytest.param("fft", "mrpc", marks=pytest.mark.slow)])
 def test_a_study_of_one_method_makes_all_that_it_can(tmp_path, method, task):
     project = Project(tmp_path / "project")
     project.configure(methods=[method], tasks=[task], seeds=[3], data__max_validation_examples=4)
