@@ -117,17 +117,22 @@ def _compare(full: pd.Series, lora: pd.Series, key: tuple[Any, ...]) -> dict[str
     if full["predicted"] and lora["predicted"]:
         waited = waiting(lora["predicted"])
         row |= {
-            "predicted_full_ms": 1e3 * _total(full["predicted"]),
-            "predicted_lora_ms": 1e3 * _total(lora["predicted"]),
+            "predicted_full_ms": 1e3 * total_seconds(full["predicted"]),
+            "predicted_lora_ms": 1e3 * total_seconds(lora["predicted"]),
         }
         row |= {"predicted": row["predicted_lora_ms"] / row["predicted_full_ms"]}
         row |= {"waits_for": next(iter(waited)), "waiting": next(iter(waited.values()))}
     return row
 
 
+def total_seconds(predicted: Predicted) -> float:
+    """Return the predicted seconds of a step, from those of its parts."""
+    return sum(seconds for part in predicted.values() for seconds in part.values())
+
+
 def waiting(predicted: Predicted) -> dict[str, float]:
     """Return for which share of a step's predicted time its operations wait for what, the largest first."""
-    total, waited = _total(predicted), dict.fromkeys(predicted["forward"], 0.0)
+    total, waited = total_seconds(predicted), dict.fromkeys(predicted["forward"], 0.0)
     for part in predicted.values():
         for bound, seconds in part.items():
             waited[bound] += seconds / total
@@ -164,7 +169,3 @@ def _milliseconds(row: pd.Series) -> float:
 def _ratio(full: pd.Series, lora: pd.Series, column: str) -> float:
     values = full[column], lora[column]
     return math.nan if any(pd.isna(value) for value in values) else float(lora[column] / full[column])
-
-
-def _total(predicted: Predicted) -> float:
-    return sum(seconds for part in predicted.values() for seconds in part.values())

@@ -20,20 +20,19 @@ from torch import nn
 
 from lora_core import precision, provenance
 from lora_core.data import batches as data
-from lora_core.evaluation.regime_record import Predicted, RegimeRow, Size, TaskBatches
-from lora_core.evaluation.step_model import LaunchCosts, StepCount, count_step, total_seconds
-from lora_core.evaluation.step_timing import ReadyStep, Timing, launch_costs, time_steps
+from lora_core.evaluation.regime_record import Predicted, RegimeRow, Size, TaskBatches, total_seconds
+from lora_core.evaluation.step_model import LaunchCosts, StepCount, count_step
+from lora_core.evaluation.step_timing import ReadyStep, Timing, launch_costs, place, time_steps
 from lora_core.intact import check_model
 from lora_core.measuring.device_constants import DeviceConstants, measure_constants
 from lora_core.measuring.exclusive import ExclusiveDevice, exclusive_device
 from lora_core.measuring.predicted_memory import predicted_memory_mb
 from lora_core.methods import registry
-from lora_core.models import masks
 from lora_core.models import model as models
 from lora_core.records import write_json
 from lora_core.sealed import seal
 from lora_core.training.progress import Progress
-from lora_core.training.run import apply_speedups, build_model
+from lora_core.training.run import build_model
 from lora_core.training.steps import forward
 
 if TYPE_CHECKING:
@@ -195,11 +194,7 @@ class _Regimes:
 
 def _load(folder: Path, spec: RunSpec, device: torch.device) -> nn.Module:
     """A method's model on the device, as it is trained, with a head of two classes."""
-    model = build_model(spec, folder, ["0", "1"], np.zeros(1, np.int64))
-    masks.choose_form(model, device)
-    model = model.to(device)
-    apply_speedups(model, spec, device)
-    return model
+    return place(build_model(spec, folder, ["0", "1"], np.zeros(1, np.int64)), spec, device)
 
 
 def _seconds(predicted: Predicted | None) -> float:

@@ -7,7 +7,7 @@ what the part waits for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from lora_core.measuring.memory import OPTIMIZER_TENSORS
+from lora_core.measuring.predicted_memory import state_without_data
 from lora_core.training.steps import compute_loss, forward
 
 if TYPE_CHECKING:
@@ -73,11 +74,6 @@ class StepCount:
         return {part: _predict(getattr(self, part), getattr(launches, part), device) for part in PARTS}
 
 
-def total_seconds(prediction: Mapping[str, Prediction]) -> float:
-    """Return the predicted seconds of a step, from those of its parts."""
-    return sum(seconds for part in prediction.values() for seconds in part.values())
-
-
 def _predict(operations: Iterable[Operation], launch: float, device: DeviceConstants) -> Prediction:
     waited: Prediction = dict.fromkeys(BOUNDS, 0.0)
     for operation in operations:
@@ -99,18 +95,12 @@ def count_step(
 
     The model may be on the meta device. None for a model that does not run on shapes alone.
     """
-    from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+    from torch._subclasses.fake_tensor import FakeTensorMode
 
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     device, step = torch.device(device_type), _Loss(model.train(), precision)
 
-    def without_data(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
-        return {
-            name: FakeTensor(mode, tensor.detach().to("meta"), device).requires_grad_(tensor.requires_grad)
-            for name, tensor in tensors
-        }
-
-    state = without_data(step.named_parameters()) | without_data(step.named_buffers())
+    state = state_without_data(step, mode, device)
     try:
         with mode:
             ids = torch.zeros(batch, dtype=torch.int64, device=device)

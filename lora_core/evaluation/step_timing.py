@@ -138,13 +138,18 @@ def _median_parts(step: ReadyStep, repetitions: int = 2) -> dict[str, float]:
     return {part: median(one[part] for one in measured) for part in PARTS}
 
 
+def place(model: nn.Module, spec: RunSpec, device: torch.device) -> nn.Module:
+    """Return a model on the device as a run trains it there."""
+    masks.choose_form(model, device)
+    model = model.to(device)
+    apply_speedups(model, spec, device)
+    return model
+
+
 def launch_costs(spec: RunSpec, device: torch.device) -> dict[str, LaunchCosts]:
     """Return what launches cost by execution, from steps of a model whose arithmetic takes no time."""
     tiny = replace(spec, settings=full.Settings())
-    model = memory_scaling.build(TINY, tiny.settings)
-    masks.choose_form(model, device)
-    model = model.to(device)
-    apply_speedups(model, tiny, device)
+    model = place(memory_scaling.build(TINY, tiny.settings), tiny, device)
     count = count_step(model, TINY_BATCH, device.type, spec.precision)
     assert count is not None  # RoBERTa runs on shapes alone
     parts = _median_parts(ReadyStep(tiny, model, TINY_BATCH, "eager"), TINY_REPETITIONS)

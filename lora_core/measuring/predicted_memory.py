@@ -5,8 +5,9 @@ on CUDA, and attention is the one that the model really uses.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from itertools import chain
 from typing import Any
 
 import torch
@@ -30,20 +31,13 @@ def predicted_memory_mb(
     The model may be on the meta device, and no GPU is needed. The result is None for a model that does not run on
     shapes alone; standard error has the reason.
     """
-    from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+    from torch._subclasses.fake_tensor import FakeTensorMode
 
     # Tensors that are no parameters or buffers, such as the numbers of a prompt's tokens, are converted at their use.
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     device, step = torch.device(device_type), _Step(model.train(), forward)
-
-    def without_data(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
-        return {
-            name: FakeTensor(mode, tensor.detach().to("meta"), device).requires_grad_(tensor.requires_grad)
-            for name, tensor in tensors
-        }
-
     try:
-        state = without_data(step.named_parameters()) | without_data(step.named_buffers())
+        state = state_without_data(step, mode, device)
         with mode, _FusedAttention() if device_type == "cuda" else nullcontext():
             ids = torch.zeros(batch, dtype=torch.int64, device=device)
             inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
@@ -52,6 +46,16 @@ def predicted_memory_mb(
         print(f"memory is not predicted, because the model does not run on shapes alone: {error}", file=sys.stderr)
         return None
     return {**parameter_memory_mb(model, optimizer), "saved_for_backward_mb": saved.mb}
+
+
+def state_without_data(module: nn.Module, mode: Any, device: torch.device) -> dict[str, Tensor]:
+    """Return a module's parameters and buffers as tensors of a FakeTensorMode: on a device, but without data."""
+    from torch._subclasses.fake_tensor import FakeTensor
+
+    return {
+        name: FakeTensor(mode, tensor.detach().to("meta"), device).requires_grad_(tensor.requires_grad)
+        for name, tensor in chain(module.named_parameters(), module.named_buffers())
+    }
 
 
 class _Step(nn.Module):

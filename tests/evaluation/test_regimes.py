@@ -12,7 +12,7 @@ from torch import nn
 from lora_core.evaluation import regimes, step_model
 from lora_core.evaluation.references import References
 from lora_core.evaluation.regime_advice import advice
-from lora_core.evaluation.regime_record import Regimes, read_regimes
+from lora_core.evaluation.regime_record import Regimes, read_regimes, total_seconds
 from lora_core.evaluation.step_model import LaunchCosts, Operation, StepCount, count_step
 from lora_core.measuring.device_constants import DeviceConstants, measure_constants
 from lora_core.records import read_json
@@ -94,7 +94,7 @@ def test_an_operation_takes_the_longest_of_its_four_times(operation, seconds, bo
     count = StepCount((operation, operation), (), ())
     predicted = count.predict(LaunchCosts.same(1e-5), DEVICE)
     assert predicted["forward"] == {name: 2 * seconds if name == bound else 0 for name in step_model.BOUNDS}
-    assert step_model.total_seconds(predicted) == pytest.approx(2 * seconds)
+    assert total_seconds(predicted) == pytest.approx(2 * seconds)
 
 
 def test_the_constants_of_this_machine_are_possible():
