@@ -24,6 +24,7 @@ from lora_core.config.config_file import read_config_file
 from lora_core.config.description import StudyDescription
 from lora_core.config.study import ConfigError, load
 from lora_core.csv_cells import as_text, from_text, read_frame, write_frame
+from lora_core.layout import Layout
 from lora_core.methods import patterns
 from lora_core.methods.merging import merge_adapter
 from lora_core.reporting.figures import canvas, rows, svg
@@ -188,7 +189,8 @@ def members():
     study = load(changed(methods=["fft"], tasks=["cola"], seeds=[1], references={}))
     config = study.model_dump(mode="json", exclude_unset=True) | {"results_dir": "results"}
     files = {"bundle.json": b'{"format": 2}', "config.json": json.dumps(config).encode(), "requirements.lock": b""}
-    return files | {f"results/{name}": b"{}" for name in bundle._records(study)}
+    records = [*bundle._records(study), Layout.gradients.format(method="fft")]
+    return files | {f"results/{name}": b"{}" for name in records}
 
 
 @pytest.fixture
