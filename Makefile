@@ -91,7 +91,7 @@ test-packaging: setup  ## open results in other people's tools, which are instal
 	$(BIN)/python -m pytest -m packaging tests/packaging
 
 test-faults: setup  ## run all tests of faults, run as root also those of file systems
-	$(BIN)/python -m pytest -m "faults or not faults" tests/faults
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "faults or not faults" tests/faults
 
 findings:  ## run findings/*.sh one after the other, and report which behavior has changed (downloads packages)
 	$(PYTHON) findings/run.py

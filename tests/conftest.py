@@ -20,6 +20,19 @@ def pytest_configure(config):
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
+def pytest_sessionfinish(session):
+    """Tell the main process how many faults this worker tried."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["faults"] = FAULTS
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Add the faults that a worker tried."""
+    for name, count in getattr(node, "workeroutput", {}).get("faults", {}).items():
+        FAULTS[name] += count
+
+
 def pytest_terminal_summary(terminalreporter):
     if FAULTS["tried"]:
         summary = "faults tried: {tried}, results lost: {lost}, results wrong: {wrong}".format(**FAULTS)
