@@ -168,6 +168,11 @@ def console() -> Console | None:
     return _job.console if _job else None
 
 
+def title() -> str:
+    """Return what the job that this process runs is called; empty outside of `job_log`."""
+    return _job.record.title if _job else ""
+
+
 def announce(line: str) -> None:
     """Write a line into the log, and on the terminal that the job was started from."""
     print(line, file=sys.stderr, flush=True)

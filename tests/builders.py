@@ -282,7 +282,7 @@ def interrupted_before_epoch(stopped):
 
 
 def ended_jobs(output):
-    """The jobs that a snakemake ended by what it printed, such as "train lora cola seed 1"."""
+    """The jobs that a snakemake ended by what it printed, such as "train LoRA (own) on CoLA, seed 1"."""
     return re.findall(r"^ *\d+/\d+ (.+) \(\d+ s\)$", output, re.MULTILINE)
 
 
@@ -564,13 +564,16 @@ needs_latex = pytest.mark.skipif(
 )
 
 
-def printed_words(folder, *tables):
-    """The words of tables, given as LaTeX, in a PDF. Fail where LaTeX stops, or something is larger than a page."""
+def printed_words(folder, *tables, options=""):
+    """The words of tables, given as LaTeX, in a PDF. Fail where LaTeX stops, or something is larger than a page.
+
+    `options` are those of the class article, such as twocolumn.
+    """
     for number, table in enumerate(tables):
         (folder / f"{number}.tex").write_text(table)
     body = "".join(rf"\input{{{number}.tex}}\clearpage " for number in range(len(tables)))
-    packages = r"\usepackage{array,booktabs,graphicx}"
-    (folder / "all.tex").write_text(rf"\documentclass{{article}}{packages}\begin{{document}}{body}\end{{document}}")
+    start = rf"\documentclass[{options}]{{article}}\usepackage{{array,booktabs}}"
+    (folder / "all.tex").write_text(rf"{start}\begin{{document}}{body}\end{{document}}")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
     assert done.returncode == 0, done.stdout[-2000:]

@@ -10,13 +10,16 @@ from statistics import fmean, geometric_mean, variance
 from typing import Any
 
 from lora_core.commands.environment import describe
+from lora_core.config.labels import distinct_labels
 from lora_core.config.results_folder import obstacle
 from lora_core.data.tasks import task_title
+from lora_core.data.titles import run_title
 from lora_core.evaluation.comparison import points
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import Layout
 from lora_core.records import read_json
 from lora_core.reporting.markdown import markdown_text
+from lora_core.reporting.model_card import card_label
 from lora_core.reporting.table import NA
 from lora_core.stats import MIN_SEEDS, TIE
 from lora_core.typed_records import name_damaged_file
@@ -63,12 +66,14 @@ class Results:
 
     Attributes:
         identity: Its study.json; empty if that cannot be read.
+        labels: What people call the methods, by their names.
         problems: A sentence for each record that cannot be read.
     """
 
     folder: Path
     identity: Mapping[str, Any]
     runs: Runs
+    labels: Mapping[str, str]
     problems: Sequence[str]
 
     @classmethod
@@ -77,6 +82,7 @@ class Results:
         if reason := obstacle(folder):
             raise ValueError(reason)
         runs: Runs = {}
+        labels: dict[str, str] = {}
         problems: list[str] = []
         for file in sorted(folder.glob(Layout.run_record.format(method="*", task="*", seed="*"))):
             try:
@@ -85,6 +91,7 @@ class Results:
                 problems.append(describe(error))
             else:
                 runs.setdefault((run.method, run.task), []).append(run)
+                labels[run.method] = card_label(file.with_name(Path(Layout.model_card).name), run)
         if not runs:
             no_runs = f"{folder} has no run.json under runs/; name the results folder of a study that has run"
             raise ValueError(problems[0] if problems else no_runs)
@@ -93,7 +100,7 @@ class Results:
             identity = read_json(folder / Layout.study)
         except (ValueError, OSError) as error:
             problems.append(describe(error))
-        return cls(folder, identity, runs, problems)
+        return cls(folder, identity, runs, labels, problems)
 
 
 def _read_run(file: Path) -> RunRecord:
@@ -137,7 +144,8 @@ def compare_studies(a: Path, b: Path) -> str:
     if problems := [*results_a.problems, *results_b.problems]:
         lines += ["Left out, because they cannot be read:", "", *(f"- {problem}" for problem in problems), ""]
     lines += ["## Settings that differ", ""]
-    lines += _settings_table(a, b, _all_settings(results_a, shared), _all_settings(results_b, shared))
+    labels = distinct_labels({**results_b.labels, **results_a.labels})
+    lines += _settings_table(a, b, *(_all_settings(results, shared, labels) for results in (results_a, results_b)))
     lines += ["", "## Results", ""]
     if not shared:
         return "\n".join([*lines, "The studies share no method and task.", ""])
@@ -148,7 +156,7 @@ def compare_studies(a: Path, b: Path) -> str:
     for method, task in shared:
         for quantity in QUANTITIES:
             cells = _result_cells(quantity, runs_a[method, task], runs_b[method, task])
-            lines.append(_markdown_row(method, task_title(task), quantity.name, *cells))
+            lines.append(_markdown_row(labels[method], task_title(task), quantity.name, *cells))
     lines += [
         "",
         "- Scores: means over seeds in percent, and their difference in points. All else: geometric means over seeds, "
@@ -195,11 +203,11 @@ def _mean(values: Sequence[float], quantity: Quantity) -> str:
     return f"{100 * fmean(values):.1f}" if quantity.is_score else f"{geometric_mean(values):,.4g}"
 
 
-def _all_settings(results: Results, shared: Sequence[RunKey]) -> dict[str, str]:
+def _all_settings(results: Results, shared: Sequence[RunKey], labels: Mapping[str, str]) -> dict[str, str]:
     """Return every setting of a study by its name in the table; of shared runs, those of the first seed."""
     runs = results.runs
     settings = _flatten({"study": results.identity})
-    alone = [f"{method} on {task_title(task)}" for method, task in runs if (method, task) not in shared]
+    alone = [run_title(labels, method, task) for method, task in runs if (method, task) not in shared]
     settings["runs that the other study lacks"] = ", ".join(alone) or "none"
     for method, task in shared:
         records = runs[method, task]
@@ -211,7 +219,7 @@ def _all_settings(results: Results, shared: Sequence[RunKey]) -> dict[str, str]:
             "batching": run.batching,
             "execution": run.execution,
         }
-        settings |= _flatten({f"{method} on {task_title(task)}": parts | {"seeds": len(records)}})
+        settings |= _flatten({run_title(labels, method, task): parts | {"seeds": len(records)}})
     all_runs = [run for records in runs.values() for run in records]
     settings["commit"] = ", ".join(sorted({str(run.provenance.commit)[:12] for run in all_runs}))
     settings["device"] = ", ".join(sorted({run.device for run in all_runs}))

@@ -231,8 +231,8 @@ def format_estimate(study: Study, trial: Trial, runs: Sequence[RunStatus]) -> st
         of_method = [value for run, value in seconds.items() if run.method == method]
         step = trial.step_times[method].of(BATCH_SIZE * LENGTHS[1])
         lines.append(
-            f"  {method}: {len(of_method)} runs, {format_duration(sum(of_method))}; a step of {BATCH_SIZE} × "
-            f"{LENGTHS[1]} tokens takes {step:.3f} s on this machine"
+            f"  {study.labels[method]}: {len(of_method)} runs, {format_duration(sum(of_method))}; a step of "
+            f"{BATCH_SIZE} × {LENGTHS[1]} tokens takes {step:.3f} s on this machine"
         )
     if trial.power_watts is None:
         energy = f"n/a ({trial.no_power_reason})"

@@ -38,6 +38,7 @@ class FailedJob:
     """A job that failed or was killed."""
 
     log: Path
+    title: str
     reason: str
 
 
@@ -61,10 +62,10 @@ def failed_jobs(logs: Path, study: str) -> list[FailedJob]:
         try:
             record = read_job_record(exit_record(log))
         except (ValueError, OSError) as error:
-            failed.append(FailedJob(log, describe(error)))
+            failed.append(FailedJob(log, str(log.relative_to(logs).with_suffix("")), describe(error)))
             continue
         if record.study == study and record.state != "finished":
-            failed.append(FailedJob(log, reason(record)))
+            failed.append(FailedJob(log, record.title, reason(record)))
     return failed
 
 

@@ -15,6 +15,7 @@ from lora_core.commands import failures
 from lora_core.commands.environment import describe
 from lora_core.config.outdated import outdated_results
 from lora_core.data.tasks import task_title
+from lora_core.data.titles import run_title
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.job_records import JobRecord, read_job_record
 from lora_core.layout import Layout, exit_record
@@ -187,7 +188,11 @@ def format_status(study: Study, runs: Sequence[RunStatus]) -> str:
     lines += ["", "done / all; + running; ! failed"]
     for state in (State.RUNNING, State.FAILED, State.LEFT):
         told = [run for run in runs if run.state == state and run.detail]
-        lines += ["", *(f"{state}: {r.method} {r.task} seed {r.seed}: {r.detail}" for r in told)] if told else []
+        lines += (
+            ["", *(f"{state}: {run_title(study.labels, r.method, r.task, r.seed)}: {r.detail}" for r in told)]
+            if told
+            else []
+        )
     if counts[State.FAILED]:
         logs = Layout(study.results_dir).train_log.partition("{")[0]
         lines.append(f"The same command as before runs again what failed and what is left; logs are in {logs}.")
@@ -206,7 +211,7 @@ def format_status(study: Study, runs: Sequence[RunStatus]) -> str:
 def _table(study: Study, runs: Sequence[RunStatus]) -> list[str]:
     """Return a row per method with the number of finished runs per task."""
     tasks = list(dict.fromkeys(run.task for run in runs))
-    width = max(map(len, study.methods))
+    width = max(len(study.labels[method]) for method in study.methods)
     lines = [" " * width + "".join(f"{task_title(task):>10}" for task in tasks)]
     for method in study.methods:
         cells = []
@@ -214,7 +219,7 @@ def _table(study: Study, runs: Sequence[RunStatus]) -> list[str]:
             states = [run.state for run in runs if (run.method, run.task) == (method, task)]
             marks = "".join(MARKS.get(state, "") for state in states)
             cells.append(f"{states.count(State.DONE)}/{len(states)}{marks}" if states else "-")
-        lines.append(f"{method:{width}}" + "".join(f"{cell:>10}" for cell in cells))
+        lines.append(f"{study.labels[method]:{width}}" + "".join(f"{cell:>10}" for cell in cells))
     return lines
 
 

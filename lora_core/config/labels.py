@@ -1,8 +1,10 @@
 """What tables, figures and pages call the methods of a study, and how they write a setting's value."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
+
+from lora_core.decimals import plain
 
 if TYPE_CHECKING:
     from lora_core.config.study import Study
@@ -19,8 +21,16 @@ def method_labels(study: "Study") -> dict[str, str]:
         entry = study.entry(method)
         label = entry.label or study.settings(method).default_label()
         labels[method] = ", ".join([label, *([sweep_label(entry.swept.values)] if entry.swept else [])])
+    return distinct_labels(labels, {method for method in labels if not study.entry(method).label})
+
+
+def distinct_labels(labels: Mapping[str, str], changeable: Collection[str] | None = None) -> dict[str, str]:
+    """Return `{method: label}` in which a label that several methods share is followed by the method's name.
+
+    Of methods that are not `changeable` (by default all are) the label stays.
+    """
     counts = Counter(labels.values())
-    shared = {method for method in labels if counts[labels[method]] > 1 and not study.entry(method).label}
+    shared = {m for m, label in labels.items() if counts[label] > 1 and (changeable is None or m in changeable)}
     return {method: f"{label}, {method}" if method in shared else label for method, label in labels.items()}
 
 
@@ -36,5 +46,5 @@ def setting_text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(setting_text, value))
     if isinstance(value, float):
-        return f"{value:g}"
+        return plain(value)
     return str(value)

@@ -7,6 +7,7 @@ from lora_core.config.protocol import read_protocol
 from lora_core.config.sections import HubData, HubModel
 from lora_core.config.study import Study
 from lora_core.data.tasks import TASKS
+from lora_core.decimals import plain
 from lora_core.methods.settings import PlainLora
 
 MODELS = ("roberta-base", "FacebookAI/roberta-base")
@@ -92,4 +93,4 @@ def _overrides(study: Study, method: str) -> Iterator[str]:
 def _text(value: object) -> str:
     if isinstance(value, tuple):
         return " and ".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
+    return plain(value) if isinstance(value, float) else "none" if value is None else str(value)

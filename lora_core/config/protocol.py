@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from lora_core.decimals import plain
 from lora_core.records import JsonObject
 
 COLUMNS = ("full", "adapter")
@@ -117,4 +118,4 @@ def _text(value: TaskValue) -> str:
         for task, of_task in value.items():
             tasks.setdefault(_text(of_task), []).append("others" if task == "default" else task)
         return "; ".join(f"{text}: {', '.join(names)}" for text, names in tasks.items())
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return "none" if value is None else plain(value) if isinstance(value, float) else str(value)

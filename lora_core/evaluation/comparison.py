@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lora_core.decimals import plain
 from lora_core.evaluation.claim_rules import MORE_SEEDS
 from lora_core.stats import Interval
 
@@ -21,6 +22,7 @@ class Comparison:
         low: The lower bound of its interval; None without an interval, as the upper bound.
         n: How many seeds, or rounds of timing, the figure is from; None for a count.
         adapter: LoRA's own figure in `unit`, the mean over tasks; None if not measured, as that of full fine-tuning.
+        bounds: What the bounds are, unless they are those of an interval of the value.
         by_seed: The value for each seed.
         state: DECIDED if the interval tells the direction (for latency, by the claim's rule), UNDECIDED or UNMEASURED.
         outcome: What is decided, as a word; empty unless it is decided.
@@ -38,6 +40,7 @@ class Comparison:
     adapter: float | None = None
     full: float | None = None
     unit: str = ""
+    bounds: str = ""
     by_seed: tuple[float, ...] = ()
     state: str = UNMEASURED
     outcome: str = ""
@@ -59,7 +62,8 @@ class Comparison:
     def interval_text(self) -> str:
         """The interval, else the range over seeds, else nothing."""
         if self.low is not None and self.high is not None:
-            return f"[{self._show(self.low, unit=False)}, {self._show(self.high, unit=False)}]"
+            bounds = ", ".join(self._show(bound, unit=False) for bound in (self.low, self.high))
+            return f"[{bounds}; {self.bounds}]" if self.bounds else f"[{bounds}]"
         if len(self.by_seed) > 1:
             shown = [self._show(bound, unit=False) for bound in (min(self.by_seed), max(self.by_seed))]
             return f"seeds: {shown[0]} to {shown[1]}" if shown[0] != shown[1] else f"seeds: all {shown[0]}"
@@ -97,8 +101,8 @@ class Comparison:
         if self.is_difference:
             return f"{points(value)} points" if unit else points(value)
         if self.name == "parameters":
-            return f"{float(f'{100 * value:.2g}'):g} %"  # two digits, without an exponent
-        return f"{value:.2f}" if 0.095 <= value < 99.5 else f"{value:.2g}"
+            return f"{plain(100 * value, 2)} %"
+        return f"{value:.2f}" if 0.095 <= value < 99.5 else plain(value, 2)
 
 
 def short_reasons(reasons: Sequence[str]) -> list[str]:
@@ -130,4 +134,4 @@ def direction(interval: Interval | None, no_effect: float, words: tuple[str, str
 
 
 def _digits(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 100 else plain(value, 3)

@@ -122,7 +122,7 @@ def time_inference(
         meter.settle()
         logits = {key: _logits(variant.model, variant.batches, plan) for key, variant in variants.items()}
         warm_up_passes = {key: warm_up(variant, device, plan.precision) for key, variant in variants.items()}
-        rounds = TimedRounds(variants, plan, device, Progress(f"latency {card.task} seed {plan.seed}"))
+        rounds = TimedRounds(variants, plan, device, Progress("latency"))
         suspended = -pulse.suspended_seconds()
         rows = rounds.passes(meter.read) + rounds.singles(len(examples))
         suspended += pulse.suspended_seconds()

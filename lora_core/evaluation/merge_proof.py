@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from lora_core.decimals import plain
 from lora_core.evaluation.latency_record import SCORE_CHANGE, MergeProof
 from lora_core.precision import Precision
 
@@ -22,8 +23,8 @@ def prove_merge(
     tolerance = TOLERANCE[precision]
     if not difference <= tolerance * largest:  # nan is neither above nor below
         raise ValueError(
-            f"merging {name!r} changed a logit by {difference:.2g} (largest logit {largest:.2g}); rounding in "
-            f"{precision} explains {tolerance:g} of the largest at most"
+            f"merging {name!r} changed a logit by {plain(difference, 2)} (largest logit {plain(largest, 2)}); rounding "
+            f"in {precision} explains {plain(tolerance)} of the largest at most"
         )
     changed = np.abs(merged - unmerged)[:, 0] > SCORE_CHANGE if scores else merged.argmax(1) != unmerged.argmax(1)
     return MergeProof(

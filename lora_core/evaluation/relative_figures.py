@@ -153,6 +153,7 @@ def _latency(evidence: Evidence) -> Comparison:
         value=math.exp(np.mean([math.log(result.ratio) for result in results])),
         low=min(result.low for result in results),
         high=max(result.high for result in results),
+        bounds=f"the widest of {len(results)} timings" if len(results) > 1 else "",
         n=min(result.rounds for result in results),
         adapter=medians.get((str(evidence.references.adapter), "merged")),
         full=medians.get((str(evidence.references.full), "plain")),

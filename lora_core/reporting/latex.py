@@ -1,34 +1,47 @@
 """A table as LaTeX."""
 
 import re
-from collections.abc import Iterator, Sequence
-from textwrap import wrap
+from collections.abc import Callable, Iterator, Sequence
 
-from lora_core.reporting.table import Grid, Table
+from lora_core.reporting.latex_layout import (
+    BREAK,
+    COLUMN,
+    LINES,
+    Column,
+    Part,
+    breakable,
+    fit,
+    head_parts,
+    parts,
+    text_width,
+)
+from lora_core.reporting.table import Table
 
-PACKAGES = r"% needs \usepackage{array,booktabs,graphicx}"
-# Scaled down only where the table is wider than the text.
-FIT = r"\resizebox{\ifdim\width>\linewidth \linewidth\else\width\fi}{!}{%"
-LINES_OF_A_PAGE = 44  # of rows and notes in small type, below a caption
-CHARACTERS_OF_A_LINE = 85  # in small type, about
-GAP = 2  # characters between two columns
-LEAST_LABEL = 0.29  # the share of a line that a row's label has at least
-WIDE_CELL = 14  # characters of a cell or a column's head from which on it is broken
+PACKAGES = r"% needs \usepackage{array,booktabs}"
+# The environment table* does the same, but other programs than LaTeX do not know it and drop its caption.
+ACROSS = r"""\begingroup
+% Where a page has two columns, this table spans both.
+\makeatletter\if@twocolumn\let\@float\@dblfloat\let\end@float\end@dblfloat\fi\makeatother"""
+NOTE_WIDTH = 320.0  # points of a line of notes that are filled, about
+# Columns of text on several lines. Programs that read LaTeX take what follows \arraybackslash for its argument.
+LABELS = r">{\raggedright\hyphenpenalty=10000\exhyphenpenalty=10000\let\\\tabularnewline}"
+FIGURES = r">{\raggedleft\let\\\tabularnewline}"
 
 
 def latex(table: Table) -> str:
-    """Return the table for a paper, as several floats if it is longer than a page.
+    """Return the table for a paper, in parts that fit on a page: as several floats, if it is larger.
 
-    It needs the packages array, booktabs and graphicx (to fit the width).
+    It needs the packages array and booktabs.
     """
-    floats = [_tabular(page) for page in _pages(table.grid())]
+    shown = [page for part in fit(table.grid()) for page in part.pages()]
+    published = [*fit(grid)] if table.published and (grid := table.published_grid()) else []
+    floats = [_tabular(part) for part in shown]
     notes = [*table.banner[1:], *table.notes]
-    used = LINES_OF_A_PAGE if len(floats) > 1 else sum(_heights(table.grid()))
-    used += sum(1 + len(note) // CHARACTERS_OF_A_LINE for note in notes)
-    if table.published:
-        used += 3 + len({cell.row for cell in table.published.cells})
-    below = [*_notes(notes), *_published(table)]
-    if used <= LINES_OF_A_PAGE:
+    used = LINES if len(floats) > 1 else sum(shown[0].heights)
+    used += sum(1 + int(text_width(note) / NOTE_WIDTH) for note in notes)
+    used += sum(3 + sum(part.heights) for part in published)
+    below = [*_notes(notes), *_published(table, published)]
+    if used <= LINES:
         floats[-1] += below
     else:
         floats.append(below)
@@ -39,37 +52,9 @@ def latex(table: Table) -> str:
     for number, content in enumerate(floats):
         body += [r"\begin{table}", r"\centering\footnotesize\setlength{\tabcolsep}{4pt}", later if number else first]
         body += [*content, r"\end{table}"]
+    if max(part.width for part in (*shown, *published)) > COLUMN:
+        body = [ACROSS, *body, r"\endgroup"]
     return "\n".join([PACKAGES, *body, ""])
-
-
-def _pages(grid: Grid) -> Iterator[Grid]:
-    """Split the rows so that each part fits on a page."""
-    heights = _heights(grid)
-    start = used = 0
-    for number, height in enumerate(heights):
-        if number > start and used + height > LINES_OF_A_PAGE:
-            yield Grid(grid.head, grid.rows[start:number])
-            start, used = number, 0
-        used += height
-    yield Grid(grid.head, grid.rows[start:])
-
-
-def _heights(grid: Grid) -> list[int]:
-    """Return the number of lines that each row takes, about."""
-    width = _label_width(grid)
-    return [
-        max([1 + len(row[0]) // width if width else 1, *(len(_parts(text)) for text in row[1:])]) for row in grid.rows
-    ]
-
-
-def _label_width(grid: Grid) -> int | None:
-    """Return the number of characters of a line that labels of rows have; None if all labels fit into one line."""
-    if len(grid.head) < 2:
-        return None
-    columns = zip(*(row[1:] for row in grid.rows), strict=True)
-    cells = sum(GAP + max(len(part) for text in column for part in _parts(text)) for column in columns)
-    width = max(CHARACTERS_OF_A_LINE - cells, round(LEAST_LABEL * CHARACTERS_OF_A_LINE))
-    return width if max((len(row[0]) for row in grid.rows), default=0) > width else None
 
 
 def _notes(notes: Sequence[str]) -> list[str]:
@@ -78,52 +63,37 @@ def _notes(notes: Sequence[str]) -> list[str]:
     return [r"\par\smallskip\raggedright", *(rf"{latex_text(note)}\par" for note in notes)]
 
 
-def _published(table: Table) -> list[str]:
-    if not (table.published and (published := table.published_grid())):
+def _published(table: Table, shown: Sequence[Part]) -> list[str]:
+    if not (table.published and shown):
         return []
     source = f"Published, not measured here: {table.published.source}"
-    return [r"\par\medskip", latex_text(source), r"\par\smallskip", *_tabular(published)]
+    tabulars = [[r"\par\smallskip", *_tabular(part)] for part in shown]
+    return [r"\par\medskip", latex_text(source), *(line for lines in tabulars for line in lines)]
 
 
-def _tabular(grid: Grid) -> list[str]:
-    width, heights = _label_width(grid), _heights(grid)
-    columns = ("l" if width is None else _label_column(width)) + "r" * (len(grid.head) - 1)
-    head = _line([_start(grid.head[0]), *map(_broken_head, grid.head[1:])])
-    rows = [
-        _line([_start(label), *(_stacked(_parts(text)) for text in cells)], apart=height > 1)
-        for (label, *cells), height in zip(grid.rows, heights, strict=True)
-    ]
-    start = [FIT, rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule"]
-    return [*start, *rows, r"\bottomrule", r"\end{tabular}}"]
-
-
-def _label_column(width: int) -> str:
-    unbroken = r"\hyphenpenalty=10000\exhyphenpenalty=10000"
-    return rf">{{\raggedright{unbroken}\arraybackslash}}p{{{width / CHARACTERS_OF_A_LINE:.2f}\linewidth}}"
+def _tabular(part: Part) -> list[str]:
+    columns = "l" if part.label is None else rf"{LABELS}p{{{part.label:.0f}pt}}"
+    columns += "".join(rf"{FIGURES}p{{{c.width:.0f}pt}}" if c.broken else "r" for c in part.columns)
+    head, *rows = (
+        [label if part.label is None else breakable(label, part.label), *_cells(cells, part.columns, broken)]
+        for (label, *cells), broken in zip(part.grid.lines, (head_parts, *(parts for _ in part.grid.rows)), strict=True)
+    )
+    lines = [_line(row, apart=height > 1) for row, height in zip(rows, part.heights, strict=True)]
+    start = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", _line(head), r"\midrule"]
+    return [*start, *lines, r"\bottomrule", r"\end{tabular}"]
 
 
 def _line(texts: Sequence[str], *, apart: bool = False) -> str:
     """A row of texts in LaTeX, with some space below if it takes several lines."""
-    return " & ".join(texts) + (r" \\[2pt]" if apart else r" \\")
+    return " & ".join(map(_start, texts)) + (r" \\[2pt]" if apart else r" \\")
 
 
-def _broken_head(text: str) -> str:
-    """The head of a column, broken between words if it is wide."""
-    return _stacked(wrap(text, WIDE_CELL, break_long_words=False, break_on_hyphens=False) or [""])
-
-
-def _parts(text: str) -> list[str]:
-    """Break a wide figure before its interval and before its verdict."""
-    is_figure = len(text) >= WIDE_CELL and re.match(r"[+−≥ ]*\d", text)
-    return re.split(r" (?=\[[+−\d.]+, )|(?<=\d\]) ", text) if is_figure else [text]
-
-
-def _stacked(parts: Sequence[str]) -> str:
-    """Texts below each other."""
-    lines = [*map(_start, parts)]
-    if len(lines) == 1:
-        return lines[0]
-    return r"\begin{tabular}[t]{@{}r@{}}" + r"\\ ".join(lines) + r"\end{tabular}"
+def _cells(texts: Sequence[str], columns: Sequence[Column], broken: Callable[[str], Sequence[str]]) -> Iterator[str]:
+    """Cells that can be broken between their parts, and elsewhere only where a part is wider than its column."""
+    for text, column in zip(texts, columns, strict=True):
+        fits = [text_width(line) <= column.width for line in broken(text)]
+        lines = zip(broken(text), fits, strict=True)
+        yield " ".join(line.replace(" ", "\xa0") if fit else breakable(line, column.width) for line, fit in lines)
 
 
 def _start(text: str) -> str:
@@ -141,7 +111,8 @@ ESCAPES = {
     "±": r"$\pm$", "≥": r"$\geq$", "≤": r"$\leq$", "≈": r"$\approx$", "≠": r"$\neq$", "×": r"$\times$", "·": r"$\cdot$",
     "−": "$-$", "→": r"$\to$", "√": r"$\surd$", "∞": r"$\infty$", "°": r"$^\circ$", "µ": r"$\mu$", "…": r"\ldots{}",
     "–": "--", "—": "---", "‘": "`", "’": "'", "“": "``", "”": "''", "\xa0": "~", "\n": " ",
-    APART: "{}",
+    APART: "{}", BREAK: r"\hspace{0pt}",
+    **{raised: f"$^{plain}$" for raised, plain in zip("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789", strict=True)},
     **{letter: rf"$\{name}$" for letter, name in zip("αβγδεηθκλμπρστφχψωΔΣΩ", (
         "alpha", "beta", "gamma", "delta", "varepsilon", "eta", "theta", "kappa", "lambda", "mu", "pi", "rho",
         "sigma", "tau", "varphi", "chi", "psi", "omega", "Delta", "Sigma", "Omega"), strict=True)},

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from lora_core.atomic_files import atomic_file
 from lora_core.data.tasks import task_title
+from lora_core.decimals import plain
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import Layout
 from lora_core.reporting.card_metadata import CardFacts, card_metadata, emissions_grams, listed
@@ -24,6 +26,13 @@ def write_model_card(
     text = model_card(RunRecord.read(record), label, library, can_merge, facts)
     with atomic_file(out) as temp_path:
         temp_path.write_text(text, encoding="utf-8")
+
+
+def card_label(card: Path, run: RunRecord) -> str:
+    """Return what the card of a run calls the method; its name in the configuration if there is no card."""
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    match = re.search(rf"^# (.+) on {re.escape(task_title(run.task))}$", text, re.MULTILINE)
+    return match[1] if match else run.method
 
 
 def model_card(
@@ -77,7 +86,7 @@ def _facts(run: RunRecord, label: str) -> dict[str, str]:
         "maximum input length": f"{max_length(run)} tokens",
         "trained parameters": f"{parameters.trained_with_head:,}, {parameters.head:,} of them in the head",
         "training time": f"{run.train_seconds:.1f} s on {provenance.device_model}{suspended}",
-        "training energy": f"n/a ({run.energy.reason})" if joules is None else f"{joules / 1e3:.3g} kJ",
+        "training energy": f"n/a ({run.energy.reason})" if joules is None else f"{plain(joules / 1e3, 3)} kJ",
         "seed": str(run.seed),
         **(batches if run.equal_length_batches else {}),
         "hyperparameters": listed(run.hyperparameters),
@@ -90,4 +99,4 @@ def _emissions(run: RunRecord, facts: CardFacts) -> dict[str, str]:
     grams = emissions_grams(run, facts.grid_co2_grams_per_kwh)
     if grams is None:
         return {}
-    return {"CO2 of the training energy": f"{grams:.3g} g, at {facts.grid_co2_grams_per_kwh:g} g per kWh"}
+    return {"CO2 of the training energy": f"{plain(grams, 3)} g, at {facts.grid_co2_grams_per_kwh:g} g per kWh"}

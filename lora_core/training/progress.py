@@ -58,7 +58,7 @@ class ProgressRecord:
 
 
 class Progress:
-    """Shows how far a job is.
+    """Shows how far a job is, by the job's own title; `title` is for what runs outside of a job.
 
     The log gets a line every `LOG_SECONDS`. A terminal gets the first of them and then one every `CONSOLE_SECONDS`, or,
     where a line can be overwritten, one line that is always up to date. The file `path`, if there is one, holds the
@@ -66,7 +66,7 @@ class Progress:
     """
 
     def __init__(self, title: str, path: Path | None = None) -> None:
-        self._title = title
+        self._title = job.title() or title
         self._path = path
         self._process = this_process()
         self._logged = self._refreshed = time.monotonic()

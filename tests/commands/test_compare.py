@@ -59,6 +59,30 @@ def test_a_lower_score_has_a_minus_sign_and_what_a_side_lacks_is_absent(tmp_path
     assert "| lora on CoLA: settings: rank | 8 | absent |" in text
 
 
+def test_a_method_is_called_what_its_model_card_calls_it(tmp_path):
+    a, b = study(tmp_path / "a", [0.8], [10.0]), study(tmp_path / "b", [0.75], [10.0], rank=4)
+    for folder in (a, b):
+        (folder / "runs/lora/cola/seed1/README.md").write_text(
+            "---\ntags: []\n---\n\n# My LoRA (own) on CoLA\n\ntext\n"
+        )
+    text = compare_studies(a, b)
+    assert "| My LoRA (own) on CoLA: settings: rank | 8 | 4 |" in text
+    assert "| My LoRA (own) | CoLA | best score (%) |" in text
+    assert "| lora " not in text
+
+
+def test_two_methods_of_one_label_are_told_apart(tmp_path):
+    a, b = (study(tmp_path / name, [0.8], [10.0]) for name in "ab")
+    for folder in (a, b):
+        (folder / "runs/lora/cola/seed1/README.md").write_text("# LoRA on CoLA\n")
+        record = run_content("vera", "cola", 1)
+        write_json(folder / "runs/vera/cola/seed1/run.json", record)
+        (folder / "runs/vera/cola/seed1/README.md").write_text("# LoRA on CoLA\n")
+    text = compare_studies(a, b)
+    assert "| LoRA, lora | CoLA |" in text
+    assert "| LoRA, vera | CoLA |" in text
+
+
 def test_two_devices_are_not_compared_in_time_and_two_seeds_have_no_interval(tmp_path):
     a = study(tmp_path / "a", [0.8, 0.8], [10.0, 10.0], energy=5.0)
     b = study(tmp_path / "b", [0.8, 0.9], [5.0, 5.0], energy=5.0, device="another")

@@ -51,6 +51,7 @@ def test_the_text_has_what_is_left_weights_and_energy(tmp_path):
     text = estimate.format_estimate(study, trial, [FFT, LORA])
     seconds = 2 * 3 * 856  # steps of two runs, a second each
     assert "2 of 2 runs are left" in text
+    assert all(f"\n  {label}: " in text for label in ("Full fine-tuning", "LoRA (own)"))
     assert status.format_duration(seconds) in text
     assert "about 1.0 GB of weights" in text  # one full model and one merged, four bytes per parameter
     assert f"{300 * seconds / 3.6e6:.2f} kWh at 300 W" in text

@@ -76,9 +76,9 @@ def test_only_the_jobs_of_this_snakemake_that_did_not_finish_have_failed(tmp_pat
         log.touch()
     (tmp_path / "no job of ours.log").touch()
     assert failures.failed_jobs(tmp_path, "mine") == [
-        failures.FailedJob(tmp_path / "e.log", failures.KILLED),
-        failures.FailedJob(tmp_path / "train" / "a.log", "a reason"),
-        failures.FailedJob(tmp_path / "train" / "b.log", failures.KILLED),
+        failures.FailedJob(tmp_path / "e.log", "e", failures.KILLED),
+        failures.FailedJob(tmp_path / "train" / "a.log", "train/a", "a reason"),
+        failures.FailedJob(tmp_path / "train" / "b.log", "train/b", failures.KILLED),
     ]
 
 

@@ -1,6 +1,7 @@
 """`lora-core status`: which runs are done, running, failed and left, and how long the rest takes."""
 
 import os
+import re
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -76,8 +77,12 @@ def test_every_run_of_the_study_is_done_running_failed_or_left(study):
     }  # fmt: skip
     text = status.format_status(study, status.read_runs(study))
     assert "4 runs, 1 done, 1 running, 1 failed, 1 left" in text
-    assert "running: lora cola seed 2: epoch 2/3, step 60/90, matthews 0.412, 3,210 tokens/s, 1:05 left" in text
-    assert "failed: lora cola seed 1: the loss is nan" in text
+    assert (
+        "running: LoRA (own) on CoLA, seed 2: epoch 2/3, step 60/90, matthews 0.412, 3,210 tokens/s, 1:05 left" in text
+    )
+    assert "failed: LoRA (own) on CoLA, seed 1: the loss is nan" in text
+    assert re.search(r"^Full fine-tuning +1/2$", text, re.MULTILINE)
+    assert re.search(r"^LoRA \(own\) +0/2[+!]{2}$", text, re.MULTILINE)
     # fft 2 like fft 1: 100 s; lora 1 like all: 100 s; lora 2 says 65 s itself.
     assert "About 4 min" in text
 
@@ -128,7 +133,7 @@ def test_a_run_of_other_settings_is_left_and_says_why(study):
     finish(study, "lora", 1, 100, precision="bf16")
     assert run_of_lora(study, 1).state == State.LEFT
     text = status.format_status(study, status.read_runs(study))
-    assert "left: lora cola seed 1: made again, because settings differ (precision bf16 -> fp32)" in text
+    assert "left: LoRA (own) on CoLA, seed 1: made again, because settings differ (precision bf16 -> fp32)" in text
 
 
 def test_a_run_is_expected_to_take_what_its_method_and_task_took():

@@ -1,5 +1,8 @@
 """The answer: figures of LoRA relative to full fine-tuning, and what a study of this size can say about them."""
 
+import re
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from builders import METHOD_LABELS, REFERENCES, Made
@@ -162,6 +165,14 @@ def test_merged_latency_is_decided_by_the_claims_rule(made):
     one = comparison("latency", made)
     assert (one.state, one.needs, one.n) == (UNDECIDED, QUIET_TIMING, 5)
     assert one.low < one.value < one.high
+
+
+def test_the_bounds_of_several_timings_are_named_as_the_widest(made):
+    several, one_task = comparison("latency", made), replace(made, latency=made.latency[:1])
+    assert len(made.latency) > 1
+    assert several.interval_text.endswith(f"; the widest of {len(made.latency)} timings]")
+    alone = comparison("latency", replace(one_task, scores=made.scores[made.scores["task"] == made.latency[0].task]))
+    assert re.fullmatch(r"\[\d\.\d+, \d\.\d+\]", alone.interval_text)
 
 
 def test_a_tradeoff_is_a_point_per_method_and_task_and_latency_is_of_the_merged_model(made):

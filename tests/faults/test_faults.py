@@ -53,7 +53,7 @@ def test_kill_9_of_a_job_is_named_and_it_resumes_after_its_last_epoch(project, f
         os.kill(project.reached(), signal.SIGKILL)
         output, _ = process.communicate(timeout=HANG_SECONDS)
         assert process.returncode != 0
-        assert "cola/seed1: killed (SIGKILL; possibly out of memory" in output, point
+        assert "on CoLA, seed 1: killed (SIGKILL; possibly out of memory" in output, point
         assert ("resuming after epoch" in output) == (point not in WITHOUT_STATE), point
     FAULTS["tried"] += len(POINTS) - 1
     assert "resuming after epoch 3 (part 7)" in finish()
@@ -71,9 +71,9 @@ def test_a_signal_ends_a_job_and_is_named(project, finish, kind):
     output, _ = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode != 0
     sentence = {"SIGINT": "interrupted", "SIGTERM": "stopped by SIGTERM"}[kind]
-    assert f"cola seed 1 failed: {sentence} (log: " in output
+    assert f"on CoLA, seed 1 failed: {sentence} (log: " in output
     if kind == "SIGTERM":  # after Ctrl-C, snakemake prints no summary
-        assert f"cola/seed1: {sentence}; {RERUN}" in output
+        assert f"on CoLA, seed 1: {sentence}; {RERUN}" in output
     finish()
 
 
@@ -99,7 +99,7 @@ def test_a_full_disk_stops_a_run_with_advice(project, finish):
     process = project.begin("", before=limited(60_000))  # less than a model's weights
     output, _ = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode != 0
-    assert "cola seed 1 failed: " in output
+    assert "on CoLA, seed 1 failed: " in output
     assert f"raise the limit on file sizes (ulimit -f), then {RERUN}" in output
     log = (project.results / "logs/train/fft/cola/seed1.log").read_text()
     assert "no further checkpoints are written to" in log  # which did not end the run
@@ -200,7 +200,7 @@ def test_out_of_memory_is_named(project, finish):
     process = project.begin("memory 3")
     output, _ = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode != 0
-    assert "cola/seed1: out of memory (" in output
+    assert "on CoLA, seed 1: out of memory (" in output
     assert "free some, or lower batch_size or max_length" in output
     finish()
 
@@ -224,7 +224,7 @@ def test_a_loss_that_is_not_finite_is_refused(project, finish):
         project.configure(**project.study, method_settings__lora__task_hyperparameters=rates)
         status, output = project.run(f"{RUN.format('lora')}/run.json")
         assert status != 0
-        assert "train lora cola seed 1 failed: the loss is " in output
+        assert "train LoRA (own) on CoLA, seed 1 failed: the loss is " in output
         assert not (project.folder / RUN.format("lora") / "run.json").exists()
     project.configure(**project.study)
     finish()

@@ -25,7 +25,8 @@ from safetensors.numpy import load_file
 from lora_core.evaluation.frames import PARTS
 from lora_core.reporting import catalogue
 from lora_core.reporting.figures.loss_curves import POINTS, thinned
-from lora_core.reporting.inputs import DrawSettings
+from lora_core.reporting.figures.style import method_styles
+from lora_core.reporting.inputs import DrawSettings, SweptMethod
 from lora_core.reporting.page.figure_svg import read_svg
 
 
@@ -119,6 +120,20 @@ def test_a_mean_and_its_interval_are_in_the_tooltip(drawn):
     # 81, 82, 83: a standard error of 1 / sqrt 3, and Student's 4.3027 of two degrees.
     reach = 4.302653 / 3**0.5
     assert f"LoRA (own): 82.0 [{82 - reach:.1f}, {82 + reach:.1f}], n = 3" in svg_text(drawn["scores"])
+
+
+def test_all_that_a_sweep_draws_of_a_combination_is_tagged_with_it(tmp_path):
+    swept = {method: SweptMethod("ranks", {"rank": rank}) for rank, method in enumerate(("lora", "vera"), 1)}
+    svg = draw_figure("sweep", Made(tmp_path).inputs, tmp_path, swept=swept)
+    shapes = ElementTree.parse(svg)
+    color = method_styles(["ranks"])["ranks"].color
+    tagged = [e for group in shapes.iter() if group.get("data-method") in swept for e in group.iter()]
+    drawn = [e for e in shapes.iter() if color.lower() in (e.get("style") or "").lower()]
+    legend = [e for e in drawn if e not in tagged]
+    assert len(drawn) > 20
+    assert len(legend) <= 6  # the line's own entry
+    for method in swept:
+        assert len([g for g in shapes.iter() if g.get("data-method") == method]) == 20  # 5 parts in 2 panels of 2 tasks
 
 
 def test_marks_carry_their_method_and_task_and_text_takes_the_color_of_the_page(drawn):

@@ -32,6 +32,7 @@ from lora_core.reporting.inputs import DrawSettings
 from lora_core.reporting.latex import latex, latex_text
 from lora_core.reporting.table import Cell, Table, new_table
 
+CLASSES = ["", "twocolumn"]  # options of the class article
 GPU = Layout(str(ROOT / "docs/records/h200"))
 GPU_TASKS, GPU_METHODS = ("stsb", "mrpc", "rte", "cola"), ("fft", "lora")
 STUDY = StudyDescription("a model", "some data", "a protocol", [1, 2], "length_grouped", False, ["model: other"])
@@ -61,9 +62,9 @@ def test_two_hyphens_and_a_bracket_at_the_beginning_of_a_row_are_printed_as_they
     assert "\n*" not in body
 
 
-def printed(folder, *tables):
+def printed(folder, *tables, options=""):
     """The words of tables as pdflatex prints them."""
-    return printed_words(folder, *map(latex, tables))
+    return printed_words(folder, *map(latex, tables), options=options)
 
 
 def assert_printed(words, table):
@@ -85,17 +86,19 @@ def test_every_character_that_is_not_replaced_is_compiled(tmp_path):
 
 
 @needs_latex
-def test_short_wide_and_long_tables_fit_on_the_page(tmp_path):
+@pytest.mark.parametrize("options", CLASSES)
+def test_short_wide_and_long_tables_fit_on_the_page(options, tmp_path):
     odd = "100 % of a_b & {c} ~ ^ \\ $ # <d> ≥ 1 ≤ 2 × 3 β é — 評"
     tables = []
-    for high, wide in ((3, 2), (6, 12), (90, 2), (60, 5)):
+    for high, wide in ((3, 2), (6, 12), (90, 2), (60, 5), (2, 0)):
         cells = [
             Cell(f"{odd if high < 40 else 'LoRA (own), unmerged / Full fine-tuning a_b %'} {r}", f"a long head a_b {c}",
                  1.0, f"{r}.{c} [0.957, 1.016] undecided") for r in range(high) for c in range(wide)
         ]  # fmt: skip
+        cells += [Cell(f"{'x.y' * 50} {odd}", "c" * 90, "a " * 90, f"{'(.*)' * 40} {odd}")]
         table = replace(new_table("table2", "corner", cells, [odd, "a note", "long " * 300]), title=odd)
         tables.append(table.with_study(replace(STUDY, model=odd)))
-    words = printed(tmp_path, *tables)
+    words = printed(tmp_path, *tables, options=options)
     for word in ("89.1", "5.11", "undecided", "1.016]", "≥", "×"):
         assert word in words
 
@@ -151,13 +154,14 @@ def gpu_tables():
 
 
 @needs_latex
+@pytest.mark.parametrize("options", CLASSES)
 @pytest.mark.parametrize("kind", ["made", "gpu"])
-def test_tables_of_a_study_say_in_the_pdf_what_they_hold(kind, tmp_path):
+def test_tables_of_a_study_say_in_the_pdf_what_they_hold(kind, options, tmp_path):
     tables = [*(made_tables(tmp_path) if kind == "made" else gpu_tables())]
     study = replace(STUDY, differences=["precision: bf16"] if kind == "gpu" else STUDY.differences)
     tables = [table.with_study(study) for table in tables]
     assert len(tables) == 14
-    words = printed(tmp_path, *tables)
+    words = printed(tmp_path, *tables, options=options)
     for table in tables:
         assert_printed(words, table)
     signs = {"≥", "[", "%", "−"} if kind == "made" else {"*", "−", "["}

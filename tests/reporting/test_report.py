@@ -11,6 +11,7 @@ from builders import (
     DRAWN,
     FFT,
     MERGED,
+    METHOD_LABELS,
     METHODS,
     SEEDS,
     TASKS,
@@ -111,12 +112,26 @@ def test_the_page_shows_every_cell_and_note_of_its_tables_in_the_order_of_the_ca
         for cell in [*table.cells, *(table.published.cells if table.published else ())]:
             assert f">{cell.text}</td>" in text[start:]
         for note in table.notes:
-            assert f"<li>{note}</li>" in text[start:]
+            assert f'<li class="says">{note}</li>' in text[start:]
     names = re.findall(r'<section id="(\w+)"', text)
     assert [name for name in names if name in catalogue.SECTIONS] == [
         "parameters", "scores", "latency", "memory", "time", "energy"
     ]  # fmt: skip
     assert set(re.findall(r'<figure id="figure-(\w+)"', text)) == set(MADE_FIGURES)
+
+
+def test_the_note_on_ratios_stands_right_below_the_table_of_latency(made):
+    section = (made / "report.html").read_text().partition('<section id="latency"')[2].partition("<details>")[0]
+    assert '<p class="footnote">Ratios: of times within a round' in section
+
+
+def test_every_section_is_headed_by_its_topic_and_a_conclusion(made):
+    headings = re.findall(r'<h2 id="(\w+)-heading">(.*)</h2>', (made / "report.html").read_text())
+    assert {"tradeoff", "claims", "runs", "threshold", "energy"} < {name for name, _ in headings}
+    for name, text in headings:
+        topic, _, conclusion = text.partition("</span> ")
+        assert topic.startswith('<span class="topic">'), name
+        assert re.search(r"\w", re.sub("<[^>]*>", "", conclusion)), name
 
 
 def test_a_verdict_on_another_model_is_counted_as_a_verdict_and_shown_with_its_qualification(inputs, tmp_path):
@@ -128,7 +143,7 @@ def test_a_verdict_on_another_model_is_counted_as_a_verdict_and_shown_with_its_q
     assert "| reproduced (other model, precision) |" in (tmp_path / "claims.md").read_text()
     write_report(ReportInputs(**vars(inputs) | {"claims": tmp_path / "claims.csv"}), SETTINGS, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
-    assert "Of 4 claims of the paper: 1 reproduced, 1 not reproduced, 1 undecided, 1 not measured." in text
+    assert "Of 4 claims of the paper: 1 reproduced, 1 not reproduced, 1 undecided, 1 not measured<" in text
     assert 'class="verdict not-reproduced">not reproduced (other model, precision)</strong>' in text
     assert 'class="verdict not-measured">not measured</strong>' in text
     claims = tmp_path / "claims.csv"
@@ -218,10 +233,11 @@ def narrow(inputs, tmp_path):
 
 def test_a_figure_says_what_its_own_title_concludes_else_the_title_of_the_catalogue(narrow):
     text = narrow.read_text()
-    assert f'<figcaption><span class="spoken">{html.escape(CONCLUSION)}</span> <span' in text
+    assert re.search(rf'<figcaption><span class="caption spoken"[^>]*>{html.escape(CONCLUSION)}</span>', text)
     assert text.count(f'aria-label="Figure: {html.escape(CONCLUSION)}. Its numbers are in figures/scores.csv."') == 2
     assert f"<title>{html.escape(CONCLUSION)}</title>" not in text  # a tooltip all over the figure
-    assert f"<figcaption>{catalogue.figure('memory').title} <span" in text
+    subject = catalogue.figure("memory").title
+    assert f'<figcaption><span class="caption" data-figure="memory" data-plain="{subject}">{subject}</span>' in text
 
 
 @pytest.mark.parametrize(("width", "shown"), [(380, "narrow"), (900, "wide"), (1400, "wide")])
@@ -257,10 +273,24 @@ def test_a_row_carries_its_method_and_a_column_its_task_if_all_cells_agree():
         Cell("both", "CoLA", method="lora", task="cola"), Cell("both", "all", method="fft"),
         Cell("unknown", "CoLA", method="LoRA", task="cola"),
     ]  # fmt: skip
-    view = GridView.of(cells, "method", ["lora", "fft"])
+    view = GridView.of(cells, "method", METHOD_LABELS)
     assert view.row_methods == ["lora", "", ""]
     assert view.column_tasks == ["", "cola", ""]
     assert Table("t", "T", "method", cells).grid() == view.grid
+
+
+def test_a_column_that_lists_methods_and_tasks_says_which():
+    cells = [
+        *(Cell("rank", "LoRA (own), LoRA (loralib): CoLA, RTE", 8, method=method, task=task)
+          for method in ("lora", "lora_ref") for task in ("cola", "rte")),
+        Cell("rank", "Full fine-tuning", None, method="fft", task="cola"),
+        Cell("rank", "all", 8, method="lora", task="cola"),
+    ]  # fmt: skip
+    shared, full, other = GridView.of(cells, "hyperparameter", METHOD_LABELS).column_names[1:]
+    assert shared.methods == [("lora", "LoRA (own)"), ("lora_ref", "LoRA (loralib)")]
+    assert shared.tasks == [("cola", "CoLA"), ("rte", "RTE")]
+    assert (full.methods, full.tasks, other) == ([("fft", "Full fine-tuning")], [("cola", "CoLA")], None)
+    assert (shared.lists_tasks, full.lists_tasks) == (True, False)
 
 
 @pytest.fixture(scope="module")
@@ -403,6 +433,22 @@ def test_a_run_that_never_reaches_the_chosen_threshold_counts_as_the_most_expens
     assert cost(2) == ["0 of 2", "not reached", "not reached", "not reached"]
 
 
+def test_a_disturbed_run_is_marked_in_the_costs_of_its_method(opened):
+    mark = opened.locator("#threshold-mark")
+    assert mark.is_hidden()
+    opened.evaluate(
+        """() => {
+            const run = (method, disturbed) => ({ method, name: method, disturbed, epochs: [[0.9, 10, 2e6]] });
+            const task = document.getElementById("threshold-task").value;
+            curves[task].runs = [run("lora", false), run("lora", true), run("fft", false)];
+            document.getElementById("choice").dispatchEvent(new Event("change"));
+        }"""
+    )
+    texts = [row.locator("td").all_text_contents() for row in opened.locator("#threshold-table tbody tr").all()]
+    assert texts == [["2 of 2", "1.0", "10.0 *", "2,000 *"], ["1 of 1", "1.0", "10.0", "2,000"]]
+    assert mark.is_visible()
+
+
 def test_a_bar_without_an_end_is_hatched_and_never_the_shorter(opened):
     bars = opened.evaluate(
         """() => {
@@ -446,6 +492,129 @@ def test_methods_and_tasks_can_be_left_out_by_keyboard_everywhere(opened):
     opened.keyboard.press("Space")
     assert opened.locator("#threshold-table tbody tr").count() == 0
     assert opened.locator("#plot svg").count() == 0
+
+
+DISTURBED_RUNS = "2 of 4 runs were disturbed: vera CoLA seed 1"
+CLAIMS = [
+    ("LoRA (own) scores as much", f"CoLA −4.3, RTE −1.0 ({DISTURBED_RUNS})", "on both tasks", ""),
+    ("the gap on RTE comes from MNLI", "n/a", "runs on RTE", "time"),
+    ("vera is faster", "CoLA 2.0", "LoRA (own) / full fine-tuning", "time"),
+]  # fmt: skip
+SENTENCE = "vera differs from LoRA (own) by at most 1 % of the loss."
+
+
+@pytest.fixture
+def choosing(browser, inputs, tmp_path):
+    """A page whose table 7, claims and a figure name methods and tasks, with a function that leaves some out."""
+    columns = {"LoRA (own), vera: CoLA, RTE": ("lora", "vera"), "Full fine-tuning": ("fft",)}
+    cells = [
+        Cell("rank", column, 8, "8", method=method, task=task)
+        for column, methods in columns.items() for method in methods for task in ("cola", "rte")
+    ]  # fmt: skip
+    write_table(Table("table7", "Hyperparameters", "name", cells), STUDY, TableFiles.at(tmp_path / "table7"))
+    verdicts = [
+        Verdict(Claim(title, "38 % (CoLA)", rule), UNDECIDED, ours, "CoLA [1, 2], RTE [3, 4]", "1 %", needs=needs)
+        for title, ours, rule, needs in CLAIMS
+    ]
+    write_claims(verdicts, STUDY, tmp_path / "claims.md", tmp_path / "claims.csv")
+    scores = next(file for file in inputs.figures if file.stem == "scores")
+    drawn = f"<title>{SENTENCE}</title><g><text>vera differs from LoRA</text><text>(own) by at most 1 %</text></g>"
+    (tmp_path / "scores.svg").write_text(
+        re.sub(r"(<svg[^>]*>)\s*(<title>.*?</title>)?", rf"\1{drawn}", scores.read_text(), count=1)
+    )
+    files = {
+        "tables": [*inputs.tables, tmp_path / "table7.json"], "claims": tmp_path / "claims.csv",
+        "figures": [*(file for file in inputs.figures if file != scores), tmp_path / "scores.svg"],
+    }  # fmt: skip
+    write_report(ReportInputs(**vars(inputs) | files), SETTINGS, tmp_path / "report.html")
+    tab = browser.new_page(viewport={"width": 1400, "height": 900})
+    tab.goto((tmp_path / "report.html").as_uri())
+    tab.evaluate("document.querySelectorAll('details').forEach(element => element.open = true)")
+
+    def choose(*left_out):
+        tab.evaluate(
+            """names => {
+                document.querySelectorAll("#choice input").forEach((box) => (box.checked = !names.includes(box.value)));
+                document.getElementById("choice").dispatchEvent(new Event("change"));
+            }""",
+            left_out,
+        )
+        return tab
+
+    yield choose
+    tab.close()
+
+
+@pytest.mark.parametrize(
+    ("left_out", "columns"),
+    [
+        ([], ["LoRA (own), vera: CoLA, RTE", "Full fine-tuning"]),
+        (["vera", "cola"], ["LoRA (own): RTE", "Full fine-tuning"]),
+        (["lora", "vera"], ["Full fine-tuning"]),
+        (["fft"], ["LoRA (own), vera: CoLA, RTE"]),
+        (["cola", "rte"], []),
+    ],
+)
+def test_a_shared_column_loses_the_name_of_what_is_left_out_and_goes_with_its_last(choosing, left_out, columns):
+    tab = choosing(*left_out)
+    assert tab.locator("#hyperparameters thead th:visible").all_text_contents()[1:] == columns
+    assert [c.get_attribute("data-label") for c in tab.locator("#hyperparameters td:visible").all()] == columns
+    assert choosing().locator("#hyperparameters thead th:visible").count() == 3
+
+
+@pytest.mark.parametrize(
+    ("left_out", "titles", "ours", "counts"),
+    [
+        ([], [0, 1, 2], "CoLA −4.3, RTE −1.0 (" + DISTURBED_RUNS + ")", "3 claims"),
+        (["cola"], [0, 1, 2], "RTE −1.0", "3 claims"),
+        (["rte"], [0, 2], "CoLA −4.3", "2 claims"),
+        (["vera"], [0, 1], "CoLA −4.3, RTE −1.0", "2 claims"),
+        (["fft"], [0, 1], "CoLA −4.3, RTE −1.0 (" + DISTURBED_RUNS + ")", "2 claims"),
+        (["lora"], [1], None, "1 claims"),
+    ],
+)
+def test_claims_about_what_is_left_out_go_with_their_parts_and_are_not_counted(
+    choosing, left_out, titles, ours, counts
+):
+    tab = choosing(*left_out)
+    claims = tab.locator(".claims li:visible")
+    assert claims.locator("p:first-child .about").all_text_contents() == [CLAIMS[i][0] for i in titles]
+    if ours:
+        assert claims.first.locator(".parts").first.text_content() == ours
+    sentence = tab.locator("#claim-counts").text_content()
+    assert sentence.startswith(f"Of {counts} ")
+    assert f" {len(titles)} undecided, " in sentence
+    assert tab.locator("#claims > details:visible > summary").count() == len({CLAIMS[i][3] for i in titles})
+    assert tab.locator("#left-out").is_visible() == bool(left_out)
+
+
+@pytest.mark.parametrize("left_out", ["vera", "lora"])
+def test_a_caption_that_names_what_is_left_out_says_what_the_figure_shows_instead(choosing, left_out):
+    figure = choosing().locator("#figure-scores")
+    subject = catalogue.figure("scores").title
+    assert figure.locator(".caption").text_content() == SENTENCE
+    assert figure.locator("text >> text=differs from").is_visible()
+    assert choosing(left_out).locator("#figure-scores .caption").text_content() == subject
+    assert not figure.locator("text >> text=differs from").is_visible()
+    assert subject in figure.locator("svg").get_attribute("aria-label")
+    assert choosing("rte").locator("#figure-scores .caption").text_content() == SENTENCE
+
+
+def test_nothing_on_the_page_names_a_method_that_is_left_out(choosing):
+    tab = choosing("vera")
+    shown = tab.evaluate(
+        """() => {
+            const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), shown = [];
+            while (texts.nextNode()) {
+                const element = texts.currentNode.parentElement;
+                const hides = "#choice, [style*='display: none']";  // of shapes, checkVisibility says nothing
+                if (element.checkVisibility() && !element.closest(hides)) shown.push(texts.currentNode.data);
+            }
+            return shown;
+        }"""
+    )
+    assert any("LoRA (own)" in text for text in shown)
+    assert [text for text in shown if re.search(r"\bvera\b", text)] == []
 
 
 def test_the_first_screen_says_what_lora_bought_how_sure_that_is_and_what_was_not_measured(opened):
@@ -610,4 +779,4 @@ def test_the_section_of_scores_says_in_a_line_for_each_task_what_repeats(made, i
     write_json(tmp_path / "run.json", seal({name: value for name, value in content.items() if name != SEAL}))
     write_report(replace(inputs, runs=[tmp_path / "run.json", *inputs.runs[1:]]), SETTINGS, tmp_path / "report.html")
     section = (tmp_path / "report.html").read_text().split('<section id="scores"')[1].split("</section>")[0]
-    assert f"<li>{lines[0]}</li>" in section
+    assert f'<li class="says">{lines[0]}</li>' in section

@@ -472,16 +472,15 @@ def test_markdown_latex_csv_and_html_show_the_same_cells(written):
     with written.csv.open(newline="") as stream:
         csv_texts = [row["text"] for row in csv.DictReader(stream)]
     assert csv_texts == [text for _, text in expected + published]
-    view = TableView.of(table, ["fft", "lora"])
+    view = TableView.of(table, {"fft": "Full fine-tuning", "lora": "LoRA (own)"})
     assert shown(view.ours.grid.rows) == expected
     assert shown(view.published.grid.rows) == published
 
 
 def plain_latex(line):
-    """A row of a table as text, its stacked lines in one."""
+    """A row of a table as text."""
     for command, text in (
-        (r" \\[2pt]", ""), (r"\begin{tabular}[t]{@{}r@{}}", ""), (r"\end{tabular}", ""), (r"\\", ""), ("{[}", "["),
-        (r"\%", "%"), (r"$\pm$", "±"), ("$-$", "−"),
+        (r" \\[2pt]", ""), (r"\\", ""), ("{[}", "["), (r"\%", "%"), (r"$\pm$", "±"), ("$-$", "−"), ("~", " "),
     ):  # fmt: skip
         line = line.replace(command, text)
     return line.strip()

@@ -92,7 +92,7 @@ def test_a_job_killed_for_memory_is_retried_with_more_and_then_fails_with_a_sent
     asked = re.findall(r"rule train:.*?mem_mb=(\d+)", Path(log).read_text(), re.DOTALL)
     assert [int(mb) for mb in asked] == [2000, 4000], output
     assert [job["JobState"] for job in jobs()] == ["FAILED", "FAILED"]
-    assert "train/lora/cola/seed1: killed (SIGKILL; possibly out of memory" in output
+    assert "train LoRA (own) on CoLA, seed 1: killed (SIGKILL; possibly out of memory" in output
     assert not (project.folder / "results/runs/lora/cola/seed1/run.json").exists()
 
 

@@ -113,7 +113,7 @@ def test_a_deleted_seed_comes_back_exactly(study):
     status, output = study.run()
     assert status == 0, output
     assert study.weights("lora", 2) == before
-    assert [title for title in ended_jobs(output) if title.startswith("train ")] == ["train lora cola seed 2"]
+    assert [title for title in ended_jobs(output) if title.startswith("train ")] == ["train LoRA (own) on CoLA, seed 2"]
 
 
 @pytest.mark.parametrize(

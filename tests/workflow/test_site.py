@@ -59,6 +59,43 @@ def test_the_site_has_every_page_of_the_readmes_table_in_its_order():
     assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= set(NAV)
 
 
+def test_the_site_has_the_colors_of_the_report():
+    colors = re.compile(r"^ *:root \{.*--ink.*\}$", re.MULTILINE)
+    report = colors.findall((ROOT / "lora_core/reporting/page/page.css").read_text())
+    assert len(report) == 3  # light, dark and printed
+    assert colors.findall((ROOT / "docs/site.css").read_text()) == report
+
+
+@pytest.mark.parametrize(("width", "theme"), [(380, "light"), (900, "dark"), (1400, "light")])
+def test_a_page_of_results_is_in_the_reports_style_and_no_wider_than_the_screen(site, width, theme):
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("no Chromium here (apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
+        tab.goto((site / "docs/results-gpu.html").as_uri())
+        page = tab.evaluate(
+            """() => {
+                const style = (selector) => getComputedStyle(document.querySelector(selector));
+                const text = style("[role=main] p"), cell = style("[role=main] td");
+                return {
+                    wide: document.documentElement.scrollWidth, paper: style(".wy-nav-content").backgroundColor,
+                    ink: text.color, font: text.fontFamily, side: cell.borderLeftWidth, below: cell.borderBottomWidth,
+                };
+            }"""
+        )
+        browser.close()
+    ink, paper = (
+        ("rgb(26, 26, 26)", "rgb(255, 255, 255)") if theme == "light" else ("rgb(232, 232, 232)", "rgb(22, 24, 27)")
+    )
+    assert page == {
+        "wide": width, "paper": paper, "ink": ink, "font": "system-ui, sans-serif", "side": "0px", "below": "1px",
+    }  # fmt: skip
+
+
 def test_a_link_that_leads_nowhere_is_refused(builder, tmp_path, monkeypatch):
     from mkdocs.exceptions import Abort
 

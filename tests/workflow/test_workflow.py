@@ -116,7 +116,7 @@ def test_the_terminal_has_one_line_for_each_job_and_the_complete_log_has_the_res
     lines = study.output.splitlines()
     done = [match for line in lines if (match := re.fullmatch(r" *(\d+)/(\d+) (\w+.*) \(\d+ s\)", line))]
     assert [int(match[1]) for match in done] == list(range(1, int(done[0][2]) + 1))
-    assert "train lora cola seed 2" in {match[3] for match in done}
+    assert "train LoRA (own) on CoLA, seed 2" in {match[3] for match in done}
     assert len(lines) < len(done) + 16, study.output  # of training: a line for each run
     for noise in ("rule ", "jobid", "resources:", "Select jobs", "SNAKEMAKE", "Job stats"):
         assert noise not in study.output
@@ -146,7 +146,8 @@ def test_a_dry_run_shows_the_rules_and_their_reasons(study):
 
 def test_progress_is_shown_and_libraries_are_silent(study):
     assert re.search(
-        r"lora cola seed 1: epoch 1/2, step \d+/\d+, matthews -?\d\.\d+, [\d,]+ tokens/s, 0:0\d left", study.output
+        r"train LoRA \(own\) on CoLA, seed 1: epoch 1/2, step \d+/\d+, matthews -?\d\.\d+, [\d,]+ tokens/s, 0:0\d left",
+        study.output,
     )
     for noise in ("MISSING", "newly initialized", "UNEXPECTED", "Warning", "Loading weights"):
         assert noise not in study.output
@@ -167,14 +168,14 @@ def test_a_failed_run_leaves_the_others_and_runs_alone_the_next_time(tmp_path):
     project.configure(method_settings__lora__task_hyperparameters={"cola": {"learning_rate": 1e30}})
     status, output = project.run()
     assert status != 0
-    assert "train lora cola seed 1 failed: the loss is nan at step" in output
-    summary = output[output.rindex("\ntrain/lora/cola/seed2: the loss is nan at step") :]
+    assert "train LoRA (own) on CoLA, seed 1 failed: the loss is nan at step" in output
+    summary = output[output.rindex("\ntrain LoRA (own) on CoLA, seed 2: the loss is nan at step") :]
     assert "log: results/logs/train/lora/cola/seed2.log" in summary
     target = "results/runs/lora/cola/seed2/run.json"
     assert re.search(rf"run it again: \S*snakemake --cores 1 {target} --configfile tiny.yaml\n", summary)
     shown = project.status()
     assert "4 runs, 2 done, 0 running, 2 failed, 0 left" in shown
-    assert "failed: lora cola seed 1: the loss is nan at step" in shown
+    assert "failed: LoRA (own) on CoLA, seed 1: the loss is nan at step" in shown
     assert "left, judging from the finished runs" in shown
     assert "Traceback" not in output
     assert "Error in rule" not in output  # the job's own line and the summary say it

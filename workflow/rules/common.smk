@@ -62,6 +62,9 @@ if not workflow.modifier.skip_configfile:
 configfile: "config.yaml"
 
 
+# Set below, and there already if another module has the same configuration.
+config.pop("_labels", None)
+
 try:
     dry_run = workflow.output_settings.dryrun
     environment.check_python()
@@ -79,8 +82,9 @@ try:
 except (ValueError, OSError) as error:
     raise WorkflowError(environment.describe(error)) from None
 
-# Scripts read it from the configuration: as a parameter of the rule, a change would rerun the training.
+# Scripts read these from the configuration: as parameters of the rule, a change would rerun the training.
 config["train"]["checkpoint_seconds"] = study.train.checkpoint_seconds
+config["_labels"] = study.labels
 # Which snakemake started a job: its failure summary names its own jobs only.
 os.environ.setdefault(job.STUDY_VARIABLE, str(uuid.uuid4()))
 

@@ -137,8 +137,7 @@ onerror:
     for failed in failures.failed_jobs(
         Path(LAYOUT.logs), os.environ[job.STUDY_VARIABLE]
     ):
-        name = failed.log.relative_to(LAYOUT.logs).with_suffix("")
-        print(f"\n{name}: {failed.reason}", file=sys.stderr)
+        print(f"\n{failed.title}: {failed.reason}", file=sys.stderr)
         print(f"  log: {failed.log}", file=sys.stderr)
         print(f"  run it again: {rerun_command(failed.log)}", file=sys.stderr)
 

@@ -8,6 +8,7 @@ import time
 
 from snakemake.logging import logger
 
+from lora_core.data.titles import run_title
 from lora_core.layout import exit_record
 
 # Who uses this workflow as a module decides what is printed, and has targets of another Snakefile.
@@ -36,9 +37,12 @@ HIDDEN_SENTENCES = (
 
 
 def job_title(rule_name, wildcards):
-    """The name of a job for people, such as "train lora cola seed 1"."""
-    values = [f"seed {v}" if name == "seed" else v for name, v in wildcards.items()]
-    return " ".join([rule_name, *values])
+    """The name of a job for people, such as "train LoRA (own) on CoLA, seed 1"."""
+    names = dict(wildcards.items())
+    of_run = {n: names.pop(n) for n in ("method", "task", "seed") if n in names}
+    return " ".join(
+        filter(None, [rule_name, *names.values(), run_title(study.labels, **of_run)])
+    )
 
 
 def has_printed_its_error(record):

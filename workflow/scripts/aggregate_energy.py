@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+from lora_core.data.tasks import task_title
 from lora_core.job import job_log
 from lora_core.job_records import JobSource
 
 source = JobSource(snakemake, __file__)
-with job_log(snakemake.log[0], f"aggregate_energy {snakemake.wildcards.task}", snakemake.output, source):
+title = f"aggregate_energy {task_title(snakemake.wildcards.task)}"
+with job_log(snakemake.log[0], title, snakemake.output, source):
     from lora_core.evaluation.cost_to_threshold import write_costs
     from lora_core.evaluation.references import References
     from lora_core.evaluation.run_history import read_history

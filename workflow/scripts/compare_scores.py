@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+from lora_core.data.tasks import task_title
 from lora_core.job import job_log
 from lora_core.job_records import JobSource
 
 source = JobSource(snakemake, __file__)
-with job_log(snakemake.log[0], f"compare_scores {snakemake.wildcards.task}", snakemake.output, source):
+title = f"compare_scores {task_title(snakemake.wildcards.task)}"
+with job_log(snakemake.log[0], title, snakemake.output, source):
     from lora_core.evaluation.references import References
     from lora_core.evaluation.scores import compare_scores, read_predictions
 

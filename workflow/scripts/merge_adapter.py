@@ -2,17 +2,14 @@
 
 from pathlib import Path
 
+from lora_core.data.titles import run_title
 from lora_core.job import job_log
 from lora_core.job_records import JobSource
 
 wildcards = snakemake.wildcards
 source = JobSource(snakemake, __file__, inputs=False)
-with job_log(
-    snakemake.log[0],
-    f"merge_adapter {wildcards.method} {wildcards.task} seed {wildcards.seed}",
-    snakemake.output,
-    source,
-):
+run = run_title(snakemake.config.get("_labels", {}), wildcards.method, wildcards.task, wildcards.seed)
+with job_log(snakemake.log[0], f"merge_adapter {run}", snakemake.output, source):
     from lora_core.methods.merging import merge_adapter
     from lora_core.records import read_run_record, write_digests
 

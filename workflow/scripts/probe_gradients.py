@@ -3,11 +3,12 @@
 from dataclasses import asdict
 from pathlib import Path
 
+from lora_core.data.titles import run_title
 from lora_core.job import job_log
 from lora_core.job_records import JobSource
 from lora_core.methods.registry import module_name
 
-method, settings = snakemake.wildcards.method, snakemake.params.settings
+method, settings = run_title(snakemake.config.get("_labels", {}), snakemake.wildcards.method), snakemake.params.settings
 source = JobSource(snakemake, __file__, module_name(settings["kind"]))
 with job_log(snakemake.log[0], f"probe_gradients {method}", snakemake.output, source):
     from lora_core.evaluation.gradient_probe import probe_gradients

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from lora_core.data.titles import run_title
 from lora_core.job import job_log
 from lora_core.job_records import JobSource
 from lora_core.methods.registry import module_name
@@ -9,7 +10,8 @@ from lora_core.methods.registry import module_name
 wildcards, params = snakemake.wildcards, snakemake.params
 modules = [module_name(settings["kind"]) for settings in snakemake.params.methods.values()]
 source = JobSource(snakemake, __file__, *modules, inputs=False)
-with job_log(snakemake.log[0], f"time_inference {wildcards.task} seed {wildcards.seed}", snakemake.output, source):
+title = f"time_inference {run_title({}, task=wildcards.task, seed=wildcards.seed)}"
+with job_log(snakemake.log[0], title, snakemake.output, source):
     from lora_core.measuring.exclusive import starting
     from lora_core.time_stamps import correct_future
 

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+from lora_core.data.tasks import task_title
 from lora_core.job import job_log
 from lora_core.job_records import JobSource
 
 source = JobSource(snakemake, __file__, inputs=False)
-with job_log(snakemake.log[0], f"tokenize_dataset {snakemake.wildcards.task}", snakemake.output, source):
+title = f"tokenize_dataset {task_title(snakemake.wildcards.task)}"
+with job_log(snakemake.log[0], title, snakemake.output, source):
     from lora_core.data.datasets import TokenizedFiles, tokenize_task
     from lora_core.data.source import DatasetSource
     from lora_core.data.task import Task

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+from lora_core.data.titles import run_title
 from lora_core.job import job_log
 from lora_core.methods.registry import module_name
 
 params, wildcards = snakemake.params, snakemake.wildcards
-with job_log(snakemake.log[0], f"train {wildcards.method} {wildcards.task} seed {wildcards.seed}", snakemake.output):
+run = run_title(snakemake.config.get("_labels", {}), wildcards.method, wildcards.task, wildcards.seed)
+with job_log(snakemake.log[0], f"train {run}", snakemake.output):
     from lora_core.running_code import RunningCode
 
     # Made before the code is imported. The script of a workflow that was fetched has an address, but no file.

@@ -2,18 +2,15 @@
 
 from pathlib import Path
 
+from lora_core.data.titles import run_title
 from lora_core.job import job_log
 from lora_core.job_records import JobSource
 from lora_core.methods.registry import module_name
 
 wildcards = snakemake.wildcards
 source = JobSource(snakemake, __file__, module_name(snakemake.params.settings["kind"]))
-with job_log(
-    snakemake.log[0],
-    f"write_model_card {wildcards.method} {wildcards.task} seed {wildcards.seed}",
-    snakemake.output,
-    source,
-):
+run = run_title(snakemake.config.get("_labels", {}), wildcards.method, wildcards.task, wildcards.seed)
+with job_log(snakemake.log[0], f"write_model_card {run}", snakemake.output, source):
     from lora_core.methods.registry import settings_from_params
     from lora_core.reporting.card_metadata import CardFacts
     from lora_core.reporting.model_card import write_model_card

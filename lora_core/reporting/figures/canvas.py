@@ -26,6 +26,7 @@ SMALL = TEXT = 12  # pixels, as all sizes of text
 TITLE = 14
 GAP = 8  # pixels between the parts of a figure
 UNITS = 72  # of an SVG in the inch of matplotlib
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 SETTINGS = {
     "svg.hashsalt": "lora",
     "svg.fonttype": "none",
@@ -125,12 +126,13 @@ def make_logarithmic(axis: Any) -> None:
 
 
 def _power(value: float) -> str:
-    """A number as the tick of a logarithmic axis, such as 100k or 1e-6."""
+    """A number as the tick of a logarithmic axis, such as 100k or 10⁻⁶."""
     for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k"), (1, "")):
         if value >= size:
             return f"{value / size:g}{unit}"
     mantissa, exponent = f"{value:e}".split("e")
-    return f"{float(mantissa):g}e{int(exponent)}"
+    power = "10" + str(int(exponent)).translate(SUPERSCRIPTS)
+    return power if float(mantissa) == 1 else f"{float(mantissa):g} × {power}"
 
 
 def set_title(figure: Figure, title: str, note: str = "") -> None:

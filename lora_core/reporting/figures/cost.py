@@ -1,11 +1,14 @@
 """What training up to equal accuracy takes, in time and in energy, by method and task."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from lora_core.data.tasks import task_title
+from lora_core.decimals import plain
 from lora_core.evaluation.frames import read_costs
 from lora_core.reporting.figures.canvas import add_note, set_title, task_panels, unmeasured
 from lora_core.reporting.figures.conclusions import ratio_title
@@ -31,11 +34,11 @@ class Quantity:
     column: str
     name: str
     unit: str
-    format: str
+    format: Callable[[float], str]
 
 
-TIME = Quantity("seconds_to_threshold", "time", "seconds", "{:.1f}")
-ENERGY = Quantity("energy", "energy", "kJ", "{:.3g}")
+TIME = Quantity("seconds_to_threshold", "time", "seconds", "{:.1f}".format)
+ENERGY = Quantity("energy", "energy", "kJ", partial(plain, significant=3))
 
 
 def draw_time(inputs: Inputs, settings: DrawSettings) -> Drawing:
@@ -110,4 +113,4 @@ def _method(panel: Any, y: float, runs: pd.DataFrame, quantity: Quantity, style:
         row_text(panel, y, f"{len(known)} of {len(runs)} reached", method)
     if median.at_least is not None:
         (arrow,) = panel.plot([median.at_least], [y], ">", color=style.color, markersize=8, markerfacecolor="none")
-        tag(arrow, method, f"{name}: at least {quantity.format.format(median.at_least)}, {len(known)} of {len(runs)}")
+        tag(arrow, method, f"{name}: at least {quantity.format(median.at_least)}, {len(known)} of {len(runs)}")

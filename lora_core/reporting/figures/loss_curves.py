@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from lora_core.decimals import plain
 from lora_core.evaluation.frames import read_losses
 from lora_core.reporting.figures.canvas import (
     SMALL,
@@ -66,7 +67,8 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
 def _title(first: str, largest: Mapping[str, float]) -> str:
     """What the differences show, all tasks and steps together."""
     same = [name for name, difference in largest.items() if difference == 0]
-    parts = [f"{name} differs from {first} by at most {d:.1g} of the loss" for name, d in largest.items() if d > 0]
+    most = {name: plain(difference, 1) for name, difference in largest.items() if difference > 0}
+    parts = [f"{name} differs from {first} by at most {difference} of the loss" for name, difference in most.items()]
     if same:
         parts.insert(0, f"{listed(same)} trains bit for bit as {first}")
     return f"{'; '.join(parts)}." if parts else f"Training loss of {first}, step by step."

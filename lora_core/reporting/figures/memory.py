@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from lora_core.decimals import plain
 from lora_core.evaluation.frames import PARTS, read_memory
 from lora_core.reporting.figures.canvas import add_legend, set_title, task_panels
 from lora_core.reporting.figures.conclusions import ratio_title
@@ -82,7 +83,7 @@ def _points(panel: Any, means: pd.DataFrame, methods: Mapping[str, str]) -> None
                 [value], [y], marker, color=INK, markerfacecolor="white", markersize=14 if marker == "|" else 5,
                 markeredgewidth=2 if marker == "|" else 1, label=label if first else None, linestyle="none",
             )  # fmt: skip
-            tag(point, methods[str(name)], f"{name}: {label} {value:,.3g} GB")
+            tag(point, methods[str(name)], f"{name}: {label} {plain(value, 3)} GB")
 
 
 def _bars(panel: Any, means: pd.DataFrame, methods: Mapping[str, str]) -> None:
@@ -93,5 +94,5 @@ def _bars(panel: Any, means: pd.DataFrame, methods: Mapping[str, str]) -> None:
                           edgecolor=INK, linewidth=0.6)  # fmt: skip
         for bar, (name, size) in zip(bars, means[part].items(), strict=True):
             if not pd.isna(size):
-                tag(bar, methods[str(name)], f"{name}: {LABELS[part]} {size:,.3g} GB")
+                tag(bar, methods[str(name)], f"{name}: {LABELS[part]} {plain(size, 3)} GB")
         left = left + means[part]

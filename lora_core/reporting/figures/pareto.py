@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from lora_core.decimals import plain
 from lora_core.evaluation.counts import ParameterCounts, read_counts
 from lora_core.evaluation.frames import read_costs, read_latency, read_memory, read_scores
 from lora_core.reporting.figures.canvas import (
@@ -128,7 +129,8 @@ def _panel(
             point[column], score, style.marker, color=style.color, markersize=7, label=name,
             markerfacecolor="none" if is_hollow else style.color,
         )  # fmt: skip
-        tag(dot, methods[str(name)], f"{name}: {score:.1f} %, {cost.name} {point[column]:,.4g} {cost.unit}".strip())
+        value = plain(point[column], 4, grouped=True)
+        tag(dot, methods[str(name)], f"{name}: {score:.1f} %, {cost.name} {value} {cost.unit}".strip())
         places.append(Named(point[column], score, str(name), methods[str(name)]))
     if cost.logarithmic:
         make_logarithmic(panel.xaxis)

@@ -1,6 +1,6 @@
 """Panels whose rows are methods: the value of each seed, the center with its interval, and a text below."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,12 +33,12 @@ class RowValues:
     values: Sequence[float]
     center: float
     interval: Interval | None
-    format: str  # such as "{:.1f}"
+    format: Callable[[float], str]
 
     @property
     def tooltip(self) -> str:
         """The value as text, with its interval."""
-        show, interval = self.format.format, self.interval
+        show, interval = self.format, self.interval
         bounds = f" [{show(interval.low)}, {show(interval.high)}]" if interval else ""
         return f"{self.name}: {show(self.center)}{bounds}, n = {len(self.values)}"
 

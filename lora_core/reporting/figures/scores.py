@@ -51,7 +51,7 @@ def _published_rows(references: References) -> dict[str, str]:
 
 
 def _row(method: str, name: str, values: pd.Series) -> RowValues:
-    return RowValues(method, name, list(values), values.mean(), over_seeds(list(values)), "{:.1f}")
+    return RowValues(method, name, list(values), values.mean(), over_seeds(list(values)), "{:.1f}".format)
 
 
 def _star(panel: Any, y: float, method: str, row: str, task: str) -> None:

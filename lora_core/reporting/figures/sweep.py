@@ -46,8 +46,8 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
     for _, group, (upper, lower) in parts:
         for label, methods in lines.items():
             line = group[group["method"].isin(methods)]
-            _line(upper, line, "best", 100, label, styles[label])
-            _line(lower, line, "seconds_per_epoch", 1, label, styles[label])
+            _line(upper, line, "best", label, (styles[label], settings))
+            _line(lower, line, "seconds_per_epoch", label, (styles[label], settings))
         full_scores = group.loc[group["method"] == full, "best"]
         if full and len(full_scores):
             _horizontal(upper, 100 * full_scores.mean(), full, settings.label(full))
@@ -92,17 +92,28 @@ def _lines(swept: Mapping[str, SweptMethod]) -> dict[str, list[str]]:
     return lines
 
 
-def _line(panel: Any, runs: pd.DataFrame, column: str, factor: float, label: str, style: MethodStyle) -> None:
-    """Draw mean and standard deviation of a line's methods."""
-    methods = runs.groupby("method", sort=False)
-    means, spread = methods[column].mean() * factor, methods[column].std().fillna(0) * factor
-    bars = panel.errorbar(methods["parameters"].first(), means, spread, label=label, capsize=2, **style.line)
-    tag(bars.lines[0], label, label)
-    if column == "seconds_per_epoch":
-        hollow = methods["disturbed"].any()
-        bars.lines[0].set_markevery(list(np.flatnonzero(~hollow)))
-        places = methods["parameters"].first()[hollow], means[hollow]
-        panel.plot(*places, style.marker, color=style.color, markerfacecolor="none")
+def _line(panel: Any, runs: pd.DataFrame, column: str, label: str, look: tuple[MethodStyle, DrawSettings]) -> None:
+    """Draw mean and standard deviation of a line's methods, each with its halves of the line to its neighbors.
+
+    So a method can be hidden with all that is drawn of it.
+    """
+    style, settings = look
+    methods, factor = runs.groupby("method", sort=False), 100 if column == "best" else 1
+    means, spreads = methods[column].mean() * factor, methods[column].std().fillna(0) * factor
+    places = list(zip(np.log(methods["parameters"].first().astype(float)), means, strict=True))
+    for number, (method, (x, mean)) in enumerate(zip(means.index, places, strict=True)):
+        near = places[max(0, number - 1) : number + 2]
+        halves = [((x + other_x) / 2, (mean + other) / 2) for other_x, other in near]  # and the point itself
+        (line,) = panel.plot(
+            *zip(*((np.exp(a), b) for a, b in halves), strict=True), color=style.color, ls=style.dashes
+        )
+        hollow = column != "best" and runs.loc[runs["method"] == method, "disturbed"].any()
+        bars = panel.errorbar(
+            np.exp(x), mean, spreads[method], label=None if number else label, capsize=2,
+            markerfacecolor="none" if hollow else style.color, **style.line,
+        )  # fmt: skip
+        for artist in (line, bars.lines[0], *bars.lines[1], *bars.lines[2]):
+            tag(artist, str(method), f"{settings.label(str(method))}: {mean:.1f}")
 
 
 def _horizontal(panel: Any, score: float, method: str, label: str) -> None:

@@ -15,10 +15,12 @@ class RunCurve:
     """One run: after each epoch its score, and the seconds and joules spent so far (None if not measured).
 
     `name` is the method's label, with the device if a method's runs are of several: costs are never averaged over two.
+    The times and energies of a `disturbed` run are not those of the method alone.
     """
 
     method: str
     name: str
+    disturbed: bool
     epochs: list[tuple[float, float, float | None]] = field(default_factory=list)
 
 
@@ -41,10 +43,10 @@ def cost_curves(curves: Sequence[Path], costs: pd.DataFrame, labels: Mapping[str
 def _task(curves: pd.DataFrame, costs: pd.DataFrame, labels: Mapping[str, str]) -> TaskCurves:
     named = costs["method"].map(lambda method: labels.get(method, method))
     labeled = per_device(costs.assign(entry=costs["method"], method=named))
-    names = labeled.rename(columns={"method": "label", "entry": "method"})[["method", "seed", "label"]]
+    names = labeled.rename(columns={"method": "label", "entry": "method"})[["method", "seed", "label", "disturbed"]]
     rows = curves.merge(names, on=["method", "seed"])
     runs = [
-        RunCurve(str(run["method"].iloc[0]), str(run["label"].iloc[0]), _epochs(run))
+        RunCurve(str(run["method"].iloc[0]), str(run["label"].iloc[0]), bool(run["disturbed"].iloc[0]), _epochs(run))
         for _, run in rows.groupby(["method", "seed"], sort=False)
     ]
     return TaskCurves(_number(costs["threshold"].iloc[0]), runs)

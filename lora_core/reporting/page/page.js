@@ -1,6 +1,3 @@
-"use strict";
-const all = (selector, root = document) => [...root.querySelectorAll(selector)];
-const byId = (id) => document.getElementById(id);
 const curves = JSON.parse(byId("curves").textContent), plotted = JSON.parse(byId("plot-data").textContent);
 const chosen = (name) => new Set(all(`#choice input[name="${name}"]:checked`).map((box) => box.value));
 const hidden = (name) => new Set(all(`#choice input[name="${name}"]:not(:checked)`).map((box) => box.value));
@@ -11,10 +8,10 @@ giveRoles(document);
 
 function show() {
   const hiddenMethods = hidden("method"), hiddenTasks = hidden("task");
-  all("tr[data-method]").forEach((row) => (row.hidden = hiddenMethods.has(row.dataset.method)));
   all("svg [data-method]").forEach((mark) => (mark.style.display = hiddenMethods.has(mark.dataset.method) ? "none" : ""));
   all("svg [data-task]").forEach((panel) => (panel.style.display = hiddenTasks.has(panel.dataset.task) ? "none" : ""));
   all("[data-column]").forEach((cell) => (cell.hidden = hiddenTasks.has(cell.dataset.column)));
+  nameTexts();
   filter();
   threshold();
   plot();
@@ -44,7 +41,8 @@ const draw = (tag, attributes, ...children) => {
   return element;
 };
 const mean = (values) => (values.length && values.every((value) => value !== null) ? values.reduce((a, b) => a + b) / values.length : null);
-const digits = (value) => (Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(3))));
+// Three significant digits, without an exponent.
+const digits = (value, least = 1) => (Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : value.toLocaleString("en", { minimumSignificantDigits: least, maximumSignificantDigits: 3 }));
 
 function meanPoints(cost) {
   const methods = chosen("method"), tasks = chosen("task");
@@ -191,7 +189,7 @@ function threshold(event) {
     const runsOfMethod = shown.filter((run) => run.name === method);
     const costs = runsOfMethod.map((run) => run.epochs.findIndex(([score]) => score >= at - 1e-9)).map((i, n) => (i < 0 ? null : [i + 1, ...runsOfMethod[n].epochs[i].slice(1)])).filter(Boolean);
     const cost = (column, show) => median(costs.map((c) => c[column]), runsOfMethod.length, show);
-    return { method, reached: `${costs.length} of ${runsOfMethod.length}`, epochs: cost(0, (v) => v.toFixed(1)), time: cost(1, (v) => v.toFixed(1)), energy: cost(2, (v) => (v / 1e3).toPrecision(3)) };
+    return { method, reached: `${costs.length} of ${runsOfMethod.length}`, epochs: cost(0, (v) => v.toFixed(1)), time: cost(1, (v) => v.toFixed(1)), energy: cost(2, (v) => digits(v / 1e3, 3)), mark: runsOfMethod.some((run) => run.disturbed) ? " *" : "" };
   });
   const longest = Math.max(...rows.map((c) => c.time?.value ?? 0));
   const body = byId("threshold-table").tBodies[0];
@@ -200,7 +198,7 @@ function threshold(event) {
     head.scope = "row";
     head.textContent = c.method;
     row.append(head);
-    const cells = { "reached it": c.reached, epochs: c.epochs?.text, "time, s": c.time?.text, "energy, kJ": c.energy?.text };
+    const cells = { "reached it": c.reached, epochs: c.epochs?.text, "time, s": c.time && c.time.text + c.mark, "energy, kJ": c.energy && c.energy.text + c.mark };
     for (const [name, text] of Object.entries(cells)) {
       const cell = document.createElement("td");
       cell.dataset.label = name;
@@ -211,6 +209,7 @@ function threshold(event) {
     return row;
   }));
   giveRoles(body);
+  byId("threshold-mark").hidden = rows.every((row) => !row.mark);
 }
 
 // A time that is known only from below has no end: its bar fills the whole width, so that it never looks the quicker.

@@ -1,13 +1,13 @@
 """report.html: a whole study as one page, from its tables, figures, verdicts and records.
 
-The template, its style and its script are page.html, page.css and page.js in this folder.
+The template, its style and its scripts are page.html, page.css, page.js and names.js in this folder.
 """
 
 import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,6 +23,7 @@ from lora_core.layout import Layout
 from lora_core.reporting.claims_page import qualified
 from lora_core.reporting.inputs import DrawSettings
 from lora_core.reporting.page.claim_groups import VERDICTS, ClaimsView
+from lora_core.reporting.page.conclusions import runs_conclusion, table_conclusions
 from lora_core.reporting.page.cost_curves import cost_curves
 from lora_core.reporting.page.overlap_lines import overlap_lines
 from lora_core.reporting.page.plot_data import plot_data
@@ -68,6 +69,7 @@ def write_report(inputs: ReportInputs, settings: DrawSettings, out: Path) -> Non
     """
     runs = read_runs(inputs.collected)
     methods, tasks = (list(dict.fromkeys(values)) for values in ([r.method for r in runs], [r.task for r in runs]))
+    labels = {method: settings.label(method) for method in methods}
     tables = [read_table(path) for path in inputs.tables]
     records = [RunRecord.read(path) for path in inputs.runs]
     evidence = read_evidence(inputs.claim_records, settings.references, settings.latency_margin, settings.labels)
@@ -79,15 +81,17 @@ def write_report(inputs: ReportInputs, settings: DrawSettings, out: Path) -> Non
         answer=answer,
         claims=ClaimsView.of(_read_claims(inputs.claims), evidence.seeds),
         sections=sections(
-            [TableView.of(table, methods) for table in tables],
+            [TableView.of(table, labels) for table in tables],
             figures,
             answer,
             unmeasured,
             {"scores": overlap_lines([record.data for record in records])},
+            table_conclusions(tables, settings),
         ),
+        runs_conclusion=runs_conclusion(costs),
         tradeoff=FigureView.read(TRADEOFF, figures) if TRADEOFF in figures else None,
         provenance=_provenance(records, inputs.latency_records),
-        methods={method: settings.label(method) for method in methods},
+        methods=labels,
         tasks={task: task_title(task) for task in tasks},
         columns=list(RUN_COLUMNS),
         runs=runs,
@@ -102,14 +106,16 @@ def _render(**values: Any) -> str:
     import jinja2
     from markupsafe import Markup
 
-    def source(suffix: str) -> str:
-        return Path(__file__).with_name(f"page.{suffix}").read_text(encoding="utf-8")
+    def source(suffix: str, name: str = "page") -> str:
+        return Path(__file__).with_name(f"{name}.{suffix}").read_text(encoding="utf-8")
 
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.globals.update(markup=Markup, as_json=as_json, link=link, layout=Layout, qualified=qualified)
-    script = source("js")
+    environment.globals.update(
+        markup=Markup, as_json=as_json, asdict=asdict, link=link, layout=Layout, qualified=qualified
+    )
+    script = source("js", "names") + source("js")
     # The browser runs this script and no other.
     script_hash = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     template = environment.from_string(source("html"))

@@ -29,11 +29,12 @@ QUANTITIES = {
 class FigureView:
     """A figure of the page; `narrow` is the same for a narrow screen, empty if there is none.
 
-    A figure that `is_titled` shows its caption itself.
+    A figure that `is_titled` shows its caption itself; `subject` says what it shows, without names of methods.
     """
 
     name: str
     caption: str
+    subject: str
     svg: str
     narrow: str = ""
     is_titled: bool = False
@@ -42,10 +43,11 @@ class FigureView:
     def read(cls, name: str, figures: Mapping[str, Path]) -> "FigureView":
         """Read a figure from files by their names. Its caption is its own title, else that of the catalogue."""
         title, svg = split_title(read_svg(figures[name]))
-        caption = title or catalogue.figure(name).title
+        subject = catalogue.figure(name).title
+        caption = title or subject
         narrow = figures.get(f"{name}{NARROW}")
         return cls(
-            name, caption, _described(svg, name, caption),
+            name, caption, subject, _described(svg, name, caption),
             _described(split_title(read_svg(narrow))[1], name, caption) if narrow else "", bool(title),
         )  # fmt: skip
 
@@ -88,11 +90,12 @@ def sections(
     answer: Answer,
     unmeasured: Collection[str],
     facts: Mapping[str, Sequence[str]],
+    conclusions: Mapping[str, str],
 ) -> list[SectionView]:
     """Arrange tables and figures by the catalogue: the sections that have one.
 
-    Of a section in `unmeasured` no figure is shown, because there is nothing to draw; `facts` are by section. Raise
-    ValueError if a table is not in the catalogue.
+    Of a section in `unmeasured` no figure is shown, because there is nothing to draw; `facts` are by section, as are
+    `conclusions` of those that the answer says nothing about. Raise ValueError if a table is not in the catalogue.
     """
     views = {view.name: view for view in tables}
     for name in views:
@@ -108,10 +111,12 @@ def sections(
         if not own_tables and not own_figures:
             continue
         main = {figure.name for figure in own_figures} & set(MAIN_FIGURES) or {f.name for f in own_figures[:1]}
-        conclusions = [text for quantity in QUANTITIES.get(key, ()) if (text := answer.conclusion(quantity))]
+        said = [text for quantity in QUANTITIES.get(key, ()) if (text := answer.conclusion(quantity))]
+        titles = [figure.caption for figure in own_figures if figure.name in main and figure.is_titled]
         arranged.append(
             SectionView(
-                key, section.title, section.measured_by, conclusions, facts.get(key, ()),
+                key, section.title, section.measured_by,
+                said or ([conclusions[key]] if key in conclusions else titles[:1]), facts.get(key, ()),
                 tables=[table for table in own_tables if not catalogue.table(table.name).details],
                 figures=[figure for figure in own_figures if figure.name in main],
                 more_tables=[table for table in own_tables if catalogue.table(table.name).details],

@@ -2,31 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lora_core.data.tasks import task_title
 from lora_core.reporting.table import Cell, Grid, Table, grid
 
 OPEN_ROWS = 16  # a longer table is folded
 SMALL_COLUMNS = 4
+OF_RATIOS = ("Ratios: ", "Over ")  # the beginnings of notes that say what a ratio and its bounds are
+
+
+@dataclass(frozen=True)
+class ColumnNames:
+    """The methods and tasks of a column, names with their labels: its heading lists the methods.
+
+    If it `lists_tasks`, these follow after a colon.
+    """
+
+    methods: list[tuple[str, str]]
+    tasks: list[tuple[str, str]]
+    lists_tasks: bool
+
+    @classmethod
+    def of(cls, cells: Sequence[Cell], labels: Mapping[str, str]) -> ColumnNames | None:
+        """Return what the heading of these cells lists; None if it is no such list."""
+        methods = [(name, labels[name]) for name in dict.fromkeys(cell.method for cell in cells) if name in labels]
+        tasks = [(name, task_title(name)) for name in dict.fromkeys(cell.task for cell in cells)]
+        listed, of_tasks = (", ".join(label for _, label in names) for names in (methods, tasks))
+        headings = {listed: False, f"{listed}: {of_tasks}": True}
+        lists_tasks = headings.get(cells[0].column) if methods else None
+        return None if lists_tasks is None else cls(methods, tasks, lists_tasks)
 
 
 @dataclass(frozen=True)
 class GridView:
-    """Header and rows of text; the method of each row and the task of each column, empty if they are about several."""
+    """Header and rows of text; the method of each row and the task of each column, empty if they are about several.
+
+    `column_names` are the methods and tasks that a column's heading lists, None where it lists none.
+    """
 
     grid: Grid
     row_methods: list[str]
     column_tasks: list[str]
+    column_names: list[ColumnNames | None]
 
     @classmethod
-    def of(cls, cells: Sequence[Cell], corner: str, methods: Collection[str]) -> GridView:
-        """Arrange cells; methods that are not among `methods` are not named."""
+    def of(cls, cells: Sequence[Cell], corner: str, labels: Mapping[str, str]) -> GridView:
+        """Arrange cells; a method that has none of the `labels` is not named."""
         table = grid(cells, corner)
         rows = [{cell.method for cell in cells if cell.row == row[0]} for row in table.rows]
-        columns = [{cell.task for cell in cells if cell.column == column} for column in table.head[1:]]
+        columns = [[cell for cell in cells if cell.column == column] for column in table.head[1:]]
         row_methods = [_only(values) for values in rows]
-        return cls(table, [m if m in methods else "" for m in row_methods], ["", *map(_only, columns)])
+        return cls(
+            table,
+            [method if method in labels else "" for method in row_methods],
+            ["", *(_only({cell.task for cell in column}) for column in columns)],
+            [None, *(ColumnNames.of(column, labels) for column in columns)],
+        )
 
     @property
     def has_unit(self) -> bool:
@@ -50,15 +83,15 @@ class TableView:
     source: str
 
     @classmethod
-    def of(cls, table: Table, methods: Collection[str]) -> TableView:
-        """Arrange a table; `methods` are those that the page can hide."""
+    def of(cls, table: Table, labels: Mapping[str, str]) -> TableView:
+        """Arrange a table; `labels` are those of the methods that the page can hide."""
         published = table.published
         return cls(
             table.name,
             table.heading,
-            GridView.of(table.cells, table.corner, methods),
+            GridView.of(table.cells, table.corner, labels),
             table.notes,
-            GridView.of(published.cells, table.corner, methods) if published else None,
+            GridView.of(published.cells, table.corner, labels) if published else None,
             published.source if published else "",
         )
 
@@ -74,5 +107,5 @@ class TableView:
 
     @property
     def footnotes(self) -> list[str]:
-        """The notes that explain a mark, which stand right below the table."""
-        return [note for note in self.notes if not note[:1].isalpha()]
+        """The notes that explain a mark or the ratios, which stand right below the table."""
+        return [note for note in self.notes if not note[:1].isalpha() or note.startswith(OF_RATIOS)]

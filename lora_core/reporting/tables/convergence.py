@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lora_core.data.tasks import task_title
+from lora_core.decimals import plain
 from lora_core.evaluation.frames import read_costs, read_memory
 from lora_core.reporting.digits import Numbers
 from lora_core.reporting.inputs import DrawSettings, Inputs
@@ -126,7 +127,7 @@ def _verdict(low: float, high: float) -> Verdict:
 def _notes(costs: pd.DataFrame, ratios: Sequence[Ratio], settings: DrawSettings) -> list[str]:
     both = settings.references.full, settings.references.adapter
     labels = " and ".join(settings.label(name) for name in both if name)
-    planned = sorted({f"{epochs:g}" for epochs in costs["planned_epochs"]})
+    planned = sorted({plain(epochs) for epochs in costs["planned_epochs"]})
     compared = sum(ratio.cell.low is not None for ratio in ratios)
     vague = [task_title(str(task)) for task, group in costs.groupby("task", sort=False) if not _meaningful(group)]
     notes = [

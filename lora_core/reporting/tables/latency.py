@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from lora_core.data.tasks import task_title
+from lora_core.decimals import plain
 from lora_core.evaluation.frames import LatencyRun, read_latency_runs
 from lora_core.evaluation.latency_record import SCORE_CHANGE
 from lora_core.evaluation.latency_summary import LEVEL, VARIANTS, Timing, summarize
@@ -196,9 +197,10 @@ def _merge_note(runs: Iterable[LatencyRun], settings: DrawSettings) -> list[str]
     ]
     compared = sum(proof.predictions or 0 for proof in proofs.values())
     change = max(proof.largest_logit and proof.merged_minus_unmerged / proof.largest_logit for proof in proofs.values())
+    most = plain(change, 1)
     return [
         f"Predictions that merging changed (another class, or a score that moved by more than {SCORE_CHANGE:g}): "
-        f"{', '.join(changed) or f'none of {compared:,}'}. No logit changed by more than {change:.1g} of the largest."
+        f"{', '.join(changed) or f'none of {compared:,}'}. No logit changed by more than {most} of the largest."
     ]
 
 

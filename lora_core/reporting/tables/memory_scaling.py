@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from lora_core.decimals import plain
 from lora_core.evaluation.frames import read_memory_scaling
 from lora_core.reporting.inputs import DrawSettings, Inputs
 from lora_core.reporting.table import Cell, Table, new_table
@@ -27,7 +28,7 @@ class Column:
 
 
 def _gigabytes(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{value:,.0f}" if value >= 100 else plain(value, 3)
 
 
 def _percent(value: float) -> str:
