@@ -84,7 +84,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     bundle.add_argument("archive", type=Path, help="the ZIP file to write")
     verify = add("verify-bundle", _verify_bundle, "redraw a bundle's tables and figures from its raw records")
     verify.add_argument("archive", type=Path, help="a bundle")
-    export = add("export", _export, "write the records of a study in the format of another tool")
+    export = add_study("export", _export, "write the records of a study in the format of another tool")
     export.add_argument("results", type=Path, help="results folder of a study")
     export.add_argument("--to", required=True, metavar="FORMAT", help=" | ".join(EXPORTS))
     export.add_argument("folder", type=Path, help="the new folder to write")
@@ -172,8 +172,18 @@ def _export(options: argparse.Namespace) -> None:
 
     from lora_core.reporting.exports import formats
 
-    written = formats.export(options.results, options.to, options.folder)
+    grid = None
+    if options.to == "codecarbon":
+        from lora_core.commands.studies import grid_of
+
+        grid = grid_of(options.results, options.configfile)
+    written = formats.export(options.results, options.to, options.folder, grid)
     print(f"{options.folder}: open it with {written.reader.format(folder=shlex.quote(str(options.folder)))}")
+    if options.to == "codecarbon" and grid is None:
+        print(
+            "The emissions are empty: no configuration of these results sets model_card.grid_co2_grams_per_kwh; name "
+            "theirs with --configfile."
+        )
 
 
 def _publish(options: argparse.Namespace) -> None:

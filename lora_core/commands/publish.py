@@ -22,9 +22,9 @@ from lora_core.layout import HISTORY, Layout, wildcards
 from lora_core.methods import adapter_files
 from lora_core.models.tokenizer import TOKENIZER_FILES
 from lora_core.records import read_json, read_run_record, write_json
-from lora_core.reporting.card_metadata import CardFacts, card_metadata, hub_name
+from lora_core.reporting.card_metadata import CardFacts, card_metadata, hub_name, is_hub_name
+from lora_core.reporting.card_usage import Repository, who_can_open
 from lora_core.reporting.model_card import model_card
-from lora_core.reporting.published_card import LOCAL_BASE, published_contents
 
 if TYPE_CHECKING:
     from lora_core.config.study import Study
@@ -75,28 +75,47 @@ def prepare(study: Study, request: Request, folder: Path) -> Upload:
     run = _read_run(study, request.run)
     settings = study.settings(run.method)
     source, names = _merged_files(study, run, settings) if request.merged else _weights_files(study, run)
-    base_model = request.base_model or hub_name(run)
     for name in names:
         (folder / name).symlink_to((source / name).resolve())
-    if adapter_files.CONFIG in names:
-        config = adapter_files.read_config(source)
-        (folder / adapter_files.CONFIG).unlink()
-        write_json(folder / adapter_files.CONFIG, config | {"base_model_name_or_path": base_model})
+    is_adapter = adapter_files.CONFIG in names
+    named_base = _write_adapter_config(source, folder, request.base_model) if is_adapter else None
     library = "transformers" if request.merged else settings.library
     license = base_license(study.model)
     configured = {} if study.model_card.license is None else {"license": study.model_card.license}
+    base_model = request.base_model or hub_name(run)
     facts = CardFacts(license or configured, study.model_card.grid_co2_grams_per_kwh, base_model, _metrics(study, run))
-    contents = published_contents(run, library, request.repository, base_model)
     label = study.labels.get(run.method, settings.default_label())
-    (folder / CARD).write_text(model_card(run, label, library, False, facts, contents), encoding="utf-8")
+    repository = Repository(full_name(request.repository), named_base)
+    card = model_card(run, label, library, False, facts, repository)
+    (folder / CARD).write_text(card, encoding="utf-8")
     check_no_private_paths(folder, Path(study.results_dir))
     return Upload(
         folder=folder,
         repository=request.repository,
         title=f"{label} on {task_title(run.task)}, seed {run.seed}",
         metadata=str(card_metadata(run, library, facts).to_yaml()),
-        notes=_notes(run, facts, adapter=library != "transformers"),
+        notes=_notes(run, facts, is_alone=is_adapter and named_base is None),
     )
+
+
+def full_name(repository: str, owner: str = "OWNER") -> str:
+    """Return a repository's name with its owner, whom the hub knows from the token if the user names none."""
+    return repository if "/" in repository else f"{owner}/{repository}"
+
+
+def _write_adapter_config(source: Path, folder: Path, base_model: str | None) -> str | None:
+    """Write the configuration without a path of this machine, and return the name on the hub of its base model.
+
+    `base_model` replaces the name that it has, whose revision is then left out.
+    """
+    config = adapter_files.read_config(source)
+    recorded = config.pop("base_model_name_or_path", None)
+    name = base_model or (recorded if recorded and is_hub_name(recorded) else None)
+    if name != recorded:
+        config.pop("revision", None)
+    (folder / adapter_files.CONFIG).unlink()
+    write_json(folder / adapter_files.CONFIG, config | {"base_model_name_or_path": name})
+    return name
 
 
 def _read_run(study: Study, folder: Path) -> RunRecord:
@@ -172,14 +191,12 @@ def _metrics(study: Study, run: RunRecord) -> dict[str, float]:
     return {name: float(last[name]) for name in run.data.metrics}
 
 
-def _notes(run: RunRecord, facts: CardFacts, adapter: bool) -> list[str]:
-    """What the user should know before uploading."""
+def _notes(run: RunRecord, facts: CardFacts, is_alone: bool) -> list[str]:
+    """What the user should know before uploading; `is_alone` says that an adapter names no base model."""
     notes = []
-    if adapter and facts.base_model is None:
-        notes.append(
-            f"{LOCAL_BASE.format(name=run.model)} Publish the merged model (--merged) instead, or say with --base what "
-            "the hub calls the base model."
-        )
+    if is_alone:
+        or_base = "" if facts.base_model else ", or say with --base what the hub calls the base model"
+        notes.append(f"{who_can_open(run)} Publish the merged model (--merged) instead{or_base}.")
     if not facts.license:
         notes.append("The card names no license: the base model's card names none, and model_card.license is not set.")
     return notes

@@ -65,6 +65,26 @@ def read_study(overlays: Sequence[str] = ()) -> Study:
     return load_study(config, overlay)
 
 
+def grid_of(results: Path, overlays: Sequence[str] = ()) -> float | None:
+    """Return the carbon intensity, in grams per kWh, that the configuration of a results folder gives.
+
+    None if it gives none, or if the working directory has no configuration of these results and `overlays` name none.
+    Raise ValueError if `overlays` name the configuration of other results.
+    """
+    try:
+        study = read_study(overlays)
+        if Path(study.results_dir).resolve() != results.resolve():
+            raise ValueError(
+                f"{results} does not belong to this configuration, whose results are in {study.results_dir}; name the "
+                "configuration of its study with --configfile"
+            )
+    except (ValueError, FileNotFoundError):
+        if overlays:
+            raise
+        return None
+    return study.model_card.grid_co2_grams_per_kwh
+
+
 def check_config_files(overlays: Sequence[str | Path]) -> None:
     """Refuse files that Snakemake would read otherwise than they are meant. Raise ValueError with every error."""
     default = [DEFAULT] if os.path.lexists(DEFAULT) else []

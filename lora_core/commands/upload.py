@@ -36,6 +36,7 @@ def upload_folder(upload: Upload, *, private: bool, update: bool) -> str:
     api = HfApi()
     with _one_sentence(upload.repository, "", update):
         address = api.create_repo(upload.repository, private=private or None, exist_ok=update)
+    _name_owner(upload, address.repo_id)
     created = "" if update else f"; {address.repo_id} was created, so repeat the command with --update"
     with _one_sentence(address.repo_id, created, update):
         api.upload_folder(
@@ -45,6 +46,15 @@ def upload_folder(upload: Upload, *, private: bool, update: bool) -> str:
             delete_patterns="*" if update else None,  # an old config.json next to an adapter would hide it
         )
     return str(address)
+
+
+def _name_owner(upload: Upload, repository: str) -> None:
+    """Put the repository's full name into the card, whose calls have a placeholder if the user named no owner."""
+    from lora_core.commands.publish import CARD, full_name
+
+    card = upload.folder / CARD
+    text = card.read_text(encoding="utf-8").replace(repr(full_name(upload.repository)), repr(repository))
+    card.write_text(text, encoding="utf-8")
 
 
 @contextmanager

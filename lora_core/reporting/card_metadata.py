@@ -60,8 +60,12 @@ def card_metadata(run: RunRecord, library: str | None, facts: CardFacts) -> Mode
 
 def hub_name(run: RunRecord) -> str | None:
     """Return the name of the run's base model on the hub; None if it was a folder."""
-    name = run.base_model
-    return None if name.startswith("/") or name.count("/") > 1 else name
+    return run.base_model if is_hub_name(run.base_model) else None
+
+
+def is_hub_name(base_model: str) -> bool:
+    """Return whether this is the name of a model on the hub, not a folder."""
+    return not base_model.startswith("/") and base_model.count("/") <= 1
 
 
 def _results(run: RunRecord, facts: CardFacts) -> list[EvalResult]:

@@ -10,8 +10,8 @@ from lora_core.data.tasks import task_title
 from lora_core.decimals import plain
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import Layout
-from lora_core.reporting.card_metadata import CardFacts, card_metadata, emissions_grams, listed
-from lora_core.reporting.card_usage import max_length, usage
+from lora_core.reporting.card_metadata import CardFacts, card_metadata, emissions_grams, hub_name, listed
+from lora_core.reporting.card_usage import Repository, max_length, published_contents, published_usage, usage
 from lora_core.reporting.markdown import markdown_text
 
 
@@ -41,12 +41,14 @@ def model_card(
     library: str | None,
     can_merge: bool,
     facts: CardFacts | None = None,
-    contents: str | None = None,
+    repository: Repository | None = None,
 ) -> str:
-    """Return the card's text; `contents` replaces what is said about the files of the results folder."""
+    """Return the card's text: that of a repository, or, if there is none, of the results folder."""
     facts = facts or CardFacts()
-    how_to_open = usage(run, library) if contents is None else []
-    contents = contents or _contents(run, library, can_merge)
+    if repository:
+        contents, how_to_open = published_contents(run, library, repository), published_usage(run, library, repository)
+    else:
+        contents, how_to_open = _contents(run, library, can_merge), usage(run, library)
     body = [f"# {label} on {task_title(run.task)}", "", contents, "", "| | |", "| --- | --- |"]
     rows = _facts(run, label) | _emissions(run, facts)
     body += [f"| {name} | {markdown_text(value)} |" for name, value in rows.items()]
@@ -77,7 +79,7 @@ def _facts(run: RunRecord, label: str) -> dict[str, str]:
     batches = {"batches": "inputs of one length each; padding changes this model's logits"}
     return {
         "method": f"{label} ({listed(run.settings)})",
-        "base model": run.model,
+        "base model": _base_model(run),
         "data": f"{run.task}, {listed(data.data)}: {data.train.examples:,} training examples",
         f"{score.metric}, last epoch (these weights)": f"{score.last:.4f}",
         f"{score.metric}, best epoch": f"{score.best:.4f}, epoch {score.best_epoch}",
@@ -92,6 +94,12 @@ def _facts(run: RunRecord, label: str) -> dict[str, str]:
         "hyperparameters": listed(run.hyperparameters),
         "code": f"commit {provenance.commit}{' with uncommitted changes' if provenance.dirty else ''}",
     }
+
+
+def _base_model(run: RunRecord) -> str:
+    """The base model's name and revision on the hub; the name in the study if it has none there."""
+    revision = f", revision {run.base_revision}" if run.base_revision else ""
+    return f"{hub_name(run)}{revision}" if hub_name(run) else run.model
 
 
 def _emissions(run: RunRecord, facts: CardFacts) -> dict[str, str]:

@@ -13,11 +13,13 @@ import pytest
 import yaml
 from builders import FULL, LORA, ROOT, changed, run_inputs, run_outputs, spec
 from hub_server import TOKEN, hub_server
-from huggingface_hub import ModelCard, constants
+from huggingface_hub import ModelCard, constants, hf_api
 
 from lora_core.commands import cli
 from lora_core.commands.private_paths import check_no_private_paths
+from lora_core.data.tasks import TASKS
 from lora_core.methods.merging import merge_adapter
+from lora_core.models.base_model import BaseModel, write_published
 from lora_core.records import read_json, read_run_record, write_digests, write_json
 from lora_core.sealed import seal
 from lora_core.training.run import train
@@ -29,15 +31,18 @@ NAME = "me/tiny-lora"
 
 @pytest.fixture(scope="module")
 def made(bert, cola, tmp_path_factory):
-    """Results of a study in its own working folder: own LoRA of a folder and of a model of the hub, and a full run."""
+    """Results of studies in their own working folder: own LoRA of a folder and of models of the hub, and a full run."""
     folder = tmp_path_factory.mktemp("publish")
-    for results, settings, base in (
-        ("results", LORA, str(bert.resolve())),
-        ("results", FULL, str(bert.resolve())),
-        ("hub", LORA, HUB_BASE),
+    equal = shutil.copytree(bert, tmp_path_factory.mktemp("models") / "equal")
+    write_published(equal, BaseModel(HUB_BASE, REVISION))
+    for results, settings, base, model in (
+        ("results", LORA, str(bert.resolve()), bert),
+        ("results", FULL, str(bert.resolve()), bert),
+        ("hub", LORA, HUB_BASE, equal),
+        ("changed", LORA, HUB_BASE, bert),  # of a model of the hub, but not equal to it
     ):
         out = folder / results / "runs" / settings["kind"] / "cola" / "seed1"
-        train(spec(settings, base_model=base), run_inputs(bert, cola), run_outputs(out))
+        train(spec(settings, base_model=base), run_inputs(model, cola), run_outputs(out))
     merged = folder / "results" / "merged" / "lora" / "cola" / "seed1"
     run = folder / "results" / "runs" / "lora" / "cola" / "seed1"
     merge_adapter(bert, run / "weights", run / "run.json", merged)
@@ -72,6 +77,7 @@ def hub(monkeypatch, tmp_path):
     """A stand-in hub, a token for it, and an empty cache."""
     with hub_server() as hub:
         monkeypatch.setattr(constants, "ENDPOINT", hub.address)
+        monkeypatch.setattr(hf_api.api, "endpoint", hub.address)  # of huggingface_hub.file_exists, which PEFT calls
         monkeypatch.setattr(
             constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.address + "/{repo_id}/resolve/{revision}/{filename}"
         )
@@ -141,7 +147,7 @@ def test_no_path_of_this_machine_leaves_and_the_user_is_told_who_can_open_the_ad
     assert json.loads(weights.read_text())["base_model_name_or_path"] == str(bert.resolve())
     assert publish("--yes") == 0
     assert (
-        "only those who have that folder can use the adapter. Publish the merged model (--merged)"
+        "only those who have its folder can use the adapter. Publish the merged model (--merged)"
         in capsys.readouterr().out
     )
     files = hub.repositories[NAME]
@@ -150,7 +156,7 @@ def test_no_path_of_this_machine_leaves_and_the_user_is_told_who_can_open_the_ad
         for path in (bert.resolve(), Path.cwd(), Path.home()):
             assert f"{path}/".encode() not in content, name
             assert f'"{path}"'.encode() not in content, name
-    assert "only those who have that folder" in files["README.md"].decode()
+    assert "only those who have its folder" in files["README.md"].decode()
     assert json.loads(weights.read_text())["base_model_name_or_path"] == str(bert.resolve())  # the run's own stays
 
 
@@ -161,12 +167,26 @@ def test_a_base_model_of_the_hub_is_named_with_its_license(study, hub, capsys):
     run = Path("hub/runs/lora/cola/seed1")
     rename_model(run, "someone--tiny-bert")
     assert publish("--yes", run=str(run)) == 0
-    assert "only those who have that folder" not in capsys.readouterr().out
+    assert "only those who have its folder" not in capsys.readouterr().out
     files = hub.repositories[NAME]
     data = ModelCard(files["README.md"].decode()).data
     assert (data.license, data.base_model, data.base_model_relation) == ("cc-by-4.0", HUB_BASE, "adapter")
     assert json.loads(files["adapter_config.json"])["base_model_name_or_path"] == HUB_BASE
-    assert f'from_pretrained("{HUB_BASE}", num_labels=2, id2label=' in files["README.md"].decode()
+    assert json.loads(files["adapter_config.json"])["revision"] == REVISION
+
+
+def test_an_adapter_of_a_model_that_differs_from_the_one_on_the_hub_does_not_name_that(study, hub, capsys):
+    study(results_dir="changed", model={"source": "hub", "id": HUB_BASE, "revision": REVISION})
+    run = Path("changed/runs/lora/cola/seed1")
+    rename_model(run, "someone--tiny-bert")
+    assert publish("--yes", run=str(run)) == 0
+    output = capsys.readouterr().out
+    assert f"prepared from {HUB_BASE}, but its weights are not those of the hub" in output
+    assert "--base" not in output
+    files = hub.repositories[NAME]
+    config = json.loads(files["adapter_config.json"])
+    assert (config["base_model_name_or_path"], config.get("revision")) == (None, None)
+    assert ModelCard(files["README.md"].decode()).data.base_model == HUB_BASE
 
 
 def rename_model(run, name):
@@ -177,11 +197,18 @@ def rename_model(run, name):
     write_json(run / "run.json", seal(record))
 
 
-def test_the_user_can_say_what_the_hub_calls_the_base_model(study, hub):
-    assert publish("--yes", "--base", HUB_BASE) == 0
+@pytest.mark.parametrize(("results", "base"), [("results", HUB_BASE), ("hub", HUB_BASE), ("hub", "a/mirror")])
+def test_the_user_can_say_what_the_hub_calls_the_base_model(study, hub, results, base):
+    if results == "hub":
+        study(results_dir="hub", model={"source": "hub", "id": HUB_BASE, "revision": REVISION})
+        rename_model(Path("hub/runs/lora/cola/seed1"), "someone--tiny-bert")
+    assert publish("--yes", "--base", base, run=f"{results}/runs/lora/cola/seed1") == 0
     files = hub.repositories[NAME]
-    assert json.loads(files["adapter_config.json"])["base_model_name_or_path"] == HUB_BASE
-    assert ModelCard(files["README.md"].decode()).data.base_model == HUB_BASE
+    config = json.loads(files["adapter_config.json"])
+    # A revision is one of the repository that it was recorded with.
+    expected = REVISION if (results, base) == ("hub", HUB_BASE) else None
+    assert (config["base_model_name_or_path"], config.get("revision")) == (base, expected)
+    assert ModelCard(files["README.md"].decode()).data.base_model == base
 
 
 @pytest.mark.parametrize(
@@ -223,19 +250,37 @@ def test_a_whole_model_is_uploaded_as_transformers_loads_it(study, hub, tmp_path
     assert not report["missing_keys"]
 
 
-def test_peft_opens_the_uploaded_adapter_with_the_scores_of_the_run(study, hub, bert, cola, tmp_path):
+@pytest.mark.parametrize("kind", ["adapter of the hub", "adapter of a folder", "merged", "full"])
+def test_the_call_in_the_card_opens_the_repository_with_the_recorded_scores(study, hub, bert, cola, kind):
+    """The call downloads from the hub; only a base model in a folder is put in by its user."""
     from builders import validation_score
-    from peft import PeftModel
-    from transformers import AutoModelForSequenceClassification
 
-    assert publish("--yes") == 0
-    opened = tmp_path / "opened"
-    opened.mkdir()
-    for name, content in hub.repositories[NAME].items():
-        (opened / name).write_bytes(content)
-    base = AutoModelForSequenceClassification.from_pretrained(bert, num_labels=2)
-    score, _ = validation_score(PeftModel.from_pretrained(base, opened), cola)
-    assert score == pytest.approx(read_run_record(Path(RUN, "run.json"))["measurement"]["score"]["last"])
+    run = {"adapter of the hub": "hub/runs/lora/cola/seed1", "full": "results/runs/full/cola/seed1"}.get(kind, RUN)
+    if kind == "adapter of the hub":
+        study(results_dir="hub", model={"source": "hub", "id": HUB_BASE, "revision": REVISION})
+        rename_model(Path(run), "someone--tiny-bert")
+        hub.repositories[HUB_BASE] = {file.name: file.read_bytes() for file in bert.iterdir()}
+    assert publish("--yes", *(["--merged"] if kind == "merged" else []), run=run) == 0
+    card = hub.repositories[NAME]["README.md"].decode()
+    call = card.partition("```python\n")[2].partition("```")[0]
+    names = {}
+    exec(call.replace("FOLDER_OF_THE_BASE_MODEL", str(bert)), names)
+    if "model" in names:
+        model, tokenizer = names["model"], names["tokenizer"]
+        assert set(tokenizer("A dog.")) >= {"input_ids"}
+    else:
+        model = names["classify"].model
+    score, _ = validation_score(model, cola)
+    assert score == pytest.approx(read_run_record(Path(run, "run.json"))["measurement"]["score"]["last"])
+    assert model.config.id2label == dict(enumerate(TASKS["cola"].labels))
+
+
+def test_the_card_names_the_owner_whom_the_token_stands_for(study, hub, capsys):
+    assert publish("--yes", "--merged", name="tiny-lora") == 0
+    assert f"Uploaded to {hub.address}/{NAME}" in capsys.readouterr().out
+    card = hub.repositories[NAME]["README.md"].decode()
+    assert f"    model='{NAME}'," in card
+    assert "OWNER" not in card
 
 
 def test_an_existing_repository_is_left_alone_until_the_user_says_update(study, hub, capsys):

@@ -3,13 +3,17 @@
 import json
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
-from builders import ROOT, metered_run, power_samples
+import yaml
+from builders import ROOT, changed, metered_run, power_samples
 from method_comparison import processing
 
 from lora_core.commands import cli
+from lora_core.commands.studies import grid_of
 from lora_core.records import PowerRow, file_digests, read_json, write_json, write_rows
+from lora_core.reporting.exports import codecarbon
 from lora_core.reporting.exports.formats import FORMATS
 from lora_core.reporting.exports.runs import measured_joules, read_runs
 
@@ -64,6 +68,33 @@ def test_the_energy_of_a_simulated_meter_is_not_exported_as_measured(tmp_path):
     assert run.parameters["simulated"] is True
 
 
+@pytest.mark.parametrize(
+    ("energy", "grid", "grams"),
+    [({}, 360.0, 0.12), ({}, None, None), ({"simulated": True}, 360.0, None)],
+)
+def test_emissions_are_the_measured_energy_times_the_grids_intensity_and_else_absent(tmp_path, energy, grid, grams):
+    metered_run(tmp_path, measurement={"energy": energy})  # 1.2 kJ in 12 s
+    (run,) = read_runs(tmp_path, grid)
+    row = codecarbon.values(run)
+    assert row.get("emissions") == (None if grams is None else pytest.approx(grams / 1e3))
+    assert row.get("emissions_rate") == (None if grams is None else pytest.approx(grams / 1e3 / 12))
+
+
+def test_the_grids_intensity_is_that_of_the_configuration_of_the_results(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    results = Path("results/demo")
+    assert grid_of(results) is None  # no configuration
+    Path("config.yaml").write_text(yaml.safe_dump(changed(model_card={"grid_co2_grams_per_kwh": 363})))
+    assert grid_of(Path("results")) == 363.0
+    assert grid_of(results) is None  # that of another study
+    with pytest.raises(ValueError, match="results/demo does not belong to this configuration, whose results are in"):
+        grid_of(results, ["config.yaml"])
+    Path("demo.yaml").write_text("results_dir: results/demo\n")
+    assert grid_of(results.absolute(), ["demo.yaml"]) == 363.0
+    Path("config.yaml").write_text("seeds: one\n")
+    assert grid_of(Path("results")) is None
+
+
 def test_pefts_reader_loads_a_study(tmp_path):
     results, out = tmp_path / "results", tmp_path / "exported"
     for method, kind in (("lora", "lora"), ("fft", "full"), ("bias", "bitfit")):
@@ -93,7 +124,9 @@ def test_a_real_run_on_a_cpu_has_no_accelerator_memory_and_no_energy(tmp_path, l
     place = tmp_path / "results/runs/lora/cola/seed1"
     place.parent.mkdir(parents=True)
     place.symlink_to(lora_run)
-    assert measured_joules(one_run(tmp_path / "results")) is None
+    (run,) = read_runs(tmp_path / "results", 360.0)
+    assert measured_joules(run) is None
+    assert "emissions" not in codecarbon.values(run)
     assert export(tmp_path / "results", tmp_path / "out") == 0
     (content,) = processing.load_jsons(tmp_path / "out" / "cola")
     figures = content["train_info"]

@@ -8,6 +8,7 @@ from huggingface_hub.repocard import metadata_load
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.records import read_run_record
 from lora_core.reporting.card_metadata import CardFacts
+from lora_core.reporting.card_usage import Repository
 from lora_core.reporting.model_card import model_card, write_model_card
 
 
@@ -69,6 +70,14 @@ def test_a_model_and_data_of_the_hub_are_linked_and_local_ones_are_not(record):
     assert (data.base_model, data.datasets) == ("FacebookAI/roberta-base", ["nyu-mll/glue"])
     assert (data.eval_results[0].dataset_type, data.eval_results[0].dataset_config) == ("nyu-mll/glue", "cola")
     assert ModelCard(card(record, run={"base_model": "results/models/mine"})).data.base_model is None
+
+
+def test_a_card_names_the_base_model_as_the_hub_does_with_its_revision(record):
+    published = {"base_model": "FacebookAI/roberta-base", "model": "FacebookAI--roberta-base"}
+    assert "| base model | FacebookAI/roberta-base |" in card(record, run=published)
+    with_revision = card(record, run=published | {"base_revision": "abc"})
+    assert "| base model | FacebookAI/roberta-base, revision abc |" in with_revision
+    assert "| base model | mine |" in card(record, run={"base_model": "results/models/mine", "model": "mine"})
 
 
 def test_a_base_model_in_a_folder_is_never_named_as_one_of_the_hub(record):
@@ -139,6 +148,21 @@ def test_a_card_has_the_call_that_opens_the_weights_and_the_length_that_was_trai
     assert "pipeline(" not in card(record, None)
     number = card(record, run={"data": {"labels": []}})
     assert "model_kwargs={'num_labels': 1, 'problem_type': 'regression'}" in number
+
+
+@pytest.mark.parametrize("base", ["an/id", None])
+@pytest.mark.parametrize("library", ["peft", "transformers", None])
+def test_a_published_card_says_what_the_repository_holds_and_how_to_open_it(record, library, base):
+    run = RunRecord.from_json(merged(record, {"run": {"base_model": "an/id", "data": {"labels": []}}}))
+    text = model_card(run, "LoRA (own)", library, False, repository=Repository("me/x", base))
+    call = text.partition("```python\n")[2].partition("```")[0]
+    compile(call, "the card", "exec")
+    assert "weights/" not in text
+    assert "pipeline(" not in call or library == "transformers"
+    assert ("only those who have its folder" in text) is (base is None and library != "transformers")
+    assert ("FOLDER_OF_THE_BASE_MODEL" in call) is (base is None and library == "peft")
+    assert ("num_labels=1,\n    problem_type='regression'" in call) is (library == "peft")
+    assert (call == "") is (library is None)
 
 
 def test_a_name_cannot_break_the_table(record):

@@ -35,8 +35,10 @@ FORMATS = {
 }
 
 
-def export(results: Path, name: str, folder: Path) -> Format:
+def export(results: Path, name: str, folder: Path, grid_co2_grams_per_kwh: float | None = None) -> Format:
     """Write the records of a results folder in a format into a new folder, and return the format.
+
+    The carbon intensity of the electricity is for CodeCarbon alone.
 
     Raise ValueError for an unknown format, a folder that is not empty, a package that is missing, or records that are
     missing or damaged; nothing is written then.
@@ -48,7 +50,7 @@ def export(results: Path, name: str, folder: Path) -> Format:
     if folder.is_dir() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty; name a new folder")
     chosen = FORMATS[name]
-    runs = list(read_runs(results))
+    runs = list(read_runs(results, grid_co2_grams_per_kwh))
     with atomic_folder(folder.resolve()) as temporary:
         try:
             import_module(f"{__package__}.{chosen.module}").write(runs, temporary)

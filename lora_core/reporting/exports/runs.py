@@ -44,11 +44,18 @@ class Point:
 
 @dataclass(frozen=True)
 class ExportedRun:
-    """A finished run, with the name of the study that it belongs to and the folder of its weights."""
+    """A finished run.
+
+    Attributes:
+        study: The name of the study that it belongs to.
+        weights: The folder of its weights.
+        grid_co2_grams_per_kwh: Carbon intensity of the electricity that it used; None if nothing says it.
+    """
 
     study: str
     history: RunHistory
     weights: Path
+    grid_co2_grams_per_kwh: float | None = None
 
     @property
     def record(self) -> RunRecord:
@@ -121,8 +128,8 @@ class ExportedRun:
         return self.started + timedelta(seconds=seconds - first)
 
 
-def read_runs(results: Path) -> Iterator[ExportedRun]:
-    """Read the finished runs of a results folder.
+def read_runs(results: Path, grid_co2_grams_per_kwh: float | None = None) -> Iterator[ExportedRun]:
+    """Read the finished runs of a results folder, which no record says the grid's carbon intensity of.
 
     Raise ValueError if there are none, or if one is damaged.
     """
@@ -134,7 +141,7 @@ def read_runs(results: Path) -> Iterator[ExportedRun]:
     for record in records:
         folder = record.parent
         history = read_history(record, folder / HISTORY, folder / POWER)
-        yield ExportedRun(results.resolve().name, history, folder / Path(Layout.weights).name)
+        yield ExportedRun(results.resolve().name, history, folder / Path(Layout.weights).name, grid_co2_grams_per_kwh)
 
 
 def measured_joules(run: ExportedRun) -> float | None:
