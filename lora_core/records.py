@@ -29,7 +29,7 @@ MEASURED = frozenset(
         *("seconds_to_threshold", "energy_to_threshold_joules", "net_energy_to_threshold_joules"),
         *("suspended_seconds", "train_suspended_seconds", "eval_suspended_seconds"),
         *("seconds_to_seed_threshold", "energy_to_seed_threshold_joules", "energy_uncertainty_joules"),
-        *("too_short_for_meter", "preparation_seconds", "preparation_energy_joules", "capture_seconds"),
+        *("too_short_for_meter", "idle_net_of", "preparation_seconds", "preparation_energy_joules", "capture_seconds"),
         *("power_watts", "utilization_percent", "memory_used_mb", "counter_millijoules", "temperature_celsius"),
         *("clock_mhz", "throttle_reasons", "cumulative_train_seconds", "cumulative_train_energy_joules"),
         "content_sha256",

@@ -172,18 +172,25 @@ class _TrialTrainer:
         (batch,) = split.batches([np.arange(BATCH_SIZE)])
         step.prepare(batch)
         seconds: list[float] = []
+        first = self.meter.read()
         start = time.monotonic()
         while len(seconds) < MAX_TRIAL_STEPS:
             before = time.monotonic()
             step(batch)
             devices.synchronize(split.device)
             seconds.append(time.monotonic() - before)
-            watts = self.meter.read().power_watts
-            if watts is not None and watts > 0:  # 0 W during work is no measurement
-                self.power_watts.append(watts)
+            last = self.meter.read()
+            if not self.meter.power_is_mean:
+                self._note(last.power_watts)
             if len(seconds) >= 2 and time.monotonic() - start > TRIAL_SECONDS:
                 break
+        if self.meter.power_is_mean:  # over all steps, because one may be shorter than a tick of the counter
+            self._note(last.watts_since(first, time.monotonic() - start))
         return median(seconds)
+
+    def _note(self, watts: float | None) -> None:
+        if watts is not None and watts > 0:  # 0 W during work is no measurement
+            self.power_watts.append(watts)
 
 
 def data_size(study: Study, task: str) -> DataSize:

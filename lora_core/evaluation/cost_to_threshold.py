@@ -62,6 +62,7 @@ class CostRow:
     seconds_to_threshold: float | None
     energy_to_threshold_joules: float | None
     net_energy_to_threshold_joules: float | None
+    idle_net_of: str | None  # whose power is subtracted from it: "idle" or "idle_context", None if that is not known
     energy_uncertainty_joules: float | None  # of both, because the energy counter advances in ticks
     too_short_for_meter: bool | None  # up to the threshold
     seed_threshold: float | None
@@ -167,6 +168,7 @@ def _cost_row(run: RunHistory, task_threshold: Threshold, seed_threshold: Thresh
         seconds_to_threshold=cost.train_seconds,
         energy_to_threshold_joules=cost.train_energy_joules,
         net_energy_to_threshold_joules=cost.train_net_energy_joules,
+        idle_net_of=None if run.idle_watts is None else run.idle.net_of,
         energy_uncertainty_joules=cost.uncertainty_joules,
         too_short_for_meter=None if cost.epochs is None else cost.is_too_short,
         seed_threshold=seed_threshold.score,

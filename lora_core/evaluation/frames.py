@@ -78,6 +78,7 @@ def read_costs(files: Sequence[Path]) -> pd.DataFrame:
         seconds_per_epoch=frame["median_epoch_seconds"],
         energy_uncertainty=uncertainty / 1e3,
         power_uncertainty=uncertainty / frame["seconds_to_threshold"],
+        idle_net_of=frame.get("idle_net_of"),
         too_short_for_meter=frame.get("too_short_for_meter", False),
         preparation_seconds=_absent_in_older(frame, "preparation_seconds"),
         preparation_energy=_absent_in_older(frame, "preparation_energy_joules") / 1e3,

@@ -10,6 +10,7 @@ from lora_core.evaluation.run_checks import check_costs, check_memory
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import HISTORY, POWER
 from lora_core.measuring import power_trace as trace
+from lora_core.measuring.idle_power import IdlePower
 from lora_core.measuring.limits import DeviceLimits
 from lora_core.measuring.sampling import sampling
 from lora_core.records import PowerRow, read_rows
@@ -61,11 +62,16 @@ class RunHistory:
         return self.record.energy.counter_tick_seconds if self.energy_source == "counter" else None
 
     @cached_property
-    def idle_watts(self) -> float | None:
-        """The idle power that is subtracted: of the baseline that the run used, in older records of its own samples."""
+    def idle(self) -> IdlePower:
+        """The idle power: that of the baseline that the run used, in older records that of its own samples."""
         if self.record.energy.idle_measured is not None:
-            return self.record.energy.idle.net_watts
-        return trace.idle_power(self.power, self.limits, self.counter_tick_seconds).net_watts
+            return self.record.energy.idle
+        return trace.idle_power(self.power, self.limits, self.counter_tick_seconds)
+
+    @property
+    def idle_watts(self) -> float | None:
+        """The idle power that is subtracted."""
+        return self.idle.net_watts
 
     @cached_property
     def evaluation_watts(self) -> float | None:

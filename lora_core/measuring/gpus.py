@@ -74,7 +74,8 @@ def choose(gpus: Sequence[Sequence[str]], chosen: str) -> list[str]:
     """Return the UUIDs that a value of CUDA_VISIBLE_DEVICES names, as CUDA reads it.
 
     `gpus` has a list for each GPU: its UUID, or those of its MIG slices. Numbers are those of nvidia-smi. CUDA ignores
-    what follows the first entry that names no GPU, and sees none at all if one is named twice.
+    what follows the first entry that names no GPU, or by the start of its UUID more than one, and sees none at all if
+    one is named twice.
     """
     known = [uuid for gpu in gpus for uuid in gpu]
     uuids: list[str] = []
@@ -84,7 +85,7 @@ def choose(gpus: Sequence[Sequence[str]], chosen: str) -> list[str]:
             matches = list(gpus[int(number[1])]) if int(number[1]) < len(gpus) else []
         else:
             matches = [uuid for uuid in known if entry.startswith(("GPU-", "MIG-")) and uuid.startswith(entry)]
-        if not matches:
+        if not matches or (not number and len(matches) > 1):
             break
         if set(matches) & set(uuids):
             return []

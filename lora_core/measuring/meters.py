@@ -55,6 +55,12 @@ class Reading:
     clock_mhz: float | None = None
     throttle_reasons: int | None = None
 
+    def watts_since(self, earlier: Reading, seconds: float) -> float | None:
+        """Return the mean power since a reading that was taken `seconds` earlier, by the energy counter."""
+        if self.counter_millijoules is None or earlier.counter_millijoules is None:
+            return None
+        return (self.counter_millijoules - earlier.counter_millijoules) / 1e3 / seconds
+
 
 class Meter(Protocol):
     """Reads the power, energy and memory of a device.
@@ -65,6 +71,7 @@ class Meter(Protocol):
     Attributes:
         name: The meter's name in the configuration and in records.
         boundary: What the energy covers, as text; None without energy.
+        energy_counter: The name of the counter that its energy is read from, if the device has one.
         memory_kind: Whose memory is read: "device", or "resident" for this process's memory on the host.
         simulated: The driver is a stand-in: nothing that it reports was measured.
         reason: Why there is no energy; None if there is.
@@ -72,18 +79,21 @@ class Meter(Protocol):
         device_id: What its energy covers, by a name that nothing else has; None if it reads no energy.
         has_context: This process's context on the device draws power by itself, so that idle power is measured with it,
             too.
+        power_is_mean: The power follows from the energy counter: it is the mean since the last reading.
         limits: What the device can report; the sampler records nothing that lies outside of them.
         details: Facts for run.json.
     """
 
     name: str
     boundary: str | None
+    energy_counter: str | None
     memory_kind: str
     simulated: bool
     reason: str | None
     shared: bool | None
     device_id: str | None
     has_context: bool
+    power_is_mean: bool
     limits: DeviceLimits
     details: JsonObject
 
@@ -120,9 +130,11 @@ class HostMeter:
     """
 
     simulated = False
+    energy_counter: str | None = None
     shared: bool | None = None
     device_id: str | None = None
     has_context = False
+    power_is_mean = False
     limits = DeviceLimits()
 
     def __init__(self, reason: str | None, device_type: str) -> None:

@@ -37,9 +37,11 @@ class NvmlMeter:
 
     name = "nvml"
     boundary: str | None = "the GPU alone, without the host"
+    energy_counter: str | None = "nvmlDeviceGetTotalEnergyConsumption"
     memory_kind = "device"
     simulated = False
     has_context = True
+    power_is_mean = False
 
     def __init__(self, find_uuid: Callable[[], str | None], was_here: bool = False) -> None:
         import pynvml
@@ -136,9 +138,7 @@ class NvmlMeter:
 
     def _ours_among(self, processes: set[int]) -> set[int]:
         """This process, if it was on the device before: by its number, or because there is no other it could be."""
-        if os.getpid() in processes:
-            return {os.getpid()}
-        return processes if self._was_here and len(processes) == 1 else set()
+        return _family(processes) or (processes if self._was_here and len(processes) == 1 else set())
 
     def settle(self) -> None:
         """Note which of the device's processes this one is."""
@@ -146,8 +146,10 @@ class NvmlMeter:
         if now is None or self._others is None:
             return
         self._ours = now - self._others
+        # In a container none of the numbers may be known: then one of them is this process.
+        strangers = len(self._ours) - (len(_family(self._ours)) or 1)
         # A process that does not see itself, as in some containers, may not see others either.
-        self.shared = bool(self._others) or len(self._ours) > 1 or (False if self._ours else None)
+        self.shared = bool(self._others) or strangers > 0 or (False if self._ours else None)
 
     def read(self) -> Reading:
         """Read everything that the device offers; nothing while the driver does not answer."""
@@ -191,7 +193,11 @@ class NvmlMeter:
         return reading
 
     def _look_for_others(self, processes: set[int] | None) -> None:
-        if self._ours is not None and (processes or set()) - self._ours:
+        if self._ours is None or not (unknown := (processes or set()) - self._ours):
+            return
+        started = _family(unknown)
+        self._ours |= started
+        if unknown != started:
             self.shared = True
 
     def _value(self, read: Callable[[], Any]) -> Any:
@@ -232,6 +238,18 @@ def _first_uuid() -> str:
     import pynvml
 
     return pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetHandleByIndex(0))
+
+
+def _family(processes: set[int]) -> set[int]:
+    """This process and those that it started, among some by their numbers."""
+    import psutil
+
+    family = {os.getpid()} & processes
+    for process in processes - family:
+        with suppress(psutil.Error):  # one that cannot be seen from here, or has just ended
+            if os.getpid() in (parent.pid for parent in psutil.Process(process).parents()):
+                family.add(process)
+    return family
 
 
 def _silence(seconds: float) -> str:

@@ -1,11 +1,13 @@
 """Energy, power and memory of a run from the rows of its power.csv alone, so that anyone can check a trace.
 
 A window lies between two points at which the device had finished its work. The primary energy is the difference of the
-device's own counter over the window; windows that follow each other share the reading at their common edge, so that
-the training windows add up to the last reading minus the first minus what lies between them. The paper's method, the
-sum of power samples over time, is reported next to it: power integrated by the trapezoid rule over the real timestamps,
-both edges included. A counter that does not advance during two seconds of work, one that advances by more than the
-device can draw, and a power of 0 W for two seconds are no measurements.
+device's own counter over the window; windows that follow each other share the reading at their common edge, so that the
+training windows add up to the last reading minus the first minus what lies between them. The paper's method, the sum of
+power samples over time, is reported next to it: power integrated by the trapezoid rule over the real timestamps, both
+edges included. Where power follows from the counter itself, as on a CPU, each sample has the mean since the sample
+before, the first of a window has none, and the sum is that of these intervals. A counter that does not advance during
+two seconds of work, one that advances by more than the device can draw, and a power of 0 W for two seconds are no
+measurements.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -27,10 +29,14 @@ ANY_DEVICE = DeviceLimits()
 Rows = Sequence[PowerRow]
 
 
+def all_windows(rows: Iterable[PowerRow]) -> list[list[PowerRow]]:
+    """Return all windows in order."""
+    return [list(group) for _, group in groupby(rows, lambda row: (row.part, row.phase))]
+
+
 def windows(rows: Iterable[PowerRow], phase: str) -> list[list[PowerRow]]:
     """Return the windows of a phase in order; "train" and "eval" have one per epoch."""
-    groups = groupby(rows, lambda row: (row.part, row.phase))
-    return [list(group) for (_, group_phase), group in groups if group_phase == phase]
+    return [window for window in all_windows(rows) if window[0].phase == phase]
 
 
 def seconds(window: Rows) -> float:
@@ -62,6 +68,7 @@ def counter_stands_still(pooled: Sequence[Rows]) -> bool:
 
 def power_is_zero(pooled: Sequence[Rows]) -> bool:
     """Return whether the device reported no power over `MIN_SECONDS` of work or longer."""
+    pooled = [counter_ticks.with_power_at_both_edges(window) for window in pooled]
     return _stays(pooled, "power_watts", lambda before, after: before <= 0 and after <= 0)
 
 
@@ -85,8 +92,11 @@ def counter_joules(window: Rows, limits: DeviceLimits = ANY_DEVICE) -> float | N
 
 def trapezoid_joules(window: Rows, limits: DeviceLimits = ANY_DEVICE) -> float | None:
     """Return power integrated over the real timestamps, both edges included; None if a sample is missing."""
+    window = [limits.without_impossible(row) for row in window]
+    if counter_ticks.has_mean_power(window):
+        return counter_ticks.sum_of_means(window)
     total = 0.0
-    for before, after in pairwise(map(limits.without_impossible, window)):
+    for before, after in pairwise(window):
         if before.power_watts is None or after.power_watts is None:
             return None
         total += (before.power_watts + after.power_watts) / 2 * (after.seconds - before.seconds)
@@ -245,7 +255,7 @@ def _reason(train: Sequence[Rows], source: str | None, limits: DeviceLimits, tic
     if any((counter_joules if source == "counter" else trapezoid_joules)(window, limits) is None for window in train):
         edges = [row.counter_millijoules for window in train for row in (window[0], window[-1])]
         if source == "counter" and None not in edges:
-            return "the energy counter ran backwards (the driver was reset)"
+            return "the energy counter ran backwards (the driver was reset, or a CPU's counter may have wrapped unseen)"
         return "a sample is missing (the meter was lost for a while)"
     return "the energy counter did not advance while the run trained"
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lora_core.measuring.counter_ticks import tick_seconds
+from lora_core.measuring.counter_ticks import mean_watts, tick_seconds
 from lora_core.measuring.meters import Meter, Reading
 from lora_core.measuring.pulse import Pulse, now
 from lora_core.records import PowerRow
@@ -25,12 +25,13 @@ TICK_POLL_SECONDS = 0.001
 class Sampler:
     """Reads a meter every `interval` seconds while a window is open, and at both ends of every window.
 
-    Windows that follow each other share the reading at their common edge. `rows` holds the samples, as power.csv has
-    them; for a resumed run (`part` above 0) it begins with those of the earlier parts. `rejected` has by name the
-    highest value that was read and is beyond the meter's limits; `counter_tick_seconds` is how often the energy counter
-    advances, None before that was measured; `baseline` is the idle power that the run uses. `on_sample` is called with
-    each new sample. `pulse` notices a suspension that falls between two samples. Leaving the `with` block closes the
-    meter.
+    Windows that follow each other share the reading at their common edge. Power that follows from the meter's counter
+    is the mean of a part of the window, so that the first sample of a window has none. `rows` holds the samples, as
+    power.csv has them; for a resumed run (`part` above 0) it begins with those of the earlier parts. `rejected` has by
+    name the highest value that was read and is beyond the meter's limits; `counter_tick_seconds` is how often the
+    energy counter advances, None before that was measured; `baseline` is the idle power that the run uses. `on_sample`
+    is called with each new sample. `pulse` notices a suspension that falls between two samples. Leaving the `with`
+    block closes the meter.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Sampler:
         self._on_sample = on_sample
         self._start = self._last = now()
         self._phase: str | None = None
+        self._first = 0  # the number of the first row of the window
         self._is_ending = False
         self._ended: float | None = None  # when the last row, the end of a window, was read
         self._lock = threading.Lock()
@@ -81,7 +83,7 @@ class Sampler:
         """
         window: list[PowerRow] = []
         with self._lock:
-            first = len(self.rows)
+            first = self._first = len(self.rows)
             self._phase = phase
             self._start_window(phase)
         try:
@@ -132,6 +134,7 @@ class Sampler:
         """Take the sample that a window starts with, unless one has just ended with what the meter says."""
         last = self.rows[-1] if self._ended is not None and now() - self._ended < SAME_EDGE_SECONDS else None
         if last is not None and (self.meter.reason is not None or last.counter_millijoules is not None):
+            last = replace(last, power_watts=None) if self.meter.power_is_mean else last
             self._append(replace(last, phase=phase))
         else:
             self._sample(self.meter.read_edge)
@@ -158,10 +161,12 @@ class Sampler:
         else:
             read_at = after if asked is None else asked
         self._last = max(read_at, self._last)
-        for name, value in self.meter.limits.impossible(reading).items():
+        row = PowerRow(self._last - self._start, self._part, self._phase, self._device_label, **vars(reading))
+        if self.meter.power_is_mean:
+            row = replace(row, power_watts=mean_watts(self.rows[self._first :], row))
+        for name, value in self.meter.limits.impossible(row).items():
             self.rejected[name] = max(value, self.rejected.get(name, value))
-        reading = self.meter.limits.without_impossible(reading)
-        self._append(PowerRow(self._last - self._start, self._part, self._phase, self._device_label, **vars(reading)))
+        self._append(self.meter.limits.without_impossible(row))
 
     def _append(self, row: PowerRow) -> None:
         self.rows.append(row)

@@ -143,6 +143,7 @@ def _energy(sampler: Sampler, interval: float, history: Sequence[HistoryRow] = (
         "meter": meter.name,
         "simulated": meter.simulated,
         "boundary": meter.boundary,
+        "energy_counter": meter.energy_counter if energy.source == "counter" else None,
         **meter.details,
         **asdict(energy),
         "idle_measured": baseline.measured if baseline else None,

@@ -55,10 +55,21 @@ def test_numbers_are_read_as_torch_reads_them(monkeypatch, chosen):
     [
         ("GPU-11", ["GPU-11aa"]), ("GPU-12bb,GPU-11aa", ["GPU-12bb", "GPU-11aa"]), ("GPU-7", []),
         ("MIG-5", ["MIG-5"]), ("2", ["MIG-5", "MIG-6"]), ("GPU-11aa,GPU-11aa", []), ("11aa", []),
+        ("GPU-1", []), ("GPU-11,GPU-1,GPU-12", ["GPU-11aa"]), ("MIG-", []), ("GPU-11aa,GPU-1", ["GPU-11aa"]),
     ],
 )  # fmt: skip
 def test_names_are_those_of_gpus_and_of_slices(chosen, uuids):
     assert gpus.choose([["GPU-11aa"], ["GPU-12bb"], ["MIG-5", "MIG-6"]], chosen) == uuids
+
+
+@pytest.mark.parametrize(
+    "chosen", ["GPU-11", "GPU-12bb,GPU-11aa", "GPU-1", "GPU-12,GPU-1,GPU-11", "GPU-11,GPU-11aa", "GPU-7,GPU-11", "GPU-"]
+)
+def test_names_are_read_as_torch_reads_them(monkeypatch, chosen):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    uuids = ["GPU-11aa", "GPU-12bb"]
+    numbers = torch.cuda._transform_uuid_to_ordinals(torch.cuda._parse_visible_devices(), uuids)
+    assert gpus.choose([[uuid] for uuid in uuids], chosen) == [uuids[number] for number in numbers]
 
 
 def test_all_gpus_of_the_driver_are_visible_without_a_choice(two_gpus):
@@ -71,6 +82,67 @@ def test_the_choice_of_a_scheduler_is_respected(two_gpus, monkeypatch):
     with exclusive_device("auto", "auto") as held:
         assert held.meter.read().power_watts == 200  # device 1 draws twice as much as device 0
         held.meter.close()
+
+
+# By a value of CUDA_VISIBLE_DEVICES, the power of the GPU that is measured: the first draws 100 W, the second 200 W.
+MEASURED = {
+    "0": 100, "1": 200, "1,0": 200, "0,-1,1": 100, "1,7": 200, "1,x": 200, "+1": 200,
+    "GPU-fake-1": 200, "GPU-fake-0": 100, "GPU-fake-1,GPU-fake-0": 200, "GPU-fake-1,GPU-other": 200,
+    " GPU-fake-1 ": 200,
+    "": None, " ": None, "-1": None, "-1,0": None, "7": None, "7,0": None, "1,1": None, "none": None,
+    "NoDevFiles": None,
+    "GPU-other": None, "GPU-other,GPU-fake-0": None, "GPU-": None, "fake-1": None, "MIG-fake-0-0": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("chosen", MEASURED)
+def test_the_gpu_that_cuda_visible_devices_leaves_is_the_one_that_is_measured(two_gpus, monkeypatch, chosen):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    watts = MEASURED[chosen]
+    with exclusive_device("auto", "auto") as held:
+        try:
+            if watts is None:
+                assert held.device == torch.device("cpu")
+                assert held.meter.name != "nvml"
+            else:
+                gpu = two_gpus[watts == 200]
+                assert held.meter.name == "nvml"
+                assert held.meter.device_id == devices.label(held.device) == devices.label_of(gpu)
+                first, second = held.meter.read(), held.meter.read()
+                assert (first.power_watts, first.memory_used_mb) == (watts, 10 * watts)
+                assert first.counter_millijoules < second.counter_millijoules
+                assert os.environ["CUDA_VISIBLE_DEVICES"] == gpu
+        finally:
+            held.meter.close()
+
+
+@pytest.mark.parametrize("chosen", [chosen for chosen, watts in MEASURED.items() if watts is None])
+def test_no_gpu_is_measured_for_a_study_that_asks_for_one_and_may_use_none(two_gpus, monkeypatch, chosen):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    with pytest.raises(ValueError, match="'cuda', but torch sees no CUDA device"), exclusive_device("cuda", "auto"):
+        pass
+
+
+def test_a_gpu_is_known_by_the_start_of_its_uuid_if_no_other_has_it(fake_nvml, monkeypatch):
+    fake_nvml(devices=1, cuda=99000, watts=100)
+    monkeypatch.setattr(exclusive, "_start", lambda device: device)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-fa")
+    with exclusive_device("auto", "auto") as held:
+        assert held.meter.read().power_watts == 100
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-fake-0"
+        held.meter.close()
+
+
+@pytest.mark.parametrize(("chosen", "gpu"), [("MIG-fake-0-1", "MIG-fake-0-1"), ("1", "MIG-fake-1-0")])
+def test_a_slice_is_used_and_the_energy_of_its_gpu_is_not_taken_for_its_own(fake_nvml, monkeypatch, chosen, gpu):
+    fake_nvml(devices=2, cuda=99000, mig=2)
+    monkeypatch.setattr(exclusive, "_start", lambda device: device)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    with exclusive_device("auto", "auto") as held:
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == gpu
+        assert held.device.type == "cuda"
+        assert held.meter.reason == "the device is a MIG slice: NVML measures no energy for a part of a GPU"
+        assert held.meter.read().power_watts is held.meter.read().counter_millijoules is None
 
 
 def test_slices_of_a_divided_gpu_are_devices(fake_nvml):

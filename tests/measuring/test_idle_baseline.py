@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from builders import (
     LORA,
+    REFERENCES,
     energy_run,
     interrupted_before_epoch,
     powercap,
@@ -20,7 +21,7 @@ from builders import (
     trained,
 )
 
-from lora_core.evaluation.cost_to_threshold import cost_to_reach
+from lora_core.evaluation.cost_to_threshold import cost_rows, cost_to_reach
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.measuring import idle_baseline, meters
 from lora_core.measuring import power_trace as trace
@@ -265,6 +266,7 @@ def test_an_older_record_has_the_idle_power_of_its_own_samples():
     run = energy_run("lora", 1, [0.4, 0.6])
     assert run.idle_watts == 2.0  # as its samples say, not 125.9 W
     assert cost_to_reach(run, 0.5).train_net_energy_joules == pytest.approx(200 - 2.0 * 20)
+    assert {row.idle_net_of for row in cost_rows([run], REFERENCES)} == {"idle"}
 
 
 def test_the_cost_of_a_run_with_the_baseline_of_another_leaves_that_power_out():
@@ -279,4 +281,5 @@ def test_the_cost_of_a_run_with_the_baseline_of_another_leaves_that_power_out():
     record = RunRecord.from_json(run_content("lora", measurement={"energy": idle}))
     shared = dataclasses.replace(run, record=record, power=[row for row in run.power if row.phase != "idle"])
     assert cost_to_reach(shared, 0.5).train_net_energy_joules == pytest.approx(200 - 3.0 * 20)
+    assert {row.idle_net_of for row in cost_rows([shared], REFERENCES)} == {"idle_context"}
     assert meters.NoMeter("a test").device_id is None

@@ -272,6 +272,54 @@ def test_this_process_is_no_other_even_where_asking_torch_put_it_on_the_device(f
     assert meter.shared is True
 
 
+@pytest.fixture
+def child():
+    """A process that this one started."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    yield process.pid
+    process.communicate(b"\n", timeout=HANG_SECONDS)
+
+
+@pytest.mark.parametrize("starts", ["before the run", "while the model is loaded", "while it trains"])
+def test_a_process_that_this_one_started_is_no_other(fake_nvml, monkeypatch, child, starts):
+    monkeypatch.setattr(nvml, "PROCESSES_SECONDS", 0.0)
+    with_child = (os.getpid(), child)
+    fake_nvml(other=child if starts == "before the run" else 0)
+    meter = fake_meter()
+    processes(monkeypatch, meter, *with_child[: 1 + (starts == "before the run")])
+    meter.begin()
+    processes(monkeypatch, meter, *with_child[: 1 + (starts != "while it trains")])
+    meter.settle()
+    processes(monkeypatch, meter, *with_child)
+    for _ in range(2):
+        meter.read()
+    assert meter.shared is False
+    processes(monkeypatch, meter, *with_child, 4_000_000_007)  # no process of this machine
+    meter.read()
+    assert meter.shared is True
+
+
+def test_the_process_that_started_this_one_shares_the_device(fake_nvml, monkeypatch):
+    parent = os.getppid()
+    fake_nvml(other=parent)
+    meter = fake_meter()
+    processes(monkeypatch, meter, parent)
+    meter.begin()
+    assert meter.shared is True
+    processes(monkeypatch, meter, parent, os.getpid())
+    meter.settle()
+    assert meter.shared is True
+
+
+def test_two_numbers_that_a_container_does_not_know_are_two_processes(fake_nvml, monkeypatch):
+    meter = fake_meter()
+    processes(monkeypatch, meter)
+    meter.begin()
+    processes(monkeypatch, meter, 4_000_000_007, 4_000_000_009)
+    meter.settle()
+    assert meter.shared is True
+
+
 def test_the_run_that_was_waited_for_is_no_other(fake_nvml, monkeypatch):
     fake_nvml(other=4711)
     meter = fake_meter()

@@ -72,3 +72,20 @@ def test_older_records_have_no_row_of_a_preparation(tmp_path):
     table = draw_table("table6-details", made.inputs, methods=("lora",))
     assert not [row for row, _ in texts(table) if ": preparation" in row]
     assert not [note for note in table.notes if note.startswith("Preparation")]
+
+
+@pytest.mark.parametrize(
+    ("net_of", "when"),
+    [
+        ("idle_context", "with the model on the GPU, because an idle CUDA context alone draws power."),
+        ("idle", "before the model was loaded."),
+        (None, "by the run itself."),
+    ],
+)
+def test_the_table_says_which_idle_power_is_subtracted(table6, net_of, when):
+    start = "Energy minus idle: "
+    (note,) = [note for note in table6("-details", idle_net_of=net_of).notes if note.startswith(start)]
+    assert note == f"{start}without idle power × time. Idle power was measured {when}"
+    assert not any(note.startswith(start) for note in table6(idle_net_of=net_of).notes)  # which has no such row
+    without = table6("-details", idle_net_of=net_of, net_energy_to_threshold_joules=None)
+    assert not any(note.startswith(start) for note in without.notes)

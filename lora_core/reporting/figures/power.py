@@ -1,6 +1,8 @@
 """Power over time of one run per method, as the meter reported it, with evaluation marked."""
 
+import math
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -8,8 +10,9 @@ import pandas as pd
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import POWER
+from lora_core.measuring.counter_ticks import with_power_at_both_edges
 from lora_core.measuring.limits import DeviceLimits
-from lora_core.measuring.power_trace import power_is_zero, windows
+from lora_core.measuring.power_trace import all_windows, power_is_zero, seconds, trapezoid_joules, windows
 from lora_core.records import PowerRow, read_rows
 from lora_core.reporting.figures.canvas import add_note, label_first_column, panels, set_title
 from lora_core.reporting.figures.style import GRAY, listed, method_styles, tag
@@ -34,10 +37,11 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
         [settings.label(method) for method in drawn], height=170, narrow=settings.narrow, sharex=True, sharey=True
     )
     panel_of, watts = dict(zip(drawn, axes, strict=True)), {}
-    for method, trace, rows in zip(methods, traces, samples, strict=True):
+    for method, rows in zip(methods, samples, strict=True):
         if method in panel_of:
-            watts[method] = float(trace.loc[trace["phase"] == "train", "power_watts"].mean())
-            _trace(panel_of[method], trace, rows, (styles[method].color, settings.label(method)))
+            watts[method] = _mean_watts(rows)
+            line = _draw_samples(panel_of[method], rows, styles[method].color)
+            tag(line, method, f"{settings.label(method)}: mean {watts[method]:.0f} W while training")
     label_first_column(axes, "power, W")
     place = f"{task_title(run.task)}, seed {run.seed}, n = 1 run per method"
     means = listed([f"{settings.label(method)} {mean:.0f} W" for method, mean in watts.items()])
@@ -54,7 +58,8 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Drawing:
 
 def _reason(record: RunRecord, rows: list[PowerRow]) -> str:
     """Why a run's power is not drawn; empty if it is."""
-    if all(row.power_watts is None for row in rows) or power_is_zero(windows(rows, "train")):
+    train = windows(rows, "train")
+    if all(row.power_watts is None for window in train for row in window) or power_is_zero(train):
         return record.energy.reason or "no power was sampled"
     return ""
 
@@ -65,12 +70,22 @@ def _samples(record: RunRecord, path: Path) -> list[PowerRow]:
     return [limits.without_impossible(row) for row in read_rows(path, PowerRow)]
 
 
-def _trace(panel: Any, trace: pd.DataFrame, rows: list[PowerRow], look: tuple[str, str]) -> None:
-    """Draw the samples of one run."""
-    color, label = look
-    (line,) = panel.plot(trace["seconds"], trace["power_watts"], color=color, linewidth=1)
-    tag(line, str(trace["method"].iloc[0]), f"{label}: mean {trace['power_watts'].mean():.0f} W")
+def _mean_watts(rows: list[PowerRow]) -> float:
+    """The mean power of training, by the samples: over time, or of those that there are if one is missing."""
+    train = windows(rows, "train")
+    joules = [part for window in train if (part := trapezoid_joules(window)) is not None]
+    if len(joules) == len(train) and (total := sum(map(seconds, train))):
+        return sum(joules) / total
+    return fmean(row.power_watts for window in train for row in window if row.power_watts is not None)
+
+
+def _draw_samples(panel: Any, rows: list[PowerRow], color: str) -> Any:
+    """Draw the samples of one run, and return their line."""
+    drawn = [row for window in all_windows(rows) for row in with_power_at_both_edges(window)]
+    watts = [math.nan if row.power_watts is None else row.power_watts for row in drawn]
+    (line,) = panel.plot([row.seconds for row in drawn], watts, color=color, linewidth=1)
     for window in windows(rows, "eval"):
         panel.axvspan(window[0].seconds, window[-1].seconds, color=GRAY, alpha=0.25, linewidth=0)
     panel.set_ylim(bottom=0)
     panel.set_xlabel("seconds from the run's start")
+    return line

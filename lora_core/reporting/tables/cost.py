@@ -49,8 +49,9 @@ ROWS = (
     Row("epochs", "epochs_to_threshold", "epochs", "epochs"),
     Row("energy (kJ)", "energy", "energy", "kJ", uncertainty="energy_uncertainty"),
 )
+NET_ENERGY = "energy minus idle"
 DETAILS = (
-    Row("energy minus idle (kJ)", "net_energy", "energy minus idle", "kJ", uncertainty="energy_uncertainty"),
+    Row("energy minus idle (kJ)", "net_energy", NET_ENERGY, "kJ", uncertainty="energy_uncertainty"),
     Row("epochs to the seed's own threshold", "epochs_to_seed_threshold", "epochs to the seed's own threshold",
         "epochs", "epochs_to_seed_threshold"),
     Row("seconds per epoch", "seconds_per_epoch", "time per epoch", "s", None),
@@ -60,6 +61,12 @@ DETAILS = (
 # An uncertainty is shown if it is more than this share of the value.
 SHOWN_UNCERTAINTY = 0.01
 SOURCES = {"counter": "the device's energy counter", "trapezoid": "power samples alone (no energy counter here)"}
+
+# What is subtracted in "energy minus idle", by the phase in which it was measured.
+IDLE = {
+    "idle_context": "with the model on the GPU, because an idle CUDA context alone draws power",
+    "idle": "before the model was loaded",
+}
 
 
 def draw_full(inputs: Inputs, settings: DrawSettings) -> Table:
@@ -187,6 +194,9 @@ def _energy_notes(costs: pd.DataFrame, cells: Iterable[Cell], settings: DrawSett
     if sources := sorted(set(costs["energy_source"].dropna())):
         boundary = "; ".join(sorted(set(costs["energy_boundary"].dropna())))
         yield f"Energy from {' and '.join(SOURCES[source] for source in sources)}; it covers {boundary}."
+    if any(cell.quantity == NET_ENERGY and cell.value is not None for cell in cells):
+        when = " or ".join(IDLE[phase] for phase in sorted(set(costs["idle_net_of"].dropna())))
+        yield f"Energy minus idle: without idle power × time. Idle power was measured {when or 'by the run itself'}."
     if any("±" in cell.text for cell in cells):
         yield (
             "± after an energy or a power: by how much it may be wrong, because the energy counter advances in ticks; "
