@@ -16,10 +16,11 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lora_core.commands.programs import TIMEOUT_SECONDS, output_of
+
 GB = 1e9
 ENVIRONMENT_GB = 6.0
 STUDY_DISK_GB, STUDY_MEMORY_GB = 3.5, 4.0  # of the embedded study
-TIMEOUT_SECONDS = 5  # for the network and for other programs
 MARKS = {True: "ok", False: "NO", None: "-"}
 
 
@@ -153,12 +154,12 @@ CHECKS: tuple[Callable[[], Check], ...] = (
 
 
 def _output(*command: str) -> str | None:
-    """Return a program's first lines joined with commas; None if it is not installed or fails."""
+    """Return a program's first lines joined with commas; None if it is not installed, fails or does not answer."""
     try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=True)
+        printed = output_of(*command)
     except (OSError, subprocess.SubprocessError):
         return None
-    return ", ".join(result.stdout.split("\n")[:4]).strip(", ") or None
+    return ", ".join(printed.split("\n")[:4]).strip(", ") or None
 
 
 def format_checks(checks: list[Check]) -> str:

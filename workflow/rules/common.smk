@@ -21,7 +21,7 @@ if (REPOSITORY / "lora_core").is_dir():
 try:
     from lora_core import job, job_records, processes
     from lora_core.code_digest import CACHE, CodeDigests
-    from lora_core.commands import environment, failures, unlock
+    from lora_core.commands import environment, failures, slurm_jobs, unlock
     from lora_core.commands.studies import check_config_files, load_study
     from lora_core.config import (
         made_from,
@@ -144,10 +144,10 @@ def threads_of_measured_jobs(wildcards):
 
 
 def resources_of(kind):
-    """What a job requests from a scheduler; memory grows with the attempts that a profile allows."""
+    """What a job requests from a scheduler; memory and time grow with the attempts that a profile allows."""
     request = getattr(study.resources, kind)
     return {
         "mem_mb": lambda wildcards, attempt: attempt * request.mem_mb,
-        "runtime": request.runtime,
+        "runtime": lambda wildcards, attempt: attempt * request.runtime,
         "gpu": request.gpu,
     }

@@ -117,9 +117,18 @@ if workflow.is_main_process:
     workflow._build_dag = force_products(workflow._build_dag)
 
 
+def name_of_slurm_jobs():
+    """The name of the jobs that this snakemake submits to Slurm; None if it submits to something else, or nothing."""
+    if workflow.executor_plugin.name != "slurm":
+        return None
+    return workflow.scheduler._executor.run_uuid
+
+
 onstart:
     try:
         unlock.note_owner()
+        if name := name_of_slurm_jobs():
+            slurm_jobs.note_jobs(LAYOUT, name)
         preflight.check_content(study)
         preflight.write_identity(study)
         if corrected := preflight.correct_time_stamps(study):
@@ -128,12 +137,19 @@ onstart:
         raise WorkflowError(environment.describe(error)) from None
 
 
-onsuccess:
+def remove_notes():
+    """Remove what was noted at the start: all jobs have ended, and the lock is released."""
     unlock.remove_note()
+    if name := name_of_slurm_jobs():
+        slurm_jobs.remove_note(LAYOUT, name)
+
+
+onsuccess:
+    remove_notes()
 
 
 onerror:
-    unlock.remove_note()
+    remove_notes()
     for failed in failures.failed_jobs(
         Path(LAYOUT.logs), os.environ[job.STUDY_VARIABLE]
     ):
