@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from bench import growth, inference, quality, starts, steps, training
+from bench import growth, inference, micro_batches, quality, starts, steps, training
 from bench.context import BenchContext
 from bench.paired import Row, table
 from lora_core import provenance
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Callable[[BenchContext], list[Row]]] = {
     "snakemake": starts.snakemake,
     "layer": steps.layer,
     "steps": steps.steps,
+    "micro_batches": micro_batches.micro_batches,
     "throughput": steps.throughput,
     "epoch": training.epoch,
     "merged": inference.merged,

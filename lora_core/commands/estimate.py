@@ -215,7 +215,8 @@ def data_size(study: Study, task: str) -> DataSize:
 def run_seconds(study: Study, run: RunStatus, step_time: StepTime) -> float:
     """Return the seconds of training and evaluation of one run."""
     hyperparameters, size = study.hyperparameters(run.method, run.task), data_size(study, run.task)
-    batches = -(-size.train_examples // hyperparameters.batch_size)
+    rows = hyperparameters.micro_batch_size or hyperparameters.batch_size
+    batches = -(-size.train_examples // rows)
     trained = size.train_examples * size.tokens_per_example * PADDING[study.train.batching]
     evaluated = size.validation_examples * size.tokens_per_example * PADDING["length_grouped"]
     return hyperparameters.epochs * (step_time.of(trained, batches) + step_time.of(FORWARD_SHARE * evaluated, 0))

@@ -1,6 +1,7 @@
 """Checks across the keys of a configuration: names that must be defined elsewhere, and contradictions."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,6 +139,23 @@ def study_errors(study: "Study") -> Iterator[str]:
                         f"method_settings.{method}: {task} cannot start from {starts[0]}, because what this method "
                         "saves is not what it trained; set hyperparameters: {start_from: null}"
                     )
+    with suppress(ConfigError):  # which was said above
+        for method in study.methods:
+            yield from _too_large_micro_batches(study, method)
+
+
+def _too_large_micro_batches(study: "Study", method: str) -> Iterator[str]:
+    """Yield one error for all tasks with the same sizes."""
+    tasks: dict[tuple[int, int], list[str]] = {}
+    for task in study.tasks_of(method):
+        run = study.hyperparameters(method, task)
+        if run.micro_batch_size is not None and run.micro_batch_size > run.batch_size:
+            tasks.setdefault((run.micro_batch_size, run.batch_size), []).append(task)
+    for (micro, batch), names in tasks.items():
+        yield (
+            f"method_settings.{method}: micro_batch_size {micro} is larger than the batch of {batch} for "
+            f"{', '.join(names)}; set it to at most {batch}, or leave it out"
+        )
 
 
 def _repeated_labels(labels: Mapping[str, str]) -> Iterator[str]:
@@ -152,8 +170,7 @@ def method_errors(study: "Study", methods: Iterable[str]) -> Iterator[str]:
     """Yield an error for each method that cannot be trained with its settings and hyperparameters."""
     for method in methods:
         settings = study.settings(method)
-        starts = [start for task in study.tasks for start in study.starts(method, task)]
-        for task in dict.fromkeys([*study.tasks, *starts]):
+        for task in study.tasks_of(method):
             try:
                 settings.check(study.hyperparameters(method, task))
             except ValueError as error:

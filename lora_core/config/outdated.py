@@ -20,6 +20,7 @@ from lora_core.evaluation.latency_record import LatencyRecord
 from lora_core.layout import Layout
 from lora_core.records import FORMAT, JsonObject, read_json, read_run_record, require_regular_file, sha256
 from lora_core.sealed import unseal
+from lora_core.training.spec import DEFAULTS
 
 IDENTITY = ("method", "task", "seed")
 # Of a run's parameters, those that decide no result: the address of the base model, whose files have digests.
@@ -134,7 +135,8 @@ class _Comparison:
             if any(run[name] != expected[name] for name in IDENTITY):
                 return f"it is the record of {run['method']}/{run['task']}/seed{run['seed']}"
             wanted = {name: value for name, value in expected.items() if name not in NO_SETTING}
-            if changed := list(differences(run, wanted)):
+            recorded = run | {"hyperparameters": plain(DEFAULTS) | run["hyperparameters"]}
+            if changed := list(differences(recorded, wanted)):
                 return f"{SETTINGS_DIFFER} ({', '.join(changed)})"
             if card is not None and self._data_differs(run["data"], card, str(run["task"])):
                 return "it was trained on other data"

@@ -4,7 +4,8 @@ A job reruns when a value changes that its rule passes, so each function returns
 nothing else.
 """
 
-from collections.abc import Collection, Mapping
+import itertools
+from collections.abc import Collection
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -63,6 +64,12 @@ def run_params(study: Study, method: str, task: str, seed: int) -> dict[str, obj
         measure=MeterSettings(measure.meter_name, measure.sample_seconds, measure.idle_seconds),
         base_model=study.model.id if study.model.source == "hub" else layout.model.format(model=study.model.name),
     ).to_params()
+
+
+def memory_params(study: Study, task: str) -> dict[str, dict[str, object]]:
+    """Return a run of each method that is trained on a task; the memory that it needs does not depend on its seed."""
+    methods = [method for method in study.methods if task in study.tasks_of(method)]
+    return {method: {**run_params(study, method, task, study.seeds[0]), "seed": 0} for method in methods}
 
 
 def card_params(study: Study) -> dict[str, object]:
@@ -178,10 +185,16 @@ def claims_params(study: Study) -> dict[str, object]:
 
 
 def hyperparameter_params(study: Study) -> dict[str, dict[str, dict[str, dict[str, object]]]]:
-    """Return `{method: {task: {name: {value, source}}}}` for table 7, with the settings of the methods."""
+    """Return `{method: {task: {name: {value, source}}}}` for table 7, with the settings of the methods.
+
+    Micro-batches are named in a study that has some.
+    """
+    runs = itertools.product(study.methods, study.tasks)
+    has_micro = any(study.hyperparameters(*run).micro_batch_size is not None for run in runs)
+    left_out = set() if has_micro else {"micro_batch_size"}
     return {
         method: {
-            task: {name: {"value": value, "source": source} for name, (value, source) in values.items()}
+            task: {n: {"value": v, "source": source} for n, (v, source) in values.items() if n not in left_out}
             for task in study.tasks
             for values in [_resolved(study, method, task)]
         }
@@ -189,11 +202,13 @@ def hyperparameter_params(study: Study) -> dict[str, dict[str, dict[str, dict[st
     }
 
 
-def _resolved(study: Study, method: str, task: str) -> Mapping[str, tuple[Any, str]]:
+def _resolved(study: Study, method: str, task: str) -> dict[str, tuple[Any, str]]:
     """Return each value that one run trains with, and a text that says where it comes from."""
+    hyperparameters = study.hyperparameters(method, task)
+    micro = {"micro_batch_size": hyperparameters.micro_batch_size or hyperparameters.batch_size}
     values: dict[str, tuple[Any, str]] = {
         name: (value, study.hyperparameter_source(method, task, name))
-        for name, value in asdict(study.hyperparameters(method, task)).items()
+        for name, value in (asdict(hyperparameters) | micro).items()
     }
     for name, value in study.settings(method).to_params().items():
         if name != "kind":

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, asdict, fields, replace
 from functools import cache, cached_property
 from typing import Annotated, Any, cast
 
@@ -38,7 +38,7 @@ from lora_core.evaluation.references import References
 from lora_core.methods.registry import settings_class
 from lora_core.methods.settings import MethodSettings
 from lora_core.nearest import MAX_DESCRIBED, nearest
-from lora_core.training.spec import Hyperparameters
+from lora_core.training.spec import DEFAULTS, Hyperparameters
 
 # The sources of values that do not come from a protocol.
 STUDY_SOURCE = "this study's configuration"
@@ -111,8 +111,11 @@ class Study(Frozen):
     @cached_property
     def trained_tasks(self) -> list[str]:
         """The study's tasks, then those that runs start from."""
-        starts = [start for method in self.methods for task in self.tasks for start in self.starts(method, task)]
-        return list(dict.fromkeys([*self.tasks, *starts]))
+        return list(dict.fromkeys([*self.tasks, *(task for method in self.methods for task in self.tasks_of(method))]))
+
+    def tasks_of(self, method: str) -> list[str]:
+        """Return the tasks that a method is trained on: the study's, then those that its runs start from."""
+        return list(dict.fromkeys([*self.tasks, *(s for task in self.tasks for s in self.starts(method, task))]))
 
     def entry(self, method: str) -> MethodEntry:
         """Return a method's entry in `method_settings`."""
@@ -189,15 +192,18 @@ class Study(Frozen):
                 f"method_settings.{method}.task_hyperparameters.{task}"
             )
         checked = HyperparameterOverrides(**values)  # turns a whole number into a float where one is needed
-        return Hyperparameters(**checked.model_dump(exclude_unset=True))
+        resolved = Hyperparameters(**checked.model_dump(exclude_unset=True))
+        is_whole = resolved.micro_batch_size == resolved.batch_size
+        return replace(resolved, micro_batch_size=None) if is_whole else resolved
 
     def overrides(self, method: str, task: str) -> dict[str, object]:
-        """Return the hyperparameters that a method's entry sets to another value than the protocol has."""
-        values = self._protocol.resolve(self._column(method), task)
+        """Return the hyperparameters that a method's entry sets to another value than the protocol or the default."""
+        values = DEFAULTS | self._protocol.resolve(self._column(method), task)
+        resolved = asdict(self.hyperparameters(method, task))
         return {
-            name: value
-            for name, value in self.entry(method).overrides(task).items()
-            if name not in values or value != values[name]
+            name: resolved[name]
+            for name in self.entry(method).overrides(task)
+            if name not in values or resolved[name] != values[name]
         }
 
     def hyperparameter_source(self, method: str, task: str, name: str) -> str:

@@ -120,12 +120,13 @@ class _Regimes:
         self._progress = Progress("regimes")
 
     def batches(self, task: str, lengths: np.ndarray) -> TaskBatches:
-        """Return the mean batch of a task and the steps of an epoch, for each method."""
+        """Return the mean batch of a task and the steps of an epoch, for each method; a micro-batch is a step."""
         sizes, steps = {}, {}
         for method, specs in self._by_task.items():
             spec = specs[task]
-            rows = min(spec.hyperparameters.batch_size, len(lengths))
-            order = data.order(lengths, spec.hyperparameters.batch_size, spec.batching, seed=0)
+            size = spec.hyperparameters.micro_batch_size or spec.hyperparameters.batch_size
+            rows = min(size, len(lengths))
+            order = data.order(lengths, size, spec.batching, seed=0)
             padded = [int(lengths[batch].max()) for batch in order]
             sizes[method] = Size(rows, round(float(np.mean(padded))), task)
             steps[method] = len(order)

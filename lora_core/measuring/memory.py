@@ -15,10 +15,20 @@ OPTIMIZER_TENSORS = {"adamw": 2, "sgd": 1}
 
 
 class SavedForBackward:
-    """A count of the bytes that autograd saves for the backward pass."""
+    """A count of the bytes that autograd saves for the backward pass: of several forward passes, the most."""
 
     def __init__(self) -> None:
         self.bytes = 0
+        self._of_this_pass = 0
+
+    def begin(self) -> None:
+        """Count another pass."""
+        self._of_this_pass = 0
+
+    def add(self, count: int) -> None:
+        """Add bytes that this pass saves."""
+        self._of_this_pass += count
+        self.bytes = max(self.bytes, self._of_this_pass)
 
     @property
     def mb(self) -> float:
@@ -28,7 +38,7 @@ class SavedForBackward:
 
 @contextmanager
 def saved_for_backward(model: nn.Module) -> Iterator[SavedForBackward]:
-    """Count what autograd saves for the backward pass of the forward pass in the block.
+    """Count what autograd saves for the backward pass of a forward pass in the block: of several, in the largest.
 
     Each storage counts once, however many tensors view it; the model's parameters and buffers do not count, since they
     are in memory anyway. With gradient checkpointing a layer's input counts too, which checkpointing itself saves.
@@ -36,20 +46,26 @@ def saved_for_backward(model: nn.Module) -> Iterator[SavedForBackward]:
     from transformers.modeling_layers import GradientCheckpointingLayer
 
     saved = SavedForBackward()
-    seen = {_storage_id(part) for tensor in (*model.parameters(), *model.buffers()) for part in _dense_parts(tensor)}
+    always = {_storage_id(part) for tensor in (*model.parameters(), *model.buffers()) for part in _dense_parts(tensor)}
+    seen = set(always)
+
+    def begin(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        saved.begin()
+        seen.intersection_update(always)  # what earlier passes saved is freed
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         for part in _dense_parts(tensor):
             if (storage := _storage_id(part)) not in seen:
                 seen.add(storage)
-                saved.bytes += part.untyped_storage().nbytes()
+                saved.add(part.untyped_storage().nbytes())
         return tensor
 
     def pack_input(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         pack(inputs[0])
 
     layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
-    hooks = [layer.register_forward_pre_hook(pack_input) for layer in layers if layer.gradient_checkpointing]
+    hooks = [model.register_forward_pre_hook(begin)]
+    hooks += [layer.register_forward_pre_hook(pack_input) for layer in layers if layer.gradient_checkpointing]
     try:
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             yield saved

@@ -19,21 +19,27 @@ MULTIPLE = {"cuda": 8}
 
 
 Inputs = dict[str, Tensor]  # by the names of a model's arguments
+Parts = tuple[tuple[int, int], ...]  # rows and tokens, padding included, of each micro-batch
 
 
 @dataclass(frozen=True)
 class DeviceBatch:
-    """Examples that are padded to one length.
+    """Examples that are trained on in one step, or evaluated in one pass.
 
     Attributes:
         rows: Their positions in the split, (rows,) int64, on the device.
-        tokens: The length to which they are padded.
         tokens_real: Tokens without padding.
+        parts: Its micro-batches; one for a batch that is computed as a whole.
     """
 
     rows: Tensor
-    tokens: int
     tokens_real: int
+    parts: Parts
+
+    @property
+    def tokens(self) -> int:
+        """The length to which its longest examples are padded."""
+        return max(tokens for _, tokens in self.parts)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -43,7 +49,7 @@ class DeviceBatch:
     @property
     def tokens_computed(self) -> int:
         """Tokens with padding."""
-        return len(self.rows) * self.tokens
+        return sum(rows * tokens for rows, tokens in self.parts)
 
 
 class DeviceExamples:
@@ -81,12 +87,24 @@ class DeviceExamples:
         """Return all rows sorted by length, in batches as the model needs them."""
         return evaluation_order(self.examples.lengths, batch_size, self.equal_length)
 
-    def batches(self, order: Sequence[np.ndarray]) -> Iterator[DeviceBatch]:
-        """Yield the batches of an order; all row numbers are copied to the device at once."""
+    def batches(
+        self, order: Sequence[np.ndarray], micro: int | None = None, one_length: bool = False
+    ) -> Iterator[DeviceBatch]:
+        """Yield the batches of an order; all row numbers are copied to the device at once.
+
+        Each is divided into parts of at most `micro` rows (None: not at all), which are padded to their own longest
+        example, or with `one_length` to the batch's.
+        """
         on_device = to_device(np.concatenate(order), self.device).split([len(rows) for rows in order])
         lengths = self.examples.lengths
         for rows, numbers in zip(order, on_device, strict=True):
-            yield DeviceBatch(numbers, int(self.padded_lengths[rows].max()), int(lengths[rows].sum()))
+            starts = np.arange(0, len(rows), micro or len(rows))
+            padded = np.maximum.reduceat(self.padded_lengths[rows], starts)
+            if one_length:
+                padded[:] = padded.max()
+            sizes = np.diff(starts, append=len(rows))
+            parts = tuple(zip(sizes.tolist(), padded.tolist(), strict=True))
+            yield DeviceBatch(numbers, int(lengths[rows].sum()), parts)
 
     def inputs_in(self, order: Sequence[np.ndarray]) -> list[Inputs]:
         """Return the model's arguments for all batches of an order."""

@@ -19,15 +19,22 @@ class EpochOrder:
     Attributes:
         rows: One array per batch.
         shapes: The rows and tokens of each batch, padding included.
+        micro: The rows of a micro-batch, of which each batch begins with its longest; None: batches are computed whole.
     """
 
     rows: list[np.ndarray]
     shapes: list[tuple[int, int]]
+    micro: int | None = None
 
     @property
     def largest(self) -> int:
-        """The number of the batch with the most tokens."""
-        return max(range(len(self.shapes)), key=lambda i: math.prod(self.shapes[i]))
+        """The number of the batch that computes the most tokens at once."""
+        return max(range(len(self.shapes)), key=lambda i: math.prod(self.first_part(i)))
+
+    def first_part(self, batch: int) -> tuple[int, int]:
+        """Return the rows and tokens that a batch computes at once: of its first micro-batch, the largest."""
+        rows, tokens = self.shapes[batch]
+        return min(rows, self.micro or rows), tokens
 
     def spread(self, count: int) -> list[np.ndarray]:
         """Return up to `count` batches of different shapes, from the largest to the smallest in even steps."""
@@ -43,13 +50,17 @@ def epoch_order(
     """Return the order of an epoch, counted from 1, for the lengths in tokens of the training split.
 
     `padded` are the lengths to which a device pads each example alone; None: their own. With `equal_length` no batch
-    needs padding, whatever the run's batching. Every epoch has as many batches.
+    needs padding, whatever the run's batching. Every epoch has as many batches. With micro-batches a
+    batch has its longest examples first, so that each of them needs little padding.
     """
     seed = derive(spec.seed, f"order-{epoch}")
     batching = "equal_length" if equal_length else spec.batching
     rows = batches.order(lengths, spec.hyperparameters.batch_size, batching, seed)
+    micro = spec.hyperparameters.micro_batch_size
     padded = lengths if padded is None else padded
-    return EpochOrder(rows, [(len(batch), int(padded[batch].max())) for batch in rows])
+    if micro is not None:
+        rows = [batch[np.argsort(-lengths[batch], kind="stable")] for batch in rows]
+    return EpochOrder(rows, [(len(batch), int(padded[batch].max())) for batch in rows], micro)
 
 
 def repeated_shapes(orders: Iterable[EpochOrder]) -> list[np.ndarray]:

@@ -54,8 +54,8 @@ class TrainingLoop:
     """One run while it trains, from the first epoch or from a checkpoint's state.
 
     After `run`, `history` has a row for each epoch, `predictions` its validation logits (examples, outputs), `losses`
-    the loss of every step, `largest_batch` the rows and tokens of the largest batch, and `step.record()` how the steps
-    were executed.
+    the loss of every step, `largest_batch` the rows and tokens of the largest batch or micro-batch, and `step.record()`
+    how the steps were executed.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class TrainingLoop:
             (inputs,) = self._validation_split.inputs_in(first)
             warm_up(
                 self.model,
-                (partial(step.prepare, batch) for batch in self._train_split.batches(rows)),
+                (partial(step.prepare, batch) for batch in step.batches(rows)),
                 partial(forward, self.model, inputs, spec.precision),
             )
             devices.synchronize(self._device)
@@ -127,8 +127,7 @@ class TrainingLoop:
 
     def _run_epoch(self, epoch: int) -> None:
         order = self._order(epoch)
-        largest_shape = order.shapes[order.largest]
-        self.largest_batch = max(self.largest_batch, largest_shape, key=math.prod)
+        self.largest_batch = max(self.largest_batch, order.first_part(order.largest), key=math.prod)
         first = len(self.losses)
         self.model.train()
         started = time.monotonic() - self._speed.train_seconds
@@ -182,7 +181,7 @@ class TrainingLoop:
         saved = memory.SavedForBackward()
         tokens_real, tokens_computed, largest = 0, 0, order.largest
         pending_losses: list[torch.Tensor] = []  # losses that are still on the device
-        for i, batch in enumerate(self._train_split.batches(order.rows)):
+        for i, batch in enumerate(self.step.batches(order.rows)):
             if i == largest:
                 loss, saved = self.step.counted(batch)
             else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Lt
@@ -35,6 +35,8 @@ class Hyperparameters:
             spend its steps on getting there.
         loraplus_lr_ratio: The learning rate of B divided by that of everything else (LoRA+, Hayou et al. 2024).
         gradient_checkpointing: Keep only each layer's input for the backward pass, and compute the layer twice.
+        micro_batch_size: A batch is computed in parts of this many examples, which needs less memory; its gradient is
+            that of the whole batch. None: the batch size.
         start_from: A task; the run starts from the weights of that task's run. None starts from the pre-trained model.
     """
 
@@ -53,7 +55,12 @@ class Hyperparameters:
     head_bias: Literal["zero", "label_mean"]
     loraplus_lr_ratio: PositiveFloat
     gradient_checkpointing: bool
+    micro_batch_size: PositiveInt | None = None
     start_from: str | None = None
+
+
+# Those that no protocol needs to set, and that records of earlier versions do not have.
+DEFAULTS = {field.name: field.default for field in fields(Hyperparameters) if field.default is not MISSING}
 
 
 @dataclass(frozen=True)

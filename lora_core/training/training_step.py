@@ -2,9 +2,10 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +14,7 @@ from lora_core.measuring import memory
 from lora_core.measuring.memory import SavedForBackward
 from lora_core.precision import is_scaled
 from lora_core.training.cuda_graphs import CudaGraphs, capturable
-from lora_core.training.device_batches import DeviceBatch, DeviceExamples
+from lora_core.training.device_batches import DeviceBatch, DeviceExamples, Parts
 from lora_core.training.learning_rates import DeviceLearningRates
 from lora_core.training.loss_scaling import LossScaling
 from lora_core.training.spec import RunSpec
@@ -44,6 +45,7 @@ class TrainingStep:
     """
 
     can_capture = False
+    _one_length = False  # whether the micro-batches of a batch are padded to one length
 
     def __init__(self, spec: RunSpec, model: nn.Module, examples: DeviceExamples, steps: int) -> None:
         """Prepare to train on `examples`; `steps` are planned."""
@@ -54,13 +56,18 @@ class TrainingStep:
         self.scaling = LossScaling(spec.precision, examples.device)
         self._precision = spec.precision
         self._max_norm = spec.hyperparameters.max_grad_norm
+        self._micro = spec.hyperparameters.micro_batch_size
+
+    def batches(self, order: Sequence[np.ndarray]) -> Iterator[DeviceBatch]:
+        """Yield the batches of an order, divided into the run's micro-batches."""
+        return self.examples.batches(order, self._micro, self._one_length)
 
     def __call__(self, batch: DeviceBatch) -> Tensor:
         """Train on a batch; return the loss, still on the device."""
-        return self._train(batch.rows, batch.tokens)
+        return self._train(batch.rows, batch.parts)
 
     def counted(self, batch: DeviceBatch) -> tuple[Tensor, SavedForBackward]:
-        """Train on a batch; return also what autograd saved for the backward pass."""
+        """Train on a batch; return also what autograd saved for the backward pass, of its largest micro-batch."""
         with memory.saved_for_backward(self.model) as saved:
             loss = self(batch)
         return loss, saved
@@ -79,19 +86,26 @@ class TrainingStep:
             "execution": "eager", "graphs": None, "capture_seconds": None, "skipped_steps": self.scaling.record(),
         }  # fmt: skip
 
-    def _train(self, rows: Tensor, tokens: int) -> Tensor:
-        logits = forward(self.model, self.examples.inputs(rows, tokens), self._precision)
-        loss = compute_loss(logits, self.examples.labels[rows])
-        self.scaling.backward(loss)
+    def _train(self, rows: Tensor, parts: Parts) -> Tensor:
+        """Add up the gradients of all parts, each by its share of the rows, and update the parameters once."""
+        losses = []
+        for part, (size, tokens) in zip(rows.split([size for size, _ in parts]), parts, strict=True):
+            logits = forward(self.model, self.examples.inputs(part, tokens), self._precision)
+            loss = compute_loss(logits, self.examples.labels[part]) * (size / len(rows))
+            self.scaling.backward(loss)
+            losses.append(loss.detach())
         optimizer_step(self.trained, self.optimizer, self.rates, self._max_norm, self.scaling)
-        return loss.detach()
+        return torch.stack(losses).sum()
 
 
 class StaticStep(TrainingStep):
     """A step that reads its row numbers from one buffer for each shape of a batch, and can be captured from there.
 
-    Without `graphs`, and for shapes that are not prepared, it computes the same operation by operation.
+    Without `graphs`, and for shapes that are not prepared, it computes the same operation by operation. Micro-batches
+    have the length of their batch, so that graphs are as few as without them.
     """
+
+    _one_length = True
 
     def __init__(
         self, spec: RunSpec, model: nn.Module, examples: DeviceExamples, steps: int, graphs: Graphs | None = None
@@ -112,7 +126,7 @@ class StaticStep(TrainingStep):
             self._rows[batch.shape] = torch.empty_like(batch.rows)
         rows = self._rows[batch.shape].copy_(batch.rows)
         replay = self._replays.get(batch.shape)
-        return self._train(rows, batch.tokens) if replay is None else replay()
+        return self._train(rows, batch.parts) if replay is None else replay()
 
     def counted(self, batch: DeviceBatch) -> tuple[Tensor, SavedForBackward]:
         """Train on a batch; return also what autograd saved: for a graph, what it saved before the capture."""
@@ -154,7 +168,7 @@ class StaticStep(TrainingStep):
         rows = self._rows[batch.shape]
         try:
             with capturable(self.optimizer):
-                self._replays[batch.shape] = graphs.capture(lambda: self._train(rows, batch.tokens))
+                self._replays[batch.shape] = graphs.capture(lambda: self._train(rows, batch.parts))
         except RuntimeError as error:
             self._give_up(str(error).partition("\n")[0])
         self._capture_seconds += time.perf_counter() - started

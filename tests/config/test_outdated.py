@@ -202,3 +202,15 @@ def test_data_that_is_split_another_way_is_made_again(tmp_path, before):
     assert outdated_results(made) == {}
     (reason,) = outdated_results(study({"validation_fraction": 0.1})).values()
     assert f"validation_fraction {before.get('validation_fraction', 'none')} -> 0.1" in reason
+
+
+def test_an_older_record_without_micro_batches_was_of_whole_batches(results):
+    record = path(results, "run_record")
+    content = json.loads(record.read_text())
+    del content["run"]["hyperparameters"]["micro_batch_size"]
+    write_json(record, content)
+    assert not any("micro" in reason for reason in reasons(results).values())
+    changes = {"method_settings__lora__hyperparameters": {"micro_batch_size": 2}}
+    assert (
+        reasons(results, **changes)[str(record.relative_to(results))] == "settings differ (micro_batch_size none -> 2)"
+    )

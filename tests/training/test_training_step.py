@@ -82,9 +82,9 @@ class Recorder:
 class Logged(StaticStep):
     """A static step that tells the recorder on which shapes it runs."""
 
-    def _train(self, rows, tokens):
-        self.recorder.log.append((self.recorder.kind, (len(rows), tokens)))
-        return super()._train(rows, tokens)
+    def _train(self, rows, parts):
+        self.recorder.log.append((self.recorder.kind, (len(rows), max(tokens for _, tokens in parts))))
+        return super()._train(rows, parts)
 
 
 def static(monkeypatch, recorder=None):

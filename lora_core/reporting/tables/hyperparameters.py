@@ -11,8 +11,8 @@ from lora_core.reporting.table import Cell, Table, new_table
 
 # The paper's hyperparameters, and what else describes a method in a few words; all others are details.
 ROWS = (
-    "optimizer", "schedule", "batch_size", "epochs", "learning_rate", "weight_decay", "warmup_ratio", "rank", "alpha",
-    "targets", "maximum_length", "precision",
+    "optimizer", "schedule", "batch_size", "micro_batch_size", "epochs", "learning_rate", "weight_decay",
+    "warmup_ratio", "rank", "alpha", "targets", "maximum_length", "precision",
 )  # fmt: skip
 Values = Mapping[str, Setting]
 
