@@ -77,7 +77,7 @@ verify-bundle: setup  ## redraw every table and figure of a BUNDLE from its raw 
 	@$(BIN)/lora-core verify-bundle "$(BUNDLE)"
 
 test: setup  ## run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 25 --durations-min 5
 
 test-slurm: slurm  ## run the tests that need Slurm: a running one, or one started by SLURM=FOLDER's start-slurm.sh
 	@started=; if ! sinfo >/dev/null 2>&1 && [ -x "$(SLURM)/start-slurm.sh" ]; then "$(SLURM)/start-slurm.sh" && started=1; fi; \

@@ -47,6 +47,7 @@ def test_kill_9_of_snakemake_ends_its_job_too_and_the_next_command_removes_the_l
     finish()
 
 
+@pytest.mark.faults
 def test_kill_9_of_a_job_is_named_and_it_resumes_after_its_last_epoch(project, finish):
     for point in POINTS:
         process = project.begin(POINTS[point])

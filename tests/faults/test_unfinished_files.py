@@ -48,6 +48,7 @@ def no_text(file):
     file.write_bytes(content[: content.index(b"\n") + 1].ljust(len(content), b"\xff"))
 
 
+@pytest.mark.faults
 def test_only_the_unfinished_results_that_a_target_needs_are_made_again(project, finished):
     project.take(finished)
     empty(project.results / "tables/table1.md")
@@ -119,6 +120,7 @@ def test_of_two_studies_that_start_in_one_folder_at_the_same_moment_one_is_refus
     assert read_json(results / "study.json")["data"]["seed"] == statuses.index(0)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("content", ["", "{"])
 def test_a_damaged_note_of_an_owner_blocks_no_command(project, finished, content):
     project.take(finished)

@@ -10,6 +10,8 @@ from project import Project
 
 from lora_core.records import read_json
 
+pytestmark = pytest.mark.slow
+
 METHOD = '''
 """Layer norms: only their weights and biases are trained."""
 

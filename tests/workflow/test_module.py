@@ -44,7 +44,7 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=HANG_SECONDS, env=variables)
 
 
-@pytest.mark.parametrize("file", ["Snakefile", "workflow/Snakefile"])
+@pytest.mark.parametrize("file", [pytest.param("Snakefile", marks=pytest.mark.slow), "workflow/Snakefile"])
 def test_another_snakefile_uses_the_workflow_as_a_module(tmp_path, file):
     write_snakefile(tmp_path, f'"{ROOT / file}"')
     result = run(tmp_path)

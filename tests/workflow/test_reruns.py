@@ -107,6 +107,7 @@ def test_a_new_seed_trains_that_seed_alone(study):
     assert trained == {f"train method={method}, task=cola, seed=3" for method in ("fft", "lora")}
 
 
+@pytest.mark.slow
 def test_a_deleted_seed_comes_back_exactly(study):
     before = study.weights("lora", 2)
     shutil.rmtree(study.folder / "results/runs/lora/cola/seed2")

@@ -12,6 +12,8 @@ from project import Project
 from lora_core.records import read_json
 from lora_core.reporting.table import read_table
 
+pytestmark = pytest.mark.slow
+
 METHODS = ("fft", "lora")
 RUN = "results/runs/{}/mrpc/seed1/{}"
 
@@ -147,7 +149,6 @@ def test_a_simulated_device_judges_no_claim_about_energy_or_memory(simulated):
     assert judged["qualification"].str.startswith("other model, data").all()
 
 
-@pytest.mark.slow
 def test_a_shared_device_is_named_in_every_table_of_what_was_measured(fake_driver, simulated):
     script = {"LD_LIBRARY_PATH": str(fake_driver), "FAKE_NVML_OTHER": "4711"}
     tables = [f"results/tables/table{number}.md" for number in (2, 4, 5)]
