@@ -1,5 +1,7 @@
 """One training run from start to records: a method on a task with a seed, measured epoch by epoch."""
 
+import json
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -21,6 +23,7 @@ from lora_core.models import dropout, masks
 from lora_core.models import model as models
 from lora_core.models.base_model import base_model
 from lora_core.provenance import Provenance
+from lora_core.records import read_run_record
 from lora_core.running_code import RunningCode
 from lora_core.seeds import derive
 from lora_core.training.checkpoint import Checkpointing, CheckpointSettings, open_checkpoint
@@ -43,11 +46,13 @@ def train(
 ) -> None:
     """Train, evaluate after every epoch, and write the run's records.
 
-    With `checkpoints`, a long run saves its state after each epoch, and resumes from what an earlier call saved. Raise
+    With `checkpoints`, a long run saves its state after each epoch, and resumes from what an earlier call saved. A run
+    that another job makes while this one waits for the device, because two snakemakes run, is not made again. Raise
     ValueError if the device is not available, an input is damaged, a target matches no module, or the loss is not
     finite, or a file of `code`, whose digest the record gets, was edited before it was imported; no record is written
     then.
     """
+    is_new = not outputs.record.exists()
     if code is not None:
         code.check()
     on_gpu = expects_gpu(spec.device)
@@ -63,6 +68,7 @@ def train(
     max_tokens = models.max_input_length(shapes)
     input_tokens = {"longest": max_tokens, **data.count_truncated(max_tokens)}
     max_length = min(data.card.max_length, max_tokens or data.card.max_length)
+    run = _describe(spec, inputs, data, digests, shapes)
 
     @cache
     def build() -> nn.Module:
@@ -74,6 +80,10 @@ def train(
         build()  # It is ready before the GPU is free. On a CPU its memory is measured, so it comes later.
     with _exclusive_access(spec, outputs) as held:
         device, meter = held.device, held.meter
+        if is_new and _is_made(outputs.record, run, code):
+            meter.close()
+            print("another job has made this run in the meantime", file=sys.stderr, flush=True)
+            return
         precision.check_device(spec.precision, device)
         apply_speedups(shapes, spec, device)
         started = replace(provenance.collect(device, threads, spec.precision), code=code.digest if code else None)
@@ -81,15 +91,7 @@ def train(
         progress = Progress(f"{spec.method} {spec.task} seed {spec.seed}", outputs.progress)
         loop = _train(spec, data.truncate(max_tokens), build, inputs.start_weights is None, held, checkpoint, progress)
         record = {
-            "run": spec.to_params()
-            | {
-                "data": data.card.to_json(),
-                "model": inputs.model.name,
-                "base_revision": base_model(inputs.model).revision,
-                "architecture": type(getattr(shapes, "get_base_model", lambda: shapes)()).__name__,
-                "model_files": digests.model,
-                "start": digests.start,
-            },
+            "run": run,
             "measurement": describe_measurement(loop, shapes) | {"input_tokens": input_tokens},
             "provenance": asdict(replace(started, driver=meter.details.get("driver"), shared=meter.shared)),
         }
@@ -109,6 +111,30 @@ def _exclusive_access(spec: RunSpec, outputs: RunOutputs) -> Iterator[ExclusiveD
         devices.file_lock(outputs.lock, "the files of this run"),
     ):
         yield held
+
+
+def _describe(
+    spec: RunSpec, inputs: RunInputs, data: TrainingData, digests: InputDigests, shapes: nn.Module
+) -> dict[str, object]:
+    """What run.json says of the run, besides what was measured: its settings and its inputs."""
+    return spec.to_params() | {
+        "data": data.card.to_json(),
+        "model": inputs.model.name,
+        "base_revision": base_model(inputs.model).revision,
+        "architecture": type(getattr(shapes, "get_base_model", lambda: shapes)()).__name__,
+        "model_files": digests.model,
+        "start": digests.start,
+    }
+
+
+def _is_made(record: Path, run: Mapping[str, object], code: RunningCode | None) -> bool:
+    """Whether the record is of this run, made by the same code: another job was started for it, and has finished."""
+    try:
+        made = read_run_record(record)
+    except (OSError, ValueError):
+        return False
+    same_code = made["provenance"].get("code") == (code.digest if code else None)
+    return made["run"] == json.loads(json.dumps(run)) and same_code
 
 
 def _train(

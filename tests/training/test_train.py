@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -33,6 +34,8 @@ from safetensors.numpy import load_file
 
 from lora_core.data.batches import Batch
 from lora_core.data.metrics import METRICS
+from lora_core.measuring.exclusive import ExclusiveDevice
+from lora_core.measuring.meters import NoMeter
 from lora_core.methods.merging import merge_adapter
 from lora_core.models import model as models
 from lora_core.records import MEASURED, read_json
@@ -121,6 +124,28 @@ def test_a_diverging_run_fails_at_a_named_step_and_leaves_no_result(bert, cola, 
         trained(FULL, bert, cola, tmp_path / "run", hyperparameters={"learning_rate": 1e30})
     left = {file.name for file in tmp_path.rglob("*.*")}
     assert left <= {".lock", "progress.json"}  # the latter if a second had passed
+
+
+@pytest.mark.parametrize(("changes", "is_kept"), [({}, True), ({"seed": 7}, False)])
+def test_a_run_that_another_job_made_while_this_one_waited_is_kept(
+    lora_run, bert, cola, tmp_path, monkeypatch, changes, is_kept
+):
+    @contextmanager
+    def waited(spec, outputs):
+        shutil.copytree(lora_run, tmp_path / "run")
+        yield ExclusiveDevice(torch.device("cpu"), NoMeter("a test"))
+
+    monkeypatch.setattr("lora_core.training.run._exclusive_access", waited)
+    out = trained(LORA, bert, cola, tmp_path / "run", **changes)
+    kept = [(file.relative_to(out), file.read_bytes()) for file in sorted(out.rglob("*")) if file.is_file()]
+    made = [(file.relative_to(lora_run), file.read_bytes()) for file in sorted(lora_run.rglob("*")) if file.is_file()]
+    assert (kept == made) is is_kept
+
+
+def test_a_run_in_a_folder_with_one_is_made_again(lora_run, bert, cola, tmp_path):
+    shutil.copytree(lora_run, tmp_path / "run")
+    out = trained(LORA, bert, cola, tmp_path / "run")
+    assert (out / "run.json").read_bytes() != (lora_run / "run.json").read_bytes()
 
 
 def test_regression_trains_one_output(bert, tmp_path):
