@@ -10,7 +10,7 @@ from statistics import fmean, geometric_mean, variance
 from typing import Any
 
 from lora_core.commands.environment import describe
-from lora_core.config.labels import distinct_labels
+from lora_core.config.labels import distinct_labels, setting_text
 from lora_core.config.results_folder import obstacle
 from lora_core.data.tasks import task_title
 from lora_core.data.titles import run_title
@@ -245,5 +245,5 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, Mapping):
             values |= _flatten(value, f"{prefix}{name}: ")
         else:
-            values[f"{prefix}{name}"] = "absent" if value is None else str(value)
+            values[f"{prefix}{name}"] = "absent" if value is None else setting_text(value)
     return values

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lora_core.data.metrics import METRICS
+from lora_core.decimals import plain
 from lora_core.evaluation.run_record import RunRecord
 
 if TYPE_CHECKING:
@@ -110,4 +111,5 @@ def _emissions(run: RunRecord, grams: float, grams_per_kwh: float | None) -> dic
 
 def listed(settings: Mapping[str, object]) -> str:
     """Return settings as one phrase, without those that are None."""
-    return ", ".join(f"{name} {value}" for name, value in settings.items() if value is not None)
+    texts = {name: plain(v) if isinstance(v, float) else str(v) for name, v in settings.items() if v is not None}
+    return ", ".join(f"{name} {text}" for name, text in texts.items())
