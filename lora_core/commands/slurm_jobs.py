@@ -9,12 +9,13 @@ import re
 import subprocess
 from collections import defaultdict
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lora_core.commands.programs import TIMEOUT_SECONDS, output_of
 from lora_core.layout import Layout, exit_record
-from lora_core.records import write_json
+from lora_core.processes import ProcessIdentity, has_ended, this_process
+from lora_core.records import read_json, write_json
 
 FIELDS = "%i|%P|%l|%f|%r|%k"  # number, partition, time limit, constraint, reason, comment
 SHOWN_JOBS = 5  # of those that wait for one reason
@@ -56,14 +57,32 @@ class PendingJob:
 
 
 def note_jobs(layout: Layout, name: str) -> None:
-    """Note that jobs of this name are submitted to Slurm."""
-    write_json(_note(layout, name), {"job_name": name}, sync=False)
+    """Note that this process submits jobs of this name to Slurm."""
+    write_json(_note(layout, name), asdict(this_process()), sync=False)
 
 
 def remove_note(layout: Layout, name: str) -> None:
-    """Remove the note of jobs that have all ended; on a disk that cannot be written it stays."""
-    with suppress(OSError):
-        _note(layout, name).unlink(missing_ok=True)
+    """Remove the note of this process, whose jobs have ended, and those that killed ones have left.
+
+    On a disk that cannot be written they stay.
+    """
+    for note in _notes(layout):
+        with suppress(OSError):
+            if note.stem == name or _owner_has_ended(note):
+                note.unlink(missing_ok=True)
+
+
+def _owner_has_ended(note: Path) -> bool:
+    """Whether the process of a note has certainly ended; a note in another form does not say."""
+    try:
+        return has_ended(ProcessIdentity(**read_json(note)))
+    except (ValueError, TypeError):
+        return False
+
+
+def _notes(layout: Layout) -> list[Path]:
+    pattern = _note(layout, "*")
+    return sorted(pattern.parent.glob(pattern.name))
 
 
 def _note(layout: Layout, name: str) -> Path:
@@ -76,8 +95,7 @@ def pending_jobs(layout: Layout) -> list[PendingJob]:
     Raise OSError or SubprocessError if squeue is missing, fails or does not answer, ValueError if it prints something
     else.
     """
-    notes = _note(layout, "*")
-    names = sorted(note.stem for note in notes.parent.glob(notes.name))
+    names = [note.stem for note in _notes(layout)]
     if not names:
         return []
     command = ("squeue", "--noheader", "--states=PENDING", f"--name={','.join(names)}", f"--format={FIELDS}")

@@ -183,8 +183,11 @@ class ModelCard(Frozen):
 class JobResources(Frozen):
     """What a job asks a cluster's scheduler for."""
 
-    mem_mb: PositiveInt = Field(description="a second attempt, where the profile makes one, asks for twice as much")
-    runtime: PositiveInt = Field(description="minutes")
+    mem_mb: PositiveInt = Field(
+        description="with two Snakemakes of up to 330 MB each; a second attempt, where the profile makes one, asks for "
+        "twice as much"
+    )
+    runtime: PositiveInt = Field(description="minutes; a second attempt asks for twice as much")
     gpu: NonNegativeInt = 0
 
 

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import time
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -10,6 +12,8 @@ from builders import changed
 
 from lora_core.commands import cli, programs, slurm_jobs
 from lora_core.layout import Layout
+from lora_core.processes import this_process
+from lora_core.records import write_json
 
 NAME = "prefix_3f2b7a52-5f0e-4d0b-9f4c-6f9a2f1f7b10"
 QUEUE = "".join(
@@ -86,6 +90,24 @@ def test_slurm_is_not_asked_before_jobs_are_submitted_and_after_they_have_ended(
     slurm_jobs.remove_note(layout, NAME)
     assert slurm_jobs.format_pending(layout) == []
     assert not asked.exists()
+
+
+def test_what_a_killed_snakemake_has_left_is_asked_about_until_a_later_one_has_ended(layout, squeue):
+    asked = squeue("true")
+    for name, process in {
+        "killed": replace(this_process(), started="1"),
+        "working": this_process(),
+        "elsewhere": replace(this_process(), host="another host"),
+    }.items():
+        slurm_jobs.note_jobs(layout, name)
+        write_json(Path(layout.log(f"slurm/{name}")).with_suffix(".json"), asdict(process))
+    (Path(layout.results) / "logs/slurm/damaged.json").write_text("{}")
+    slurm_jobs.note_jobs(layout, NAME)
+    slurm_jobs.format_pending(layout)
+    assert f"--name=damaged,elsewhere,killed,{NAME},working" in asked.read_text()
+    slurm_jobs.remove_note(layout, NAME)
+    slurm_jobs.format_pending(layout)
+    assert "--name=damaged,elsewhere,working\n" in asked.read_text()
 
 
 def test_nothing_is_said_of_jobs_that_run(layout, squeue):

@@ -78,7 +78,7 @@ def test_a_study_runs_through_slurm_and_ends_as_a_local_one_does(tmp_path, jobs)
     assert all("cpu=1," in job["Tres"] for job in ran)
 
 
-def test_a_job_killed_for_memory_is_retried_with_more_and_then_fails_with_a_sentence(tmp_path, jobs):
+def test_a_job_killed_for_memory_is_retried_with_more_memory_and_time_and_then_fails_with_a_sentence(tmp_path, jobs):
     FAULTS["tried"] += 1
     project = Project(tmp_path / "project")
     project.configure(**STUDY)
@@ -89,9 +89,9 @@ def test_a_job_killed_for_memory_is_retried_with_more_and_then_fails_with_a_sent
     output, _ = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode != 0
     (log,) = re.findall(r"Complete log\(s\): (.*)", output)
-    asked = re.findall(r"rule train:.*?mem_mb=(\d+)", Path(log).read_text(), re.DOTALL)
-    assert [int(mb) for mb in asked] == [2000, 4000], output
-    assert [job["JobState"] for job in jobs()] == ["FAILED", "FAILED"]
+    asked = re.findall(r"rule train:.*?runtime=(\d+).*?mem_mb=(\d+)", Path(log).read_text(), re.DOTALL)
+    assert asked == [("10", "2000"), ("20", "4000")], output
+    assert [(job["JobState"], job["TimeLimit"]) for job in jobs()] == [("FAILED", "10"), ("FAILED", "20")]
     assert "train LoRA (own) on CoLA, seed 1: killed (SIGKILL; possibly out of memory" in output
     assert not (project.folder / "results/runs/lora/cola/seed1/run.json").exists()
 

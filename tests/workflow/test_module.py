@@ -53,6 +53,20 @@ def test_another_snakefile_uses_the_workflow_as_a_module(tmp_path, file):
     assert "Nothing to be done" in run(tmp_path, "--rerun-triggers", "mtime", "params", "input", "software-env").stderr
 
 
+def test_of_a_module_with_other_names_only_measured_jobs_are_submitted_to_a_cluster(tmp_path):
+    write_snakefile(tmp_path, f'"{ROOT / "workflow/Snakefile"}"')
+    with (tmp_path / "Snakefile").open("a") as snakefile:
+        snakefile.write(
+            "\nprint('submitted:', *(r.name for r in workflow.rules if r.name not in workflow._localrules))\n"
+        )
+    result = run(tmp_path, "--list-rules")
+    assert result.returncode == 0, result.stderr
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("submitted:")]
+    measured = {"train", "time_inference", "predict_memory", "measure_regimes"}
+    assert set(line.split()[1:]) == {f"lora_{name}" for name in measured} | {"mine"}
+    assert "localrules" not in result.stderr  # the warning about names that no rule has
+
+
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory) -> Path:
     """A git repository of the workflow alone, at the tag v1."""

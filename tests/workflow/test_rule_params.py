@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
+from builders import ROOT
 from project import Project
 
 # Plans the whole study and prints every param of every job, as `[rule, name, value, type that is no JSON value]`, and
@@ -72,3 +74,9 @@ def test_functions_of_params_take_wildcards_alone(planned):
     assert planned["functions"]
     # Snakemake does not record a param that is computed from the input, threads or resources of a job.
     assert [function for function in planned["functions"] if function[-1] != ["wildcards"]] == []
+
+
+def test_no_rule_has_retries_of_its_own():
+    # On a cluster each of the three Snakemakes of a job would make them: `retries` belongs in a profile.
+    for file in (ROOT / "workflow").rglob("*.smk"):
+        assert not re.search(r"^\s*retries\s*:", file.read_text(), re.M), file

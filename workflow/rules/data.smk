@@ -1,9 +1,14 @@
+# `localrule`: a short job, some of which need a network; with a cluster profile it runs where snakemake runs. A list of
+# names (`localrules:`) would not hold for a module whose rules are used under other names.
+
+
 rule prepare_model:
     output:
         folder=directory(MODEL),
         record=MODEL_RECORD,
     log:
         LAYOUT.log("prepare_model"),
+    localrule: True
     conda:
         ENVIRONMENT
     resources:
@@ -28,6 +33,7 @@ rule tokenize_dataset:
         sources=LAYOUT.data_sources,
     log:
         LAYOUT.log("tokenize_dataset/{task}"),
+    localrule: True
     conda:
         ENVIRONMENT
     resources:
@@ -48,6 +54,7 @@ rule count_parameters:
         LAYOUT.counts,
     log:
         LAYOUT.log("count_parameters"),
+    localrule: True
     conda:
         ENVIRONMENT
     resources:
@@ -69,6 +76,7 @@ rule probe_gradients:
     log:
         LAYOUT.log("probe_gradients/{method}"),
     priority: 1000
+    localrule: True
     conda:
         ENVIRONMENT
     resources:

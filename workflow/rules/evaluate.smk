@@ -42,6 +42,7 @@ rule compare_scores:
         differences=LAYOUT.differences,
     log:
         LAYOUT.log("compare_scores/{task}"),
+    localrule: True
     conda:
         ENVIRONMENT
     resources:
@@ -63,6 +64,7 @@ rule aggregate_energy:
         curve=LAYOUT.curve,
     log:
         LAYOUT.log("aggregate_energy/{task}"),
+    localrule: True
     conda:
         ENVIRONMENT
     resources:
@@ -81,6 +83,7 @@ rule collect_runs:
         report(LAYOUT.runs, caption="../report/runs.rst", category="Runs"),
     log:
         LAYOUT.log("collect_runs"),
+    localrule: True
     conda:
         ENVIRONMENT
     resources:

@@ -127,12 +127,12 @@ def name_of_slurm_jobs():
 onstart:
     try:
         unlock.note_owner()
-        if name := name_of_slurm_jobs():
-            slurm_jobs.note_jobs(LAYOUT, name)
         preflight.check_content(study)
         preflight.write_identity(study)
         if corrected := preflight.correct_time_stamps(study):
             print(corrected, file=sys.stderr)
+        if name := name_of_slurm_jobs():
+            slurm_jobs.note_jobs(LAYOUT, name)
     except (ValueError, OSError) as error:
         raise WorkflowError(environment.describe(error)) from None
 

@@ -13,6 +13,7 @@ rule render_table:
         tex=f"{LAYOUT.table}.tex",
     log:
         LAYOUT.log("render_table/{table}"),
+    localrule: True
     conda:
         ENVIRONMENT
     resources:
@@ -41,6 +42,7 @@ rule draw_figure:
         csv=f"{LAYOUT.figure}.csv",
     log:
         LAYOUT.log("draw_figure/{figure}"),
+    localrule: True
     conda:
         ENVIRONMENT
     resources:
@@ -74,6 +76,7 @@ rule judge_claims:
         ),
     log:
         LAYOUT.log("judge_claims"),
+    localrule: True
     conda:
         ENVIRONMENT
     resources:
@@ -92,6 +95,7 @@ rule write_report:
         report(LAYOUT.report, caption="../report/page.rst", category="Report"),
     log:
         LAYOUT.log("write_report"),
+    localrule: True
     conda:
         ENVIRONMENT
     resources:

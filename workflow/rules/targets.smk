@@ -88,21 +88,3 @@ wildcard_constraints:
         wildcard: "|".join(re.escape(str(value)) for value in values)
         for wildcard, values in WILDCARDS.items()
     },
-
-
-# Short jobs, some of which need a network: with a cluster profile they run where snakemake runs.
-localrules:
-    all,
-    prepare_model,
-    tokenize_dataset,
-    count_parameters,
-    probe_gradients,
-    merge_adapter,
-    write_model_card,
-    compare_scores,
-    aggregate_energy,
-    collect_runs,
-    render_table,
-    draw_figure,
-    judge_claims,
-    write_report,

@@ -43,6 +43,7 @@ rule write_model_card:
         LAYOUT.model_card,
     log:
         LAYOUT.log("write_model_card/{method}/{task}/seed{seed}"),
+    localrule: True
     conda:
         ENVIRONMENT
     resources:
@@ -71,6 +72,7 @@ rule merge_adapter:
         LAYOUT.log("merge_adapter/{method}/{task}/seed{seed}"),
     wildcard_constraints:
         method="|".join(map(re.escape, MERGED_METHODS)),
+    localrule: True
     conda:
         ENVIRONMENT
     resources:
