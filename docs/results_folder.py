@@ -26,6 +26,8 @@ CONTENTS = {
     "predictions": "logits, epoch x example; the loss of every step",
     "weights": "the adapter in PEFT's layout, or the whole model as a transformers folder",
     "model_card": "the model card",
+    "kept": "if the run is kept although its code changed: the decision and its reason "
+    "([docs/reliability.md](../docs/reliability.md))",
     "progress": "how far the run is, while it runs",
     "run_lock": "held by the job that makes the run, so that no second one writes the same files",
     "merged": "the adapter merged into plain weights: a transformers folder",

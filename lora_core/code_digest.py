@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from lora_core.provenance import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 PACKAGE = "lora_core"
 VERSION = f"python {sys.version_info.major}.{sys.version_info.minor}"
@@ -35,6 +35,14 @@ class Source:
 
     code: str
     imports: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StageCode:
+    """The code of a stage: its digest, and the digests that it is made of by the path of each file in the project."""
+
+    digest: str
+    files: Mapping[str, str]
 
 
 class CodeDigests:
@@ -55,6 +63,17 @@ class CodeDigests:
         for line in sorted(map(self._line, self.closure(script, *modules))):
             digest.update(line)
         return digest.hexdigest()[:16]
+
+    def stage(self, script: Path, *modules: str) -> StageCode:
+        """The digest of a stage with those of its files."""
+        return StageCode(self.digest(script, *modules), self.files(script, *modules))
+
+    def files(self, script: Path, *modules: str) -> dict[str, str]:
+        """The digests that `digest` is made of, by the path of each file below the project's folder."""
+        lines = (self._line(file).decode().split() for file in self.closure(script, *modules))
+        of_package = {" ".join(name): code[:16] for *name, code in lines}
+        name = script.relative_to(self._root).as_posix() if script.is_relative_to(self._root) else script.name
+        return {name: self._source(script).code[:16]} | dict(sorted(of_package.items()))
 
     def lines(self, script: Path, *modules: str) -> dict[Path, bytes]:
         """The digest of each file of `closure`."""

@@ -60,6 +60,7 @@ class Layout:
     predictions = _Below(f"{_RUN}/{PREDICTIONS}")
     weights = _Below(f"{_RUN}/weights")
     model_card = _Below(f"{_RUN}/README.md")
+    kept = _Below(f"{_RUN}/kept.json")
     progress = _Below(f"{_RUN}/progress.json")
     run_lock = _Below(f"{_RUN}/.lock")
     checkpoint = _Below("checkpoints/{method}+{task}+seed{seed}")  # no name has a plus

@@ -45,6 +45,7 @@ class Provenance:
         cudnn: The version of cuDNN; None on a CPU.
         precision: Of matrix products, as in `train.precision`; None if it is unknown.
         code: The digest of the code that a training job really ran (`lora_core.running_code`); None if it is unknown.
+        code_files: The digest of each file of that code by its path in the project; None if it is unknown.
     """
 
     commit: str | None
@@ -63,10 +64,11 @@ class Provenance:
     cudnn: str | None = None
     precision: str | None = None
     code: str | None = None
+    code_files: Mapping[str, str] | None = None
 
 
 # What older records lack.
-ABSENT = dict.fromkeys(("allocator", "cuda", "cudnn", "precision", "code"))
+ABSENT = dict.fromkeys(("allocator", "cuda", "cudnn", "precision", "code", "code_files"))
 
 
 def collect(device: "torch.device", threads: int, precision: str | None = None) -> Provenance:
@@ -84,7 +86,7 @@ def collect(device: "torch.device", threads: int, precision: str | None = None) 
         dirty=git.dirty,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         python=platform.python_version(),
-        packages={name: version for name in PACKAGES if (version := _version(name))},
+        packages=installed_packages(),
         system=f"{platform.system()} {platform.machine()}",
         device=devices.label(device),
         device_model=devices.model_name(device),
@@ -102,6 +104,11 @@ def _cudnn_version(number: int | None) -> str | None:
         return None
     major, rest = divmod(number, 10_000 if number >= 90_000 else 1_000)
     return f"{major}.{rest // 100}.{rest % 100}"
+
+
+def installed_packages() -> dict[str, str]:
+    """Return the versions of `PACKAGES`, of those that are installed."""
+    return {name: version for name in PACKAGES if (version := _version(name))}
 
 
 def _version(package: str) -> str | None:

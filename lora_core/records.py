@@ -5,18 +5,19 @@ import dataclasses
 import hashlib
 import json
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 from lora_core.atomic_files import atomic_file, create_file
-from lora_core.record_format_1 import from_format_1
-from lora_core.sealed import seal
+from lora_core.record_format_1 import from_format_1, latency_from_format_1
+from lora_core.sealed import seal, unseal
 
 JsonObject = dict[str, Any]  # a JSON file as read; what is only written is a dict[str, object]
 
 FORMAT = 2  # of run.json
+LATENCY_FORMAT = 2  # of latency/{task}/seed{seed}.json
 
 # Fields that are measured, so that they differ between two executions. Every other field, except `provenance` and
 # `files`, is the same for the same seed on the same machine with the same number of threads.
@@ -143,13 +144,34 @@ def read_run_record(path: Path) -> JsonObject:
 
     Raise ValueError if the file is damaged, or if a newer version of this project wrote it.
     """
-    record = read_json(path)
+    return _in_current_format(read_json(path), path, FORMAT, from_format_1)
+
+
+def read_latency_record(path: Path) -> JsonObject:
+    """Read the record about timed passes in the current format; one in format 1 is converted.
+
+    Raise ValueError as `read_run_record` does, and if the record was edited.
+    """
+    return current_latency_record(unseal(read_json(path), path), path)
+
+
+def current_latency_record(record: JsonObject, path: Path) -> JsonObject:
+    """Return a record about timed passes in the current format. Raise ValueError if a newer version wrote it."""
+    return _in_current_format(record, path, LATENCY_FORMAT, latency_from_format_1)
+
+
+def _in_current_format(
+    record: JsonObject, path: Path, current: int, from_1: Callable[[JsonObject], JsonObject]
+) -> JsonObject:
+    """Return a record in the current format; that of the first version has no `format`."""
     version = record.get("format", 1)
-    if version == FORMAT:
+    if version == current:
         return record
     if version != 1:
-        raise ValueError(f"{path} has format {version}, but this version reads formats 1 to {FORMAT}; update lora_core")
-    return {"format": FORMAT} | from_format_1(record)
+        raise ValueError(
+            f"{path} has format {version!r:.20}, but this version reads formats 1 to {current}; update lora_core"
+        )
+    return {"format": current} | from_1(record)
 
 
 def sha256(path: Path) -> str:

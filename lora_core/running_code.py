@@ -12,7 +12,8 @@ from lora_core.provenance import ROOT
 class RunningCode:
     """The code of this process: a script, `modules`, and everything that they import from the package.
 
-    `digest` is that of the files at the time when this object was made: make it before they are imported.
+    `digest` is that of the files at the time when this object was made, and `files` are those of each file: make it
+    before they are imported.
     """
 
     def __init__(self, script: Path, *modules: str, root: Path = ROOT) -> None:
@@ -22,6 +23,7 @@ class RunningCode:
         self._imported: set[str] = set()
         digests = self._read()
         self.digest = digests.digest(script, *modules)
+        self.files = digests.files(script, *modules)
         self._lines = digests.lines(script, *modules)
 
     def check(self) -> None:

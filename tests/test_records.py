@@ -11,7 +11,17 @@ from lora_core.evaluation.counts import read_counts
 from lora_core.evaluation.frames import PARTS
 from lora_core.evaluation.latency_record import LatencyRecord
 from lora_core.evaluation.run_record import RunRecord
-from lora_core.records import FORMAT, check_digests, read_json, read_run_record, sha256, write_json
+from lora_core.records import (
+    FORMAT,
+    LATENCY_FORMAT,
+    check_digests,
+    read_json,
+    read_latency_record,
+    read_run_record,
+    sha256,
+    write_json,
+)
+from lora_core.sealed import seal
 
 FORMAT_1 = ROOT / "tests" / "fixtures" / "run_format1.json"  # of a real run
 
@@ -53,6 +63,32 @@ def test_a_record_of_a_newer_format_is_refused(tmp_path):
         read_run_record(tmp_path / "run.json")
 
 
+def test_timings_of_the_first_version_are_read_as_those_of_this_one(tmp_path):
+    tokens, place = {"lora": {"longest": 512, "truncated": 0}}, read_json(FORMAT_1)["provenance"]
+    proof = {"largest_logit": 18.5, "merged_minus_unmerged": 3.5e-05, "merged_minus_base": 19.0}
+    first = {"merge": {"lora": proof}, "input_tokens": tokens, "provenance": place}
+    write_json(tmp_path / "seed1.json", first)
+    record = read_latency_record(tmp_path / "seed1.json")
+    assert record["format"] == LATENCY_FORMAT == 2
+    unknown = {"predictions": None, "changed_predictions": None, "scores": None}
+    assert record["merge"] == {"lora": unknown | proof}
+    assert (record["precision"], record["suspended_seconds"]) == ("fp32", 0.0)
+    assert LatencyRecord.read(tmp_path / "seed1.json").merge["lora"].predictions is None
+    # One that says more, and has a digest of what it says, but not yet its format.
+    write_json(tmp_path / "seed1.json", seal(first | {"precision": "bf16", "suspended_seconds": 2.0}))
+    assert LatencyRecord.read(tmp_path / "seed1.json").precision == "bf16"
+    write_json(tmp_path / "seed1.json", read_json(tmp_path / "seed1.json") | {"precision": "fp32"})
+    with pytest.raises(ValueError, match="was edited after it was written"):
+        LatencyRecord.read(tmp_path / "seed1.json")
+
+
+@pytest.mark.parametrize("version", [3, "2", None, [1]])
+def test_timings_of_an_unknown_format_are_refused(tmp_path, version):
+    write_json(tmp_path / "seed1.json", seal({"format": version, "merge": {}, "input_tokens": {}}))
+    with pytest.raises(ValueError, match=r"seed1\.json has format .* reads formats 1 to 2; update lora_core"):
+        LatencyRecord.read(tmp_path / "seed1.json")
+
+
 def test_the_typed_view_has_what_the_record_has():
     record = RunRecord.read(FORMAT_1)
     content = read_json(FORMAT_1)
@@ -66,7 +102,7 @@ def test_the_typed_view_has_what_the_record_has():
     assert record.memory.predicted.sum_mb == sum(memory["predicted"][part] for part in PARTS)
     assert record.memory.above_baseline(record.memory.mean_mb) == memory["mean_mb"] - memory["baseline_mb"]
     assert (record.kind, record.settings["rank"], record.start_from) == ("lora", 8, None)
-    said_later = ("code", "allocator", "precision", "cuda", "cudnn")  # by newer records only
+    said_later = ("code", "code_files", "allocator", "precision", "cuda", "cudnn")  # by newer records only
     assert asdict(record.provenance) == dict.fromkeys(said_later) | content["provenance"]
     assert record.device == "NVIDIA H200"
     assert record.execution is None  # older records do not say it

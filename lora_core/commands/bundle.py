@@ -40,6 +40,7 @@ from lora_core.config.outdated import outdated_results
 from lora_core.data.local_files import file_format
 from lora_core.evaluation.gradients import Gradients
 from lora_core.job import STUDY_VARIABLE
+from lora_core.kept_runs import kept_run
 from lora_core.layout import Layout
 from lora_core.provenance import ROOT
 from lora_core.records import JsonObject, write_json
@@ -72,6 +73,7 @@ def pack(overlays: Sequence[str], archive: Path) -> None:
     study = read_study(overlays)
     folder = Path(study.results_dir)
     names = _finished_files(study.results_dir, overlays)
+    names |= set(_kept_names(study))
     names |= {Layout.model_config.format(model=study.model.name), Layout.study}
     files = {f"{RESULTS}/{n}": (folder / n).read_bytes() for n in names if matches(n, (*RAW, *DRAWN))}
     identity = json.loads(files[f"{RESULTS}/{Layout.study}"])
@@ -105,11 +107,30 @@ def verify(archive: Path) -> dict[str, str]:
         return differences | dict.fromkeys(changed, "differs")
 
 
+def _kept_names(study: Study) -> Iterator[str]:
+    """Yield the decisions to keep runs, which Snakemake does not list: no job makes them."""
+    layout = Layout(study.results_dir)
+    for method, task, seed in itertools.product(study.methods, study.tasks, study.seeds):
+        place = {"method": method, "task": task, "seed": seed}
+        if kept_run(layout.run_record.format(**place)):
+            yield Layout.kept.format(**place)
+
+
 def _outdated(folder: Path, study: Study) -> dict[str, str]:
     """Return the records of an unpacked bundle that its configuration does not ask for; any code may have made them."""
     config = study.model_dump(mode="json", exclude_unset=True)
     reasons = outdated_results(load_study(config | {"results_dir": str(folder / RESULTS)}))
     return {str(Path(name).relative_to(folder)): f"is not of its configuration: {why}" for name, why in reasons.items()}
+
+
+def is_of_first_version(archive: Path) -> bool:
+    """Return whether a bundle was packed by the first version, whose tables and figures had another form."""
+    with open_archive(archive) as bundle:
+        return _format(bundle) == 1
+
+
+def _format(bundle: BundleArchive) -> Any:
+    return bundle.read_json(BUNDLE).get("format") if BUNDLE in bundle else 1
 
 
 def _read_study(archive: Path, bundle: BundleArchive) -> Study:
@@ -119,7 +140,7 @@ def _read_study(archive: Path, bundle: BundleArchive) -> Study:
     """
     if CONFIG not in bundle:
         raise ValueError(f"{archive} is not a bundle of a study: it has no {CONFIG}")
-    version = bundle.read_json(BUNDLE).get("format") if BUNDLE in bundle else 1
+    version = _format(bundle)
     if type(version) is not int or not 1 <= version <= FORMAT:
         raise ValueError(
             f"{archive} has the bundle format {version!r:.20}, and this version reads up to {FORMAT}: use the version "

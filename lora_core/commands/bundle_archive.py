@@ -36,6 +36,7 @@ RAW = (
     Layout.data_card,
     Layout.model_config,
     Layout.run_record,
+    Layout.kept,
     Layout.history,
     Layout.power,
     Layout.predictions,

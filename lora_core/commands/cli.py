@@ -74,7 +74,14 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         return command
 
     add("doctor", _doctor, "show what this machine has and what it can run")
-    add_study("status", _status, "show which runs are done, running, failed and left")
+    status = add_study("status", _status, "show which runs are done, running, failed and left")
+    status.add_argument(
+        "--why", nargs="*", metavar="RUN", help="say what changed for each run that would be made again; RUN: some only"
+    )
+    keep = add_study("keep", _keep, "keep finished runs although code or packages changed")
+    keep.add_argument("runs", nargs="+", metavar="RUN", help="folder such as results/runs/lora/cola/seed1")
+    keep.add_argument("--because", metavar="TEXT", default="", help="the reason, which tables and the report show")
+    keep.add_argument("--undo", action="store_true", help="no longer keep them")
     add_study("summary", _summary, "compare LoRA with full fine-tuning in four lines, and name the report")
     add_study("estimate", _estimate, "estimate the time, disk space and energy of a study by a short trial")
     compare = add("compare", _compare, "compare the settings and results of two studies")
@@ -125,9 +132,26 @@ def _status(options: argparse.Namespace) -> None:
     from lora_core.layout import Layout
 
     study = read_study(options.configfile)
-    print(status.format_status(study, status.read_runs(study)))
-    if pending := slurm_jobs.format_pending(Layout(study.results_dir)):
-        print("", *pending, sep="\n")
+    if options.why is None:
+        print(status.format_status(study, status.read_runs(study)))
+        if pending := slurm_jobs.format_pending(Layout(study.results_dir)):
+            print("", *pending, sep="\n")
+        return
+    from lora_core.commands import run_names, why
+
+    runs = run_names.select_runs(study, options.why) if options.why else list(run_names.study_runs(study))
+    print(why.format_why(study, runs, selected=bool(options.why)))
+
+
+def _keep(options: argparse.Namespace) -> None:
+    from lora_core.commands import keep, run_names
+    from lora_core.commands.studies import read_study
+
+    study = read_study(options.configfile)
+    runs = run_names.select_runs(study, options.runs)
+    for line in keep.undo(study, runs) if options.undo else keep.keep(study, runs, options.because):
+        print(line)
+    print("Tables and the report follow when the study is run again.")
 
 
 def _summary(options: argparse.Namespace) -> None:
@@ -167,6 +191,8 @@ def _verify_bundle(options: argparse.Namespace) -> int:
         print(f"{name} {difference}")
     if not differences:
         print("Every table and figure came out the same.")
+    elif bundle.is_of_first_version(options.archive):
+        print("The first version packed this bundle; the form of tables and figures has changed since: compare values.")
     return bool(differences)
 
 

@@ -6,13 +6,15 @@ import time
 from collections import Counter
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from lora_core.code_digest import CACHE, CodeDigests
+from lora_core.code_digest import CACHE, CodeDigests, StageCode
 from lora_core.commands import failures
 from lora_core.commands.environment import describe
+from lora_core.commands.run_names import study_runs
 from lora_core.config.outdated import outdated_results
 from lora_core.data.tasks import task_title
 from lora_core.data.titles import run_title
@@ -69,29 +71,34 @@ class RunStatus:
 def read_runs(study: Study) -> list[RunStatus]:
     """Return every run of the study, with those that others start from; one that is outdated is left."""
     try:
-        outdated = outdated_results(study, _code_of_training(study))
+        outdated = outdated_results(study, code_of_training(study))
     except ValueError:  # a damaged record: the run that it belongs to has failed, for this reason
         outdated = {}
     runs = []
-    for method in study.methods:
-        needed = {*study.tasks, *(start for task in study.tasks for start in study.starts(method, task))}
-        for task in (task for task in study.trained_tasks if task in needed):
-            for seed in study.seeds:
-                run = _read_run(Layout(study.results_dir), method, task, seed)
-                record = Layout(study.results_dir).run_record.format(method=method, task=task, seed=seed)
-                if run.state == State.DONE and record in outdated:
-                    run = replace(run, state=State.LEFT, detail=f"made again, because {outdated[record]}", seconds=None)
-                runs.append(run)
+    for name in study_runs(study):
+        run = _read_run(Layout(study.results_dir), name.method, name.task, name.seed)
+        reason = outdated.get(name.record(study))
+        if run.state == State.DONE and reason:
+            run = replace(run, state=State.LEFT, detail=f"made again, because {reason}", seconds=None)
+        runs.append(run)
     return runs
 
 
-def _code_of_training(study: Study) -> Callable[[str], str] | None:
-    """Return what gives the digest of the code that trains a method; None where the workflow is not at hand."""
+def code_of_training(study: Study) -> Callable[[str], StageCode] | None:
+    """Return what gives the code that trains a method; None where the workflow is not at hand."""
     script = ROOT / "workflow" / "scripts" / "train.py"
     if not script.is_file():
         return None
     digests = CodeDigests(cache=CACHE)
-    return lambda method: digests.digest(script, module_name(study.settings(method).kind))
+
+    @cache
+    def of_module(module: str) -> StageCode:
+        stage = digests.stage(script, module)
+        if CACHE.parent.is_dir():  # a study has run here
+            digests.save()
+        return stage
+
+    return lambda method: of_module(module_name(study.settings(method).kind))
 
 
 def _read_run(layout: Layout, method: str, task: str, seed: int) -> RunStatus:

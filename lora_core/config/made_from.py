@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lora_core.config.outdated import INPUT_AGAIN, OTHER_CODE
+from lora_core.config.run_changes import INPUT_AGAIN, OTHER_CODE
 from lora_core.job_records import Recorded, params_digest
 from lora_core.layout import Layout
 from lora_core.records import sha256
@@ -39,7 +39,7 @@ class PlannedJob:
         outputs: The paths of what it makes.
         inputs: The paths of what it reads.
         params: All its parameters, as Snakemake has them.
-        is_remembered: Whether Snakemake compared it with what it remembers.
+        is_remembered: Whether Snakemake compares it with what it remembers.
     """
 
     outputs: Collection[str]

@@ -23,7 +23,7 @@ from lora_core.measuring.pulse import Pulse
 from lora_core.methods import registry
 from lora_core.models import masks
 from lora_core.models import model as models
-from lora_core.records import LatencyRow, sha256, write_json, write_rows
+from lora_core.records import LATENCY_FORMAT, LatencyRow, sha256, write_json, write_rows
 from lora_core.sealed import seal
 from lora_core.training.device_batches import DeviceExamples, Inputs
 from lora_core.training.progress import Progress
@@ -137,6 +137,7 @@ def time_inference(
         outputs.record,
         seal(
             {
+                "format": LATENCY_FORMAT,
                 "merge": {method: asdict(proof) for method, proof in proofs.items()},
                 "precision": plan.precision,
                 "input_tokens": {

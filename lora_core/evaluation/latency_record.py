@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from lora_core.provenance import ABSENT, Provenance
-from lora_core.records import check_digests, read_json
-from lora_core.sealed import unseal
+from lora_core.records import check_digests, read_latency_record
 from lora_core.typed_records import fill, name_damaged_file
 
 # A predicted score has changed if it moved by more than this.
 SCORE_CHANGE = 0.01
-# What the proofs of older records lack.
-ABSENT_PROOF = dict.fromkeys(("predictions", "changed_predictions", "scores"))
 
 
 @dataclass(frozen=True)
@@ -50,26 +47,26 @@ class MergeProof:
 class LatencyRecord:
     """What tables need to know about timed passes; `input_tokens` and `merge` are by method.
 
-    `precision` is that of the timed passes, as in the configuration; older records name none and are all "fp32".
+    `precision` is that of the timed passes, as in the configuration.
     `suspended_seconds` is for how long the process did not run while passes were timed.
     """
 
     input_tokens: Mapping[str, InputTokens]
     provenance: Provenance
-    precision: str = "fp32"
-    suspended_seconds: float = 0.0
-    merge: Mapping[str, MergeProof] = field(default_factory=dict)
+    precision: str
+    suspended_seconds: float
+    merge: Mapping[str, MergeProof]
 
     @classmethod
     def read(cls, path: Path, passes: Path | None = None) -> LatencyRecord:
         """Read a record. Raise ValueError that names the file if it or the file of the passes is damaged or edited."""
         with name_damaged_file(path):
-            content = unseal(read_json(path), path)
+            content = read_latency_record(path)
             check_digests(content, path, {} if passes is None else {passes.name: passes})
             return cls(
                 {method: fill(InputTokens, tokens) for method, tokens in content["input_tokens"].items()},
                 fill(Provenance, ABSENT | content["provenance"]),
-                content.get("precision", cls.precision),
-                float(content.get("suspended_seconds", 0.0)),
-                {method: fill(MergeProof, ABSENT_PROOF | proof) for method, proof in content.get("merge", {}).items()},
+                content["precision"],
+                float(content["suspended_seconds"]),
+                {method: fill(MergeProof, proof) for method, proof in content["merge"].items()},
             )

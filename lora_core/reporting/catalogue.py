@@ -29,6 +29,7 @@ RECORDS = (
     "memory_scaling",  # scaling.json, one file
     "regimes",  # regimes.json, one file
 )
+RUN_RECORDS = frozenset({"runs", "scores", "differences", "costs", "curves", "traced_runs", "loss_runs"})
 # What a table or figure may need from the configuration: the fields of `lora_core.reporting.inputs.DrawSettings`, and
 # `batching`: the description of the study says how training batches were formed, and in which precision it trains.
 SETTINGS = (
@@ -93,6 +94,11 @@ class Entry:
     def parent(self) -> str:
         """The name of the table whose details these are; its own name otherwise."""
         return self.name.removesuffix(DETAILS)
+
+    @property
+    def shows_runs(self) -> bool:
+        """Whether it shows what training runs gave, so that runs that were kept are marked."""
+        return not RUN_RECORDS.isdisjoint(self.records)
 
     @property
     def module(self) -> str:

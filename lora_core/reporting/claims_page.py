@@ -26,11 +26,13 @@ COLUMNS = {
 }
 
 
-def write_claims(verdicts: Sequence[Verdict], study: StudyDescription, md: Path, csv: Path) -> None:
-    """Write the verdicts as Markdown and as CSV."""
+def write_claims(
+    verdicts: Sequence[Verdict], study: StudyDescription, md: Path, csv: Path, notes: Sequence[str] = ()
+) -> None:
+    """Write the verdicts as Markdown and as CSV, with notes about the runs that they are judged by."""
     rows = [_row(verdict, study) for verdict in verdicts]
     table = pd.DataFrame(rows, columns=[*COLUMNS, "qualification", "rule", "needs"]).assign(
-        remark=" ".join(study.banner())
+        remark=" ".join([*study.banner(), *notes])
     )
     write_sealed_csv(csv, table)
     judged = sum(verdict.verdict != UNMEASURED for verdict in verdicts)
@@ -45,7 +47,7 @@ def write_claims(verdicts: Sequence[Verdict], study: StudyDescription, md: Path,
     lines += [f"| {' | '.join(COLUMNS.values())} |", "|" + " --- |" * len(COLUMNS)]
     shown = [row | {"verdict": qualified(row["verdict"], row["qualification"])} for row in rows]
     lines += ["| " + " | ".join(markdown_text(row[name]) for name in COLUMNS) + " |" for row in shown]
-    lines += ["", note, "", "## The rules", ""]
+    lines += ["", note, "", *(line for text in notes for line in (markdown_text(text), "")), "## The rules", ""]
     lines += [f"- **{markdown_text(v.claim.title)}**: {markdown_text(v.claim.rule)}." for v in verdicts]
     write_text(md, "\n".join(lines) + "\n")
 

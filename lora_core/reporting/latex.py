@@ -110,7 +110,7 @@ ESCAPES = {
     ">": r"\textgreater{}",
     "±": r"$\pm$", "≥": r"$\geq$", "≤": r"$\leq$", "≈": r"$\approx$", "≠": r"$\neq$", "×": r"$\times$", "·": r"$\cdot$",
     "−": "$-$", "→": r"$\to$", "√": r"$\surd$", "∞": r"$\infty$", "°": r"$^\circ$", "µ": r"$\mu$", "…": r"\ldots{}",
-    "–": "--", "—": "---", "‘": "`", "’": "'", "“": "``", "”": "''", "\xa0": "~", "\n": " ",
+    "†": r"\dag{}", "–": "--", "—": "---", "‘": "`", "’": "'", "“": "``", "”": "''", "\xa0": "~", "\n": " ",
     APART: "{}", BREAK: r"\hspace{0pt}",
     **{raised: f"$^{plain}$" for raised, plain in zip("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789", strict=True)},
     **{letter: rf"$\{name}$" for letter, name in zip("αβγδεηθκλμπρστφχψωΔΣΩ", (

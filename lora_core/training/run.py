@@ -86,7 +86,9 @@ def train(
             return
         precision.check_device(spec.precision, device)
         apply_speedups(shapes, spec, device)
-        started = replace(provenance.collect(device, threads, spec.precision), code=code.digest if code else None)
+        started = provenance.collect(device, threads, spec.precision)
+        if code is not None:
+            started = replace(started, code=code.digest, code_files=code.files)
         checkpoint = open_checkpoint(checkpoints, _dependencies(spec, digests, started))
         progress = Progress(f"{spec.method} {spec.task} seed {spec.seed}", outputs.progress)
         loop = _train(spec, data.truncate(max_tokens), build, inputs.start_weights is None, held, checkpoint, progress)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from lora_core.config.made_from import Comparison, PlannedJob
-from lora_core.config.outdated import INPUT_AGAIN, OTHER_CODE
+from lora_core.config.run_changes import INPUT_AGAIN, OTHER_CODE
 from lora_core.job_records import JobSource, output_sizes, params_digest, read_outputs
 from lora_core.records import sha256
 

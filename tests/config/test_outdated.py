@@ -1,63 +1,29 @@
 """Which results are not what the configuration and the code ask for, by their records alone."""
 
 import json
-from pathlib import Path
 
 import pytest
-from builders import changed, merged, run_content
+from agreeing_results import TASK, WEIGHTS, agreeing_results, edit, path, study_in, write
+from builders import run_content
 
+from lora_core.code_digest import StageCode
 from lora_core.config import params
-from lora_core.config.announcement import announcement
-from lora_core.config.outdated import INPUT_AGAIN, outdated_results
-from lora_core.config.study import load
+from lora_core.config.announcement import announcement, retraining
+from lora_core.config.outdated import ResultsComparison, outdated_results
+from lora_core.config.run_changes import INPUT_AGAIN
 from lora_core.layout import Layout
-from lora_core.records import sha256, write_json
-
-WEIGHTS = "weights/adapter_model.safetensors"
-METHODS, TASK = ("fft", "lora"), "cola"
-
-
-def study_in(folder, **changes):
-    values = {"results_dir": str(folder), "tasks": [TASK], "methods": list(METHODS), "seeds": [1]} | changes
-    return load(changed(**values))
+from lora_core.records import write_json
 
 
 @pytest.fixture
 def results(tmp_path):
     """Records of a finished study, all in agreement with its configuration."""
-    study, layout = study_in(tmp_path), Layout(str(tmp_path))
-    card = run_content()["run"]["data"] | {"max_length": study.max_length(TASK)}
-    dataset = json.loads(json.dumps(params.data_params(study, TASK)))
-    write(layout.data_card, card, task=TASK)
-    write(layout.data_sources, {"files": {}, "made_from": {"dataset": dataset}}, task=TASK)
-    write(layout.model_record, {"files": {"model.safetensors": {"bytes": 1, "sha256": "a"}}}, model=study.model.name)
-    for method in METHODS:
-        run = params.run_params(study, method, TASK, 1) | {"data": card, "model_files": {"model.safetensors": "a"}}
-        record = run_content(method, provenance={"code": "c0de"}) | {"run": run, "files": {WEIGHTS: "a"}}
-        write(layout.run_record, record, method=method, task=TASK, seed=1)
-    runs = {method: sha256(path(tmp_path, "run_record", method=method)) for method in METHODS}
-    write(layout.merged_record, {"files": {}, "made_from": {WEIGHTS: "a"}}, method="lora", task=TASK, seed=1)
-    plan = params.latency_params(study)
-    write(layout.latency_record, {"made_from": {"plan": plan, "runs": runs}}, task=TASK, seed=1)
-    return tmp_path
-
-
-def write(pattern, content, **wildcards):
-    write_json(Path(pattern.format(**wildcards)), content)
-
-
-def path(folder, name, method="lora"):
-    pattern = getattr(Layout, name)
-    return folder / pattern.format(method=method, task=TASK, seed=1)
-
-
-def edit(file, changes):
-    write_json(file, merged(json.loads(file.read_text()), changes))
+    return agreeing_results(tmp_path)
 
 
 def reasons(folder, code="c0de", **changes):
     """The reasons by the path below the results folder."""
-    found = outdated_results(study_in(folder, **changes), None if code is None else lambda method: code)
+    found = outdated_results(study_in(folder, **changes), None if code is None else lambda method: StageCode(code, {}))
     return {name.removeprefix(f"{folder}/"): reason for name, reason in found.items()}
 
 
@@ -123,6 +89,31 @@ def test_a_run_that_was_made_from_something_else_is_named_with_the_reason(result
     assert found == OF_LORA
 
 
+@pytest.mark.parametrize(
+    ("recorded", "text"),
+    [
+        ({"a.py": "1", "b.py": "2"}, " (b.py)"),
+        ({"a.py": "1", "gone.py": "2"}, " (b.py, gone.py)"),
+        ({"a.py": "0", "b.py": "0", "c.py": "0", "d.py": "0"}, " (a.py, b.py, c.py and 1 more)"),
+        (None, ""),  # an older record
+        ({"a.py": "1", "b.py": "1"}, ""),  # what differs is none of the files
+    ],
+)
+def test_the_files_of_other_code_are_named_if_the_record_says_them(results, recorded, text):
+    edit(path(results, "run_record"), {"provenance": {"code": "0ther", "code_files": recorded}})
+    stage = StageCode("c0de", {"a.py": "1", "b.py": "1"})
+    found = outdated_results(study_in(results), lambda method: stage)
+    assert found[str(results / LORA)] == f"other code made it{text}"
+
+
+def test_every_change_of_a_run_is_found_if_all_are_asked_for(results):
+    edit(path(results, "run_record"), {"run": {"data": {"train": {"sha256": "0"}}}, "provenance": {"code": "0ther"}})
+    study = study_in(results, train__batching="random")
+    comparison = ResultsComparison(study, lambda method: StageCode("c0de", {}), every=True)
+    assert [change.cause for change in comparison.changes[str(results / LORA)]] == ["settings", "data", "code"]
+    assert comparison.reasons[str(results / LORA)] == "settings differ (batching length_grouped -> random)"
+
+
 def test_merged_models_and_latencies_of_another_run_are_outdated(results):
     edit(path(results, "run_record"), {"files": {WEIGHTS: "b"}})
     assert reasons(results) == {MERGED: "it was made from other weights", LATENCY: "it was made from other runs"}
@@ -143,6 +134,11 @@ def test_latencies_in_another_precision_are_made_again(results):
     assert reasons(results, train__precision="bf16")[LATENCY] == "settings differ (precision fp32 -> bf16)"
     write_json(path(results, "latency_record"), record | {"precision": "bf16"})
     assert reasons(results)[LATENCY] == "settings differ (precision bf16 -> fp32)"
+
+
+def test_timings_of_a_newer_version_are_left(results):
+    edit(path(results, "latency_record"), {"format": 3, "made_from": {"plan": {"passes": 77}}})
+    assert reasons(results) == {}
 
 
 def test_records_that_do_not_say_what_they_were_made_from_are_accepted(results):
@@ -180,6 +176,23 @@ def test_each_reason_is_one_line_that_names_some_products():
     lines = announcement({f"run{number}": "other code made it" for number in range(5)} | {"x": "y"})
     assert lines == ["made again, because other code made it: run0, run1, run2 and 2 more",
                      "made again, because y: x"]  # fmt: skip
+
+
+def test_one_sentence_says_how_much_recorded_work_is_made_again_if_it_is_more_than_an_hour(tmp_path):
+    reasons = {}
+    for number in range(3):
+        file = tmp_path / f"{number}.json"
+        write_json(file, {"measurement": {"train_seconds": 1500, "eval_seconds": 300, "preparation": None}})
+        reasons[str(file)] = "other code made it (a.py)" if number else "settings differ (rank 8 -> 2)"
+    assert retraining(dict(list(reasons.items())[1:])) is None  # 60 min
+    text = retraining(reasons)
+    assert "3 finished runs with 1.5 h of recorded work" in text
+    assert "because other code made it (a.py) (2); settings differ (rank 8 -> 2) (1)" in text
+    assert text.endswith("or keep those with `lora-core keep`")
+    write_json(tmp_path / "0.json", {"measurement": {"train_seconds": 7200, "eval_seconds": 0, "preparation": None}})
+    text = retraining({str(tmp_path / "0.json"): None, str(tmp_path / "absent.json"): None})
+    assert "2.0 h of recorded work will be trained again, because Snakemake plans it:" in text
+    assert "lora-core keep" not in text
 
 
 def test_after_a_change_of_settings_a_line_says_how_to_keep_both_results():

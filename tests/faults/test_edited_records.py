@@ -162,7 +162,8 @@ def test_a_run_that_other_code_made_is_made_again_when_the_code_is_put_back(stud
     layers.write_bytes(original)
     script.write_text(planned)
     _, output = study.run("-n", TABLE)
-    assert f"{MADE_AGAIN} other code made it: results/{LORA_RUN}/run.json" in output
+    files = "lora_core/methods/layers.py, workflow/scripts/train.py"
+    assert f"{MADE_AGAIN} other code made it ({files}): results/{LORA_RUN}/run.json" in output
 
 
 @pytest.mark.faults

@@ -28,7 +28,8 @@ from lora_core.data.card import DataCard
 from lora_core.data.overlap import Repeats
 from lora_core.evaluation.claim_rules import GPU, METER, MORE_SEEDS, UNDECIDED, UNMEASURED, Claim, Verdict
 from lora_core.evaluation.collect_runs import COLUMNS
-from lora_core.records import read_json, write_json
+from lora_core.kept_runs import KeptRun, write_kept
+from lora_core.records import read_json, sha256, write_json
 from lora_core.reporting import catalogue
 from lora_core.reporting.claims_page import write_claims
 from lora_core.reporting.inputs import DrawSettings
@@ -150,6 +151,21 @@ def test_a_verdict_on_another_model_is_counted_as_a_verdict_and_shown_with_its_q
     claims.write_text(claims.read_text().replace(",not reproduced,", ",reproduced,"))
     with pytest.raises(ValueError, match=r"claims\.csv was edited after it was written"):
         write_report(ReportInputs(**vars(inputs) | {"claims": claims}), SETTINGS, tmp_path / "report.html")
+
+
+def test_the_page_marks_the_runs_that_were_kept_and_says_why(inputs, tmp_path):
+    record = tmp_path / "runs/lora/cola/seed1/run.json"
+    write_json(record, {})
+    because = "<b>nothing</b> of importance"
+    kept = KeptRun("lora", "cola", 1, because, "2026-11-27T05:00:00+00:00", sha256(record), "c0de", ["code: a.py"])
+    write_kept(record, kept)
+    files = vars(inputs) | {"kept": [record.with_name("kept.json")]}
+    write_report(ReportInputs(**files), SETTINGS, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    rows = re.findall(r'<tr data-method="(\w+)" data-task="(\w+)">.*?data-sort="\d+">(\d+ †)</td>', text)
+    assert rows == [("lora", "cola", "1 †")]
+    assert f"because “{html.escape(because)}”" in text
+    assert "<b>nothing" not in text
 
 
 def test_links_lead_to_the_files_of_the_study(made):

@@ -19,7 +19,7 @@ if (REPOSITORY / "lora_core").is_dir():
     )
 
 try:
-    from lora_core import job, job_records, processes
+    from lora_core import job, job_records, kept_runs, layout, processes
     from lora_core.code_digest import CACHE, CodeDigests
     from lora_core.commands import environment, failures, slurm_jobs, unlock
     from lora_core.commands.studies import check_config_files, load_study
@@ -30,7 +30,7 @@ try:
         preflight,
         unfinished,
     )
-    from lora_core.config.announcement import announcement
+    from lora_core.config.announcement import announcement, retraining
     from lora_core.layout import Layout
     from lora_core.measuring import gpus
     from lora_core.methods import registry
@@ -94,15 +94,23 @@ DIGESTS = CodeDigests(cache=CACHE)
 FORCED = (
     {}
 )  # what is made again although it exists, with the reason; filled before the jobs are planned
+KEPT = (
+    set()
+)  # run.json of the runs that are kept although other code made them; filled before the jobs are planned
+
+
+def script_file(script):
+    """A script of this workflow, or Snakemake's copy of it if the workflow was fetched."""
+    file = REPOSITORY / "workflow" / "scripts" / script
+    return (
+        file if file.is_file() else Path(workflow.source_path(f"../scripts/{script}"))
+    )
 
 
 @cache
 def code(script, *modules):
     """The digest of a script and of all the code it uses: a job that carries it reruns when that code changes."""
-    file = REPOSITORY / "workflow" / "scripts" / script
-    if not file.is_file():
-        file = Path(workflow.source_path(f"../scripts/{script}"))
-    return DIGESTS.digest(file, *modules)
+    return DIGESTS.digest(script_file(script), *modules)
 
 
 def code_of_methods(script, methods):
@@ -110,6 +118,17 @@ def code_of_methods(script, methods):
     return code(
         script, *(registry.module_name(study.settings(m).kind) for m in methods)
     )
+
+
+@cache
+def training_code(module):
+    """The digest of the code that trains a kind of method, with the digests of its files."""
+    return DIGESTS.stage(script_file("train.py"), module)
+
+
+def training_code_of(method):
+    """`training_code` of a method of the study."""
+    return training_code(registry.module_name(study.settings(method).kind))
 
 
 def code_of_drawing(script, entry):

@@ -57,7 +57,8 @@ def compare_with_records(recorded):
             outputs=list(each.output),
             inputs=list(each.input),
             params=each.params,
-            is_remembered=is_remembered(each.output[0]),
+            # If one output is forgotten, Snakemake compares none.
+            is_remembered=all(map(is_remembered, each.output)),
         )
         if comparison.differs(planned_job):
             # Snakemake does not run even a forced job whose inputs are made again if all of them are ancient.
@@ -65,6 +66,39 @@ def compare_with_records(recorded):
                 if file in planned:
                     file.flags.pop("ancient", None)
     return comparison.reasons
+
+
+def keep_runs(records):
+    """Let Snakemake remember nothing of the runs with these records: it would compare them with other code."""
+    KEPT.update(records)
+    patterns = (
+        LAYOUT.run_record,
+        LAYOUT.history,
+        LAYOUT.power,
+        LAYOUT.predictions,
+        LAYOUT.weights,
+    )
+    places = (layout.wildcards(LAYOUT.run_record, Path(record)) for record in records)
+    forgotten = {pattern.format(**place) for place in places for pattern in patterns}
+    if forgotten:
+        remembered = workflow.persistence.metadata
+        workflow.persistence.metadata = lambda target: (
+            None if str(target) in forgotten else remembered(target)
+        )
+
+
+def say_what_is_trained_again(reasons):
+    """Say how much recorded work is made again, if it is much."""
+    jobs = [each for each in workflow.dag.needrun_jobs() if each.rule.name == "train"]
+    finished = {
+        each.output[0]: next(
+            (reasons[file] for file in each.output if file in reasons), None
+        )
+        for each in jobs
+        if Path(each.output[0]).is_file()
+    }
+    if line := retraining(finished):
+        print(line, file=sys.stderr)
 
 
 def force_products(build_dag):
@@ -80,9 +114,9 @@ def force_products(build_dag):
                 check_targets()
             recorded = job_records.read_outputs(LAYOUT.logs)
             cut_off = unfinished.unfinished_products(LAYOUT.results, recorded)
-            changed = outdated.outdated_results(
-                study, lambda method: code_of_methods("train.py", [method])
-            )
+            compared = outdated.ResultsComparison(study, training_code_of)
+            changed = compared.reasons
+            keep_runs(compared.kept)
             FORCED.update(changed | cut_off)
             workflow.dag.forcefiles.update(FORCED)
             build_dag()
@@ -109,6 +143,7 @@ def force_products(build_dag):
         }
         for line in announcement(reasons):
             print(line, file=sys.stderr)
+        say_what_is_trained_again(reasons)
 
     return build
 

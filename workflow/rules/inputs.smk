@@ -81,14 +81,57 @@ def of_task(pattern):
     return lambda wildcards: of_every_run(pattern, tasks=[wildcards.task])
 
 
+def unless_run_is_kept(pattern):
+    """An input function: `pattern`, a path with wildcards or a function, but nothing for a run that is kept.
+
+    Otherwise data or a model that is made again would hide from Snakemake what is to be drawn again from that run.
+    """
+
+    def files(wildcards):
+        if LAYOUT.run_record.format(**wildcards) in KEPT:
+            return []
+        return pattern(wildcards) if callable(pattern) else pattern.format(**wildcards)
+
+    return files
+
+
+@cache
+def kept_files():
+    """The files that say which runs were kept although other code made them: one that comes or goes counts.
+
+    Runs that are about to be trained again are left out.
+    """
+    allowed = workflow.dag_settings.allowed_rules
+    trained = FORCED if not allowed or "train" in allowed else {}
+    runs = (record for record in RECORDS["runs"] if record not in trained)
+    return [str(kept_runs.kept_file(run)) for run in runs if kept_runs.kept_run(run)]
+
+
+def records_of(entry):
+    """The records that a table or figure shows, and no others."""
+    kept = {"kept": kept_files()} if entry.shows_runs else {}
+    return {name: RECORDS[name] for name in entry.records} | kept
+
+
 def records_of_table(wildcards):
-    """The records that a table shows, and no others."""
-    return {name: RECORDS[name] for name in catalogue.table(wildcards.table).records}
+    return records_of(catalogue.table(wildcards.table))
 
 
 def records_of_figure(wildcards):
-    """The records that a figure shows, and no others."""
-    return {name: RECORDS[name] for name in catalogue.figure(wildcards.figure).records}
+    return records_of(catalogue.figure(wildcards.figure))
+
+
+def records_of_claims(wildcards):
+    """What claims are judged by, by the names of `ClaimRecords`, and the runs that were kept."""
+    names = (
+        "counts",
+        "differences",
+        "latency",
+        "latency_records",
+        "runs",
+        "costs",
+    )
+    return {name: RECORDS[name] for name in names} | {"kept": kept_files()}
 
 
 def records_of_report(wildcards):
@@ -99,6 +142,7 @@ def records_of_report(wildcards):
         "claims": f"{LAYOUT.claims}.csv",
         "collected": LAYOUT.runs,
         "counts": LAYOUT.counts,
+        "kept": kept_files(),
         **{
             name: RECORDS[name]
             for name in (

@@ -58,17 +58,7 @@ rule draw_figure:
 
 rule judge_claims:
     input:
-        **{
-            name: unless_kept(f"{LAYOUT.claims}.csv", RECORDS[name])
-            for name in (
-                "counts",
-                "differences",
-                "latency",
-                "latency_records",
-                "runs",
-                "costs",
-            )
-        },
+        unpack(unless_kept(f"{LAYOUT.claims}.csv", records_of_claims)),
     output:
         md=f"{LAYOUT.claims}.md",
         csv=report(

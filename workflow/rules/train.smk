@@ -1,13 +1,15 @@
 # A measured job has its device to itself, on a CPU the machine. How many may run at once: common.smk.
 rule train:
     input:
-        model=ancient(MODEL),
-        model_record=unless_kept(LAYOUT.run_record, MODEL_RECORD),
-        train_data=ancient(LAYOUT.train_data),
-        validation_data=ancient(LAYOUT.validation_data),
-        data_card=unless_kept(LAYOUT.run_record, LAYOUT.data_card),
-        start_weights=ancient(start_file(LAYOUT.weights)),
-        start_record=unless_kept(LAYOUT.run_record, start_file(LAYOUT.run_record)),
+        model=ancient(unless_run_is_kept(MODEL)),
+        model_record=unless_kept(LAYOUT.run_record, unless_run_is_kept(MODEL_RECORD)),
+        train_data=ancient(unless_run_is_kept(LAYOUT.train_data)),
+        validation_data=ancient(unless_run_is_kept(LAYOUT.validation_data)),
+        data_card=unless_kept(LAYOUT.run_record, unless_run_is_kept(LAYOUT.data_card)),
+        start_weights=ancient(unless_run_is_kept(start_file(LAYOUT.weights))),
+        start_record=unless_kept(
+            LAYOUT.run_record, unless_run_is_kept(start_file(LAYOUT.run_record))
+        ),
     output:
         record=LAYOUT.run_record,
         history=LAYOUT.history,

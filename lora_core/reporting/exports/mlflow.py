@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,7 +48,7 @@ def write(runs: Sequence[ExportedRun], folder: Path) -> None:
 def _write_run(client: MlflowClient, experiment: str, run: ExportedRun) -> None:
     from mlflow.entities import Param
 
-    came_from = leaves(vars(run.record.provenance), "provenance.")
+    came_from = leaves(vars(replace(run.record.provenance, code_files=None)), "provenance.")
     created = client.create_run(
         experiment,
         start_time=_milliseconds(run.started.timestamp()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ import pandas as pd
 
 from lora_core.atomic_files import atomic_file
 from lora_core.csv_cells import write_frame
-from lora_core.reporting.figures.canvas import arrange
+from lora_core.reporting.figures.canvas import add_note, arrange
 from lora_core.reporting.figures.style import INK
 from lora_core.reporting.inputs import DrawSettings, Inputs
 
@@ -35,11 +35,16 @@ class FigureFiles:
 
 
 def write_figure(
-    draw: Callable[[Inputs, DrawSettings], Drawing], inputs: Inputs, settings: DrawSettings, files: FigureFiles
+    draw: Callable[[Inputs, DrawSettings], Drawing],
+    inputs: Inputs,
+    settings: DrawSettings,
+    files: FigureFiles,
+    notes: Sequence[str] = (),
 ) -> None:
-    """Draw a figure in both widths, and write the data that it shows."""
+    """Draw a figure in both widths, with notes below it, and write the data that it shows."""
     for narrow, file in ((True, files.narrow), (False, files.svg)):
         figure, frame = draw(inputs, replace(settings, narrow=narrow))
+        add_note(figure, " ".join(notes))
         save_svg(figure, file)
     write_frame(files.csv, frame)
 

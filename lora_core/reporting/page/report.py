@@ -19,9 +19,11 @@ from lora_core.evaluation.claim_evidence import ClaimRecords, read_evidence
 from lora_core.evaluation.frames import read_costs
 from lora_core.evaluation.latency_record import LatencyRecord
 from lora_core.evaluation.run_record import RunRecord
+from lora_core.kept_runs import kept_runs
 from lora_core.layout import Layout
 from lora_core.reporting.claims_page import qualified
 from lora_core.reporting.inputs import DrawSettings
+from lora_core.reporting.kept import KEPT, kept_notes
 from lora_core.reporting.page.claim_groups import VERDICTS, ClaimsView
 from lora_core.reporting.page.conclusions import runs_conclusion, table_conclusions
 from lora_core.reporting.page.cost_curves import cost_curves
@@ -41,7 +43,8 @@ class ReportInputs:
     """The files that the page is made from.
 
     `collected` is runs.csv; `runs` are the run.json files, `latency_records` the JSON files of the timed passes, in the
-    order of `latency`. A figure that has `-narrow` at the end of its name is another one's for narrow screens.
+    order of `latency`, `kept` the kept.json files. A figure that has `-narrow` at the end of its name is another one's
+    for narrow screens.
     """
 
     tables: Sequence[Path]  # JSON
@@ -55,6 +58,7 @@ class ReportInputs:
     runs: Sequence[Path]
     latency: Sequence[Path]
     latency_records: Sequence[Path]
+    kept: Sequence[Path] = ()
 
     @property
     def claim_records(self) -> ClaimRecords:
@@ -75,6 +79,7 @@ def write_report(inputs: ReportInputs, settings: DrawSettings, out: Path) -> Non
     evidence = read_evidence(inputs.claim_records, settings.references, settings.latency_margin, settings.labels)
     answer = read_answer(evidence)
     costs, figures = read_costs(inputs.costs), drawn_figures(inputs.figures)
+    kept = kept_runs(inputs.kept)
     unmeasured = {"energy"} if costs["train_energy_joules"].isna().all() else set()
     text = _render(
         banner=tables[0].banner if tables else [],
@@ -95,6 +100,9 @@ def write_report(inputs: ReportInputs, settings: DrawSettings, out: Path) -> Non
         tasks={task: task_title(task) for task in tasks},
         columns=list(RUN_COLUMNS),
         runs=runs,
+        kept={(run.method, run.task, str(run.seed)) for run in kept},
+        kept_mark=KEPT,
+        kept_notes=kept_notes(kept, settings),
         plot=plot_data(evidence, settings),
         curves=cost_curves(inputs.curves, costs, settings.labels),
     )

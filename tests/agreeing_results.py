@@ -1,0 +1,51 @@
+"""The records of a small study that never ran, in agreement with its configuration, for tests that change one."""
+
+import json
+from pathlib import Path
+
+from builders import changed, merged, run_content
+
+from lora_core.config import params
+from lora_core.config.study import load
+from lora_core.layout import Layout
+from lora_core.records import sha256, write_json
+
+WEIGHTS = "weights/adapter_model.safetensors"
+METHODS, TASK = ("fft", "lora"), "cola"
+
+
+def study_in(folder, **changes):
+    values = {"results_dir": str(folder), "tasks": [TASK], "methods": list(METHODS), "seeds": [1]} | changes
+    return load(changed(**values))
+
+
+def agreeing_results(folder):
+    """A folder with the records of a finished study, all in agreement with its configuration."""
+    study, layout = study_in(folder), Layout(str(folder))
+    card = run_content()["run"]["data"] | {"max_length": study.max_length(TASK)}
+    dataset = json.loads(json.dumps(params.data_params(study, TASK)))
+    write(layout.data_card, card, task=TASK)
+    write(layout.data_sources, {"files": {}, "made_from": {"dataset": dataset}}, task=TASK)
+    write(layout.model_record, {"files": {"model.safetensors": {"bytes": 1, "sha256": "a"}}}, model=study.model.name)
+    for method in METHODS:
+        run = params.run_params(study, method, TASK, 1) | {"data": card, "model_files": {"model.safetensors": "a"}}
+        record = run_content(method, provenance={"code": "c0de"}) | {"run": run, "files": {WEIGHTS: "a"}}
+        write(layout.run_record, record, method=method, task=TASK, seed=1)
+    runs = {method: sha256(path(folder, "run_record", method=method)) for method in METHODS}
+    write(layout.merged_record, {"files": {}, "made_from": {WEIGHTS: "a"}}, method="lora", task=TASK, seed=1)
+    plan = params.latency_params(study)
+    write(layout.latency_record, {"made_from": {"plan": plan, "runs": runs}}, task=TASK, seed=1)
+    return folder
+
+
+def write(pattern, content, **wildcards):
+    write_json(Path(pattern.format(**wildcards)), content)
+
+
+def path(folder, name, method="lora"):
+    pattern = getattr(Layout, name)
+    return folder / pattern.format(method=method, task=TASK, seed=1)
+
+
+def edit(file, changes):
+    write_json(file, merged(json.loads(file.read_text()), changes))

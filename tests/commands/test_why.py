@@ -1,0 +1,197 @@
+"""`lora-core status --why`: what changed for each run that would be made again."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from agreeing_results import TASK, agreeing_results, edit, path, study_in
+from builders import ROOT
+
+from lora_core import provenance
+from lora_core.code_digest import StageCode
+from lora_core.commands import remembered, run_names, why
+from lora_core.config import params
+from lora_core.job_records import JobRecord
+from lora_core.processes import this_process
+from lora_core.records import sha256, write_json
+
+ONE = "lora/cola/seed1"
+CODE = {"a.py": "1", "b.py": "1"}
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """A finished study whose runs are those that it asks for."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(why, "code_of_training", lambda study: lambda method: StageCode("c0de", CODE))
+    return agreeing_results(Path("results"))
+
+
+def explained(study, *names):
+    runs = run_names.select_runs(study, names) if names else list(run_names.study_runs(study))
+    return why.format_why(study, runs, selected=bool(names))
+
+
+def test_nothing_would_be_made_again(results):
+    assert explained(study_in(results)) == "results: 0 of 2 runs would be made again."
+
+
+@pytest.mark.parametrize(
+    ("changes", "study", "line"),
+    [
+        ({}, {"method_settings__lora__rank": 2}, "settings: rank 8 -> 2"),
+        ({}, {"train__batching": "random"}, "settings: batching length_grouped -> random"),
+        ({"provenance": {"code": "0ther", "code_files": CODE | {"b.py": "0"}}}, {}, "code: b.py"),
+        ({"provenance": {"code": "0ther"}}, {}, "code: other code made it"),
+        ({"run": {"data": {"train": {"sha256": "0"}}}}, {}, "data: it was trained on other data"),
+        ({"run": {"model_files": {"model.safetensors": "b"}}}, {}, "model: it was trained from another prepared model"),
+        ({"run": {"seed": 2}}, {}, "record: it is the record of lora/cola/seed2"),
+        ({}, {"data__max_length": 17}, "input: what it was made from is made again"),
+    ],
+)
+def test_what_changed_is_said_for_each_cause(results, changes, study, line):
+    edit(path(results, "run_record"), changes)
+    lines = explained(study_in(results, **study)).splitlines()
+    assert f"  {line}" in lines[lines.index(next(each for each in lines if "lora/cola/seed1" in each)) :]
+
+
+def test_several_causes_are_all_said_and_runs_with_the_same_ones_are_together(results):
+    for method in ("fft", "lora"):
+        edit(path(results, "run_record", method), {"provenance": {"code": "0ther"}})
+    text = explained(study_in(results, train__batching="random"))
+    assert "fft/cola/seed1, lora/cola/seed1\n  settings: batching" in text
+    assert text.count("  code: other code made it") == 1
+    assert "lora-core keep RUN" in text
+
+
+def test_other_packages_are_named_where_a_run_is_made_again_and_are_no_reason_themselves(results):
+    versions = {"packages": provenance.installed_packages() | {"torch": "0.1"}}
+    edit(path(results, "run_record"), {"provenance": versions})
+    assert "0 of 2" in explained(study_in(results))
+    edit(path(results, "run_record"), {"provenance": {"code": "0ther"}})
+    text = explained(study_in(results))
+    assert f"torch 0.1 -> {provenance.installed_packages()['torch']}" in text
+    assert "by itself no reason" in text
+
+
+@pytest.mark.parametrize(
+    "name", [ONE, f"results/runs/{ONE}", f"results/runs/{ONE}/run.json", "results/runs/lora", "results/runs/lora/"]
+)
+def test_a_run_is_named_by_its_folder_or_one_above(results, name):
+    text = explained(study_in(results), name)
+    assert "lora/cola/seed1: nothing that is known changed" in text
+    assert "fft" not in text
+    assert explained(study_in(results, seeds=[1, 2]), os.path.abspath("results/runs")).count("not made yet") == 2
+
+
+def test_an_unknown_run_is_refused_with_the_nearest_name(results):
+    with pytest.raises(ValueError, match="no run 'lora/cola/seed9'; did you mean 'lora/cola/seed1'"):
+        explained(study_in(results), "lora/cola/seed9")
+    with pytest.raises(ValueError, match="no run 'lor'"):
+        explained(study_in(results), "lor")
+
+
+def remember(study, run, **changes):
+    """What Snakemake keeps of a run, as it writes it."""
+    values = [params.run_params(study, run.method, run.task, run.seed), "c0de"]
+    memory = {"params": sorted(map(repr, values)), "input_checksums": {}, "conda_env": None} | changes
+    for product in ("run.json", "history.csv", "power.csv", "predictions.safetensors", "weights"):
+        write_json(memory_of(f"results/runs/{run}/{product}"), memory)
+
+
+def memory_of(product):
+    return Path(".snakemake", "metadata", base64.urlsafe_b64encode(product.encode()).decode())
+
+
+def test_what_snakemake_alone_would_repeat_is_said(results):
+    study = study_in(results)
+    run = run_names.RunName("lora", TASK, 1)
+    remember(study, run)
+    assert "0 of 2" in explained(study)
+    # A hyperparameter that the earlier version did not have: to the record it says nothing, to Snakemake it differs.
+    earlier = params.run_params(study, "lora", TASK, 1)
+    hyperparameters = {k: v for k, v in earlier["hyperparameters"].items() if k != "start_from"}
+    earlier["hyperparameters"] = hyperparameters | {"momentum": 0.5}
+    remember(study, run, params=[repr(earlier), repr("c0de")])
+    assert "Snakemake: its parameters differ from those that Snakemake remembers (" in explained(study)
+    assert "momentum 0.5 -> none" in explained(study)
+    remember(study, run, params=[repr(params.run_params(study, "lora", TASK, 1)), repr("0ther")])
+    assert "Snakemake: its code differs from that which Snakemake remembers" in explained(study)
+
+
+def test_a_run_of_which_snakemake_forgot_one_file_is_not_repeated_by_it(results):
+    study, run = study_in(results), run_names.RunName("lora", TASK, 1)
+    remember(study, run, params=[])
+    assert "1 of 2" in explained(study)
+    memory_of(f"results/runs/{run}/power.csv").unlink()
+    assert "0 of 2" in explained(study)
+
+
+def test_an_input_that_is_newer_and_another_than_snakemake_remembers_is_said(results):
+    study, run = study_in(results), run_names.RunName("lora", TASK, 1)
+    card = f"results/data/{TASK}/card.json"
+    later = os.stat(run.record(study)).st_mtime + 10
+    os.utime(card, (later, later))
+    remember(study, run, input_checksums={card: f"sha256:{sha256(Path(card))}"})
+    assert "0 of 2" in explained(study)
+    remember(study, run, input_checksums={card: "sha256:0"})
+    assert f"Snakemake: {card} changed after it" in explained(study)
+
+
+def test_another_conda_environment_is_said(results):
+    study, run = study_in(results), run_names.RunName("lora", TASK, 1)
+    now = (ROOT / remembered.ENVIRONMENT).read_bytes()
+    remember(study, run, conda_env=base64.b64encode(now).decode())
+    assert "0 of 2" in explained(study)
+    remember(study, run, conda_env=base64.b64encode(now + b"#").decode())
+    assert "envs/lora.yaml changed" in explained(study)
+
+
+def test_preparation_that_other_code_made_is_said_where_snakemake_remembers_the_run(results):
+    study, run = study_in(results), run_names.RunName("lora", TASK, 1)
+    made_from = {"code": "0ther", "params": "", "inputs": None}
+    record = JobRecord("a title", "a study", "finished", this_process(), outputs={}, made_from=made_from)
+    write_json(Path(f"results/logs/tokenize_dataset/{TASK}.json"), asdict(record))
+    assert "0 of 2" in explained(study)
+    remember(study, run)
+    assert f"  input: tokenize_dataset/{TASK} is made again, because other code made it" in explained(study)
+
+
+def test_a_memory_that_cannot_be_read_says_nothing(results):
+    study, run = study_in(results), run_names.RunName("lora", TASK, 1)
+    remember(study, run, params="no list")
+    assert "0 of 2" in explained(study)
+    folder = Path(".snakemake", "metadata")
+    for file in folder.iterdir():
+        file.write_text("{")
+    assert "0 of 2" in explained(study)
+
+
+def test_status_why_needs_no_torch(results):
+    Path("config.yaml").write_text(json.dumps(json.loads(study_in(results).model_dump_json(exclude_unset=True))))
+    command = (
+        "import sys; from lora_core.commands.cli import main; main(['status', '--why']); "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'pandas', 'snakemake.workflow')))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    result = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, env=environment)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "of 2 runs would be made again" in result.stdout
+
+
+def test_without_the_workflow_no_code_is_compared_and_that_is_said(results, monkeypatch):
+    edit(path(results, "run_record"), {"provenance": {"code": "0ther"}})
+    monkeypatch.setattr(why, "code_of_training", lambda study: None)
+    text = explained(study_in(results))
+    assert text.startswith("results: 0 of 2 runs would be made again.")
+    assert "Code was not compared" in text
+
+
+def test_the_code_that_would_train_is_named_by_file():
+    files = why.code_of_training(study_in("results"))("lora").files
+    assert {"workflow/scripts/train.py", "lora_core/training/loop.py", "lora_core/methods/lora.py"} <= files.keys()
