@@ -20,20 +20,14 @@ SEARCH = ROOT / "examples" / "search.py"
 def searched(peers, tmp_path_factory):
     """A project in which a search made two trials, and then, called again for three, a third; the output of both."""
     project = Project(tmp_path_factory.mktemp("search") / "project")
-    project.configure(data__max_train_examples=16, data__max_validation_examples=16)
+    project.configure(
+        model__config__num_hidden_layers=1, data__max_train_examples=16, data__max_validation_examples=16,
+        method_settings__lora__hyperparameters={"epochs": 1},
+    )  # fmt: skip
     outputs = []
     for trials in ("2", "3"):
-        command = [
-            peers(*OPTUNA),
-            SEARCH,
-            "results/search",
-            "cola",
-            trials,
-            "--cores",
-            "1",
-            "--configfile",
-            "tiny.yaml",
-        ]
+        options = ["--cores", "1", "--configfile", "tiny.yaml"]
+        command = [peers(*OPTUNA), SEARCH, "results/search", "cola", trials, *options]
         environment = os.environ | {"HF_HUB_OFFLINE": "1"}
         done = subprocess.run(command, cwd=project.folder, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from builders import ROOT, metered_run
+import yaml
+from builders import ROOT, changed, metered_run
 from other_tools import run_python
 
 pytestmark = pytest.mark.packaging
@@ -84,10 +85,10 @@ def results(tmp_path_factory):
     return folder
 
 
-def exported(python, results, name, read):
+def exported(python, results, name, read, *options):
     """Export a study in an environment, and return what the tracker's reader there prints."""
     folder = results.parent / name
-    run_python(python, EXPORT, ROOT, "export", results, "--to", name, folder, folder=results.parent)
+    run_python(python, EXPORT, ROOT, "export", results, "--to", name, folder, *options, folder=results.parent)
     return json.loads(run_python(python, read, *folder_of(name, folder), folder=results.parent))
 
 
@@ -125,12 +126,17 @@ def test_mlflow_shows_epochs_power_parameters_and_where_a_run_comes_from(peers, 
     assert not (results.parent / "mlruns").exists()
 
 
-def test_codecarbon_takes_the_file_for_its_own_and_reads_energy_in_kwh(peers, results):
-    row, rows, with_another, files = exported(peers(*CODECARBON), results, "codecarbon", READ_CODECARBON)
+def test_codecarbon_takes_the_file_for_its_own_and_reads_energy_in_kwh_and_emissions_in_kg(peers, results):
+    configuration = results.parent / "study.yaml"
+    study = changed(results_dir=str(results), model_card={"grid_co2_grams_per_kwh": 363})
+    configuration.write_text(yaml.safe_dump(study))
+    options = ("--configfile", configuration)
+    row, rows, with_another, files = exported(peers(*CODECARBON), results, "codecarbon", READ_CODECARBON, *options)
     assert (rows, with_another, files) == (2, 3, ["emissions.csv"])
     assert row == {
         "timestamp": "2026-11-27T02:10:05", "project_name": "100% of it?#1", "run_id": "lora/rte/seed1",
         "experiment_id": "lora/rte", "duration": 12.0, "energy_consumed": pytest.approx(1200 / 3.6e6),
+        "emissions": pytest.approx(1200 / 3.6e6 * 0.363), "emissions_rate": pytest.approx(1200 / 3.6e6 * 0.363 / 12),
         "gpu_energy": pytest.approx(1200 / 3.6e6), "gpu_power": 100.0, "os": "Linux x86_64",
         "python_version": "3.12.3", "gpu_count": 1.0, "gpu_model": "NVIDIA H200",
     }  # fmt: skip
