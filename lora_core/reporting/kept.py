@@ -15,10 +15,11 @@ KEPT = "†"  # follows a figure of runs of which one was kept
 
 def mark_kept(table: Table, kept: Sequence[KeptRun], settings: DrawSettings) -> Table:
     """Mark the figures of a table that kept runs are part of, and say in notes which those are and why."""
-    if not kept:
+    shown = [run for run in kept if any(_shows(cell, run, settings) for cell in table.cells)]
+    if not shown:
         return table
-    cells = [_marked(cell, kept, settings) for cell in table.cells]
-    return replace(table, cells=cells, notes=[*table.notes, *kept_notes(kept, settings)])
+    cells = [_marked(cell, shown, settings) for cell in table.cells]
+    return replace(table, cells=cells, notes=[*table.notes, *kept_notes(shown, settings)])
 
 
 def kept_notes(kept: Sequence[KeptRun], settings: DrawSettings) -> list[str]:
@@ -31,7 +32,7 @@ def kept_notes(kept: Sequence[KeptRun], settings: DrawSettings) -> list[str]:
 
 
 def _marked(cell: Cell, kept: Sequence[KeptRun], settings: DrawSettings) -> Cell:
-    if cell.text == NA or not any(_shows(cell, run, settings) for run in kept):
+    if not any(_shows(cell, run, settings) for run in kept):
         return cell
     return replace(cell, text=f"{cell.text} {KEPT}", note="; ".join(filter(None, [cell.note, "kept"])))
 
@@ -40,4 +41,4 @@ def _shows(cell: Cell, run: KeptRun, settings: DrawSettings) -> bool:
     """Whether a run is part of a figure: of its method, or of one that it is compared with."""
     label = settings.label(run.method)
     compared = any(f"{sign} {label}" in cell.row for sign in ("−", "/"))
-    return cell.task == run.task and (cell.method == run.method or compared)
+    return cell.text != NA and cell.task == run.task and (cell.method == run.method or compared)

@@ -3,11 +3,13 @@
 import pytest
 from builders import changed, run_content
 
-from lora_core.commands.bundle import RESULTS, _create_placeholders, _outdated
+from lora_core.commands.bundle import RESULTS, _create_placeholders, _kept_names, _outdated
+from lora_core.commands.bundle_archive import RAW, matches
 from lora_core.config import params, preflight
 from lora_core.config.study import load
+from lora_core.kept_runs import KeptRun, write_kept
 from lora_core.models.pretrained import check_local
-from lora_core.records import write_json
+from lora_core.records import sha256, write_json
 
 
 def test_a_study_of_a_local_model_passes_the_checks_of_a_start_when_it_is_drawn_again(tmp_path):
@@ -32,3 +34,16 @@ def test_a_run_with_other_settings_than_the_bundles_configuration_shows(tmp_path
     write_json(tmp_path / name, run_content() | {"run": run | {"data": run_content()["run"]["data"]}})
     differs = {name: f"is not of its configuration: settings differ (rank {rank} -> 8)"}
     assert _outdated(tmp_path, load(config)) == ({} if rank == 8 else differs)
+
+
+def test_a_decision_to_keep_a_run_is_packed_if_it_is_about_that_run(tmp_path):
+    study = load(changed(results_dir=str(tmp_path), tasks=["cola"], methods=["lora"], seeds=[1, 2]))
+    for seed in study.seeds:
+        record = tmp_path / f"runs/lora/cola/seed{seed}/run.json"
+        write_json(record, {})
+        digest = sha256(record) if seed == 1 else "0"
+        time = "2026-11-27T05:00:00+00:00"
+        write_kept(record, KeptRun("lora", "cola", seed, "no matter", time, digest, "c0de", ["code: a.py"]))
+    (name,) = _kept_names(study)
+    assert name == "runs/lora/cola/seed1/kept.json"
+    assert matches(name, RAW)

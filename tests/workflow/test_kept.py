@@ -57,7 +57,7 @@ def test_tables_and_bundles_name_the_runs_that_are_kept(upgraded, tmp_path):
     assert status == 0, output
     cells = [cell for cell in upgraded.table("table2") if cell["text"].endswith("†")]
     assert {cell["method"] for cell in cells} == {"lora"}
-    for file in ("tables/table2.md", "tables/table5.md", "claims.md", "report.html", "figures/scores.svg"):
+    for file in ("tables/table2.md", "tables/table5.md", "claims.md", "report.html"):
         text = (upgraded.folder / "results" / file).read_text()
         assert (f"because “{BECAUSE}”" in text) == (file != "tables/table5.md")  # of full fine-tuning alone
     assert "†" not in (upgraded.folder / "results/tables/table1.md").read_text()
