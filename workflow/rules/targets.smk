@@ -97,6 +97,7 @@ localrules:
     tokenize_dataset,
     count_parameters,
     probe_gradients,
+    check_memory,
     merge_adapter,
     write_model_card,
     compare_scores,
