@@ -44,6 +44,7 @@ CONTENTS = {
     "([docs/reliability.md](../docs/reliability.md))",
     "counts": "trainable parameters of every method",
     "gradients": "what a method trains without effect: parameters that get no gradient",
+    "memory": "the memory that the largest batch of each method needs, predicted before anything is trained",
     "model": "the prepared model",
     "model_config": "its configuration, as transformers writes it",
     "model_record": "digests of its files",

@@ -50,6 +50,7 @@ class Layout:
 
     counts = _Below("counts.json")
     gradients = _Below("gradients/{method}.json")
+    memory = _Below("memory/{task}.json")
     memory_scaling = _Below("scaling.json")
     regimes = _Below("regimes.json")
 

@@ -27,6 +27,7 @@ STAGES = {
     **{f"{script} {name}": (script, module) for (script, name), module in DRAWINGS.items()},
     "count_parameters": ("count_parameters.py", *KINDS),
     "probe_gradients": ("probe_gradients.py", *KINDS),
+    "check_memory": ("check_memory.py", *KINDS),
     "time_inference": ("time_inference.py", *KINDS),
     "predict_memory": ("predict_memory.py", "lora_core.methods.full", "lora_core.methods.lora"),
 }

@@ -21,9 +21,15 @@ if TYPE_CHECKING:
 
 CONTINUE = "then run the same command again: it continues with what is left"
 KILLED = (
-    "killed (SIGKILL; possibly out of memory: then give it more, on a cluster by resources.*.mem_mb); run the same "
-    "command again: it continues with what is left"
+    "killed (SIGKILL; possibly out of memory: then give it more, on a cluster by resources.*.mem_mb{less_memory}); run "
+    "the same command again: it continues with what is left"
 )
+# What needs less memory, by the rule of the job; its hyperparameters are those of the method that the job trains.
+LESS_MEMORY = {
+    "train": "set its hyperparameters to a smaller micro_batch_size (half of batch_size, then a quarter) or to "
+    "gradient_checkpointing: true, or lower data.max_length",
+    "time_inference": "lower measure.latency_batch_size or data.max_length",
+}
 # Of exceptions whose type does not say that memory ran out: torch's allocator on a CPU, a file that cannot be mapped, a
 # driver that cannot allocate.
 OUT_OF_MEMORY_TEXTS = (
@@ -71,18 +77,21 @@ def failed_jobs(logs: Path, study: str) -> list[FailedJob]:
 
 def reason(record: JobRecord) -> str:
     """Return why a job failed and what to do about it, in one sentence."""
-    return KILLED if record.error is None else advise(record.error)
+    less = LESS_MEMORY.get(record.title.partition(" ")[0], "")
+    if record.error is not None:
+        return advise(record.error, less)
+    return KILLED.format(less_memory=less and f", or {less}")
 
 
-def advise(error: JobError) -> str:
-    """Return an error with what to do about it, in one sentence."""
+def advise(error: JobError, less_memory: str = "") -> str:
+    """Return an error with what to do about it, in one sentence; `less_memory` is what makes the job need less."""
     text = error.message
     if "SIGXCPU" in text:
         return f"{text}; raise the limit on processor time (ulimit -t), {CONTINUE}"
     if error.type in ("KeyboardInterrupt", "SystemExit"):
         return f"{text}; {CONTINUE.removeprefix('then ')}"
     if _is_out_of_memory(error):
-        return f"out of memory ({text}); free some, or lower batch_size or max_length"
+        return f"out of memory ({text}); free some{less_memory and f', or {less_memory}'}"
     if error.errno in ADVICE_BY_ERRNO:
         return f"{text}; {ADVICE_BY_ERRNO[error.errno]}, {CONTINUE}"
     if error.type == "SafetensorError" and error.errno is None:

@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,11 @@ from lora_core.data.hub import check_hub
 from lora_core.data.local_files import local_files
 from lora_core.data.splits import check_local_files
 from lora_core.data.unchanged import unchanged_files
+from lora_core.evaluation.memory_fit import fit, read_predictions
 from lora_core.layout import Layout
 from lora_core.measuring.gpus import visible_gpus
+from lora_core.measuring.memory_limit import MemoryLimit
+from lora_core.measuring.memory_limit import memory_limit as limit_of
 from lora_core.models import pretrained
 from lora_core.nearest import nearest
 from lora_core.precision import check_available
@@ -95,6 +98,35 @@ def check_precision(study: Study, *, is_local: bool) -> None:
     device = study.train.device
     on_cpu = device == "cpu" or (is_local and device == "auto" and visible_gpus() == [])
     check_available(study.train.precision, on_gpu=not on_cpu)
+
+
+def memory_limit(study: Study, *, is_local: bool, mem_mb: int | None = None) -> MemoryLimit | None:
+    """Return the memory that training can have; None if it is not known here.
+
+    On a cluster it is what measured jobs ask for; elsewhere `mem_mb` is the limit that was given to Snakemake, if any.
+    """
+    asked = study.resources.measured
+    return limit_of(study.train.device, is_local, mem_mb if is_local else asked.mem_mb, asked.gpu > 0)
+
+
+def check_fit(study: Study, planned: Collection[str], limit: MemoryLimit | None) -> list[str]:
+    """Return warnings about planned runs that may not fit into memory, by predictions that are not made again.
+
+    `planned` are the files that are made. Raise ValueError that says which runs do not fit, and what to do.
+    """
+    layout = Layout(study.results_dir)
+    files = {task: layout.memory.format(task=task) for task in study.trained_tasks}
+    runs = {
+        (method, task)
+        for task, method, seed in itertools.product(files, study.methods, study.seeds)
+        if files[task] not in planned and layout.run_record.format(method=method, task=task, seed=seed) in planned
+    }
+    if limit is None or not runs:
+        return []
+    predictions = read_predictions((Path(files[task]) for task in sorted({task for _, task in runs})), limit.kind)
+    result = fit({run: predictions[run] for run in sorted(runs & predictions.keys())}, limit)
+    result.check()
+    return result.warnings
 
 
 def correct_time_stamps(study: Study) -> str | None:

@@ -65,6 +65,32 @@ def gpu_count(device: str) -> int:
     return min(count, 1) if ":" in device else count
 
 
+def memory_mb(uuids: Sequence[str]) -> float | None:
+    """Return the memory in MB (10^6 bytes) of the smallest of some GPUs; None without any, or if the driver fails."""
+    if not uuids:
+        return None
+    import pynvml
+
+    driver = DriverThread()
+    try:
+        return driver.call(lambda: _smallest_mb(uuids), nvml.OPEN_SECONDS)
+    except (pynvml.NVMLError, TimeoutError, *nvml.NONSENSE):
+        return None
+    finally:
+        driver.close()
+
+
+def _smallest_mb(uuids: Sequence[str]) -> float:
+    import pynvml
+
+    pynvml.nvmlInit()
+    try:
+        handles = [pynvml.nvmlDeviceGetHandleByUUID(uuid) for uuid in uuids]
+        return min(pynvml.nvmlDeviceGetMemoryInfo(handle).total for handle in handles) / 1e6
+    finally:
+        pynvml.nvmlShutdown()
+
+
 def threads_of_a_job(cores: int, gpus: int) -> int:
     """Return the CPU threads of a measured job: all on a CPU; next to a GPU half, for the jobs that get ready."""
     return max(1, cores // (2 * gpus)) if gpus else cores

@@ -15,7 +15,6 @@ from lora_core import job, records
 from lora_core.atomic_files import atomic_folder
 from lora_core.data.hub import TIMEOUT_SECONDS, check_hub
 from lora_core.models.base_model import BaseModel, write_published
-from lora_core.models.batching_probe import record_batching
 from lora_core.models.model import MEASURED_LIMIT, head_parameters, max_input_length, model_shapes
 from lora_core.models.probes import check_model, longest_input
 from lora_core.models.source_folder import CONFIG, SHARDS, WEIGHTS, check_config, check_parts, one_line, open_classifier
@@ -195,6 +194,8 @@ def _write(opened: Opened, out: Path, precision: str) -> None:
     with atomic_folder(out) as folder:
         save_file(state, folder / WEIGHTS, {"format": "pt"})
         stated, longest = max_input_length(model), longest_input(model, tokenizer)
+        from lora_core.models.batching_probe import record_batching  # it imports torch, which no start of Snakemake may
+
         record_batching(model, tokenizer, longest)
         config = copy.deepcopy(model.config)
         check_model(model, tokenizer, precision, longest)  # changes the model, which is written

@@ -24,7 +24,7 @@ from lora_core.records import write_json
         (JobError("KeyError", "KeyError: 'a'"), "KeyError: 'a'"),
         (JobError("KeyboardInterrupt", "interrupted"), "interrupted; run the same command again"),
         (JobError("SystemExit", "stopped by SIGTERM"), "stopped by SIGTERM; run the same command again"),
-        (JobError("MemoryError", "MemoryError"), "out of memory (MemoryError); free some, or lower batch_size"),
+        (JobError("MemoryError", "MemoryError"), "out of memory (MemoryError); free some"),
         (JobError("OutOfMemoryError", "OutOfMemoryError: CUDA"), "out of memory (OutOfMemoryError: CUDA); free some"),
         (JobError("OSError", "OSError: fork", errno.ENOMEM), "out of memory (OSError: fork); free some"),
         (JobError("AcceleratorError", "AcceleratorError: CUDA error: out of memory"), "out of memory (AcceleratorErr"),
@@ -44,6 +44,19 @@ def test_an_error_is_reported_with_what_to_do(error, sentence):
     text = failures.reason(JobRecord("a title", "a study", state, this_process(), error))
     assert sentence in text
     assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    "error", [JobError("OutOfMemoryError", "OutOfMemoryError: CUDA"), None], ids=["error", "killed"]
+)
+def test_a_job_that_runs_out_of_memory_is_told_which_settings_need_less(error):
+    def advice(title):
+        return failures.reason(JobRecord(title, "a study", "failed", this_process(), error))
+
+    of_training = advice("train lora rte seed 1")
+    assert "micro_batch_size (half of batch_size, then a quarter) or to gradient_checkpointing: true" in of_training
+    assert "measure.latency_batch_size" in advice("time_inference rte seed 1")
+    assert "micro_batch_size" not in advice("time_inference rte seed 1") + advice("write_report")
 
 
 @pytest.mark.parametrize(
@@ -75,10 +88,11 @@ def test_only_the_jobs_of_this_snakemake_that_did_not_finish_have_failed(tmp_pat
         write_json(exit_record(log), asdict(record))
         log.touch()
     (tmp_path / "no job of ours.log").touch()
+    killed = failures.KILLED.format(less_memory="")
     assert failures.failed_jobs(tmp_path, "mine") == [
-        failures.FailedJob(tmp_path / "e.log", "e", failures.KILLED),
+        failures.FailedJob(tmp_path / "e.log", "e", killed),
         failures.FailedJob(tmp_path / "train" / "a.log", "train/a", "a reason"),
-        failures.FailedJob(tmp_path / "train" / "b.log", "train/b", failures.KILLED),
+        failures.FailedJob(tmp_path / "train" / "b.log", "train/b", killed),
     ]
 
 

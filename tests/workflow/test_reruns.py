@@ -38,7 +38,7 @@ def test_a_setting_of_lora_reruns_lora_and_what_compares_it(study):
     assert {job for job in plan if job.startswith("train")} == {
         f"train method=lora, task=cola, seed={seed}" for seed in (1, 2)
     }
-    assert rules(plan) == {"train", "count_parameters", "probe_gradients", *LEAVES}
+    assert rules(plan) == {"train", "count_parameters", "probe_gradients", "check_memory", *LEAVES}
     assert not [job for job in plan if "method=fft" in job]
 
 
@@ -144,7 +144,8 @@ def test_the_papers_study_plans_its_whole_dag_without_a_network(tmp_path):
     plan = project.plan(overlay="config/paper.yaml")
     count = {rule: sum(job.split()[0] == rule for job in plan) for rule in rules(plan)}
     assert count == {
-        "prepare_model": 1, "count_parameters": 1, "probe_gradients": 3, "tokenize_dataset": 5, "train": 75,
+        "prepare_model": 1, "count_parameters": 1, "probe_gradients": 3, "tokenize_dataset": 5, "check_memory": 5,
+        "train": 75,
         "merge_adapter": 50, "write_model_card": 75,
         "time_inference": 5, "aggregate_energy": 5, "collect_runs": 1, "render_table": 14, "draw_figure": 11,
         "compare_scores": 5, "judge_claims": 1, "write_report": 1,
@@ -157,7 +158,7 @@ def test_tables_depend_on_what_they_show_and_on_nothing_else(tmp_path):
     details = rules(project.plan("results/tables/table1-details.md"))
     assert details == {"prepare_model", "count_parameters", "probe_gradients", "render_table"}
     assert rules(project.plan("results/tables/table7.md")) == {"render_table"}
-    runs = {"prepare_model", "tokenize_dataset", "train", "render_table"}
+    runs = {"prepare_model", "tokenize_dataset", "check_memory", "train", "render_table"}
     assert rules(project.plan("results/tables/table2.md")) == {*runs, "compare_scores"}
     assert rules(project.plan("results/tables/table3.md")) == {*runs, "merge_adapter", "time_inference"}
     assert rules(project.plan("results/tables/table4.md")) == runs

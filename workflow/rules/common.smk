@@ -162,6 +162,16 @@ def threads_of_measured_jobs(wildcards):
     return study.train.threads or gpus.threads_of_a_job(cores, gpus_here())
 
 
+@cache
+def limit_of_memory():
+    """The memory that training can have; None if nothing here knows it."""
+    return preflight.memory_limit(
+        study,
+        is_local=is_local(),
+        mem_mb=workflow.global_resources.get("mem_mb").value,  # of --resources
+    )
+
+
 def resources_of(kind):
     """What a job requests from a scheduler; memory and time grow with the attempts that a profile allows."""
     request = getattr(study.resources, kind)

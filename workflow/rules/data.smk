@@ -21,6 +21,7 @@ rule prepare_model:
         "../scripts/prepare_model.py"
 
 
+# Before training, as the check of memory needs it.
 rule tokenize_dataset:
     input:
         data=data_files,
@@ -34,6 +35,7 @@ rule tokenize_dataset:
     log:
         LAYOUT.log("tokenize_dataset/{task}"),
     localrule: True
+    priority: 1000
     conda:
         ENVIRONMENT
     resources:
@@ -87,6 +89,32 @@ rule probe_gradients:
         code=lambda wildcards: code_of_methods("probe_gradients.py", [wildcards.method]),
     script:
         "../scripts/probe_gradients.py"
+
+
+# Before training, so that what does not fit into memory ends the study early.
+rule check_memory:
+    input:
+        model=ancient(MODEL),
+        data_card=unless_kept(LAYOUT.memory, LAYOUT.data_card),
+    output:
+        LAYOUT.memory,
+    log:
+        LAYOUT.log("check_memory/{task}"),
+    localrule: True
+    priority: 1000
+    conda:
+        ENVIRONMENT
+    resources:
+        **resources_of("other"),
+    params:
+        runs=lambda wildcards: params.memory_params(study, wildcards.task),
+        # Of the machine, not of the study: with `input` in its signature it is not compared, and reruns nothing.
+        limit=lambda wildcards, input: (
+            vars(limit) if (limit := limit_of_memory()) else None
+        ),
+        code=code_of_methods("check_memory.py", study.methods),
+    script:
+        "../scripts/check_memory.py"
 
 
 # Memory of training at other model sizes: from shapes, and counted on a real step of two models. It reads no data.

@@ -128,6 +128,13 @@ def force_products(build_dag):
                 "device" in each.rule.resources for each in workflow.dag.needrun_jobs()
             ):
                 preflight.check_precision(study, is_local=is_local())
+                jobs = workflow.dag.needrun_jobs()
+                for warning in preflight.check_fit(
+                    study,
+                    {file for each in jobs for file in each.output},
+                    limit_of_memory(),
+                ):
+                    print(warning, file=sys.stderr)
         except (ValueError, OSError) as error:
             raise WorkflowError(environment.describe(error)) from None
         DIGESTS.save()

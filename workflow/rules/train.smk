@@ -1,6 +1,8 @@
 # A measured job has its device to itself, on a CPU the machine. How many may run at once: common.smk.
 rule train:
     input:
+        # Not named, because the run does not read it: it says that the batches fit.
+        ancient(unless_run_is_kept(LAYOUT.memory)),
         model=ancient(unless_run_is_kept(MODEL)),
         model_record=unless_kept(LAYOUT.run_record, unless_run_is_kept(MODEL_RECORD)),
         train_data=ancient(unless_run_is_kept(LAYOUT.train_data)),

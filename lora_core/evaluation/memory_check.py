@@ -1,0 +1,102 @@
+"""Predict the memory of a task's largest batch with each method, before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from lora_core import job
+from lora_core.data.card import DataCard
+from lora_core.evaluation.memory_fit import Prediction, fit
+from lora_core.measuring.predicted_memory import predicted_memory_mb
+from lora_core.methods import registry
+from lora_core.models import model as models
+from lora_core.models.dropout import set_probability
+from lora_core.records import write_json
+from lora_core.sealed import seal
+from lora_core.training.device_batches import MULTIPLE, padded_lengths
+from lora_core.training.run import apply_speedups
+from lora_core.training.steps import forward
+
+if TYPE_CHECKING:
+    from lora_core.measuring.memory_limit import MemoryLimit
+    from lora_core.training.spec import RunSpec
+
+
+def check_memory(
+    folder: Path, card: DataCard, specs: Mapping[str, RunSpec], limit: MemoryLimit | None, out: Path
+) -> None:
+    """Write memory/{task}.json: what the largest batch of each method needs on the device of the limit.
+
+    `folder` is a prepared model and `card` describes the task. The largest batch has as many rows as a batch or
+    micro-batch can have, all as long as the longest training example. Nothing is predicted without a limit. Raise
+    ValueError that says what does not fit, and with which settings it would; what may not fit is announced.
+    """
+    predictions: dict[str, Prediction | None] = dict.fromkeys(specs)
+    if limit is not None:
+        with _autocast_without_gpu():
+            predictions |= {method: _predict(folder, card, spec, limit.kind) for method, spec in specs.items()}
+    known = {(method, card.task): one for method, one in predictions.items() if one is not None}
+    result = fit(known, limit)
+    result.check()
+    for warning in result.warnings:
+        job.announce(warning)
+    methods = {method: one and asdict(one) for method, one in predictions.items()}
+    write_json(out, seal({"kind": limit and limit.kind, "methods": methods}))
+
+
+@contextmanager
+def _autocast_without_gpu() -> Iterator[None]:
+    """Let autocast for CUDA cast tensors without data, also where no GPU is visible; it asks for one before."""
+    common, asked, supported = torch.cuda.amp.common, "amp_definitely_not_available", torch.cuda.is_bf16_supported
+    before = getattr(common, asked)
+    setattr(common, asked, lambda: False)
+    torch.cuda.is_bf16_supported = lambda *_: True
+    try:
+        yield
+    finally:
+        setattr(common, asked, before)
+        torch.cuda.is_bf16_supported = supported
+
+
+def _predict(folder: Path, card: DataCard, spec: RunSpec, kind: str) -> Prediction | None:
+    device = torch.device(kind)
+    has_checkpointing = spec.hyperparameters.gradient_checkpointing
+    parts = _parts(folder, card, spec, device, has_checkpointing)
+    if parts is None:
+        return None
+    (rows, tokens), saved, state = parts
+    try:
+        checkpointed = None if has_checkpointing else _parts(folder, card, spec, device, checkpointing=True)
+    except ValueError:  # the architecture cannot
+        checkpointed = None
+    return Prediction(rows, tokens, state, saved, checkpointed and checkpointed[1])
+
+
+def _parts(
+    folder: Path, card: DataCard, spec: RunSpec, device: torch.device, checkpointing: bool
+) -> tuple[tuple[int, int], float, float] | None:
+    """Return the rows and tokens of the largest batch, what it saves for backward, and what training holds anyway."""
+    hyperparameters = spec.hyperparameters
+    shapes = registry.build_without_weights(folder, card.outputs, spec.settings, checkpointing)
+    if hyperparameters.dropout is not None:
+        set_probability(shapes, hyperparameters.dropout)
+    apply_speedups(shapes, spec, device)
+    longest = models.max_input_length(shapes)
+    tokens = min(card.train.longest, longest or card.train.longest)
+    multiple = 1 if models.needs_equal_length(shapes) else MULTIPLE.get(device.type, 1)
+    tokens = int(padded_lengths(np.array([tokens]), multiple, longest)[0])
+    rows = min(hyperparameters.micro_batch_size or hyperparameters.batch_size, card.train.examples)
+    compute = partial(forward, precision=spec.precision)
+    parts = predicted_memory_mb(shapes, (rows, tokens), device.type, compute, hyperparameters.optimizer)
+    if parts is None:
+        return None
+    saved = parts.pop("saved_for_backward_mb")
+    return (rows, tokens), saved, sum(parts.values())
