@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,11 +47,28 @@ class MergeProof:
 
 
 @dataclass(frozen=True)
+class Switching:
+    """The seconds of every round in which one task's adapter was exchanged for another's in memory, by method.
+
+    Attributes:
+        full_model_seconds: Loading a full model from disk, in the same rounds.
+        attach_seconds: Reading an adapter and putting it in the place of another one.
+        merge_seconds: Reading an adapter and folding it into the weights; not of a method that cannot merge, nor where
+            only PEFT can.
+    """
+
+    full_model_seconds: Sequence[float]
+    attach_seconds: Mapping[str, Sequence[float]]
+    merge_seconds: Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
 class LatencyRecord:
     """What tables need to know about timed passes; `input_tokens` and `merge` are by method.
 
     `precision` is that of the timed passes, as in the configuration; older records name none and are all "fp32".
-    `suspended_seconds` is for how long the process did not run while passes were timed.
+    `suspended_seconds` is for how long the process did not run while passes were timed. `switching` is None in older
+    records, and where there is no adapter or no full model.
     """
 
     input_tokens: Mapping[str, InputTokens]
@@ -59,6 +76,7 @@ class LatencyRecord:
     precision: str = "fp32"
     suspended_seconds: float = 0.0
     merge: Mapping[str, MergeProof] = field(default_factory=dict)
+    switching: Switching | None = None
 
     @classmethod
     def read(cls, path: Path, passes: Path | None = None) -> LatencyRecord:
@@ -72,4 +90,5 @@ class LatencyRecord:
                 content.get("precision", cls.precision),
                 float(content.get("suspended_seconds", 0.0)),
                 {method: fill(MergeProof, ABSENT_PROOF | proof) for method, proof in content.get("merge", {}).items()},
+                None if content.get("switching") is None else fill(Switching, content["switching"]),
             )
