@@ -16,6 +16,7 @@ from typing import Any
 from lora_core.config import params
 from lora_core.config.differences import SETTINGS_DIFFER, changed_limits, differences, file_digests, files_differ, plain
 from lora_core.config.study import Study
+from lora_core.data.batches import TEST
 from lora_core.evaluation.latency_record import LatencyRecord
 from lora_core.layout import Layout
 from lora_core.records import FORMAT, JsonObject, read_json, read_run_record, require_regular_file, sha256
@@ -78,7 +79,7 @@ class _Comparison:
         if card is None:
             return None
         expected = plain(params.data_params(self._study, task))
-        expected["source"].pop("path", None)
+        expected["source"] = plain(self._study.source(task).without_folders())
         try:
             dataset = (sources or {}).get("made_from", {}).get("dataset")
             settings = dataset or {name: card[name] for name in ("max_length",) if name in card}
@@ -151,9 +152,13 @@ class _Comparison:
     def _data_differs(self, recorded: Mapping[str, Any], card: Mapping[str, Any], task: str) -> bool:
         """Whether a run's card is of other examples than the card of the task, which must be that of its files."""
         files = {self._layout.train_data: "train", self._layout.validation_data: "validation"}
+        if TEST in card:
+            files[self._layout.test_data] = TEST
         try:
             digests = {split: card[split]["sha256"] for split in files.values()}
-            differ = any(recorded[split]["sha256"] != digest for split, digest in digests.items())
+            both = [split for split in digests if split != TEST or TEST in recorded]
+            differ = any(recorded[split]["sha256"] != digests[split] for split in both)
+            differ |= (TEST in recorded) != (TEST in card)
             differ |= any(recorded[name] != card[name] for name in DATA if name in recorded)
         except MALFORMED:
             digests, differ = {}, True

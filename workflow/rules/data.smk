@@ -28,6 +28,8 @@ rule tokenize_dataset:
         sources=LAYOUT.data_sources,
     log:
         LAYOUT.log("tokenize_dataset/{task}"),
+    wildcard_constraints:
+        task=one_of(task for task in study.trained_tasks if task not in TESTED_TASKS),
     conda:
         ENVIRONMENT
     resources:
@@ -38,6 +40,20 @@ rule tokenize_dataset:
         code=code("tokenize_dataset.py"),
     script:
         "../scripts/tokenize_dataset.py"
+
+
+# The same for tasks that have a test split, which is one more file.
+if TESTED_TASKS:
+
+    use rule tokenize_dataset as tokenize_dataset_with_test with:
+        output:
+            train=LAYOUT.train_data,
+            validation=LAYOUT.validation_data,
+            test=LAYOUT.test_data,
+            card=LAYOUT.data_card,
+            sources=LAYOUT.data_sources,
+        wildcard_constraints:
+            task=one_of(TESTED_TASKS),
 
 
 rule count_parameters:

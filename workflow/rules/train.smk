@@ -5,6 +5,7 @@ rule train:
         model_record=unless_kept(LAYOUT.run_record, MODEL_RECORD),
         train_data=ancient(LAYOUT.train_data),
         validation_data=ancient(LAYOUT.validation_data),
+        test_data=ancient(test_file),
         data_card=unless_kept(LAYOUT.run_record, LAYOUT.data_card),
         start_weights=ancient(start_file(LAYOUT.weights)),
         start_record=unless_kept(LAYOUT.run_record, start_file(LAYOUT.run_record)),
@@ -70,7 +71,7 @@ rule merge_adapter:
     log:
         LAYOUT.log("merge_adapter/{method}/{task}/seed{seed}"),
     wildcard_constraints:
-        method="|".join(map(re.escape, MERGED_METHODS)),
+        method=one_of(MERGED_METHODS),
     conda:
         ENVIRONMENT
     resources:

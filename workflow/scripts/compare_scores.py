@@ -8,7 +8,8 @@ from lora_core.job_records import JobSource
 source = JobSource(snakemake, __file__)
 with job_log(snakemake.log[0], f"compare_scores {snakemake.wildcards.task}", snakemake.output, source):
     from lora_core.evaluation.references import References
-    from lora_core.evaluation.scores import compare_scores, read_predictions
+    from lora_core.evaluation.run_predictions import read_predictions
+    from lora_core.evaluation.scores import compare_scores
 
     runs = zip(snakemake.input.records, snakemake.input.predictions, strict=True)
     compare_scores(
