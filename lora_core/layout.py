@@ -45,6 +45,7 @@ class Layout:
     data = _Below("data/{task}")
     train_data = _Below(f"data/{{task}}/{SPLIT.format(split='train')}")
     validation_data = _Below(f"data/{{task}}/{SPLIT.format(split='validation')}")
+    test_data = _Below(f"data/{{task}}/{SPLIT.format(split='test')}")  # of a task that has a test split
     data_card = _Below("data/{task}/card.json")
     data_sources = _Below("data/{task}/sources.json")
 

@@ -33,7 +33,7 @@ MEASURED = frozenset(
         *("too_short_for_meter", "idle_net_of", "preparation_seconds", "preparation_energy_joules", "capture_seconds"),
         *("power_watts", "utilization_percent", "memory_used_mb", "counter_millijoules", "temperature_celsius"),
         *("clock_mhz", "throttle_reasons", "cumulative_train_seconds", "cumulative_train_energy_joules"),
-        "content_sha256",
+        *("switching", "content_sha256"),
     }
 )
 

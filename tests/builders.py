@@ -81,6 +81,27 @@ def tokenized(model: Path, out: Path, name: str, train: int = 64, validation: in
     return out
 
 
+def own_task(folder: Path, train: int = 64, validation: int = 40, test: int = 30):
+    """A task of one's own with three files, which hold mini-CoLA's sentences: its source, and the task."""
+    from lora_core.data.mini_glue import generate
+    from lora_core.data.source import DatasetSource
+    from lora_core.data.task import Task
+
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = {split: list(zip(*(generate("cola", split)[n] for n in ("sentence", "label")), strict=True)) for split in
+            ("train", "validation")}  # fmt: skip
+    splits = {
+        "train": rows["train"][:train],
+        "validation": rows["validation"][:validation],
+        "test": rows["validation"][validation : validation + test],
+    }
+    for split, examples in splits.items():
+        frame = pd.DataFrame(examples, columns=["text", "label"])
+        frame.assign(label=frame["label"].map({0: "no", 1: "yes"})).to_csv(folder / f"{split}.csv", index=False)
+    source = DatasetSource("user", path=str(folder), test="test")
+    return source, Task("own", "own", ("text",), ("no", "yes"), ("accuracy", "matthews"))
+
+
 # What tokenizers differ in: capitals, spaces, forms of characters, accents, numbers, and unknown characters.
 TOKENIZER_TEXTS = [
     "a dog", "A Dog and THE cat.", "  the  dog ", "\ufb01lm \u2460", "no\u00a0break\tnew\nline",
@@ -154,6 +175,7 @@ def run_inputs(model: Path, data: Path, start: Path | None = None):
         data_card=data / "card.json",
         start_weights=start and start / "weights",
         start_record=start and start / "run.json",
+        test_data=data / "test.safetensors" if (data / "test.safetensors").exists() else None,
     )
 
 

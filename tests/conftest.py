@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from builders import BERT, FAULTS, FULL, LORA, ROBERTA, ROOT, prepared, tokenized, trained
+from builders import BERT, FAULTS, FULL, LORA, ROBERTA, ROOT, own_task, prepared, tokenized, trained
 
 
 def pytest_configure(config):
@@ -65,6 +65,23 @@ def roberta(tmp_path_factory) -> Path:
 def cola(bert, tmp_path_factory) -> Path:
     """Some tens of tokenized mini-CoLA examples."""
     return tokenized(bert, tmp_path_factory.mktemp("data") / "cola", "cola")
+
+
+@pytest.fixture(scope="session")
+def own_data(bert, tmp_path_factory) -> Path:
+    """A tokenized task of one's own with a test split."""
+    from lora_core.data.datasets import TokenizedFiles, tokenize_task
+
+    folder = tmp_path_factory.mktemp("own")
+    source, task = own_task(folder / "files")
+    tokenize_task(source, task, bert, 128, TokenizedFiles.in_folder(folder / "own", test=True))
+    return folder / "own"
+
+
+@pytest.fixture(scope="session")
+def own_run(bert, own_data, tmp_path_factory) -> Path:
+    """A finished run of own LoRA on a task with a test split."""
+    return trained(LORA, bert, own_data, tmp_path_factory.mktemp("runs") / "own", task="own")
 
 
 @pytest.fixture(scope="session")

@@ -257,9 +257,11 @@ def _without_local_paths(config: JsonObject, *, resolve: bool = False) -> JsonOb
     `resolve` follows links, as the name of a model does; it is for paths of this machine alone.
     """
     for section in _local_sections(config):
-        path = Path(section["path"]).resolve() if resolve else PurePosixPath(section["path"])
-        name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in path.name)[:200]
-        section["path"] = f"{ABSENT}/{(name.strip('.') and name) or 'folder'}"
+        names = ["path", *(["test"] if file_format(str(section.get("test"))) else [])]  # a test split may be a file
+        for name in names:
+            path = Path(section[name]).resolve() if resolve else PurePosixPath(section[name])
+            plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in path.name)[:200]
+            section[name] = f"{ABSENT}/{(plain.strip('.') and plain) or 'folder'}"
     return config
 
 
@@ -282,7 +284,10 @@ def _create_placeholders(folder: Path, config: JsonObject) -> None:
         path = folder / section["path"]
         others = ["train.csv", *(["validation.csv"] if section.get("validation_fraction") is None else [])]
         others += ["config.json", "model.safetensors", "tokenizer.json"]
-        for file in [path] if file_format(path.name) else [path / name for name in (*names, *others)]:
+        files = [path] if file_format(path.name) else [path / name for name in (*names, *others)]
+        if test := section.get("test"):
+            files.append(folder / test if file_format(test) else path / f"{test}.csv")
+        for file in files:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch()
 

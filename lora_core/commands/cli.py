@@ -95,6 +95,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     export.add_argument("results", type=Path, help="results folder of a study")
     export.add_argument("--to", required=True, metavar="FORMAT", help=" | ".join(EXPORTS))
     export.add_argument("folder", type=Path, help="the new folder to write")
+    glue = add("glue-submission", _glue_submission, "predict GLUE's test splits, in the format of its leaderboard")
+    glue.add_argument("results", type=Path, help="results folder of a study on GLUE")
+    glue.add_argument("folder", type=Path, help="the new folder to write")
+    glue.add_argument("--method", metavar="NAME", help="whose weights predict, if the study has several methods")
+    glue.add_argument("--seed", type=int, metavar="N", help="of which seed, if the study has several")
     publish = add_study("publish", _publish, "show what of a run would be uploaded to the hub; with --yes, upload it")
     publish.add_argument("folder", metavar="RUN", type=Path, help="folder such as results/runs/lora/cola/seed1")
     publish.add_argument("--repo", required=True, metavar="NAME", help="repository on the hub, such as OWNER/NAME")
@@ -213,6 +218,13 @@ def _export(options: argparse.Namespace) -> None:
             "The emissions are empty: no configuration of these results sets model_card.grid_co2_grams_per_kwh; name "
             "theirs with --configfile."
         )
+
+
+def _glue_submission(options: argparse.Namespace) -> None:
+    from lora_core.commands import glue_submission
+
+    names = glue_submission.write_submission(options.results, options.folder, options.method, options.seed)
+    print(f"{options.folder}: {', '.join(names)}; GLUE takes a ZIP archive with a file for each of its tasks")
 
 
 def _publish(options: argparse.Namespace) -> None:

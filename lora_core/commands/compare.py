@@ -37,12 +37,14 @@ class Quantity:
         of: Its value in a run's record; None if it was not measured.
         is_score: Shown as the mean and compared as a difference in points; else as geometric mean and ratio B / A.
         depends_on_device: Compared only if all runs used one device.
+        is_optional: Left out where no run has it.
     """
 
     name: str
     of: Callable[[RunRecord], float | None]
     is_score: bool = False
     depends_on_device: bool = False
+    is_optional: bool = False
 
 
 def _unless_suspended(run: RunRecord, cost: float | None) -> float | None:
@@ -52,6 +54,7 @@ def _unless_suspended(run: RunRecord, cost: float | None) -> float | None:
 QUANTITIES = (
     Quantity("best score (%)", lambda run: run.score.best, is_score=True),
     Quantity("last score (%)", lambda run: run.score.last, is_score=True),
+    Quantity("test score (%)", lambda run: run.test.chosen if run.test else None, is_score=True, is_optional=True),
     Quantity("training time (s)", lambda run: _unless_suspended(run, run.train_seconds), depends_on_device=True),
     Quantity("saved for backward (MB)", lambda run: run.memory.parts.saved_for_backward_mb),
     Quantity(
@@ -155,7 +158,10 @@ def compare_studies(a: Path, b: Path) -> str:
     ]
     for method, task in shared:
         for quantity in QUANTITIES:
-            cells = _result_cells(quantity, runs_a[method, task], runs_b[method, task])
+            sides = runs_a[method, task], runs_b[method, task]
+            if quantity.is_optional and all(quantity.of(run) is None for side in sides for run in side):
+                continue
+            cells = _result_cells(quantity, *sides)
             lines.append(_markdown_row(labels[method], task_title(task), quantity.name, *cells))
     lines += [
         "",

@@ -103,6 +103,7 @@ def _results_folder_errors(config: Config) -> Iterator[str]:
     tasks = _section(config, "task_settings")
     sections |= {f"task_settings.{name}": _section(tasks, name) for name in tasks}
     sources = {f"{key}.path": section.get("path") for key, section in sections.items()}
+    sources |= {f"task_settings.{name}.test": _section(tasks, name).get("test") for name in tasks}
     yield from folder_errors(
         folder, {key: path for key, path in sources.items() if isinstance(path, str) and not path_problem(path)}
     )

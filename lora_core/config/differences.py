@@ -9,7 +9,10 @@ from typing import Any
 from lora_core.records import JsonObject
 
 SETTINGS_DIFFER = "settings differ"  # how the reason begins
-LIMITS = ("max_train_examples", "max_validation_examples", "validation_fraction", "split_seed")
+LIMITS = (
+    *("max_train_examples", "max_validation_examples"),
+    *("validation_fraction", "split_seed", "test", "test_fraction"),
+)
 COMPLETE = ("config",)  # mappings that the user fills: there, a key that is missing is a difference
 
 

@@ -89,7 +89,7 @@ class ResultsComparison:
         if card is None:
             return None
         expected = plain(params.data_params(self._study, task))
-        expected["source"].pop("path", None)
+        expected["source"] = plain(self._study.source(task).without_folders())
         try:
             dataset = (sources or {}).get("made_from", {}).get("dataset")
             settings = dataset or {name: card[name] for name in ("max_length",) if name in card}

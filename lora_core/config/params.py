@@ -12,6 +12,7 @@ from typing import Any
 from lora_core.config.description import StudyDescription
 from lora_core.config.paper import differences_from_paper
 from lora_core.config.study import Study
+from lora_core.data.batches import TEST
 from lora_core.layout import Layout
 from lora_core.measuring.meters import MeterSettings
 from lora_core.training.spec import RunSpec
@@ -31,6 +32,11 @@ def data_params(study: Study, task: str) -> dict[str, object]:
         "task": study.task(task).to_params(),
         "max_length": study.max_length(task),
     }
+
+
+def tested_tasks(study: Study) -> list[str]:
+    """Return the tasks that have a test split."""
+    return [task for task in study.trained_tasks if TEST in study.source(task).splits]
 
 
 def method_params(study: Study) -> dict[str, dict[str, object]]:

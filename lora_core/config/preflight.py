@@ -9,9 +9,9 @@ from typing import Any
 from lora_core.config.checks import method_errors
 from lora_core.config.errors import ConfigError
 from lora_core.config.study import Study
-from lora_core.data.batches import SPLITS
+from lora_core.data.batches import SPLITS, TEST
 from lora_core.data.hub import check_hub
-from lora_core.data.local_files import local_files
+from lora_core.data.local_files import split_files
 from lora_core.data.splits import check_local_files
 from lora_core.data.unchanged import unchanged_files
 from lora_core.evaluation.memory_fit import fit, read_predictions
@@ -41,14 +41,23 @@ def data_files(study: Study, task: str) -> list[str]:
     source = study.source(task)
     if source.path is None:
         return []
-    splits = [study.task(task).split_name(split) for split in SPLITS]
-    return list(dict.fromkeys(file for split in splits for file in local_files(source, task, split)))
+    splits = [split_files(source, study.task(task), split) for split in SPLITS]
+    files = list(dict.fromkeys(file for split in splits for file in split))
+    test = split_files(source, study.task(task), TEST) if source.test is not None else []
+    names = {Path(file).name for file in files}
+    if same := [file for file in test if Path(file).name in names]:  # records know a file by its name
+        raise ConfigError(
+            f"task_settings.{task}.test: {same[0]!r} has the name of a file of another split; rename it, or name "
+            "another file"
+        )
+    return [*files, *test]
 
 
 def unchanged_data_files(study: Study, task: str) -> set[str]:
     """Return the files of a task in a local folder that are newer than the tokenized data, with the same content."""
     layout = Layout(study.results_dir)
-    made = (layout.data_sources, layout.data_card, layout.train_data, layout.validation_data)
+    test = [layout.test_data] if TEST in study.source(task).splits else []
+    made = (layout.data_sources, layout.data_card, layout.train_data, layout.validation_data, *test)
     record, *outputs = (Path(pattern.format(task=task)) for pattern in made)
     return unchanged_files(data_files(study, task), record, outputs)
 

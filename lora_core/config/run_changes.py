@@ -11,6 +11,7 @@ from typing import Any
 
 from lora_core.code_digest import StageCode
 from lora_core.config.differences import SETTINGS_DIFFER, differences, file_digests, files_differ, plain
+from lora_core.data.batches import TEST
 from lora_core.layout import Layout
 from lora_core.records import FORMAT, JsonObject, read_run_record, sha256
 from lora_core.training.spec import DEFAULTS
@@ -132,9 +133,13 @@ class RunComparison:
     def _data_differs(self, recorded: Mapping[str, Any], card: Mapping[str, Any], task: str) -> bool:
         """Whether a run's card is of other examples than the card of the task, which must be that of its files."""
         files = {self.layout.train_data: "train", self.layout.validation_data: "validation"}
+        if TEST in card:
+            files[self.layout.test_data] = TEST
         try:
             digests = {split: card[split]["sha256"] for split in files.values()}
-            differ = any(recorded[split]["sha256"] != digest for split, digest in digests.items())
+            both = [split for split in digests if split != TEST or TEST in recorded]
+            differ = any(recorded[split]["sha256"] != digests[split] for split in both)
+            differ |= (TEST in recorded) != (TEST in card)
             differ |= any(recorded[name] != card[name] for name in DATA if name in recorded)
         except MALFORMED:
             digests, differ = {}, True

@@ -92,6 +92,7 @@ class Study(Frozen):
         of_user = self.task_settings[task]
         if of_user.validation_fraction is not None:
             limits |= {"validation_fraction": of_user.validation_fraction, "split_seed": of_user.split_seed}
+        limits |= {name: value for name in ("test", "test_fraction") if (value := getattr(of_user, name)) is not None}
         return DatasetSource(source="user", path=of_user.path, **limits)
 
     def starts(self, method: str, task: str) -> list[str]:

@@ -8,7 +8,8 @@ import numpy as np
 
 from lora_core.atomic_files import atomic_file
 
-SPLITS = ("train", "validation")
+SPLITS = ("train", "validation")  # that every task has
+TEST = "test"  # that some tasks have: predicted at the epoch that validation chooses, and at the last
 # Length-grouped batches are formed within shuffled chunks of this many batches: long enough to leave almost no padding,
 # short enough that batches differ from epoch to epoch.
 CHUNK_BATCHES = 128

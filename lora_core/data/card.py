@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lora_core.data.overlap import Overlap
+from lora_core.data.batches import TEST
+from lora_core.data.overlap import Overlap, OverlapOfTest
 from lora_core.layout import SPLIT
 from lora_core.records import read_json, sha256
 from lora_core.sealed import unseal
@@ -67,7 +68,7 @@ class DataCard:
     Attributes:
         task: Its name.
         data: Where the examples come from: `source` and, if the source has them, `id`, `revision`, `seed`,
-            `validation_fraction` and `split_seed`.
+            `validation_fraction`, `test_fraction` and `split_seed`.
         columns: The columns of text, one or two.
         labels: The names of the classes; empty for a regression.
         metrics: The names of its metrics; the first is the score.
@@ -76,6 +77,8 @@ class DataCard:
         validation: The validation split.
         files: sha256 of each file next to the card, by its name.
         overlap: What repeats within the splits and between them; None in a card from before it was counted.
+        test: The test split; None for a task without one.
+        test_overlap: What repeats within the test split, and is in the other splits; None without one.
     """
 
     task: str
@@ -88,6 +91,8 @@ class DataCard:
     validation: SplitCard
     files: Mapping[str, str]
     overlap: Overlap | None = None
+    test: SplitCard | None = None
+    test_overlap: OverlapOfTest | None = None
 
     @property
     def outputs(self) -> int:
@@ -95,12 +100,13 @@ class DataCard:
         return len(self.labels) or 1
 
     def split(self, name: str) -> SplitCard:
-        """Return the split of this name, "train" or "validation"."""
-        return {"train": self.train, "validation": self.validation}[name]
+        """Return the split of this name. Raise KeyError if there is none."""
+        splits = {"train": self.train, "validation": self.validation}
+        return (splits if self.test is None else splits | {TEST: self.test})[name]
 
     def to_json(self) -> dict[str, object]:
         """Return the content of card.json."""
-        return {
+        content: dict[str, object] = {
             "task": self.task,
             "data": dict(self.data),
             "columns": list(self.columns),
@@ -112,6 +118,9 @@ class DataCard:
             "overlap": self.overlap and self.overlap.to_json(),
             "files": dict(self.files),
         }
+        if self.test is not None:
+            content |= {"test": self.test.to_json(), "test_overlap": self.test_overlap and self.test_overlap.to_json()}
+        return content
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "DataCard":
@@ -127,10 +136,14 @@ class DataCard:
             validation=SplitCard.from_json(content["validation"]),
             files=content.get("files", {}),
             overlap=Overlap.from_json(content.get("overlap")),
+            test=None if content.get("test") is None else SplitCard.from_json(content["test"]),
+            test_overlap=None if content.get("test") is None else OverlapOfTest.from_json(content["test_overlap"]),
         )
 
 
-def read_data_card(path: Path, train: Path | None = None, validation: Path | None = None) -> DataCard:
+def read_data_card(
+    path: Path, train: Path | None = None, validation: Path | None = None, test: Path | None = None
+) -> DataCard:
     """Return a task's card, after checking the digests of the split files that are passed.
 
     Raise ValueError if the card is damaged, or if one of these files is missing or is not what was written with it.
@@ -140,7 +153,7 @@ def read_data_card(path: Path, train: Path | None = None, validation: Path | Non
         card = DataCard.from_json(content)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged ({error!r}); delete it and run again") from error
-    for split, file in (("train", train), ("validation", validation)):
+    for split, file in (("train", train), ("validation", validation), (TEST, test)):
         if file is None:
             continue
         problem = "missing" if not file.is_file() else ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lora_core.data.normalize import normalize
-from lora_core.data.overlap import Overlap, Repeats
+from lora_core.data.overlap import Overlap, OverlapOfTest, Repeats, RepeatsInTest
 from lora_core.data.reading import Columns
 from lora_core.data.task import Task
 
@@ -25,13 +25,35 @@ class _Split:
 
 def count_overlap(task: Task, train: Columns, validation: Columns) -> Overlap:
     """Count what repeats in the splits of a task, whose columns have labels as numbers."""
-    splits = [
-        _Split(list(zip(*(columns[name] for name in task.columns), strict=True)), columns[task.label_column])
-        for columns in (train, validation)
-    ]
+    splits = _splits(task, train, validation)
     normalized = [split.normalized() for split in splits]
     shared = _shares_text(normalized[0].texts, normalized[1].texts)
     return Overlap(_count(*splits), _count(*normalized), np.packbits(shared).tobytes().hex())
+
+
+def count_test_overlap(task: Task, train: Columns, validation: Columns, test: Columns) -> OverlapOfTest:
+    """Count what repeats in the test split of a task, and what of it is in the other splits."""
+    splits = _splits(task, train, validation, test)
+    return OverlapOfTest(_count_test(*splits), _count_test(*(split.normalized() for split in splits)))
+
+
+def _splits(task: Task, *splits: Columns) -> list[_Split]:
+    return [
+        _Split(list(zip(*(columns[name] for name in task.columns), strict=True)), columns[task.label_column])
+        for columns in splits
+    ]
+
+
+def _count_test(train: _Split, validation: _Split, test: _Split) -> RepeatsInTest:
+    in_train, in_validation = _count(train, test), _count(validation, test)
+    return RepeatsInTest(
+        duplicates=in_train.validation_duplicates,
+        contradictions=in_train.validation_contradictions,
+        in_train=in_train.overlap,
+        in_train_contradictions=in_train.overlap_contradictions,
+        in_validation=in_validation.overlap,
+        shared=in_train.shared,
+    )
 
 
 def _count(train: _Split, validation: _Split) -> Repeats:

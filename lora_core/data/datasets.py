@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from lora_core import job
-from lora_core.data.batches import SPLITS, Examples, write
+from lora_core.data.batches import Examples, write
 from lora_core.data.card import DataCard, SplitCard
-from lora_core.data.count_overlap import count_overlap
+from lora_core.data.count_overlap import count_overlap, count_test_overlap
 from lora_core.data.metrics import METRICS
 from lora_core.data.reading import Columns
 from lora_core.data.source import DatasetSource
@@ -44,22 +44,22 @@ class TokenizedSplit:
 
 @dataclass(frozen=True)
 class TokenizedFiles:
-    """The files of a tokenized task."""
+    """The files of a tokenized task; `test` is None for a task without a test split."""
 
     train: Path
     validation: Path
     card: Path
+    test: Path | None = None
 
     @classmethod
-    def in_folder(cls, folder: Path) -> "TokenizedFiles":
+    def in_folder(cls, folder: Path, *, test: bool = False) -> "TokenizedFiles":
         """Return the files by their usual names in a folder."""
-        return cls(
-            *(folder / Path(file).name for file in (Layout.train_data, Layout.validation_data, Layout.data_card))
-        )
+        files = (Layout.train_data, Layout.validation_data, Layout.data_card, *([Layout.test_data] if test else []))
+        return cls(*(folder / Path(file).name for file in files))
 
     def split(self, name: str) -> Path:
-        """Return the file of the split of this name, "train" or "validation"."""
-        return {"train": self.train, "validation": self.validation}[name]
+        """Return the file of the split of this name."""
+        return getattr(self, name)
 
 
 def tokenize_task(source: DatasetSource, task: Task, model: Path, max_length: int, out: TokenizedFiles) -> None:
@@ -76,9 +76,9 @@ def tokenize_task(source: DatasetSource, task: Task, model: Path, max_length: in
         classes = f"the classes {', '.join(labels)}" if labels else "numbers, a regression"
         print(f"{task.name}: no labels are configured; those of the data are {classes}")
     task = splits.task
-    columns = {split: sample(splits.columns[split], source.max_examples(split)) for split in SPLITS}
+    columns = {split: sample(splits.columns[split], source.max_examples(split)) for split in source.splits}
     cards: dict[str, SplitCard] = {}
-    for split in SPLITS:
+    for split in source.splits:
         tokenized = tokenize(columns[split], task, model, limit)
         _check_unknown(tokenized.unknown_share, f"{task.name} ({task.split_name(split)})", model.name)
         write(out.split(split), tokenized.examples)
@@ -92,8 +92,10 @@ def tokenize_task(source: DatasetSource, task: Task, model: Path, max_length: in
         max_length=limit,
         train=cards["train"],
         validation=cards["validation"],
-        files={SPLIT.format(split=split): sha256(out.split(split)) for split in SPLITS},
+        files={SPLIT.format(split=split): sha256(out.split(split)) for split in source.splits},
         overlap=count_overlap(task, columns["train"], columns["validation"]),
+        test=cards.get("test"),
+        test_overlap=count_test_overlap(task, **columns) if "test" in columns else None,
     )
     write_json(out.card, seal(card.to_json()))
 

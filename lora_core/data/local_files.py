@@ -2,9 +2,12 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from lora_core.data.batches import TEST
 from lora_core.data.source import DatasetSource
+from lora_core.data.task import Task
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
 COMPRESSED = ".gz"  # may follow any of them but parquet, which is compressed within
@@ -18,17 +21,31 @@ def file_format(file: str) -> str | None:
     return match[0] if match else None
 
 
-def local_files(source: DatasetSource, task: str, split: str) -> list[str]:
+def split_files(source: DatasetSource, task: Task, split: str) -> list[str]:
+    """Return the files of a task's split: "train", "validation" or "test", or any that GLUE has; see `local_files`."""
+    if split != TEST or source.source != "user":
+        return local_files(source, task.name, task.split_name(split))
+    key, test = f"task_settings.{task.name}.test", str(source.test)
+    if file_format(test) is not None:
+        if not Path(test).is_file():
+            raise ValueError(f"{key}: there is no file {test!r}; correct the path, or name a split such as test")
+        return [test]
+    if Path(str(source.path)).is_file():
+        raise ValueError(f"{key}: {source.path!r} is one file and has no split {test!r}; set test_fraction instead")
+    return local_files(replace(source, validation_fraction=None), task.name, test, key)
+
+
+def local_files(source: DatasetSource, task: str, split: str, key: str = "") -> list[str]:
     """Return the files of a split in a local folder, sorted: one file, or shards, all of one format.
 
     They are called `train.csv`, or `train-0.csv`, `train-1.csv` and so on, or as on the hub
     `train-00000-of-00002.parquet`; `split` is the name that the source has for the split. In the layout of the hub's
     GLUE they are parquet and lie in a folder of the task's name. A source that is split by a fraction has the files of
     `train` alone, or is one file. Raise ValueError if there are none, if shards are missing, and for a file whose name
-    only begins as theirs, such as `train_old.csv`.
+    only begins as theirs, such as `train_old.csv`; it begins with `key`, by default that of the path.
     """
     of_user, base = source.source == "user", Path(str(source.path))
-    key = f"task_settings.{task}.path" if of_user else "data.path"
+    key = key or (f"task_settings.{task}.path" if of_user else "data.path")
     if of_user and base.is_file():
         return [_single_file(source, key)]
     if not base.is_dir():

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from lora_core.typed_records import fill
+
 
 @dataclass(frozen=True)
 class Repeats:
@@ -33,6 +35,44 @@ class Repeats:
     def from_json(cls, content: Mapping[str, Any]) -> "Repeats":
         """Return what a card holds. Raise KeyError for a missing key."""
         return cls(**{field.name: int(content[field.name]) for field in fields(cls)})
+
+
+@dataclass(frozen=True)
+class RepeatsInTest:
+    """How many examples of a test split repeat, or are in another split.
+
+    Attributes:
+        duplicates: Test examples that an earlier one is the same as.
+        contradictions: Test examples of which the same one has another label too.
+        in_train: Test examples that are in the training split.
+        in_train_contradictions: Those of them that have another label there.
+        in_validation: Test examples that are in the validation split.
+        shared: Test examples that share at least one text with a training example.
+    """
+
+    duplicates: int
+    contradictions: int
+    in_train: int
+    in_train_contradictions: int
+    in_validation: int
+    shared: int
+
+
+@dataclass(frozen=True)
+class OverlapOfTest:
+    """How a test split overlaps the others, with the texts as they are and without case and punctuation."""
+
+    exact: RepeatsInTest
+    normalized: RepeatsInTest
+
+    def to_json(self) -> dict[str, object]:
+        """Return the overlap as stored in card.json."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "OverlapOfTest":
+        """Return the overlap that `to_json` described. Raise KeyError for a missing key."""
+        return cls(*(fill(RepeatsInTest, content[name]) for name in ("exact", "normalized")))
 
 
 @dataclass(frozen=True)

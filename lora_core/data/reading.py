@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lora_core.data.csv_file import read_csv
 from lora_core.data.jsonl_file import read_jsonl
-from lora_core.data.local_files import COMPRESSED, file_format, local_files
+from lora_core.data.local_files import COMPRESSED, file_format, split_files
 from lora_core.data.source import DatasetSource
 from lora_core.data.task import Task
 
@@ -15,12 +15,12 @@ Columns = dict[str, list]  # the values of a table, by the name of their column
 def read_parts(source: DatasetSource, task: Task, split: str) -> dict[str, Columns]:
     """Return the columns of a task's split by the place where they are read: each file is one, else the split is.
 
-    `split` is "train" or "validation". Columns of text hold text, in a CSV file even if it looks like numbers. Raise
-    ValueError if the split cannot be read.
+    `split` is "train", "validation" or "test". Columns of text hold text, in a CSV file even if it looks like numbers.
+    Raise ValueError if the split cannot be read.
     """
-    name = task.split_name(split)
     if source.path is not None:
-        return {file: read_file(file, task) for file in local_files(source, task.name, name)}
+        return {file: read_file(file, task) for file in split_files(source, task, split)}
+    name = task.split_name(split)
     place = f"{task.name} ({name})"
     if source.source == "mini":
         from lora_core.data.mini_glue import generate

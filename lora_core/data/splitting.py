@@ -1,4 +1,4 @@
-"""Divide examples into a training and a validation split by a fraction and a seed."""
+"""Divide examples into splits by fractions and a seed."""
 
 import hashlib
 from collections.abc import Sequence
@@ -7,32 +7,36 @@ from lora_core.data.normalize import normalize
 
 
 def split_rows(
-    texts: Sequence[tuple[str, ...]], classes: Sequence[int], fraction: float, seed: int
-) -> tuple[list[int], list[int]]:
-    """Return the rows of the training and of the validation split, each in the order of the data.
+    texts: Sequence[tuple[str, ...]], classes: Sequence[int], fractions: Sequence[float], seed: int
+) -> list[list[int]]:
+    """Return the rows of the training split and then of one split for each fraction, each in the order of the data.
 
-    `classes` are those of the examples, all the same for a regression; each has its share in both splits. Examples with
+    `classes` are those of the examples, all the same for a regression; each has its share in every split. Examples with
     the same texts (but for case and punctuation) are in the same split. Digests of the texts decide, so that neither
-    the order of the rows nor the version of a library does.
+    the order of the rows nor the version of a library does. A split does not depend on the fractions after its own.
     """
     groups: dict[tuple[str, ...], list[int]] = {}
     for row, example in enumerate(texts):
         groups.setdefault(tuple(map(normalize, example)), []).append(row)
-    by_class: dict[int, list[tuple[str, ...]]] = {}
+    by_class: dict[int, list[list[int]]] = {}
     for example in sorted(groups, key=lambda example: _digest(example, seed)):
-        by_class.setdefault(classes[groups[example][0]], []).append(example)
-    chosen: set[int] = set()
-    for examples in by_class.values():
-        chosen.update(_choose([groups[example] for example in examples], fraction))
-    rows = range(len(texts))
-    return [row for row in rows if row not in chosen], [row for row in rows if row in chosen]
+        by_class.setdefault(classes[groups[example][0]], []).append(groups[example])
+    sizes = {label: sum(map(len, examples)) for label, examples in by_class.items()}
+    chosen: list[set[int]] = []
+    for fraction in fractions:
+        rows: set[int] = set()
+        for label, examples in by_class.items():
+            rows.update(_choose(examples, fraction * sizes[label]))
+            by_class[label] = [group for group in examples if group[0] not in rows]
+        chosen.append(rows)
+    train = set(range(len(texts))).difference(*chosen)
+    return [sorted(rows) for rows in (train, *chosen)]
 
 
-def _choose(groups: Sequence[Sequence[int]], fraction: float) -> list[int]:
-    """The rows of a class that are for validation: whole groups, at least one, and never all of them."""
+def _choose(groups: Sequence[Sequence[int]], target: float) -> list[int]:
+    """About this many rows of a class: whole groups, at least one, and never all of them."""
     if len(groups) < 2:
         return []
-    target = fraction * sum(map(len, groups))
     smallest = min(groups, key=len)
     chosen: list[Sequence[int]] = []
     for group in groups:

@@ -37,7 +37,7 @@ class Evidence:
         costs: One row per run; energy and power are missing if a simulated driver reported them.
         tokens_per_example: Of the training split, by task.
         simulated: Whether any run's meter was simulated.
-        scores: The best score of each run, one row per run.
+        scores: The score of each run, one row per run: of the best epoch, on the test split if there is one.
         labels: What people call the methods, by their names.
     """
 
@@ -58,6 +58,20 @@ class Evidence:
         return self.labels.get(method, method)
 
     @property
+    def judged_differences(self) -> pd.DataFrame:
+        """The differences that decide: of the best epoch, on the test split of each task that has one."""
+        differences = self.differences
+        tested = differences.loc[differences["quantity"] == "test", "task"]
+        quantity = differences["task"].isin(tested).map({True: "test", False: "best"})
+        return differences[differences["quantity"] == quantity]
+
+    @property
+    def tested_tasks(self) -> list[str]:
+        """The tasks that have a test split."""
+        tested = self.differences.loc[self.differences["quantity"] == "test", "task"]
+        return list(map(str, tested.unique()))
+
+    @property
     def seeds(self) -> int:
         """How many seeds the study has."""
         return int(self.costs["seed"].nunique())
@@ -72,7 +86,10 @@ def read_evidence(
     memory.loc[(memory["kind"] != "device") | memory["simulated"], "mean_mb"] = None
     costs.loc[costs["simulated"], ["energy", "power"]] = float("nan")
     runs = [RunRecord.read(path) for path in records.runs]
-    scores = [{"method": r.method, "task": r.task, "seed": r.seed, "best": r.score.best} for r in runs]
+    scores = [
+        {"method": r.method, "task": r.task, "seed": r.seed, "best": r.test.chosen if r.test else r.score.best}
+        for r in runs
+    ]
     cards = [run.data for run in runs]
     return Evidence(
         references=references,

@@ -16,6 +16,7 @@ from lora_core.data import batches as data
 from lora_core.data.card import DataCard, read_data_card
 from lora_core.evaluation.latency_summary import Variant
 from lora_core.evaluation.merge_proof import MergeProof, prove_merge
+from lora_core.evaluation.switching import time_switches
 from lora_core.evaluation.timed_rounds import LoadedVariant, LoadedVariants, TimedRounds, warm_up
 from lora_core.intact import check_model, check_weights
 from lora_core.measuring.exclusive import exclusive_device, expects_gpu
@@ -131,6 +132,7 @@ def time_inference(
             for method, variant in variants
             if variant == "merged"
         }
+        switching = time_switches(methods, inputs.model, card.labels, loaded, device)
     meter.close()
     write_rows(outputs.passes, rows, LatencyRow)
     write_json(
@@ -148,6 +150,7 @@ def time_inference(
                     for (method, _), variant in variants.items()
                 },
                 "suspended_seconds": suspended,
+                "switching": None if switching is None else asdict(switching),
                 "warm_up_passes": {" ".join(key): count for key, count in warm_up_passes.items()},
                 "provenance": asdict(replace(started, driver=meter.details.get("driver"), shared=meter.shared)),
                 "files": {outputs.passes.name: sha256(outputs.passes)},

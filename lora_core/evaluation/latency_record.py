@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,11 +44,28 @@ class MergeProof:
 
 
 @dataclass(frozen=True)
+class Switching:
+    """The seconds of every round in which one task's adapter was exchanged for another's in memory, by method.
+
+    Attributes:
+        full_model_seconds: Loading a full model from disk, in the same rounds.
+        attach_seconds: Reading an adapter and putting it in the place of another one.
+        merge_seconds: Reading an adapter and folding it into the weights; not of a method that cannot merge, nor where
+            only PEFT can.
+    """
+
+    full_model_seconds: Sequence[float]
+    attach_seconds: Mapping[str, Sequence[float]]
+    merge_seconds: Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
 class LatencyRecord:
     """What tables need to know about timed passes; `input_tokens` and `merge` are by method.
 
     `precision` is that of the timed passes, as in the configuration.
-    `suspended_seconds` is for how long the process did not run while passes were timed.
+    `suspended_seconds` is for how long the process did not run while passes were timed. `switching` is None in older
+    records, and where there is no adapter or no full model.
     """
 
     input_tokens: Mapping[str, InputTokens]
@@ -56,6 +73,7 @@ class LatencyRecord:
     precision: str
     suspended_seconds: float
     merge: Mapping[str, MergeProof]
+    switching: Switching | None = None
 
     @classmethod
     def read(cls, path: Path, passes: Path | None = None) -> LatencyRecord:
@@ -69,4 +87,5 @@ class LatencyRecord:
                 content["precision"],
                 float(content["suspended_seconds"]),
                 {method: fill(MergeProof, proof) for method, proof in content["merge"].items()},
+                None if content.get("switching") is None else fill(Switching, content["switching"]),
             )

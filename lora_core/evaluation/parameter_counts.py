@@ -18,7 +18,8 @@ def count_parameters(model: Path, settings: Mapping[str, MethodSettings], output
     from lora_core.models import model as models
 
     counts = {}
-    parameters = list(models.model_shapes(model, outputs).parameters())
+    shapes = models.model_shapes(model, outputs)
+    parameters = list(shapes.parameters())
     whole = sum(p.numel() for p in parameters if p.requires_grad)  # without tables of fixed positions
     for method, method_settings in settings.items():
         adapted = registry.build_without_weights(model, outputs, method_settings)
@@ -28,5 +29,7 @@ def count_parameters(model: Path, settings: Mapping[str, MethodSettings], output
             trainable=whole if trained + head == whole else trained,
             head=head,
             total=sum(p.numel() for p in adapted.parameters()),
+            saved_bytes=registry.saved_bytes(adapted, method_settings),
         )
-    return ParameterCounts(outputs, sum(p.numel() for p in parameters), counts)
+    stored = sum(tensor.numel() * tensor.element_size() for tensor in models.stored_tensors(shapes).values())
+    return ParameterCounts(outputs, sum(p.numel() for p in parameters), counts, stored)

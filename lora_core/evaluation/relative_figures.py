@@ -62,11 +62,15 @@ def _parameters(evidence: Evidence) -> Comparison:
 
 
 def _score(evidence: Evidence) -> Comparison:
-    """The difference of best scores in points: the mean over tasks, for each seed that has both on all of them."""
+    """The difference of best scores in points: the mean over tasks, for each seed that has both on all of them.
+
+    On the test split where a task has one.
+    """
     full, adapter, tasks = evidence.references.full, evidence.references.adapter, study_tasks(evidence)
     values = 100 * evidence.scores.pivot(index="seed", columns=["task", "method"], values="best").astype(float)
     both = values.reindex(columns=pd.MultiIndex.from_product([tasks, [adapter, full]])).dropna()
-    comparison = Comparison("score", "score", unit="%")
+    tested = ", ".join(map(task_title, evidence.tested_tasks))
+    comparison = Comparison("score", f"score (test split of {tested})" if tested else "score", unit="%")
     if both.empty:
         return replace(comparison, reasons=("no seed has both on every task",))
     means = {method: both[[(task, method) for task in tasks]].mean(axis=1) for method in (adapter, full)}
@@ -81,10 +85,9 @@ def _score(evidence: Evidence) -> Comparison:
 
 def _at_baseline(evidence: Evidence) -> Iterator[str]:
     """Name the tasks on which neither method learned anything."""
-    rows = evidence.differences
+    rows = evidence.judged_differences
     references = evidence.references
     rows = rows[(rows["method"] == references.adapter) & (rows["against"] == references.full)]
-    rows = rows[rows["quantity"] == "best"]
     if "method_at_baseline" not in rows:  # older records
         return
     tasks = rows.loc[(rows["method_at_baseline"] == True) & (rows["against_at_baseline"] == True), "task"]  # noqa: E712

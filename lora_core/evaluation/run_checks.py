@@ -48,6 +48,36 @@ def check_scores(record: RunRecord, path: Path, logits: np.ndarray, labels: np.n
     )
 
 
+def check_test(record: RunRecord, path: Path, logits: np.ndarray | None, labels: np.ndarray | None) -> None:
+    """Compute the scores on the test split from logits (2, examples, outputs) and labels (examples,); None without one.
+
+    Raise ValueError that names `path`, the file of the record, and the first score that is another.
+    """
+    if record.test is None and record.data.test is None and logits is None:
+        return
+    if record.test is None or record.data.test is None or logits is None or labels is None:
+        raise ValueError(
+            f"{path}, its card and its predictions do not agree on whether there is a test split; delete the folder "
+            f"{path.parent} and run again"
+        )
+    test = record.test
+    scores = {name: [METRICS[name].function(labels, epoch) for epoch in logits] for name in record.data.metrics}
+    chosen, last = scores[record.score.metric]
+    last_metrics = [
+        (f"test.last_metrics.{name}", test.last_metrics.get(name), values[1]) for name, values in scores.items()
+    ]
+    _compare(
+        path,
+        [
+            ("test.chosen", test.chosen, chosen),
+            ("test.chosen_epoch", test.chosen_epoch, record.score.best_epoch),
+            ("test.last", test.last, last),
+            *last_metrics,
+            ("test.examples", test.examples, len(labels)),
+        ],
+    )
+
+
 def check_costs(record: RunRecord, path: Path, history: pd.DataFrame, power: Sequence[PowerRow]) -> None:
     """Compute the run's times and energy from its history and power samples, and its scores from the history.
 

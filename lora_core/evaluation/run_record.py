@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_core.data.card import DataCard
+from lora_core.evaluation.recorded_scores import Score, TestedScore
 from lora_core.layout import Layout, wildcards
 from lora_core.measuring.idle_power import IdlePower
 from lora_core.provenance import ABSENT, Provenance
@@ -23,25 +24,6 @@ class Parameters:
     trained_with_head: int
     head: int
     total: int
-
-
-@dataclass(frozen=True)
-class Score:
-    """The score on the validation split.
-
-    Attributes:
-        metric: Name of the score.
-        best: The best of all epochs.
-        best_epoch: Counted from 1.
-        last: After the last epoch, by the weights that were saved.
-        examples: How many it was measured on.
-    """
-
-    metric: str
-    best: float
-    best_epoch: int
-    last: float
-    examples: int
 
 
 @dataclass(frozen=True)
@@ -155,6 +137,7 @@ class RunRecord:
         execution: Of the training steps: "graphs" (CUDA graphs) or "eager"; None in older records.
         data: The card of the tokenized task.
         measurement: All that was measured, by the names in the file, for runs.csv.
+        test: The score on the test split; None for a task without one.
     """
 
     method: str
@@ -182,6 +165,7 @@ class RunRecord:
     execution: str | None
     provenance: Provenance
     measurement: Mapping[str, object]
+    test: TestedScore | None = None
 
     @property
     def device(self) -> str:
@@ -218,6 +202,7 @@ class RunRecord:
             preparation=fill(Preparation, measurement.get("preparation", {"seconds": None, "energy_joules": None})),
             provenance=fill(Provenance, ABSENT | record["provenance"]),
             measurement=measurement,
+            test=None if measurement.get("test") is None else fill(TestedScore, measurement["test"]),
         )
 
     @classmethod

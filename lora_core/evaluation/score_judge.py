@@ -26,7 +26,10 @@ from lora_core.stats import MIN_SEEDS, Interval, corrected
 
 @dataclass(frozen=True)
 class ScoreDifference:
-    """Judges the difference of best scores, in points, between two references on every one of some tasks."""
+    """Judges the difference of best scores, in points, between two references on every one of some tasks.
+
+    They are the scores on the test split where a task has one.
+    """
 
     method: str
     baseline: str
@@ -40,11 +43,10 @@ class ScoreDifference:
 
     def __call__(self, claim: Claim, evidence: Evidence) -> Verdict:
         """Judge the interval over seeds, task by task; one refutes the claim at a level for the number of tasks."""
-        differences = evidence.differences
+        differences = evidence.judged_differences
         selected = differences[
             (differences["method"] == getattr(evidence.references, self.method))
             & (differences["against"] == getattr(evidence.references, self.baseline))
-            & (differences["quantity"] == "best")
             & differences["task"].isin(self.tasks)
         ]
         compared = {str(row["task"]): _Compared.of(row, evidence) for _, row in selected.iterrows()}

@@ -5,7 +5,7 @@ cross-fitted score chooses the epoch on one half of the validation set and score
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -15,34 +15,14 @@ import pandas as pd
 from lora_core.data.metrics import METRICS
 from lora_core.evaluation.bootstrap import Resampled, paired_bootstrap
 from lora_core.evaluation.references import References
-from lora_core.evaluation.run_checks import check_scores
-from lora_core.evaluation.run_record import RunRecord
-from lora_core.layout import PREDICTIONS
+from lora_core.evaluation.run_predictions import RunPredictions
 from lora_core.sealed_csv import write_sealed_csv
 from lora_core.stats import MEANINGFUL, MIN_SEEDS, TIE, t_interval
 
 QUANTITIES = ("best", "last", "cross_fitted")
+# The same on the test split: at the epoch that is best on the validation split, and at the last.
+ON_TEST = {"best": "test", "last": "test_last"}
 SAME_NUMBER = 1e-3  # predicted numbers that differ by less than this share of the labels' range are the same
-
-
-@dataclass(frozen=True)
-class RunPredictions:
-    """A finished run with its predictions: logits (epochs, examples, outputs), labels (examples,)."""
-
-    record: RunRecord
-    logits: np.ndarray
-    labels: np.ndarray
-
-    @property
-    def best_logits(self) -> np.ndarray:
-        """Logits (examples, outputs) of the epoch with the best score."""
-        return self.logits[self.record.score.best_epoch - 1]
-
-    @property
-    def overlaps(self) -> np.ndarray | None:
-        """Which examples share a text with a training example: (examples,); None if this was not counted."""
-        overlap = self.record.data.overlap
-        return None if overlap is None else overlap.shares_text(len(self.labels))
 
 
 @dataclass(frozen=True)
@@ -50,7 +30,8 @@ class ScoreRow:
     """The scores of one run (scores/{task}.csv).
 
     `overlapping` validation examples share a text with a training example; `without_overlap` is the score of the best
-    epoch on the others. Both are None if this was not counted.
+    epoch on the others. Both are None if this was not counted. `test` and `test_last` are the scores on the test split,
+    of the best epoch and of the last; they and the two fields after them are None for a task without one.
     """
 
     method: str
@@ -68,6 +49,13 @@ class ScoreRow:
     collapsed: bool
     shared: bool | None
     equal_length_batches: bool
+    test: float | None
+    test_last: float | None
+    test_examples: int | None
+    test_baseline_score: float | None
+
+
+TEST_COLUMNS = [field.name for field in fields(ScoreRow) if field.name.startswith("test")]
 
 
 @dataclass(frozen=True)
@@ -78,7 +66,8 @@ class DifferenceRow:
     `examples_low` and `examples_high` bound the interval over validation examples (quantity "best" only), for which
     `redrawn` resamples were drawn again. `identical_predictions` is the number of common seeds for which both make the
     same predictions at their best epochs. `method_at_baseline` and `against_at_baseline` say whether a side's mean best
-    score is not above the majority-class baseline by more than 2 points, or most of its seeds collapsed.
+    score is not above the majority-class baseline by more than 2 points, or most of its seeds collapsed. In the rows of
+    the quantities "test" and "test_last" all of this is about the test split.
     """
 
     method: str
@@ -98,19 +87,6 @@ class DifferenceRow:
 
 
 DIFFERENCE_COLUMNS = [field.name for field in fields(DifferenceRow)]
-
-
-def read_predictions(record_path: Path, predictions: Path) -> RunPredictions:
-    """Read a run's record and predictions.
-
-    Raise ValueError if one of them is damaged, or if the predictions give other scores than the record says.
-    """
-    from safetensors.numpy import load_file
-
-    record = RunRecord.read(record_path, {PREDICTIONS: predictions})
-    arrays = load_file(predictions)
-    check_scores(record, record_path, arrays["logits"], arrays["labels"])
-    return RunPredictions(record, arrays["logits"], arrays["labels"])
 
 
 def cross_fitted(metric: str, logits: np.ndarray, labels: np.ndarray) -> float | None:
@@ -182,8 +158,13 @@ def score_rows(runs: Sequence[RunPredictions]) -> list[ScoreRow]:
             collapsed=collapsed(run.logits[-1]),
             shared=run.record.provenance.shared,
             equal_length_batches=run.record.equal_length_batches,
+            test=None if test is None else test.chosen,
+            test_last=None if test is None else test.last,
+            test_examples=None if test is None else test.examples,
+            test_baseline_score=None if run.record.data.test is None else run.record.data.test.baseline_score,
         )
         for run in runs
+        for test in [run.record.test]
     ]
 
 
@@ -192,8 +173,18 @@ def difference_rows(runs: Sequence[RunPredictions], references: References) -> l
 
     Every method is compared with `references.full` first and with `references.adapter` second, then with those that
     come before it in the study. The interval over seeds is Student's; below three seeds there is none. The interval
-    over validation examples comes from a crossed, paired bootstrap of the best epoch.
+    over validation examples comes from a crossed, paired bootstrap of the best epoch. The rows about the test split, if
+    the task has one, come last.
     """
+    on_test = [tested for run in runs if (tested := run.on_test())]
+    rows = _difference_rows(on_test, references, tuple(ON_TEST)) if on_test else []
+    rows = [replace(row, quantity=ON_TEST[row.quantity]) for row in rows]
+    return [*_difference_rows(runs, references, QUANTITIES), *rows]
+
+
+def _difference_rows(
+    runs: Sequence[RunPredictions], references: References, quantities: Sequence[str]
+) -> list[DifferenceRow]:
     scores = pd.DataFrame(score_rows(runs))
     by_run = {(run.record.method, run.record.seed): run for run in runs}
     present = list(scores["method"].unique())
@@ -204,7 +195,7 @@ def difference_rows(runs: Sequence[RunPredictions], references: References) -> l
     for against, method in combinations(methods, 2):
         common = [seed for seed in scores["seed"].unique() if {(method, seed), (against, seed)} <= by_run.keys()]
         identical = sum(identical_predictions(by_run[method, seed], by_run[against, seed]) for seed in common)
-        for quantity in QUANTITIES:
+        for quantity in quantities:
             by_method = scores.pivot(index="seed", columns="method", values=quantity)
             differences = (by_method[method] - by_method[against]).dropna()
             over_seeds = t_interval(list(differences)) if len(differences) >= MIN_SEEDS else None
@@ -244,9 +235,13 @@ def _over_examples(runs: Sequence[RunPredictions], method: str, against: str, se
 
 
 def compare_scores(runs: Sequence[RunPredictions], references: References, scores: Path, differences: Path) -> None:
-    """Write the scores of one task's runs and the differences between methods."""
+    """Write the scores of one task's runs and the differences between methods.
+
+    Without a test split there are no columns about one.
+    """
+    rows = pd.DataFrame(score_rows(runs))
     frames = {
-        scores: pd.DataFrame(score_rows(runs)),
+        scores: rows.drop(columns=[] if rows["test_examples"].notna().any() else TEST_COLUMNS),
         differences: pd.DataFrame(difference_rows(runs, references), columns=DIFFERENCE_COLUMNS),
     }
     for path, frame in frames.items():

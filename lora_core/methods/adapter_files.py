@@ -61,10 +61,19 @@ class Adapter:
 def save_low_rank(model: nn.Module, settings: LowRankSettings, folder: Path, base_model: BaseModel) -> None:
     """Write A and B of a sequence classifier's LoRA layers, and its head."""
     rank, alpha = settings.scale_settings()
-    matrices = {name: p for name, p in model.named_parameters() if name.endswith((".lora_A", ".lora_B"))}
     head = dict(head_parameters(model))
     parts = tuple(sorted({name.split(".")[0] for name in head}))
-    write_adapter(folder, Adapter(AdapterConfig(rank, alpha, settings.targets, parts, base_model), matrices, head))
+    config = AdapterConfig(rank, alpha, settings.targets, parts, base_model)
+    write_adapter(folder, Adapter(config, _matrices(model), head))
+
+
+def low_rank_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return what `save_low_rank` writes, also of a model without weights."""
+    return {**_matrices(model), **dict(head_parameters(model))}
+
+
+def _matrices(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: p for name, p in model.named_parameters() if name.endswith((".lora_A", ".lora_B"))}
 
 
 def read_parameters(folder: Path) -> dict[str, torch.Tensor]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from lora_core.methods.settings import MethodSettings
-from lora_core.models.model import head_parameters
+from lora_core.models.model import head_parameters, stored_tensors
 from lora_core.models.tensors import read_tensors
 
 if TYPE_CHECKING:
@@ -36,6 +36,11 @@ def apply(model: nn.Module, settings: Settings, generator: torch.Generator) -> n
 def save(model: nn.Module, settings: Settings, folder: Path, base_model: str) -> None:
     """Write a plain transformers folder."""
     model.save_pretrained(folder)  # type: ignore[operator]
+
+
+def saved_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the tensors that `save` writes, also of a model without weights."""
+    return stored_tensors(model)
 
 
 def load(model: nn.Module, settings: Settings, folder: Path, with_head: bool = True) -> nn.Module:

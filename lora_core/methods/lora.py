@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from lora_core.methods.adapter_files import read_parameters, save_low_rank
+from lora_core.methods.adapter_files import low_rank_tensors, read_parameters, save_low_rank
 from lora_core.methods.settings import LowRankSettings, PlainLora
 
 if TYPE_CHECKING:
@@ -49,6 +49,11 @@ def apply(model: nn.Module, settings: Settings, generator: torch.Generator) -> n
 def save(model: nn.Module, settings: Settings, folder: Path, base_model: BaseModel) -> None:
     """Write the adapter and the head in PEFT's layout."""
     save_low_rank(model, settings, folder, base_model)
+
+
+def saved_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the tensors that `save` writes, also of a model without weights."""
+    return low_rank_tensors(model)
 
 
 def read_trained_parameters(folder: Path) -> dict[str, torch.Tensor]:

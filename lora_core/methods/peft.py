@@ -161,27 +161,36 @@ def save(model: nn.Module, settings: Settings, folder: Path, base_model: BaseMod
     An adapter that started inside the base weights W is written relative to W itself, with twice the rank:
     W - s B0 A0 + s B A = W + s [B, -B0] [A; A0] (PEFT's `path_initial_model_for_weight_conversion`).
     """
-    import torch
-
     config: Any = model.peft_config["default"]  # type: ignore[index]
-    state = _state(model)
-    initial = getattr(model, "initial", {})
-    for name, start in initial.items():
-        state[name] = torch.cat([state[name], -start], 1) if "lora_B" in name else torch.cat([state[name], start])
     changes: dict[str, Any] = {"inference_mode": True}
-    if initial:
+    if getattr(model, "initial", {}):
         growth = math.sqrt(2) if config.use_rslora else 2
         changes |= {"r": 2 * config.r, "lora_alpha": growth * config.lora_alpha}
     if isinstance(getattr(config, "init_lora_weights", None), str):  # stored values are not initialized again
         changes |= {"init_lora_weights": True, "eva_config": None}
     fields = peft_config.differing_fields(config, changes) | base_model.to_peft()
-    save_tensors(folder, state)
+    save_tensors(folder, saved_tensors(model))
     write_json(folder / CONFIG, dict(sorted(fields.items())))
+
+
+def saved_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the tensors that `save` writes, also of a model without weights."""
+    import torch
+
+    state = _state(model)
+    for name, start in getattr(model, "initial", {}).items():
+        state[name] = torch.cat([state[name], -start], 1) if "lora_B" in name else torch.cat([state[name], start])
+    return state
 
 
 def load(model: nn.Module, settings: Settings, folder: Path, with_head: bool = True) -> nn.Module:
     """Return the model with a saved adapter. Raise ValueError if the two do not fit."""
     return peft_config.attach_saved_adapter(model, folder, with_head)
+
+
+def reload(model: nn.Module, folder: Path) -> None:
+    """Replace the adapter and the head by saved ones. Raise ValueError if they do not fit the model."""
+    peft_config.replace_adapter(model, folder)
 
 
 def _state(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -158,18 +158,29 @@ def attach_saved_adapter(model: nn.Module, folder: Path, with_head: bool = True)
     Without `with_head` the saved head is left out, and the model is ready to be trained. Raise ValueError if PEFT does
     not know such an adapter, if it was made for another model, and for a pattern that takes too long to match.
     """
-    from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+    from peft import get_peft_model
 
     head = tuple(name for name, _ in head_parameters(model))
     fields = read_config(folder)
     check_patterns(fields, model)
-    config = configuration({**fields, "inference_mode": with_head})
-    adapted = get_peft_model(model, config)
+    adapted = get_peft_model(model, configuration({**fields, "inference_mode": with_head}))
+    _copy_adapter(adapted, folder, () if with_head else head)
+    return adapted
+
+
+def replace_adapter(adapted: nn.Module, folder: Path) -> None:
+    """Replace the adapter and the head of a model that PEFT wraps. Raise ValueError if the saved ones do not fit."""
+    _copy_adapter(adapted, folder, ())
+
+
+def _copy_adapter(adapted: Any, folder: Path, left_out: tuple[str, ...]) -> None:
+    """Copy saved tensors but those whose names end in one of `left_out`."""
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
     def without_excluded_head(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         # With `bias: all` PEFT saves the head's bias under three names.
         plain = {name: re.sub(r"\.(original_module|modules_to_save(\.default)?)\.", ".", name) for name in state}
-        return {name: tensor for name, tensor in state.items() if with_head or not plain[name].endswith(head)}
+        return {name: tensor for name, tensor in state.items() if not (left_out and plain[name].endswith(left_out))}
 
     def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
         return {name: tuple(tensor.shape) for name, tensor in state.items()}
@@ -178,4 +189,3 @@ def attach_saved_adapter(model: nn.Module, folder: Path, with_head: bool = True)
     if shapes(saved) != shapes(without_excluded_head(initial)):
         raise ValueError(f"the adapter in {folder} was made for another model or other settings")
     set_peft_model_state_dict(adapted, initial | saved)
-    return adapted

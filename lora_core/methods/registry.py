@@ -2,8 +2,8 @@
 
 A kind's file has a class `Settings` (`lora_core.methods.settings`) and a function `apply(model, settings, generator)`,
 which returns a model ready to train. What it trains is saved under its own parameter names and loaded from there. A
-kind with a separate file layout also has `save`, and `read_trained_parameters` or a complete `load`; one that starts
-from the training data has `init_from_data`.
+kind with a separate file layout also has `save` and `saved_tensors`, and `read_trained_parameters`, or a complete
+`load` with a `reload` if its adapters can be exchanged; one that starts from the training data has `init_from_data`.
 """
 
 from __future__ import annotations
@@ -125,6 +125,16 @@ def save(model: nn.Module, settings: MethodSettings, folder: Path, base_model: B
         adapter_files.write_trained_parameters(folder, settings.kind.upper(), model, base_model)
 
 
+def saved_bytes(model: nn.Module, settings: MethodSettings) -> int:
+    """Return the bytes of the tensors that `save` writes for a model, which may be without weights."""
+    module = _module(settings.kind)
+    if hasattr(module, "saved_tensors"):
+        tensors = list(module.saved_tensors(model).values())
+    else:
+        tensors = [p for p in model.parameters() if p.requires_grad]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
 def load(model: nn.Module, settings: MethodSettings, folder: Path, with_head: bool = True) -> nn.Module:
     """Return a base model with the weights of a saved run.
 
@@ -136,12 +146,26 @@ def load(model: nn.Module, settings: MethodSettings, folder: Path, with_head: bo
     module = _module(settings.kind)
     if hasattr(module, "load"):
         return module.load(model, settings, folder, with_head)
-    stored = (
-        module.read_trained_parameters(folder)
-        if hasattr(module, "read_trained_parameters")
-        else adapter_files.load_tensors(folder, "pt")
-    )
-    return models.load_parameters(module.apply(model, settings, torch.Generator()), stored, folder, with_head)
+    adapted = module.apply(model, settings, torch.Generator())
+    return models.load_parameters(adapted, _read_trained_parameters(module, folder), folder, with_head)
+
+
+def reload(model: nn.Module, settings: MethodSettings, folder: Path) -> None:
+    """Replace what a method trained, in a model that `load` returned, by the weights of another saved run.
+
+    Raise ValueError if the weights are those of another model or another method.
+    """
+    module = _module(settings.kind)
+    if hasattr(module, "reload"):
+        module.reload(model, folder)
+    else:
+        models.load_parameters(model, _read_trained_parameters(module, folder), folder)
+
+
+def _read_trained_parameters(module: ModuleType, folder: Path) -> dict[str, torch.Tensor]:
+    if hasattr(module, "read_trained_parameters"):
+        return module.read_trained_parameters(folder)
+    return adapter_files.load_tensors(folder, "pt")
 
 
 def init_from_data(

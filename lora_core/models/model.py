@@ -140,6 +140,12 @@ def head_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     )
 
 
+def stored_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the tensors of a whole model that `save_pretrained` writes, also without weights; tied ones once."""
+    tensors = model.state_dict(keep_vars=True)
+    return dict({id(tensor): (name, tensor) for name, tensor in tensors.items()}.values())
+
+
 def replace_linear(model: nn.Module, targets: Sequence[str], build: Callable[[nn.Linear], nn.Module]) -> None:
     """Replace every linear module of the base model whose name ends in one of `targets` by what `build` makes of it.
 

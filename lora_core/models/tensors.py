@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
 Framework = Literal["pt", "numpy"]
@@ -17,12 +17,12 @@ UNQUANTIZED = "use the weights in float32, float16 or bfloat16"
 INTEGERS = ("I64", "I32", "I16", "U64", "U32", "U16", "BOOL")  # the types of positions and the like, not of weights
 
 
-def read_tensors(path: Path, framework: Framework) -> Tensors:
-    """Return the tensors of a file by name; for numpy, which has no bfloat16, these are converted to float32.
+def read_tensors(path: Path, framework: Framework, names: Collection[str] | None = None) -> Tensors:
+    """Return the tensors of a file, or those of these `names`; for numpy, bfloat16, which it lacks, becomes float32.
 
     Raise ValueError if the file is not a complete safetensors file, is quantized, or holds a value that is not finite.
     """
-    types = tensor_types(path)
+    types = {name: kind for name, kind in tensor_types(path).items() if names is None or name in names}
     converted = framework == "numpy" and "BF16" in types.values()
     with _open(path, "pt" if converted else framework) as file:
         tensors = {name: file.get_tensor(name) for name in types}

@@ -70,19 +70,22 @@ def is_hub_name(base_model: str) -> bool:
 
 
 def _results(run: RunRecord, facts: CardFacts) -> list[EvalResult]:
-    """The scores of the weights. The data set always has a config: the hub groups results by it, not by name."""
+    """The scores of the weights, on the test split if there is one.
+
+    The data set always has a config: the hub groups results by it, not by name.
+    """
     from huggingface_hub import EvalResult
 
     data = run.data.data
     hub_data = data["source"] == "hub"
-    values = {run.score.metric: run.score.last, **facts.metrics}
+    values = {run.score.metric: run.score.last, **facts.metrics} if run.test is None else run.test.last_metrics
     return [
         EvalResult(
             task_type="text-classification",
             dataset_type=str(data["id"] if hub_data else data["source"]),
             dataset_name=f"{run.task} ({listed(data)})",
             dataset_config=run.task,
-            dataset_split="validation",
+            dataset_split="validation" if run.test is None else "test",
             dataset_revision=str(data["revision"]) if hub_data else None,
             metric_type=METRICS[name].hub_name,
             metric_value=round(float(value), 6),

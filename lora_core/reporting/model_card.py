@@ -76,13 +76,15 @@ def _facts(run: RunRecord, label: str) -> dict[str, str]:
     data, score, parameters, provenance = run.data, run.score, run.parameters, run.provenance
     joules, paused = run.energy.train_joules, run.energy.suspended_seconds
     suspended = f", {paused:.1f} s of which the run was suspended" if paused else ""
+    on = "" if run.test is None else " on the validation split"
     batches = {"batches": "inputs of one length each; padding changes this model's logits"}
     return {
         "method": f"{label} ({listed(run.settings)})",
         "base model": _base_model(run),
         "data": f"{run.task}, {listed(data.data)}: {data.train.examples:,} training examples",
-        f"{score.metric}, last epoch (these weights)": f"{score.last:.4f}",
-        f"{score.metric}, best epoch": f"{score.best:.4f}, epoch {score.best_epoch}",
+        **_test_facts(run),
+        f"{score.metric}{on}, last epoch (these weights)": f"{score.last:.4f}",
+        f"{score.metric}{on}, best epoch": f"{score.best:.4f}, epoch {score.best_epoch}",
         "validation examples": f"{score.examples:,}",
         "labels": ", ".join(data.labels) or "a number",
         "maximum input length": f"{max_length(run)} tokens",
@@ -100,6 +102,20 @@ def _base_model(run: RunRecord) -> str:
     """The base model's name and revision on the hub; the name in the study if it has none there."""
     revision = f", revision {run.base_revision}" if run.base_revision else ""
     return f"{hub_name(run)}{revision}" if hub_name(run) else run.model
+
+
+def _test_facts(run: RunRecord) -> dict[str, str]:
+    """The rows about the test split; none for a task without one."""
+    test = run.test
+    if test is None:
+        return {}
+    return {
+        f"{test.metric} on the test split, last epoch (these weights)": f"{test.last:.4f}",
+        f"{test.metric} on the test split, epoch chosen on the validation split": (
+            f"{test.chosen:.4f}, epoch {test.chosen_epoch}"
+        ),
+        "test examples": f"{test.examples:,}",
+    }
 
 
 def _emissions(run: RunRecord, facts: CardFacts) -> dict[str, str]:

@@ -19,6 +19,7 @@ from lora_core.training.checkpoint import Checkpointing
 from lora_core.training.device_batches import DeviceExamples
 from lora_core.training.epoch_order import EpochOrder, epoch_order, repeated_shapes
 from lora_core.training.inputs import TrainingData
+from lora_core.training.predicted_test import PredictedTest
 from lora_core.training.preparation import batches_to_prepare, undone, warm_up
 from lora_core.training.progress import Progress, RunProgress
 from lora_core.training.spec import RunSpec
@@ -54,8 +55,8 @@ class TrainingLoop:
     """One run while it trains, from the first epoch or from a checkpoint's state.
 
     After `run`, `history` has a row for each epoch, `predictions` its validation logits (examples, outputs), `losses`
-    the loss of every step, `largest_batch` the rows and tokens of the largest batch or micro-batch, and `step.record()`
-    how the steps were executed.
+    the loss of every step, `test` the predictions on a test split (None without one), `largest_batch` the rows and
+    tokens of the largest batch or micro-batch, and `step.record()` how the steps were executed.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class TrainingLoop:
         self._train_split, self._validation_split = (
             DeviceExamples(split, model) for split in (data.train, data.validation)
         )
+        self.test = None if data.test is None else PredictedTest(spec, data.test, model)
         self.steps_per_epoch = len(self._order(1).rows)
         self.steps = self.steps_per_epoch * spec.hyperparameters.epochs
         self.step = create_step(spec, model, self._train_split, self.steps)
@@ -166,6 +168,8 @@ class TrainingLoop:
                 eval_suspended_seconds=eval_suspended,
             )
         )
+        if self.test is not None:
+            self.test.after_epoch(self.model, self.history)  # in no window: it is no part of training or validation
         self._progress.report(self._status(epoch))
 
     def _clocks(self) -> tuple[float, float, float]:
@@ -249,7 +253,8 @@ class TrainingLoop:
             "losses": torch.tensor(self.losses, dtype=torch.float64),
             "predictions": torch.from_numpy(np.stack(self.predictions)),
         }
-        return State(state.values | records, state.tensors | tensors)
+        test = {} if self.test is None else self.test.state()
+        return State(state.values | records, state.tensors | tensors | test)
 
     def _restore(self, state: State) -> None:
         """Continue from what `_state` returned."""
@@ -257,5 +262,7 @@ class TrainingLoop:
         self.history = [HistoryRow(**row) for row in state.values["history"]]
         self.predictions = list(state.tensors["predictions"].numpy())
         self.losses = state.tensors["losses"].tolist()
+        if self.test is not None:
+            self.test.restore(state.tensors)
         self.largest_batch = tuple(state.values["largest_batch"])
         self._progress.report(f"resuming after epoch {len(self.history)} (part {self.checkpoint.part + 1})")

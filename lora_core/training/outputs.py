@@ -20,6 +20,7 @@ from lora_core.models.tokenizer import copy_tokenizer
 from lora_core.records import FORMAT, HistoryRow, PowerRow, sha256, write_json, write_rows
 from lora_core.sealed import seal
 from lora_core.training.loop import TrainingLoop
+from lora_core.training.predicted_test import chosen_epoch
 from lora_core.training.spec import RunSpec
 from lora_core.training.steps import forward
 
@@ -32,7 +33,7 @@ class RunOutputs:
         record: run.json, with settings, measurement, provenance and the digests of the other files.
         history: One row per epoch.
         power: The meter's samples.
-        predictions: The validation logits of every epoch, and the loss of every step.
+        predictions: The validation logits of every epoch, the loss of every step, and the logits on a test split.
         weights: A folder: an adapter in PEFT's layout or a transformers folder.
         progress: How far the run is; deleted when it is finished.
         lock: Held by the job that writes these files.
@@ -67,25 +68,29 @@ def write_weights(folder: Path, model: nn.Module, spec: RunSpec, base: Path, max
 
 
 def _write_predictions(path: Path, loop: TrainingLoop) -> None:
-    """Write logits (epochs, examples, outputs), labels (examples,) and step_losses (steps,)."""
+    """Write logits (epochs, examples, outputs), labels (examples,) and step_losses (steps,).
+
+    With a test split also test_logits (2, examples, outputs), of the chosen epoch and of the last, and test_labels.
+    """
     from safetensors.numpy import save_file
 
+    arrays = {
+        "logits": np.stack(loop.predictions),
+        "labels": loop.data.validation.labels,
+        "step_losses": np.array(loop.losses, np.float32),
+    }
+    if loop.test is not None:
+        arrays |= {"test_logits": loop.test.logits(), "test_labels": loop.test.labels}
     with atomic_file(path) as temp_path:
-        save_file(
-            {
-                "logits": np.stack(loop.predictions),
-                "labels": loop.data.validation.labels,
-                "step_losses": np.array(loop.losses, np.float32),
-            },
-            temp_path,
-        )
+        save_file(arrays, temp_path)
 
 
 def describe_measurement(loop: TrainingLoop, shapes: nn.Module) -> dict[str, object]:
     """Return a finished run's figures; what was not measured is None. `shapes` is the model on the meta device."""
     sampler, rows = loop.sampler, loop.sampler.rows
     head = {id(p) for _, p in head_parameters(loop.model)}
-    best = max(loop.history, key=lambda row: row.score)
+    best = loop.history[chosen_epoch(loop.history) - 1]
+    test = {} if loop.test is None else {"test": loop.test.describe(loop.data.card.metrics, loop.history)}
     return {
         "parameters": {
             "trained_with_head": sum(p.numel() for p in loop.step.trained),
@@ -100,6 +105,7 @@ def describe_measurement(loop: TrainingLoop, shapes: nn.Module) -> dict[str, obj
             "best_metrics": best.metrics,
             "examples": len(loop.data.validation),
         },
+        **test,
         "steps": loop.steps,
         "equal_length_batches": needs_equal_length(loop.model),
         "parts": loop.checkpoint.part + 1,

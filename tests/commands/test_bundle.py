@@ -3,7 +3,7 @@
 import pytest
 from builders import changed, run_content
 
-from lora_core.commands.bundle import RESULTS, _create_placeholders, _kept_names, _outdated
+from lora_core.commands.bundle import RESULTS, _create_placeholders, _kept_names, _outdated, _without_local_paths
 from lora_core.commands.bundle_archive import RAW, matches
 from lora_core.config import params, preflight
 from lora_core.config.study import load
@@ -22,6 +22,16 @@ def test_a_study_of_data_that_is_split_passes_the_checks_of_a_start_when_it_is_d
     monkeypatch.chdir(tmp_path)
     task = {"path": path, "texts": ["text"], "validation_fraction": 0.1}
     config = changed(tasks=["mine"], task_settings={"mine": task})
+    _create_placeholders(tmp_path, config)
+    preflight.check_paths(load(config))
+
+
+@pytest.mark.parametrize("test", ["held_out", "data of Ann/held.jsonl.gz", "/home/ann/held.csv"])
+def test_a_study_with_a_test_split_passes_the_checks_of_a_start_without_naming_its_folder(tmp_path, monkeypatch, test):
+    monkeypatch.chdir(tmp_path)
+    task = {"path": "/home/ann/mine", "texts": ["text"], "test": test}
+    config = _without_local_paths(changed(tasks=["mine"], task_settings={"mine": task}))
+    assert "ann" not in str(config["task_settings"]).lower()
     _create_placeholders(tmp_path, config)
     preflight.check_paths(load(config))
 

@@ -1,11 +1,13 @@
 """`lora-core compare`: the settings in which two studies differ, and their results with intervals."""
 
+import shutil
+
 import pytest
 from builders import run_content
 from scipy import stats
 
 from lora_core.commands.compare import compare_studies, welch_interval
-from lora_core.records import write_json
+from lora_core.records import read_json, write_json
 
 
 def study(folder, scores, times, *, rank=8, device="a CPU", energy=None, task="cola"):
@@ -115,3 +117,12 @@ def test_the_same_twice_differs_in_nothing_and_strangers_share_nothing(tmp_path)
 def test_a_folder_without_runs_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"has no run\.json under runs/"):
         compare_studies(tmp_path, tmp_path)
+
+
+def test_the_test_score_is_compared_where_there_is_one(own_run, lora_run, tmp_path):
+    for side in ("a", "b"):
+        for task, run in (("own", own_run), ("cola", lora_run)):
+            shutil.copytree(run, tmp_path / side / "runs" / "lora" / task / "seed1")
+    score = 100 * read_json(own_run / "run.json")["measurement"]["test"]["chosen"]
+    lines = [line for line in compare_studies(tmp_path / "a", tmp_path / "b").splitlines() if "test score" in line]
+    assert lines == [f"| lora | own | test score (%) | {score:.1f} | {score:.1f} | 0.0 |"]

@@ -12,7 +12,7 @@ from lora_core.config.announcement import announcement, retraining
 from lora_core.config.outdated import ResultsComparison, outdated_results
 from lora_core.config.run_changes import INPUT_AGAIN
 from lora_core.layout import Layout
-from lora_core.records import write_json
+from lora_core.records import sha256, write_json
 
 
 @pytest.fixture
@@ -227,3 +227,48 @@ def test_an_older_record_without_micro_batches_was_of_whole_batches(results):
     assert (
         reasons(results, **changes)[str(record.relative_to(results))] == "settings differ (micro_batch_size none -> 2)"
     )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        ({}, {"test": "test"}, "test none -> test"),
+        ({"test": "test"}, {}, "test test -> none"),
+        ({"test": "one/held.csv"}, {"test": "one/other.csv"}, "test held.csv -> other.csv"),
+        ({"test": "one/held.csv"}, {"test": "elsewhere/held.csv"}, None),
+        ({"validation_fraction": 0.2}, {"validation_fraction": 0.2, "test_fraction": 0.1}, "test_fraction none -> 0.1"),
+    ],
+)
+def test_a_task_with_another_test_split_is_made_again(before, after, reason, tmp_path):
+    """The folder that a test file is in does not count: it is another one on another machine."""
+
+    def study(split):
+        return study_in(
+            tmp_path, tasks=["mine"], task_settings={"mine": {"path": "mine.csv", "texts": ["text"], **split}}
+        )
+
+    made, layout = study(before), Layout(str(tmp_path))
+    write(layout.data_card, run_content()["run"]["data"], task="mine")
+    dataset = json.loads(json.dumps(params.data_params(made, "mine")))
+    dataset["source"] = made.source("mine").without_folders()
+    write(layout.data_sources, {"files": {}, "made_from": {"dataset": dataset}}, task="mine")
+    assert outdated_results(made) == {}
+    assert [reason in text for text in outdated_results(study(after)).values()] == ([True] if reason else [])
+
+
+@pytest.mark.parametrize("change", ["added", "removed", "other"])
+def test_a_run_that_was_trained_with_another_test_split_is_made_again(change, results):
+    card, run = path(results, "data_card"), path(results, "run_record")
+    data = json.loads(card.read_text())
+    for name in ("train", "validation"):  # the files are those of the card
+        file = results / getattr(Layout, f"{name}_data").format(task=TASK)
+        file.write_bytes(name.encode())
+        data[name]["sha256"] = sha256(file)
+    write_json(card, data)
+    edit(run, {"run": {"data": data}})
+    assert LORA not in reasons(results)
+    if change in ("added", "other"):
+        edit(card, {"test": {"sha256": "t"}})
+    if change in ("removed", "other"):
+        edit(run, {"run": {"data": {"test": {"sha256": "u"}}}})
+    assert reasons(results)[LORA] == "it was trained on other data"

@@ -58,13 +58,13 @@ def test_an_example_and_its_copies_are_in_one_split(tmp_path):
 
 def test_of_pairs_both_texts_count():
     pairs = [("the same", str(row)) for row in range(10)]
-    train, held = split_rows(pairs, [0] * 10, 0.3, 0)
+    train, held = split_rows(pairs, [0] * 10, [0.3], 0)
     assert (len(train), len(held)) == (7, 3)
 
 
 @pytest.mark.parametrize(("fraction", "held"), [(0.001, 1), (0.5, 5), (0.999, 9)])
 def test_neither_split_is_empty_while_there_are_two_texts(fraction, held):
-    train, validation = split_rows([(str(row),) for row in range(10)], [0] * 10, fraction, 0)
+    train, validation = split_rows([(str(row),) for row in range(10)], [0] * 10, [fraction], 0)
     assert (len(train), len(validation)) == (10 - held, held)
 
 

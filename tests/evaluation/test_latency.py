@@ -66,7 +66,8 @@ def test_every_raw_pass_is_recorded_and_rounds_are_interleaved(timing, merged):
         assert {(r["examples"], r["batch_size"]) for r in of_mode} == {(examples, size)}
     record = read_json(outputs.record)
     assert list(record) == [
-        "format", "merge", "precision", "input_tokens", "suspended_seconds", "warm_up_passes", "provenance", "files",
+        "format", "merge", "precision", "input_tokens", "suspended_seconds", "switching", "warm_up_passes",
+        "provenance", "files",
         "made_from", SEAL,
     ]  # fmt: skip
     assert record["precision"] == read_latency_runs([outputs.passes], [outputs.record])[0].record.precision == "fp32"

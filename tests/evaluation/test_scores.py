@@ -11,6 +11,7 @@ from lora_core.data.metrics import METRICS
 from lora_core.data.overlap import Overlap, Repeats
 from lora_core.evaluation import scores
 from lora_core.evaluation.references import References
+from lora_core.evaluation.run_predictions import read_predictions
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.records import read_json, sha256, write_json
 from lora_core.stats import t_interval
@@ -195,7 +196,7 @@ def written_run(folder, method, seed, labels=LABELS):
 
 
 def test_files_are_written_from_the_records_and_predictions_of_runs(tmp_path):
-    runs = [scores.read_predictions(*written_run(tmp_path / method, method, 1)) for method in ("lora", "fft")]
+    runs = [read_predictions(*written_run(tmp_path / method, method, 1)) for method in ("lora", "fft")]
     scores.compare_scores(runs, REFERENCES, tmp_path / "cola.csv", tmp_path / "other.csv")
     rows = pd.read_csv(tmp_path / "cola.csv")
     assert list(rows["method"]) == ["lora", "fft"]
@@ -208,7 +209,7 @@ def test_predictions_that_are_not_those_of_the_record_are_refused(tmp_path):
     record, predictions = written_run(tmp_path / "run", "lora", 1)
     predictions.write_bytes(predictions.read_bytes()[:-1] + b"!")
     with pytest.raises(ValueError, match=r"lora\.safetensors is damaged"):
-        scores.read_predictions(record, predictions)
+        read_predictions(record, predictions)
 
 
 def with_overlap(run, mask):

@@ -147,6 +147,32 @@ def test_a_saved_run_loads_and_gives_the_logits_it_had(name, runs, bert, cola):
     assert np.abs(computed - before).max() > 1e-3
 
 
+def stored_bytes(run):
+    """The bytes of the tensors that a run saved."""
+    (file,) = (run / "weights").glob("*.safetensors")
+    return sum(tensor.nbytes for tensor in load_file(file).values())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_bytes_counted_on_shapes_are_those_of_the_tensors_that_a_run_saves(name, runs, bert):
+    counts = count_parameters(bert, {"it": settings_from_params(ALL[name])}, outputs=2)
+    assert counts.methods["it"].saved_bytes == stored_bytes(runs(name))
+    assert counts.full_bytes == stored_bytes(runs("full"))
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name != "full"])
+def test_a_saved_run_is_exchanged_in_a_model_that_is_in_memory(name, runs, bert, cola):
+    run, method = runs(name), settings_from_params(ALL[name])
+    model = methods.load(models.load(bert, LABELS), method, run / "weights")
+    with torch.no_grad():
+        for parameter_name, parameter in model.named_parameters():
+            if "classifier" in parameter_name or "lora_B" in parameter_name or parameter.requires_grad:
+                parameter += 1.0
+    assert np.abs(logits(model, cola) - last(run)).max() > 1e-2
+    methods.reload(model, method, run / "weights")
+    np.testing.assert_allclose(logits(model, cola), last(run), atol=1e-6)
+
+
 @pytest.mark.parametrize("name", MERGED)
 def test_a_merged_run_is_a_plain_model_with_the_same_logits(name, runs, bert, cola, tmp_path):
     run = runs(name)
@@ -186,6 +212,7 @@ def check_round_trip(settings, base, examples, folder):
     counts = count_parameters(base, {"it": method}, outputs=2).methods["it"]
     parameters = read_json(run / "run.json")["measurement"]["parameters"]
     assert parameters["trained_with_head"] == counts.trainable + counts.head
+    assert counts.saved_bytes == stored_bytes(run)
     model = methods.load(models.load(base, LABELS), method, run / "weights")
     computed = logits(model, examples)
     np.testing.assert_allclose(computed, last(run), atol=2e-6)

@@ -414,6 +414,9 @@ def test_parameters_come_from_the_counts(tmp_path):
     assert shown["LoRA (own)", "% of the whole model"] == f"{102400 / counts.full:.3g}"
     details = texts(draw_table("table1-details", inputs))
     assert details["LoRA (own)", "head"] == f"{counts.methods['lora'].head:,}"
+    stored = 4 * (1024 + counts.methods["lora"].head)  # float32
+    assert details["LoRA (own)", "on disk per task (MB)"] == f"{stored / 1e6:.5f}"
+    assert details["LoRA (own)", "tasks in the size of one full model"] == str(4 * counts.full // stored)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def test_a_user_task_and_model_need_only_configuration(tmp_path):
     folder, other = project.folder / "moods", project.folder / "reviews"
     folder.mkdir()
     other.mkdir()
-    for split in ("train", "validation"):
+    for split in ("train", "validation", "test"):
         rows = [("I am glad.", "happy", 5.0), ("So it is.", "neutral", 3.0), ("What a pity.", "sad", 1.0)] * 8
         frame = pd.DataFrame(rows, columns=["says", "mood", "stars"]).assign(id=range(24), title="Today")
         frame.to_csv(folder / f"{split}.csv", index=False)
@@ -30,7 +30,7 @@ def test_a_user_task_and_model_need_only_configuration(tmp_path):
         "max_position_embeddings": SHAPE["max_position_embeddings"],
     }  # fmt: skip
     targets = ["q_lin", "v_lin"]
-    mood = {"path": "moods", "texts": ["says"], "label": "mood", "labels": ["sad", "neutral", "happy"]}
+    mood = {"path": "moods", "texts": ["says"], "label": "mood", "labels": ["sad", "neutral", "happy"], "test": "test"}
     project.configure(
         model={"source": "random", "config": distilbert},
         tasks=["mood", "stars"], seeds=[1], methods=["fft", "lora", "lora_peft", "vera"],
@@ -45,7 +45,12 @@ def test_a_user_task_and_model_need_only_configuration(tmp_path):
     assert status == 0, output
     card = read_json(project.folder / "results/data/mood/card.json")
     assert (card["labels"], card["train"]["examples"]) == (["sad", "neutral", "happy"], 24)
+    cells = read_table(project.folder / "results/tables/table2.json").cells
+    assert {cell.task: cell.n for cell in cells if cell.row == "LoRA (own), test split"} == {"mood": 1}
     assert float(table(project, "table2")["LoRA (own)"].value) > 0
+    assert "split: test" in (project.folder / "results/runs/lora/mood/seed1/README.md").read_text()
+    assert "split: validation" in (project.folder / "results/runs/lora/stars/seed1/README.md").read_text()
+    assert project.plan() == set()
     for method in ("lora", "lora_peft", "vera"):
         merged = read_json(project.folder / f"results/merged/{method}/mood/seed1/merge.json")["changed"]
         assert {name.split(".")[-2] for name in merged} == set(targets)
@@ -55,8 +60,10 @@ def test_a_user_task_and_model_need_only_configuration(tmp_path):
     assert run["measurement"]["score"]["metric"] == "pearson"
     assert run["run"]["data"]["columns"] == ["title", "says"]
     # What is changed in the file is read anew.
-    (folder / "train.csv").write_text((folder / "train.csv").read_text().replace("glad", "merry"))
-    assert "tokenize_dataset" in rules(project.plan("results/tables/table2.md"))
+    (folder / "test.csv").write_text((folder / "test.csv").read_text().replace("glad", "merry"))
+    planned = rules(project.plan("results/tables/table2.md"))
+    assert {"tokenize_dataset_with_test", "train"} <= planned
+    assert "tokenize_dataset" not in planned
 
 
 @pytest.mark.slow

@@ -34,8 +34,10 @@ rule tokenize_dataset:
         sources=LAYOUT.data_sources,
     log:
         LAYOUT.log("tokenize_dataset/{task}"),
-    localrule: True
+    wildcard_constraints:
+        task=one_of(task for task in study.trained_tasks if task not in TESTED_TASKS),
     priority: 1000
+    localrule: True
     conda:
         ENVIRONMENT
     resources:
@@ -46,6 +48,20 @@ rule tokenize_dataset:
         code=code("tokenize_dataset.py"),
     script:
         "../scripts/tokenize_dataset.py"
+
+
+# The same for tasks that have a test split, which is one more file.
+if TESTED_TASKS:
+
+    use rule tokenize_dataset as tokenize_dataset_with_test with:
+        output:
+            train=LAYOUT.train_data,
+            validation=LAYOUT.validation_data,
+            test=LAYOUT.test_data,
+            card=LAYOUT.data_card,
+            sources=LAYOUT.data_sources,
+        wildcard_constraints:
+            task=one_of(TESTED_TASKS),
 
 
 rule count_parameters:
@@ -100,8 +116,8 @@ rule check_memory:
         LAYOUT.memory,
     log:
         LAYOUT.log("check_memory/{task}"),
-    localrule: True
     priority: 1000
+    localrule: True
     conda:
         ENVIRONMENT
     resources:

@@ -59,6 +59,12 @@ def unless_kept(product, pattern):
     return files
 
 
+def test_file(wildcards):
+    """The tokenized test split of a task; none for a task without one."""
+    has_test = wildcards.task in TESTED_TASKS
+    return LAYOUT.test_data.format(task=wildcards.task) if has_test else []
+
+
 def start_file(pattern):
     """An input function: this file of the run that a run starts from; none if it starts from the pre-trained model."""
 

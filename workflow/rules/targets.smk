@@ -5,12 +5,18 @@ import re
 MODEL = LAYOUT.model.format(model=study.model.name)
 MODEL_RECORD = LAYOUT.model_record.format(model=study.model.name)
 MERGED_METHODS = [method for method in study.methods if study.can_merge(method)]
+TESTED_TASKS = params.tested_tasks(study)
 TIMED_SEEDS = study.timed_seeds
 SWEPT = bool(params.swept_params(study))
 TABLE_NAMES = catalogue.available_tables(sweep=SWEPT)
 FIGURE_NAMES = catalogue.available_figures(
     sweep=SWEPT, methods_equal_to_lora=bool(study.methods_equal_to_lora)
 )
+
+
+def one_of(names):
+    """The constraint of a wildcard that has one of these values; Snakemake takes an empty one for none at all."""
+    return "|".join(re.escape(str(name)) for name in names) or "(?!)"
 
 
 def of_every_run(pattern, methods=study.methods, tasks=study.tasks):
@@ -84,7 +90,4 @@ WILDCARDS = {
 
 
 wildcard_constraints:
-    **{
-        wildcard: "|".join(re.escape(str(value)) for value in values)
-        for wildcard, values in WILDCARDS.items()
-    },
+    **{wildcard: one_of(values) for wildcard, values in WILDCARDS.items()},

@@ -7,6 +7,7 @@ rule train:
         model_record=unless_kept(LAYOUT.run_record, unless_run_is_kept(MODEL_RECORD)),
         train_data=ancient(unless_run_is_kept(LAYOUT.train_data)),
         validation_data=ancient(unless_run_is_kept(LAYOUT.validation_data)),
+        test_data=ancient(unless_run_is_kept(test_file)),
         data_card=unless_kept(LAYOUT.run_record, unless_run_is_kept(LAYOUT.data_card)),
         start_weights=ancient(unless_run_is_kept(start_file(LAYOUT.weights))),
         start_record=unless_kept(
@@ -75,7 +76,7 @@ rule merge_adapter:
     log:
         LAYOUT.log("merge_adapter/{method}/{task}/seed{seed}"),
     wildcard_constraints:
-        method="|".join(map(re.escape, MERGED_METHODS)),
+        method=one_of(MERGED_METHODS),
     localrule: True
     conda:
         ENVIRONMENT

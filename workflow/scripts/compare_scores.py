@@ -10,7 +10,8 @@ source = JobSource(snakemake, __file__)
 title = f"compare_scores {task_title(snakemake.wildcards.task)}"
 with job_log(snakemake.log[0], title, snakemake.output, source):
     from lora_core.evaluation.references import References
-    from lora_core.evaluation.scores import compare_scores, read_predictions
+    from lora_core.evaluation.run_predictions import read_predictions
+    from lora_core.evaluation.scores import compare_scores
 
     runs = zip(snakemake.input.records, snakemake.input.predictions, strict=True)
     compare_scores(

@@ -1,4 +1,4 @@
-"""Tokenize the training and validation split of a task."""
+"""Tokenize the splits of a task."""
 
 from pathlib import Path
 
@@ -19,12 +19,12 @@ with job_log(snakemake.log[0], title, snakemake.output, source):
     outputs = {name: Path(file) for name, file in snakemake.output.items()}
     sources = outputs.pop("sources")
     dataset = snakemake.params.dataset
-    source = {name: value for name, value in dataset["source"].items() if name != "path"}  # differs between machines
-    made_from = {"dataset": dict(dataset) | {"source": source}}
+    source = DatasetSource.from_params(dataset["source"])
+    made_from = {"dataset": dict(dataset) | {"source": source.without_folders()}}
     # Before they are read: a later change counts.
     write_digests(map(Path, snakemake.input.get("data", [])), sources, made_from)
     tokenize_task(
-        DatasetSource.from_params(dataset["source"]),
+        source,
         Task.from_params(dataset["task"]),
         Path(snakemake.input.model),
         dataset["max_length"],

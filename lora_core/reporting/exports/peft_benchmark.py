@@ -49,7 +49,8 @@ def _run_info(run: ExportedRun) -> dict[str, object]:
             "max_seq_length": record.data.max_length,
             "seed": record.seed,
             "precision": record.precision,
-            "test_split": "validation",  # whose score "test ..." is: the labels of GLUE's test splits are not public
+            # Whose scores "test ..." are. The labels of GLUE's test splits are not public.
+            "test_split": "validation" if record.test is None else "test",
             **{HYPERPARAMETERS.get(name, name): value for name, value in record.hyperparameters.items()},
         },
         "peft_config": _peft_config(run),
@@ -98,9 +99,10 @@ def _metrics(run: ExportedRun) -> list[dict[str, object]]:
         }
         for step, row in zip(steps, epochs, strict=True)
     ]
+    scores = epochs[-1] if run.record.test is None else run.record.test.last_metrics
     last = {
         **{name: rows[-1][name] for name in ("step", "train loss", "train samples")},
-        **{f"test {name}": epochs[-1][name] for name in data.metrics},
+        **{f"test {name}": scores[name] for name in data.metrics},
         "train total tokens": sum(row["tokens_real"] for row in epochs),
         "forgetting": None,  # without the key, PEFT's reader takes 123 for it
     }

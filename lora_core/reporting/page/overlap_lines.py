@@ -11,7 +11,7 @@ def overlap_lines(cards: Iterable[DataCard]) -> list[str]:
     lines: dict[str, str] = {}
     for card in cards:
         if card.overlap is not None and card.task not in lines:
-            lines[card.task] = f"{task_title(card.task)}: {'; '.join(_facts(card))}."
+            lines[card.task] = f"{task_title(card.task)}: {'; '.join([*_facts(card), *_test_facts(card)])}."
     return list(lines.values())
 
 
@@ -30,6 +30,19 @@ def _facts(card: DataCard) -> Iterator[str]:
         f"{_both(exact.train_duplicates, normalized.train_duplicates)} of {train:,} training examples repeat an "
         f"earlier one, {_both(exact.train_contradictions, normalized.train_contradictions)} contradict another one"
     )
+
+
+def _test_facts(card: DataCard) -> Iterator[str]:
+    if card.test is None or card.test_overlap is None:
+        return
+    exact, normalized, test = card.test_overlap.exact, card.test_overlap.normalized, card.test.examples
+    yield (
+        f"{_both(exact.in_train, normalized.in_train)} of {test:,} test examples are in the training split, "
+        f"{_both(exact.in_train_contradictions, normalized.in_train_contradictions)} with another label, and "
+        f"{_both(exact.in_validation, normalized.in_validation)} in the validation split"
+    )
+    if len(card.columns) > 1:
+        yield f"{_both(exact.shared, normalized.shared)} test examples share a text with a training example"
 
 
 def _both(exact: int, normalized: int) -> str:

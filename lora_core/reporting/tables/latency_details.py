@@ -11,6 +11,7 @@ from lora_core.reporting.inputs import DrawSettings, Inputs
 from lora_core.reporting.table import Cell, Table, new_table
 from lora_core.reporting.tables.cells import disturbed_cell
 from lora_core.reporting.tables.latency import TIME, batches, comparison_notes, equivalence_cell, run_notes
+from lora_core.reporting.tables.switching import switching_cells, switching_notes
 from lora_core.stats import Equivalence
 
 SINGLE_TIME = "time of one example"
@@ -39,6 +40,7 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Table:
         for timings in _timings(run, settings):
             cells += enumerate(_Variant(run, timings, suffix, settings).cells(every_seed=len(seeds) > 1))
     shown = [cell for _, cell in sorted(cells, key=lambda one: one[0]) if cell]
+    shown += switching_cells(runs, settings)
     notes = [
         f"A pass over the validation set is {batches(runs)}; one example is a single one without padding. Median and "
         "95th percentile over rounds. Smallest detectable difference: for this number of rounds.",
@@ -49,6 +51,7 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Table:
             "Longest input: the number of position embeddings minus those that the method occupies, in tokens. Longer "
             "examples are truncated; the table counts the validation examples affected."
         )
+    notes += switching_notes(runs)
     return new_table("table3-details", "method", shown, [*notes, *run_notes(runs, settings)])
 
 

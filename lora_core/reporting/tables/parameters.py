@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from lora_core.evaluation.counts import ParameterCounts, read_counts
 from lora_core.evaluation.gradients import Gradients, read_gradients
-from lora_core.reporting.digits import Numbers, count
+from lora_core.reporting.digits import FIGURES, Numbers, count
 from lora_core.reporting.inputs import DrawSettings, Inputs
 from lora_core.reporting.table import Cell, Table, new_table
 
@@ -45,10 +45,32 @@ def draw_details(inputs: Inputs, settings: DrawSettings) -> Table:
             _cell(method, row, "reduction vs. whole model (%)", reduction, Numbers(100, 2).one(reduction),
                   "reduction vs. whole model", "fraction"),
         ]  # fmt: skip
+        cells += _storage_cells(method, row, counts)
         if method in gradients:
             without = sum(gradients[method].without.values())
             cells.append(_cell(method, row, "trained without a gradient", without, count(without)))
-    return new_table("table1-details", "method", cells, [*_notes(), *_gradient_notes(gradients, settings)])
+    notes = [*_notes(), *_storage_notes(counts), *_gradient_notes(gradients, settings)]
+    return new_table("table1-details", "method", cells, notes)
+
+
+def _storage_cells(method: str, row: str, counts: ParameterCounts) -> Iterator[Cell]:
+    """What a task needs on disk, and how many tasks fit into the size of one full model; none in older records."""
+    stored, full = counts.methods[method].saved_bytes, counts.full_bytes
+    if stored is None or full is None:
+        return
+    yield _cell(method, row, "on disk per task (MB)", stored / 1e6, FIGURES.one(stored / 1e6), "size on disk", "MB")
+    tasks = full // stored
+    yield _cell(method, row, "tasks in the size of one full model", tasks, count(tasks), unit="tasks")
+
+
+def _storage_notes(counts: ParameterCounts) -> Iterator[str]:
+    if counts.full_bytes is not None:
+        yield (
+            "On disk per task: the tensors that a run saves, counted from shapes and type (float32): an adapter with "
+            "its head, or all weights. An adapter also needs the base model, once for all tasks; headers, "
+            f"configuration and tokenizer are not counted. One full model: {FIGURES.one(counts.full_bytes / 1e6)} MB "
+            "(10⁶ bytes)."
+        )
 
 
 def _in_millions(counts: ParameterCounts) -> bool:

@@ -25,9 +25,13 @@ from lora_core.stats import MIN_SEEDS
 DIFFERENCE = "score difference from"
 BASELINE = "majority-class baseline"
 CORNER = "method (score, %)"
-COMPARED = (("best", "seeds"), ("best", "examples"), ("last", "seeds"), ("cross_fitted", "seeds"))
+COMPARED = (
+    ("best", "seeds"), ("best", "examples"), ("last", "seeds"), ("cross_fitted", "seeds"),
+    ("test", "seeds"), ("test", "examples"), ("test_last", "seeds"),
+)  # fmt: skip
 NO_OVERLAP = "without texts of the training split"
 EPOCHS = {"best": "best epoch", "last": "last epoch", "cross_fitted": "cross-fitted"}
+TEST = {"test": "test split", "test_last": "test split, last epoch"}
 EQUAL_LENGTH_NOTE = (
     "Padding changes the logits of this model: every batch, in training and in evaluation, has inputs of one length."
 )
@@ -45,12 +49,15 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Table:
         *(mean_cell(group.cell("", "score", "fraction", EPOCHS["best"]), list(group.runs["best"]), PERCENT)
           for group in _groups(runs, settings)),
         *_differences(compared, "best", over, settings),
+        *_on_test(runs, "test", settings),
+        *_differences(compared, "test", over, settings),
     ]  # fmt: skip
     for task, run in _first_runs(runs).items():
         value = run["baseline_score"]
         cells.append(Cell(BASELINE, task_title(task), value, PERCENT.one(value), task=task, quantity=BASELINE,
                           unit="fraction"))  # fmt: skip
     notes = [*_score_notes(runs), "Best epoch: chosen on the same split that is reported, as in the paper."]
+    notes += _test_notes(runs)
     if runs["seed"].nunique() > 1:
         spread = "the standard deviation" if over == "examples" else "the 95 % t-interval of the mean"
         notes.append(f"Mean over seeds, with {spread}.")
@@ -68,7 +75,7 @@ def draw_details(inputs: Inputs, settings: DrawSettings) -> Table:
         *(mean_cell(group.cell(f", {label}", "score", "fraction", label), list(group.runs[column]), PERCENT)
           for column, label in EPOCHS.items() if column != "best" for group in _groups(runs, settings)),
     ]  # fmt: skip
-    cells += _without_overlap(runs, settings)
+    cells += [*_without_overlap(runs, settings), *_on_test(runs, "test_last", settings)]
     for against in references:
         rows = compared[compared["against"] == against]
         for quantity, over in COMPARED:
@@ -78,6 +85,7 @@ def draw_details(inputs: Inputs, settings: DrawSettings) -> Table:
         "Cross-fitted: the epoch is chosen on one half of the split and scored on the other, both ways. Last epoch: no "
         "choice is made.",
         *_overlap_notes(runs),
+        *_test_notes(runs),
         *same_for_all_note(cells),
         *_difference_notes(cells, runs),
         *_run_notes(runs, settings),
@@ -117,6 +125,30 @@ def _without_overlap(runs: pd.DataFrame, settings: DrawSettings) -> Iterator[Cel
         yield mean_cell(cell, list(group.runs["without_overlap"]), PERCENT)
 
 
+def _on_test(runs: pd.DataFrame, quantity: str, settings: DrawSettings) -> Iterator[Cell]:
+    """The scores on the test split of each task that has one."""
+    if quantity not in runs:
+        return
+    for group in _groups(runs[runs[quantity].notna() | runs["test_examples"].notna()], settings):
+        cell = group.cell(f", {TEST[quantity]}", "score", "fraction", TEST[quantity])
+        yield mean_cell(cell, list(group.runs[quantity]), PERCENT)
+    if quantity == "test":
+        for task, run in _first_runs(runs[runs["test_examples"].notna()]).items():
+            value, name = run["test_baseline_score"], f"{BASELINE}, {TEST[quantity]}"
+            yield Cell(name, task_title(task), value, PERCENT.one(value), task=task, quantity=name, unit="fraction")
+
+
+def _test_notes(runs: pd.DataFrame) -> Iterator[str]:
+    if "test_examples" not in runs:
+        return
+    tested = _first_runs(runs[runs["test_examples"].notna()])
+    sizes = "; ".join(f"{task_title(task)}: {int(run['test_examples'])}" for task, run in tested.items())
+    yield (
+        "Test split: predicted at the epoch that is best on the validation split, and at the last; it decides nothing, "
+        f"so its scores have no optimism of a choice. The claims use it. Test examples: {sizes}."
+    )
+
+
 def _overlap_notes(runs: pd.DataFrame) -> Iterator[str]:
     """How many examples of each task overlap; none for a task that was tokenized before they were counted."""
     counts = {task: run.get("overlapping") for task, run in _first_runs(runs).items()}
@@ -138,20 +170,23 @@ def _differences(compared: pd.DataFrame, quantity: str, over: str, settings: Dra
     low, high = INTERVALS[over]
     rows = compared[compared["quantity"] == quantity]
     interval = f", 95 % over {over}" if over == "examples" or rows[low].notna().any() else ""
-    if quantity == "best" and not interval:
+    if quantity in ("best", "test") and not interval:
         return
-    epoch = "" if quantity == "best" else f", {EPOCHS[quantity]}"
+    names = EPOCHS | TEST
+    epoch = "" if quantity == "best" else f", {names[quantity]}"
     for group in groups(rows, settings):
         row = group.runs.iloc[0]
         against = settings.label(row["against"])
         name = f"{DIFFERENCE} {against}" + (f", interval over {over}" if interval else "")
-        cell = group.cell(f" − {against}{epoch}{interval}", name, "fraction", EPOCHS[quantity])
+        cell = group.cell(f" − {against}{epoch}{interval}", name, "fraction", names[quantity])
         yield _difference_cell(cell, row, low, high, bool(interval))
 
 
 def _difference_cell(cell: Cell, row: pd.Series, low: str, high: str, has_interval: bool) -> Cell:
     """Fill a cell with a difference; identical predictions are said, even where there is no interval."""
-    identical = row["quantity"] == "best" and row["seeds"] and row.get("identical_predictions") == row["seeds"]
+    identical = (
+        row["quantity"] in ("best", "test") and row["seeds"] and row.get("identical_predictions") == row["seeds"]
+    )
     no_interval = pd.isna(row[low])
     if pd.isna(row["difference"]) or (has_interval and no_interval and not identical):
         return cell
