@@ -65,6 +65,7 @@ rule judge_claims:
                 "latency_records",
                 "runs",
                 "costs",
+                "measured_regimes",
             )
         },
     output:
