@@ -64,7 +64,7 @@ report: setup  ## write the study as one page, report.html (CONFIG for another s
 	@echo; echo "Open $(RESULTS)/report.html"
 
 regimes: setup  ## measure what a training step waits for here, and how many epochs LoRA may take before it costs more
-	$(SNAKEMAKE) "$(RESULTS)/tables/regimes.md" "$(RESULTS)/figures/regimes.svg"
+	$(SNAKEMAKE) "$(RESULTS)/tables/regimes.md" "$(RESULTS)/tables/regimes-details.md" "$(RESULTS)/figures/regimes.svg"
 	@echo; cat "$(RESULTS)/tables/regimes.md"
 
 compare: setup  ## compare two studies: make compare A=results/one B=results/other

@@ -7,8 +7,10 @@ from typing import Any
 
 import pandas as pd
 import results_gpu
+import savings
 
 from lora_core.data.tasks import task_title
+from lora_core.evaluation import break_even as costs
 from lora_core.reporting.figures.canvas import SMALL, add_legend, panels, set_title
 from lora_core.reporting.figures.style import COLORS, GRAY, INK
 from lora_core.reporting.figures.svg import Drawing
@@ -30,7 +32,7 @@ def steps() -> pd.DataFrame:
             if execution in record:
                 parts = _parts(record) if execution == "graph" and "graph_forward_ms" in record else {}
                 timed = {name: record[execution][name] for name in ("ms", "watts")}
-                rows.append({**key, "execution": execution, **timed, **parts})
+                rows.append({**key, "execution": execution, "saved_mb": record["saved_mb"], **timed, **parts})
     frame = pd.DataFrame(rows)
     return frame.assign(tokens_per_step=frame["rows"] * frame["tokens"], joules=frame["ms"] * frame["watts"] / 1e3)
 
@@ -58,21 +60,19 @@ def compared(precision: str, execution: str) -> pd.DataFrame:
 
 def published() -> pd.DataFrame:
     """One row per task: time and energy of an epoch of LoRA relative to full fine-tuning, from tables 5 and 6."""
-    full, lora = PUBLISHED["table5"], PUBLISHED["table6"]
+    full, lora = (_cost_of_epoch(name) for name in ("table5", "table6"))
+    return lora / full
 
-    def ratio(label: str, task: str) -> float:
-        return (lora.value(label, task) / lora.value("epochs", task)) / (
-            full.value(label, task) / full.value("epochs", task)
-        )
 
-    tasks = full.columns
-    return pd.DataFrame(
-        {
-            "time": [ratio("train time (s)", task) for task in tasks],
-            "energy": [ratio("energy (kJ)", task) for task in tasks],
-        },
-        index=pd.Index(tasks, name="task"),
-    )
+def _cost_of_epoch(table: str) -> pd.DataFrame:
+    """Time and energy of an epoch by task, from a table of the paper."""
+    rows = PUBLISHED[table]
+    labels = {"time": "train time (s)", "energy": "energy (kJ)"}
+    values = {
+        name: [rows.value(label, task) / rows.value("epochs", task) for task in rows.columns]
+        for name, label in labels.items()
+    }
+    return pd.DataFrame(values, index=pd.Index(rows.columns, name="task"))
 
 
 def draw() -> Drawing:
@@ -127,6 +127,7 @@ def tables() -> dict[str, Sequence[str]]:
         "eager": _eager_table(),
         "precision": _precision_table(),
         "paper": _paper_table(),
+        **savings.tables(compared("bf16", "graph")),
     }
 
 
@@ -199,16 +200,14 @@ def _precision_table() -> list[str]:
 def break_even() -> pd.DataFrame:
     """One row per task of the paper: how many times as many epochs LoRA may take and took, and what it then cost."""
     full, lora = PUBLISHED["table5"], PUBLISHED["table6"]
-    epochs = published()
+    allowed = costs.break_even(*map(_cost_of_epoch, ("table5", "table6")))
 
     def relative(label: str) -> list[float]:
         return [lora.value(label, task) / full.value(label, task) for task in full.columns]
 
-    return pd.DataFrame(
-        {"time": 1 / epochs["time"], "energy": 1 / epochs["energy"], "took": relative("epochs"),
-         "cost": relative("energy (kJ)")},
-        index=epochs.index,
-    )  # fmt: skip
+    return allowed.assign(
+        took=relative("epochs"), cost=relative("energy (kJ)"), cost_in_time=relative("train time (s)")
+    )
 
 
 def _paper_table() -> list[str]:
@@ -216,5 +215,8 @@ def _paper_table() -> list[str]:
         *("task", "LoRA may take, before it costs more time", "before it costs more energy", "it took"),
         "energy, LoRA / full",
     )
-    rows = ([task_title(str(task)), *(f"{value:.2f}" for value in row)] for task, row in break_even().iterrows())
+    rows = (
+        [task_title(str(task)), *(f"{value:.2f}" for value in row[["time", "energy", "took", "cost"]])]
+        for task, row in break_even().iterrows()
+    )
     return results_gpu.markdown_table(head, rows)

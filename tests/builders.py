@@ -463,6 +463,43 @@ METHODS, TASKS, SEEDS = ("fft", "lora", "vera"), ("cola", "rte"), (1, 2, 3)
 NO_METER = "no meter <here> & now"
 
 
+def write_regimes(file, break_evens, device_model="a GPU", sizes=((16, 16),), **changes):
+    """Write regimes.json as measured steps of fft and lora give it: `{task: {"time": ..., "energy": ... or None}}`.
+
+    An epoch has 100 steps; the steps of a task, and those of the grid's `sizes`, take 40 ms with lora.
+    """
+    rows, parts = [], dict.fromkeys(("forward", "backward", "update"), 0.01)
+    predicted = {part: {"launches": 0.01, "bytes": 0.0, "arithmetic": 0.0, "random numbers": 0.0} for part in parts}
+    for task, ratios in {"": {"time": 1.5, "energy": None}, **break_evens}.items():
+        for shape in sizes if not task else [(16, 20)]:
+            for method in ("fft", "lora"):
+                time, energy = (ratios[name] or 1.0 if method == "fft" else 1.0 for name in ("time", "energy"))
+                joules = None if ratios["energy"] is None else 8.0 * energy
+                rounds = [0.04 * time * wiggle for wiggle in (0.99, 1.0, 1.01)] if ratios["time"] else []
+                rows.append({
+                    "method": method, "rows": shape[0], "tokens": shape[1], "task": task, "execution": "eager",
+                    "rounds": rounds, "parts": parts, "joules": joules, "peak_mb": None, "saved_mb": 10.0,
+                    "predicted": predicted, "reason": None,
+                })  # fmt: skip
+    size = {"rows": 16, "tokens": 20}
+    tasks = {
+        task: {"sizes": {m: size | {"task": task} for m in ("fft", "lora")}, "steps": {"fft": 100, "lora": 100}}
+        for task in break_evens
+    }
+    place = run_content(provenance={"device": "gpu-0", "device_model": device_model})["provenance"]
+    launches = {"eager": dict.fromkeys(parts, 1e-3)}
+    rates = dict.fromkeys(("in_place_bytes", "functions", "random_numbers"), 1e30)
+    rates |= {name: [[1.0, 1e30]] for name in ("bytes", "flops")}
+    constants = {f"{name}_per_second": value for name, value in rates.items()}
+    content = {
+        "model": "base", "execution": "eager", "constants": constants | {"launches": launches}, "rows": rows,
+        "tasks": tasks, "provenance": place | {"precision": "fp32"},
+    }  # fmt: skip
+    content |= changes
+    write_json(file, content)
+    return file
+
+
 class Made:
     """Records of a study that was never run; `disturbed` holds the method, task and seed of runs."""
 
@@ -518,6 +555,7 @@ class Made:
             "counts": [self.counts],
             "differences": [file.with_name(f"{file.stem}_differences.csv") for file in self.scores],
             "latency_records": [file.with_suffix(".json") for file in self.latency],
+            "measured_regimes": [],
         }
 
 

@@ -1,21 +1,15 @@
-"""How much arithmetic training needs, and how much a device could do."""
+"""How much arithmetic training needs."""
 
-import time
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from lora_core import device as devices
 from lora_core.methods import registry
 from lora_core.methods.settings import MethodSettings
-from lora_core.precision import allow_tf32
 from lora_core.training.steps import compute_loss
 
-# Others compute in float32, where TF32 is a setting.
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 PROBE_LENGTHS = (8, 16, 32)
 
 
@@ -39,18 +33,3 @@ def flops_by_length(model: Path, settings: MethodSettings) -> np.ndarray:
 def epoch_flops(polynomial: np.ndarray, lengths: np.ndarray) -> float:
     """Return the operations of an epoch without padding."""
     return float(np.polyval(polynomial, lengths).sum())
-
-
-def peak_flops(precision: str, device: torch.device, size: int) -> float:
-    """Return the operations per second of products of two square matrices."""
-    allow_tf32(precision == "tf32")
-    a, b = (torch.randn(size, size, device=device).to(DTYPES.get(precision, torch.float32)) for _ in range(2))
-    seconds = []
-    for _ in range(7):
-        devices.synchronize(device)
-        started = time.perf_counter()
-        for _ in range(5):
-            a @ b
-        devices.synchronize(device)
-        seconds.append((time.perf_counter() - started) / 5)
-    return 2 * size**3 / median(seconds[2:])

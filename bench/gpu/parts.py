@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from bench.gpu.arithmetic import epoch_flops, flops_by_length, peak_flops
+from bench.gpu.arithmetic import epoch_flops, flops_by_length
 from bench.gpu.cases import Case, all_cases, smoke_cases
 from bench.gpu.check import one_line, run_checks
 from bench.gpu.context import METHODS, PRECISIONS, GpuContext
@@ -18,6 +18,7 @@ from bench.gpu.handover import measure_handover
 from bench.gpu.product import measure_product
 from bench.gpu.results import Results
 from bench.gpu.trainer import measure_trainer
+from lora_core.measuring.device_constants import peak_flops
 from lora_core.precision import allow_tf32
 
 HANDOVER_SECONDS, PEAK_SECONDS = 60, 10  # about, on an H200
@@ -95,7 +96,8 @@ def _measure_handover(context: GpuContext, results: Results) -> None:
 
 def _measure_peaks(context: GpuContext, results: Results) -> None:
     for precision in PRECISIONS:
-        results.peaks[precision] = peak_flops(precision, results.device, 64 if context.quick else 8192)
+        allow_tf32(precision == "tf32")
+        results.peaks[precision] = peak_flops(results.device, precision, 64 if context.quick else 8192)
 
 
 def _measure_case(context: GpuContext, results: Results, case: Case) -> None:

@@ -83,7 +83,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     keep.add_argument("--because", metavar="TEXT", default="", help="the reason, which tables and the report show")
     keep.add_argument("--undo", action="store_true", help="no longer keep them")
     add_study("summary", _summary, "compare LoRA with full fine-tuning in four lines, and name the report")
-    add_study("estimate", _estimate, "estimate the time, disk space and energy of a study by a short trial")
+    add_study("estimate", _estimate, "estimate the time, disk space and energy of a study")
     compare = add("compare", _compare, "compare the settings and results of two studies")
     compare.add_argument("a", type=Path, help="results folder of a study")
     compare.add_argument("b", type=Path, help="results folder of another study")
@@ -167,12 +167,15 @@ def _summary(options: argparse.Namespace) -> None:
 
 
 def _estimate(options: argparse.Namespace) -> None:
-    from lora_core.commands import estimate, status
+    from lora_core.commands import estimate, predicted_step_costs, status, step_costs
     from lora_core.commands.studies import read_study
 
     study = read_study(options.configfile)
-    print("A short trial on this machine ...", flush=True)
-    print(estimate.format_estimate(study, estimate.run_trial(study), status.read_runs(study)))
+    costs = predicted_step_costs.predict(study)
+    if costs is None:
+        print("A short trial on this machine ...", flush=True)
+        costs = step_costs.run_trial(study)
+    print(estimate.format_estimate(study, costs, status.read_runs(study)))
 
 
 def _compare(options: argparse.Namespace) -> None:

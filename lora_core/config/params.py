@@ -90,6 +90,11 @@ def regimes_methods(study: Study) -> list[str]:
     return [method for method in (study.references.full, study.references.adapter) if method]
 
 
+def compares_steps(study: Study) -> bool:
+    """Return whether the study has both methods whose steps are compared."""
+    return len(regimes_methods(study)) > 1
+
+
 def regimes_params(study: Study) -> dict[str, object]:
     """Return the `runs` by method and task, the `device`, and for how many `seconds` at most steps are timed."""
     return {

@@ -9,12 +9,16 @@ import pandas as pd
 from lora_core.evaluation.counts import ParameterCounts, read_counts
 from lora_core.evaluation.frames import LatencyRun, read_costs, read_differences, read_latency_runs, read_memory
 from lora_core.evaluation.references import References
+from lora_core.evaluation.regime_record import Regimes, read_regimes
 from lora_core.evaluation.run_record import RunRecord
 
 
 @dataclass(frozen=True)
 class ClaimRecords:
-    """The files that the claims are judged from; `latency_records` are in the order of `latency`."""
+    """The files that the claims are judged from; `latency_records` are in the order of `latency`.
+
+    `measured_regimes` is regimes.json, or nothing in a study that has none.
+    """
 
     counts: Path
     differences: Sequence[Path]
@@ -22,6 +26,7 @@ class ClaimRecords:
     latency_records: Sequence[Path]
     runs: Sequence[Path]
     costs: Sequence[Path]
+    measured_regimes: Sequence[Path] = ()
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class Evidence:
         simulated: Whether any run's meter was simulated.
         scores: The score of each run, one row per run: of the best epoch, on the test split if there is one.
         labels: What people call the methods, by their names.
+        regimes: The measurement of single training steps; None if there is none.
     """
 
     references: References
@@ -52,6 +58,7 @@ class Evidence:
     simulated: bool
     scores: pd.DataFrame = field(default_factory=pd.DataFrame)
     labels: Mapping[str, str] = field(default_factory=dict)
+    regimes: Regimes | None = None
 
     def label(self, method: str) -> str:
         """Return what people call a method."""
@@ -103,4 +110,9 @@ def read_evidence(
         simulated=bool(simulated),
         scores=pd.DataFrame(scores),
         labels=labels or {},
+        regimes=_read_regimes(records.measured_regimes, references),
     )
+
+
+def _read_regimes(files: Sequence[Path], references: References) -> Regimes | None:
+    return read_regimes(files[0], references) if files and not references.missing("full", "adapter") else None

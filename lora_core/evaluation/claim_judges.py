@@ -113,7 +113,7 @@ class MeanChange:
         changes = relative_changes(frame, self.column, evidence.references, self.tasks, evidence.labels)
         if changes.ratio_of_sums is None:
             source = GPU if self.source == "memory" else METER
-            return _without_figure(claim, evidence, changes, source if frame[self.column].isna().all() else UNDISTURBED)
+            return without_figure(claim, evidence, changes, source if frame[self.column].isna().all() else UNDISTURBED)
         interval = self._interval(over_seeds(changes.over_tasks))
         details = [by_task(changes.by_task, lambda ratio: f"{points(self._percent(ratio))} %") or ""]
         if len(changes.by_task) > 1:
@@ -139,7 +139,7 @@ class MeanChange:
         return Interval(self._percent(math.exp(logs.estimate)), low, high, 100 * math.expm1(logs.detectable))
 
 
-def _without_figure(claim: Claim, evidence: Evidence, changes: RelativeChanges, needs: str) -> Verdict:
+def without_figure(claim: Claim, evidence: Evidence, changes: RelativeChanges, needs: str) -> Verdict:
     """Leave a claim open: undecided if some runs have a figure, else not measured; `needs` is what would measure it."""
     if changes.measured:
         return Verdict(claim, UNDECIDED, reason="; ".join(changes.reasons), needs=UNDISTURBED)
@@ -162,7 +162,7 @@ class MemoryFallsWithLength:
         """Judge the correlation of tokens per example with the saved share of memory."""
         changes = relative_changes(evidence.memory, "mean_mb", evidence.references, PAPER_TASKS, evidence.labels)
         if changes.ratio_of_sums is None:
-            return _without_figure(claim, evidence, changes, GPU)
+            return without_figure(claim, evidence, changes, GPU)
         percent = {task: 100 * (1 - ratio) for task, ratio in changes.by_task.items()}
         saved = pd.Series(percent).round(1)  # differences below a tenth of a percent are ties
         if saved.nunique() == 1:

@@ -2,19 +2,25 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import pandas as pd
 
+from lora_core.evaluation.break_even import QUANTITIES, Quantity, break_even
 from lora_core.evaluation.references import References
+from lora_core.evaluation.run_record import device_of
+from lora_core.provenance import ABSENT, Provenance
 from lora_core.records import read_json
 from lora_core.sealed import unseal
 from lora_core.stats import t_interval
+from lora_core.typed_records import fill, name_damaged_file
 
 SIZE = ["task", "rows", "tokens", "execution"]  # what identifies a step, besides the method
+BOUNDS = ("launches", "bytes", "arithmetic", "random numbers")  # what an operation may wait for
+TOLERANCE = 0.2  # of the measured time: a prediction within it counts as right
 Predicted = dict[str, dict[str, float]]  # seconds of each part by what its operations wait for
 
 
@@ -45,7 +51,7 @@ class RegimeRow:
         rounds: Seconds of a step in each round, next to the other methods' in the same round; empty if not measured.
         parts: Seconds of the forward pass, the backward pass and the update; None where they were not timed apart.
         joules: Of a step; None without a meter that counts energy.
-        peak_mb: Of the allocator; None on a CPU.
+        peak_mb: Of the allocator, without what the other method holds; None on a CPU.
         saved_mb: What autograd saves for the backward pass.
         predicted: Seconds of each part by what it waits for; None for a model that does not run on shapes alone.
         reason: Why nothing was measured; None if it was.
@@ -73,35 +79,84 @@ class Regimes:
         steps: One row per size and execution. Columns beside those: `tokens_per_step`; `full_ms`, `lora_ms`; `time`,
             `time_low`, `time_high`, the ratio LoRA / full over the rounds with its 95 % interval; `energy`, the same
             ratio; `predicted_full_ms`, `predicted_lora_ms`, `predicted`; `waits_for` and `waiting`, what LoRA's step
-            waits for most, and for which share of its predicted time; `reason`, why it was not measured.
+            waits for most, and for which share of its predicted time; the shares of all bounds by their names;
+            `reason`, why it was not measured.
         tasks: One row per task and execution, with the size of full fine-tuning's mean batch: `full_seconds`,
             `lora_seconds`, `full_joules`, `lora_joules` of an epoch, and `time`, `energy`: how many times as many
             epochs LoRA may take before it costs more.
         device: Its model.
         precision: That of training.
+        measured_on: The device as records of runs name it, with its threads or libraries.
+        execution: That of the study's runs; steps were measured in every execution that the device has.
+        methods: The steps of each method apart: one row per size, execution and method, in the order of the record.
+            Columns beside those: `ms`, `predicted_ms`; `forward_ms`, `backward_ms`, `update_ms`; `joules`, `saved_mb`,
+            `peak_mb`; of the mean batch of a task, `epoch_seconds` and `epoch_joules`; `reason`.
     """
 
     steps: pd.DataFrame
     tasks: pd.DataFrame
     device: str
     precision: str
+    measured_on: str = ""
+    execution: str = "eager"
+    methods: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def well_predicted(self, tolerance: float = TOLERANCE) -> tuple[int, int]:
+        """Return how many steps were predicted within a share of what was measured, and of how many."""
+        known = self.methods.dropna(subset=["ms", "predicted_ms"])
+        return int(((known["predicted_ms"] / known["ms"] - 1).abs() <= tolerance).sum()), len(known)
+
+    def break_evens(self, quantity: Quantity) -> dict[str, float]:
+        """Return the break-even of each task whose steps were measured, executed as those of runs if they could be."""
+        known = self.tasks.dropna(subset=[quantity])
+        preferred = known.sort_values("execution", key=lambda names: names == self.execution, kind="stable")
+        return {str(row["task"]): float(row[quantity]) for _, row in preferred.iterrows()}  # the last of a task counts
 
 
 def read_regimes(file: Path, references: References) -> Regimes:
-    """Read regimes.json. Raise ValueError if it lacks one of the references."""
-    content = unseal(read_json(file), file)
+    """Read regimes.json. Raise ValueError that names the file if it is damaged or lacks one of the references."""
+    with name_damaged_file(file):
+        return _read(unseal(read_json(file), file), file, references)
+
+
+def _read(content: Mapping[str, Any], file: Path, references: References) -> Regimes:
     rows = pd.DataFrame(content["rows"])
     both = references.full, references.adapter
     if missing := sorted({str(method) for method in both} - set(rows["method"])):
         raise ValueError(f"{file} has no steps of {', '.join(missing)}; delete it and run again")
     full, lora = (rows[rows["method"] == method].set_index(SIZE) for method in both)
     steps = pd.DataFrame([_compare(full.loc[key], lora.loc[key], key) for key in full.index])
-    where = content["provenance"]
+    where = fill(Provenance, ABSENT | content["provenance"])
     tasks = pd.DataFrame(
         [_epochs(task, batches, full, lora, both, execution)
          for task, batches in content["tasks"].items() for execution in dict.fromkeys(rows["execution"])]
     )  # fmt: skip
-    return Regimes(steps, tasks, where["device_model"], where["precision"])
+    of_methods = pd.DataFrame([_step(row, content["tasks"]) for row in content["rows"] if row["method"] in both])
+    return Regimes(
+        steps, tasks, where.device_model, str(where.precision), device_of(where), content["execution"], of_methods
+    )
+
+
+def _step(row: Mapping[str, Any], tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """A step of one method; where it is the mean batch of a task, with what follows for an epoch."""
+    seconds, joules = (math.nan if value is None else value for value in (_median(row), row["joules"]))
+    batches = tasks.get(row["task"], {"sizes": {}})
+    size = batches["sizes"].get(row["method"])
+    is_mean_batch = size is not None and (size["rows"], size["tokens"]) == (row["rows"], row["tokens"])
+    count = batches["steps"][row["method"]] if is_mean_batch else math.nan
+    return {
+        **{name: row[name] for name in (*SIZE, "method", "saved_mb", "peak_mb", "reason")},
+        **{f"{part}_ms": 1e3 * value for part, value in (row["parts"] or {}).items()},
+        "ms": 1e3 * seconds,
+        "predicted_ms": 1e3 * total_seconds(row["predicted"]) if row["predicted"] else math.nan,
+        "joules": joules,
+        "epoch_seconds": count * seconds,
+        "epoch_joules": count * joules,
+    }
+
+
+def _median(row: Mapping[str, Any]) -> float | None:
+    return median(row["rounds"]) if row["rounds"] else None
 
 
 def _compare(full: pd.Series, lora: pd.Series, key: tuple[Any, ...]) -> dict[str, Any]:
@@ -121,7 +176,7 @@ def _compare(full: pd.Series, lora: pd.Series, key: tuple[Any, ...]) -> dict[str
             "predicted_lora_ms": 1e3 * total_seconds(lora["predicted"]),
         }
         row |= {"predicted": row["predicted_lora_ms"] / row["predicted_full_ms"]}
-        row |= {"waits_for": next(iter(waited)), "waiting": next(iter(waited.values()))}
+        row |= waited | {"waits_for": next(iter(waited)), "waiting": next(iter(waited.values()))}
     return row
 
 
@@ -156,10 +211,8 @@ def _epochs(
         count = batches["steps"][method]
         row[f"{name}_seconds"] = count * _milliseconds(step) / 1e3
         row[f"{name}_joules"] = math.nan if step["joules"] is None else count * float(step["joules"])
-    return row | {
-        "time": row["full_seconds"] / row["lora_seconds"],
-        "energy": row["full_joules"] / row["lora_joules"],
-    }
+    units = dict(zip(QUANTITIES, ("seconds", "joules"), strict=True))
+    return row | {name: break_even(row[f"full_{unit}"], row[f"lora_{unit}"]) for name, unit in units.items()}
 
 
 def _milliseconds(row: pd.Series) -> float:

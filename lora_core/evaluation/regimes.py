@@ -22,17 +22,18 @@ from lora_core import precision, provenance
 from lora_core.data import batches as data
 from lora_core.evaluation.regime_record import Predicted, RegimeRow, Size, TaskBatches, total_seconds
 from lora_core.evaluation.step_model import LaunchCosts, StepCount, count_step
-from lora_core.evaluation.step_timing import ReadyStep, Timing, launch_costs, place, time_steps
+from lora_core.evaluation.step_timing import ReadyStep, Timing, execution_of_runs, launch_costs, place, time_steps
 from lora_core.intact import check_model
 from lora_core.measuring.device_constants import DeviceConstants, measure_constants
 from lora_core.measuring.exclusive import ExclusiveDevice, exclusive_device
 from lora_core.measuring.predicted_memory import predicted_memory_mb
 from lora_core.methods import registry
 from lora_core.models import model as models
+from lora_core.models.dropout import set_probability
 from lora_core.records import write_json
 from lora_core.sealed import seal
 from lora_core.training.progress import Progress
-from lora_core.training.run import build_model
+from lora_core.training.run import apply_speedups, build_model
 from lora_core.training.steps import forward
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ def measure_regimes(
         sizes = [*dict.fromkeys(size for one in tasks.values() for size in one.sizes.values()), *_grid()]
         rows = [asdict(row) for size in sizes for row in regimes.measure(size)]
     record = {
+        "model": spec.base_model,
+        "execution": execution_of_runs(spec, held.device),
         "constants": asdict(constants) | {"launches": {name: asdict(costs) for name, costs in launches.items()}},
         "tasks": {task: asdict(one) for task, one in tasks.items()},
         "rows": rows,
@@ -110,10 +113,7 @@ class _Regimes:
         self._held, self._constants, self._launches = held, constants, launches
         self._specs = {method: next(iter(specs.values())) for method, specs in plan.specs.items()}
         self._by_task = plan.specs
-        self._shapes = {
-            method: registry.build_without_weights(folder, OUTPUTS, spec.settings)
-            for method, spec in self._specs.items()
-        }
+        self._shapes = {method: without_weights(spec, folder, held.device) for method, spec in self._specs.items()}
         self._models = {method: _load(folder, spec, held.device) for method, spec in self._specs.items()}
         self._deadline = time.monotonic() + plan.seconds
         self._slowness = 1.0  # of measured steps relative to their prediction
@@ -139,8 +139,9 @@ class _Regimes:
         counts = {method: self._count(method, batch) for method in self._models}
         for execution in self._launches:
             predicted = {method: self._predict(count, execution) for method, count in counts.items()}
-            reason = self._why_not(batch, predicted)
-            timings = dict.fromkeys(self._models, Timing()) if reason else self._time(batch, execution)
+            reason, timings = self._why_not(batch, predicted), dict.fromkeys(self._models, Timing())
+            if reason is None:
+                reason, timings = self._time(batch, execution)
             self._learn(timings, predicted)
             for method, timing in timings.items():
                 yield RegimeRow(
@@ -148,11 +149,14 @@ class _Regimes:
                     predicted=predicted[method], reason=reason,
                 )  # fmt: skip
 
-    def _time(self, batch: tuple[int, int], execution: str) -> dict[str, Timing]:
+    def _time(self, batch: tuple[int, int], execution: str) -> tuple[str | None, dict[str, Timing]]:
+        """Time the steps of a size; say why there are no times if they are not executed as they should."""
         ready = {
             method: ReadyStep(self._specs[method], model, batch, execution) for method, model in self._models.items()
         }
-        return time_steps(ready, ROUNDS, self._held.meter, execution)
+        if execution == "graphs" and not all(step.is_captured for step in ready.values()):
+            return "a step of this model cannot be captured as a CUDA graph", dict.fromkeys(ready, Timing())
+        return None, time_steps(ready, ROUNDS, self._held.meter, execution)
 
     def _count(self, method: str, batch: tuple[int, int]) -> StepCount | None:
         spec = self._specs[method]
@@ -191,6 +195,16 @@ class _Regimes:
         measured = sum(median(timing.rounds) for timing in timings.values() if timing.rounds)
         if measured and (expected := sum(map(_seconds, predicted.values()))):
             self._slowness = max(1.0, measured / expected)
+
+
+def without_weights(spec: RunSpec, folder: Path, device: torch.device) -> nn.Module:
+    """Return the shapes of a method's model as it is trained on the device, from a prepared model."""
+    hyperparameters = spec.hyperparameters
+    model = registry.build_without_weights(folder, OUTPUTS, spec.settings, hyperparameters.gradient_checkpointing)
+    if hyperparameters.dropout is not None:
+        set_probability(model, hyperparameters.dropout)
+    apply_speedups(model, spec, device)
+    return model
 
 
 def _load(folder: Path, spec: RunSpec, device: torch.device) -> nn.Module:

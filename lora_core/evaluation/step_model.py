@@ -7,40 +7,57 @@ what the part waits for.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
-from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from lora_core.evaluation.regime_record import BOUNDS
+from lora_core.measuring.device_constants import DeviceConstants, rate
 from lora_core.measuring.memory import OPTIMIZER_TENSORS
-from lora_core.measuring.predicted_memory import state_without_data
+from lora_core.measuring.predicted_memory import FusedAttention, state_without_data
 from lora_core.training.steps import compute_loss, forward
 
-if TYPE_CHECKING:
-    from lora_core.measuring.device_constants import DeviceConstants
-
 PARTS = ("forward", "backward", "update")
-BOUNDS = ("launches", "bytes", "arithmetic", "random numbers")
 FLOAT_BYTES = 4
 # Float32 values that an update reads and writes for each trained parameter, beside those of the optimizer's state,
 # which are read and written: the gradient for its norm, the gradient clipped in place, then gradient and parameter.
 CLIPPED, UPDATED = 3, 3
-RANDOM = {"aten::bernoulli_", "aten::bernoulli", "aten::native_dropout", "aten::rand_like", "aten::rand"}
+RANDOM = {
+    "aten::bernoulli_", "aten::bernoulli", "aten::native_dropout", "aten::rand_like", "aten::rand", "aten::random_",
+}  # fmt: skip
+FUNCTIONS = {
+    "aten::gelu", "aten::gelu_backward", "aten::_softmax", "aten::exp", "aten::tanh", "aten::erf", "aten::silu",
+    "aten::silu_backward", "aten::sigmoid",
+}  # fmt: skip
 CREATED_EMPTY = {"aten::empty", "aten::empty_like", "aten::empty_strided", "aten::new_empty", "aten::detach"}
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation: floating-point operations, bytes read and written, and random numbers drawn."""
+    """One operation.
+
+    Attributes:
+        flops: Floating-point operations of a product of matrices.
+        moved_bytes: Read and written.
+        random_numbers: That are drawn.
+        width: The smallest dimension of the matrices.
+        functions: Elements of which an exponential function or the like is computed.
+        in_place: Whether arrays are changed in place that no cache holds, as in an update.
+    """
 
     flops: float
     moved_bytes: float
     random_numbers: float = 0.0
+    width: float = math.inf
+    functions: float = 0.0
+    in_place: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,8 +96,9 @@ def _predict(operations: Iterable[Operation], launch: float, device: DeviceConst
     for operation in operations:
         terms: Prediction = {
             "launches": launch,
-            "bytes": operation.moved_bytes / device.bytes_per_second,
-            "arithmetic": operation.flops / device.flops_per_second,
+            "bytes": operation.moved_bytes / _bytes_per_second(operation, device),
+            "arithmetic": operation.flops / rate(device.flops_per_second, operation.width)
+            + operation.functions / device.functions_per_second,
             "random numbers": operation.random_numbers / device.random_numbers_per_second,
         }
         longest = max(BOUNDS, key=terms.__getitem__)
@@ -88,12 +106,19 @@ def _predict(operations: Iterable[Operation], launch: float, device: DeviceConst
     return waited
 
 
+def _bytes_per_second(operation: Operation, device: DeviceConstants) -> float:
+    if operation.in_place:
+        return device.in_place_bytes_per_second
+    return rate(device.bytes_per_second, operation.moved_bytes)
+
+
 def count_step(
     model: nn.Module, batch: tuple[int, int], device_type: str, precision: str, optimizer: str = "adamw"
 ) -> StepCount | None:
     """Return the operations of a step on a batch (rows, tokens) without padding, on "cpu" or "cuda", from shapes alone.
 
-    The model may be on the meta device. None for a model that does not run on shapes alone.
+    The model may be on the meta device; on CUDA its attention is the fused one. None for a model that does not run on
+    shapes alone.
     """
     from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -102,7 +127,7 @@ def count_step(
 
     state = state_without_data(step, mode, device)
     try:
-        with mode:
+        with mode, FusedAttention() if device_type == "cuda" else nullcontext():
             ids = torch.zeros(batch, dtype=torch.int64, device=device)
             with Recorder() as first:
                 loss = torch.func.functional_call(step, state, (ids,))
@@ -117,7 +142,7 @@ def count_step(
 def _update(trained: Iterable[int], optimizer: str) -> tuple[Operation, ...]:
     """One operation for each trained tensor: it is clipped and updated."""
     values = CLIPPED + UPDATED + 2 * OPTIMIZER_TENSORS[optimizer]
-    return tuple(Operation(0.0, values * FLOAT_BYTES * count) for count in trained)
+    return tuple(Operation(0.0, values * FLOAT_BYTES * count, in_place=True) for count in trained)
 
 
 class _Loss(nn.Module):
@@ -152,15 +177,23 @@ class Recorder(TorchDispatchMode):
         read, written = (_tensors(values) for values in ((args, kwargs), result))
         if not written:
             return result
-        count = flop_registry.get(func._overloadpacket)
+        count, elements = flop_registry.get(func._overloadpacket), float(sum(map(torch.numel, written.values())))
         self.operations.append(
             Operation(
                 flops=float(count(*args, **kwargs, out_val=result)) if count else 0.0,
                 moved_bytes=float(sum(map(_bytes, [*read.values(), *written.values()]))),
-                random_numbers=float(sum(map(torch.numel, written.values()))) if name in RANDOM else 0.0,
+                random_numbers=elements if name in RANDOM else 0.0,
+                width=_width(list(read.values())) if count else math.inf,
+                functions=elements if name in FUNCTIONS else 0.0,
             )
         )
         return result
+
+
+def _width(factors: list[Tensor]) -> float:
+    """The smallest dimension of the two matrices of a product, the last of what it reads."""
+    first, second = [tensor for tensor in factors if tensor.ndim > 1][-2:]
+    return float(min(*first.shape[-2:], *second.shape[-2:]))
 
 
 def _tensors(values: Any) -> dict[int, Tensor]:
@@ -170,4 +203,4 @@ def _tensors(values: Any) -> dict[int, Tensor]:
 def _bytes(tensor: Tensor) -> int:
     """The bytes of a tensor's elements that are stored: one that is expanded is read once."""
     stored = [size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride]
-    return prod(stored) * tensor.element_size()
+    return math.prod(stored) * tensor.element_size()

@@ -50,21 +50,29 @@ class Timing:
 
 
 class ReadyStep:
-    """A training step on random tokens of one shape, after it was done once."""
+    """A training step on random tokens of one shape, after it was done once.
+
+    Attributes:
+        is_captured: Whether it is a CUDA graph.
+    """
 
     def __init__(self, spec: RunSpec, model: nn.Module, batch: tuple[int, int], execution: str) -> None:
         graphs: Literal["auto", "off"] = "auto" if execution == "graphs" else "off"
         still = replace(spec.hyperparameters, learning_rate=0.0)
         self._spec = replace(spec, cuda_graphs=graphs, hyperparameters=still)
+        others_mb = _allocated_mb(next(model.parameters()).device) - sum(p.nbytes for p in model.parameters()) / 1e6
         self._examples = _random_examples(model, batch)
         self._model, self._step = model.train(), create_step(self._spec, model, self._examples, PLANNED_STEPS)
         (self._batch,) = self._examples.batches([np.arange(batch[0])])
         devices.reset_peak_memory(self._examples.device)
         if execution == "graphs":
             self._step.prepare(self._batch)
+        self.is_captured = execution == "graphs" and self._step.can_capture
         _, saved = self._step.counted(self._batch)
         self.saved_mb = saved.mb
-        self.peak_mb, _ = devices.peak_memory_mb(self._examples.device)
+        peak_mb, _ = devices.peak_memory_mb(self._examples.device)
+        peak_mb = self._step.peak_allocated_mb(peak_mb, [self._batch.shape])
+        self.peak_mb = None if peak_mb is None else peak_mb - others_mb
         self.seconds = self.block(1)
 
     def block(self, steps: int) -> float:
@@ -90,6 +98,11 @@ class ReadyStep:
         optimizer_step(step.trained, step.optimizer, step.rates, max_norm, step.scaling)
         times.append(clock.lap())
         return dict(zip(PARTS, times, strict=True))
+
+
+def _allocated_mb(device: torch.device) -> float:
+    """The memory of all tensors on a GPU, also those of other models; 0 on a CPU."""
+    return torch.cuda.memory_allocated(device) / 1e6 if device.type == "cuda" else 0.0
 
 
 class _Clock:
@@ -154,10 +167,16 @@ def launch_costs(spec: RunSpec, device: torch.device) -> dict[str, LaunchCosts]:
     assert count is not None  # RoBERTa runs on shapes alone
     parts = _median_parts(ReadyStep(tiny, model, TINY_BATCH, "eager"), TINY_REPETITIONS)
     costs = {"eager": LaunchCosts(**{part: parts[part] / len(getattr(count, part)) for part in PARTS})}
-    if device.type == "cuda" and spec.cuda_graphs == "auto" and not is_scaled(spec.precision):
+    if device.type == "cuda" and not is_scaled(spec.precision):
         seconds = ReadyStep(tiny, model, TINY_BATCH, "graphs").block(TINY_REPETITIONS)
         costs["graphs"] = LaunchCosts.same(seconds / sum(len(getattr(count, part)) for part in PARTS))
     return costs
+
+
+def execution_of_runs(spec: RunSpec, device: torch.device) -> str:
+    """Return how a run executes its steps on a device, as far as they can be captured."""
+    graphs = device.type == "cuda" and spec.cuda_graphs == "auto" and not is_scaled(spec.precision)
+    return "graphs" if graphs else "eager"
 
 
 def _random_examples(model: nn.Module, batch: tuple[int, int]) -> DeviceExamples:

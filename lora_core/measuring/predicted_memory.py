@@ -38,7 +38,7 @@ def predicted_memory_mb(
     device, step = torch.device(device_type), _Step(model.train(), forward)
     try:
         state = state_without_data(step, mode, device)
-        with mode, _FusedAttention() if device_type == "cuda" else nullcontext():
+        with mode, FusedAttention() if device_type == "cuda" else nullcontext():
             ids = torch.zeros(batch, dtype=torch.int64, device=device)
             inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
             saved = torch.func.functional_call(step, state, (inputs,))
@@ -72,7 +72,7 @@ class _Step(nn.Module):
         return saved
 
 
-class _FusedAttention(TorchFunctionMode):
+class FusedAttention(TorchFunctionMode):
     """Within this mode torch's attention is the kernel that CUDA has, also where torch was built without CUDA.
 
     It is the memory-efficient kernel, which a mask of padding requires. It keeps a sum for each row of the attention

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from lora_core import job
-from lora_core.data.batches import Examples, batches
+from lora_core.data.batches import Examples
 from lora_core.models.model import EQUAL_LENGTH, PADDING_SIDE
-from lora_core.models.sample_texts import sample_texts
+from lora_core.models.sample_texts import padded, sample_texts
 from lora_core.models.source_folder import one_line
 
 if TYPE_CHECKING:
@@ -87,10 +86,8 @@ def _scale_up(model: Any) -> None:
 @torch.no_grad()
 def _logits(model: Any, examples: Examples, rows: list[int], side: str = "right") -> torch.Tensor:
     """Return the logits (rows, outputs) of one batch. Raise ValueError if the model cannot compute it."""
-    (batch,) = batches(examples, [np.array(rows)], model.config.pad_token_id, side)
-    inputs = {"input_ids": batch.ids, "attention_mask": batch.mask, "token_type_ids": batch.types}
     try:
-        return model(**{name: torch.from_numpy(array) for name, array in inputs.items() if array is not None}).logits
+        return model(**padded(examples, model.config, rows, side)).logits
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
             f"model: {type(model).__name__} cannot compute a text of {examples.lengths[rows].max()} tokens "

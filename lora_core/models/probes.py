@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from lora_core.data.truncation import truncate
+from lora_core.data.batches import Examples, truncate
 from lora_core.models.model import draw_head, head_parameters, max_input_length
+from lora_core.models.sample_texts import padded, tokenized
 from lora_core.models.source_folder import one_line
 from lora_core.precision import autocast_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import numpy as np
-    import torch
 
     from lora_core.models.tokenizer import ModelTokenizer
 
@@ -41,14 +40,14 @@ def check_model(model: Any, tokenizer: ModelTokenizer, precision: str, longest: 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         draw_head(model, {name for name, _ in head_parameters(model)}, torch.Generator().manual_seed(0))
-        kinds = [_encode(tokenizer, texts, longest) for texts in (TEXTS, PAIRS)]
+        kinds = [_encode(model, tokenizer, texts, longest) for texts in (TEXTS, PAIRS)]
         lengths = f"{name} cannot be trained on texts of different lengths", "use another model"
         reduced = f"{name} cannot be trained in train.precision {precision!r}", "set it to 'fp32'"
         # Float16 is tried as bfloat16, because a CPU lacks some of its operations.
         autocast = torch.autocast("cpu", torch.bfloat16, enabled=autocast_type(precision) is not None)
         with autocast:
             tokens = min(longest or LONG_WITHOUT_LIMIT, LONGEST_TRIED)
-            _try(model, _encode(tokenizer, [_long_text(tokens)], tokens), *reduced)
+            _try(model, _encode(model, tokenizer, [_long_text(tokens)], tokens), *reduced)
         for examples in kinds:
             _try(model, examples, *lengths, backward=True)
         _check_reads_texts(model, tokenizer, longest)
@@ -57,7 +56,7 @@ def check_model(model: Any, tokenizer: ModelTokenizer, precision: str, longest: 
                 _try(model, examples, *reduced, backward=True)
 
 
-def _try(model: Any, examples: Sequence[Encoded], problem: str, advice: str, backward: bool = False) -> None:
+def _try(model: Any, examples: Examples, problem: str, advice: str, backward: bool = False) -> None:
     """Compute logits or, with `backward`, a step without an update. Raise ValueError if that fails or is not finite.
 
     Only vectors get a gradient. It passes all layers, and those of the matrices would take as much memory as they do.
@@ -69,7 +68,7 @@ def _try(model: Any, examples: Sequence[Encoded], problem: str, advice: str, bac
     model.train(backward)
     try:
         with torch.set_grad_enabled(backward):
-            logits = model(**_inputs(examples, model)).logits.float()
+            logits = model(**padded(examples, model.config)).logits.float()
         if backward:
             torch.nn.functional.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long)).backward()
     except Exception as error:  # a model may fail in any way
@@ -86,8 +85,8 @@ def _check_reads_texts(model: Any, tokenizer: ModelTokenizer, longest: int | Non
     """Raise ValueError if a model gives two texts the same logits that differ in their last token."""
     import torch
 
-    (text,) = _encode(tokenizer, TEXTS[:1], longest)
-    ids = text.ids.copy()
+    text = _encode(model, tokenizer, TEXTS[:1], longest)
+    ids = text.tokens.copy()
     special = set(tokenizer.loaded.all_special_ids)
     places = [place for place, token in enumerate(ids) if token not in special]
     other = next((i for i in range(model.config.vocab_size) if i not in special and i not in ids), None)
@@ -96,7 +95,7 @@ def _check_reads_texts(model: Any, tokenizer: ModelTokenizer, longest: int | Non
     ids[places[-1]] = other
     model.eval()
     with torch.inference_mode():
-        one, two = model(**_inputs([text, Encoded(ids, text.types)], model)).logits
+        one, two = (model(**padded(examples, model.config)).logits for examples in (text, replace(text, tokens=ids)))
     if (one - two).abs().max() <= SAME * one.abs().max():
         raise ValueError(
             f"model: {type(model).__name__} gives the same answer whatever the last word of a text is, so that here it "
@@ -111,7 +110,7 @@ def longest_input(model: Any, tokenizer: ModelTokenizer) -> int | None:
     """
     stated = max_input_length(model)
     fails = min(stated or LONG_WITHOUT_LIMIT, LONGEST_TRIED)
-    (text,) = _encode(tokenizer, [_long_text(fails)], fails)
+    text = _encode(model, tokenizer, [_long_text(fails)], fails)
     if _takes(model, text, fails):
         return stated
     step = 1
@@ -130,50 +129,21 @@ def _long_text(tokens: int) -> str:
     return " ".join([TEXTS[0]] * (tokens // SHORT + 1))  # of more words than that
 
 
-def _takes(model: Any, text: Encoded, length: int) -> bool:
+def _takes(model: Any, text: Examples, length: int) -> bool:
     """Whether a model takes the first tokens of a text and its last."""
-    import numpy as np
     import torch
 
-    shorter = Encoded(*(np.append(row[: length - 1], row[-1]) for row in text))
     model.eval()
     try:
         with torch.inference_mode():
-            model(**_inputs([shorter], model))
+            model(**padded(truncate(text, length), model.config))
     except Exception as error:  # a model may fail in any way
         return isinstance(error, MemoryError) or "allocate" in str(error)  # these say something about the machine alone
     return True
 
 
-class Encoded(NamedTuple):
-    """The ids of an example's tokens and their types, each (tokens,)."""
-
-    ids: np.ndarray
-    types: np.ndarray
-
-
-def _encode(tokenizer: ModelTokenizer, texts: Sequence[str | tuple[str, str]], longest: int | None) -> list[Encoded]:
+def _encode(
+    model: Any, tokenizer: ModelTokenizer, texts: Sequence[str | tuple[str, str]], longest: int | None
+) -> Examples:
     """Return texts and pairs of them as they are tokenized for training."""
-    backend = tokenizer.backend
-    backend.no_padding()
-    backend.no_truncation()
-    return [Encoded(*truncate(encoding, longest or sys.maxsize)) for encoding in backend.encode_batch(list(texts))]
-
-
-def _inputs(examples: Sequence[Encoded], model: Any) -> dict[str, torch.Tensor]:
-    """Return examples as a model's arguments, padded on the right."""
-    import numpy as np
-    import torch
-
-    def padded(rows: list[np.ndarray], padding: int) -> torch.Tensor:
-        longest = max(map(len, rows))
-        return torch.tensor(np.stack([np.pad(row, (0, longest - len(row)), constant_values=padding) for row in rows]))
-
-    ids, types = [example.ids for example in examples], [example.types for example in examples]
-    inputs = {
-        "input_ids": padded(ids, model.config.pad_token_id),
-        "attention_mask": padded([np.ones_like(row) for row in ids], 0),
-    }
-    if getattr(model.config, "type_vocab_size", 2) > 1 and any(row.any() for row in types):
-        inputs["token_type_ids"] = padded(types, 0)
-    return {name: tensor.long() for name, tensor in inputs.items()}
+    return tokenized(tokenizer.backend, model.config, texts, [longest or sys.maxsize] * len(texts))

@@ -28,6 +28,7 @@ RECORDS = (
     "loss_predictions",  # predictions.safetensors of those, in the same order
     "memory_scaling",  # scaling.json, one file
     "regimes",  # regimes.json, one file
+    "measured_regimes",  # the same, in a study that asks for it or has it; else nothing, and it is not measured
 )
 RUN_RECORDS = frozenset({"runs", "scores", "differences", "costs", "curves", "traced_runs", "loss_runs"})
 # What a table or figure may need from the configuration: the fields of `lora_core.reporting.inputs.DrawSettings`, and
@@ -155,7 +156,7 @@ TABLES = _by_name(
     ),
     Entry(
         "table6-details", "Cost at equal accuracy: LoRA: details", "energy", "tables.cost_details:draw_adapters",
-        ("costs",), ("batching", "references", "methods"),
+        ("costs", "measured_regimes"), ("batching", "references", "methods"),
     ),
     Entry(
         "table7", "Hyperparameters in use", "hyperparameters", "tables.hyperparameters:draw",
@@ -172,6 +173,10 @@ TABLES = _by_name(
     Entry(
         "regimes", "Time of a training step, measured and predicted", "regimes", "tables.regimes:draw",
         ("regimes",), ("references",), optional=True,
+    ),
+    Entry(
+        "regimes-details", "Time of a training step, measured and predicted: details", "regimes",
+        "tables.regimes_details:draw", ("regimes",), ("references",), optional=True,
     ),
     Entry(
         "scaling", "Training memory against model size", "memory_scaling", "tables.memory_scaling:draw",
@@ -238,7 +243,8 @@ FIGURES = _by_name(
     ),
 )  # fmt: skip
 
-OPTIONAL_TABLES = tuple(name for name, entry in TABLES.items() if entry.optional)
+# Names that `more_tables` may have; the details of a table come with it.
+OPTIONAL_TABLES = tuple(name for name, entry in TABLES.items() if entry.optional and not entry.details)
 
 
 def table(name: str) -> Entry:
@@ -273,8 +279,11 @@ def _available(entries: Mapping[str, Entry], met: Collection[str]) -> list[str]:
 
 
 def default_tables(more_tables: Iterable[str] = ()) -> list[str]:
-    """The tables that a study makes: the paper's, and the optional ones that its configuration names."""
-    return [name for name, entry in TABLES.items() if not entry.optional] + [table(name).name for name in more_tables]
+    """The tables that a study makes: the paper's, and the optional ones that its configuration names, with details."""
+    asked = [table(name).name for name in more_tables]
+    return [name for name, entry in TABLES.items() if not entry.optional] + [
+        name for parent in asked for name, entry in TABLES.items() if entry.parent == parent
+    ]
 
 
 def default_figures(*, methods_equal_to_lora: bool, more_tables: Iterable[str] = ()) -> list[str]:

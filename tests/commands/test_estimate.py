@@ -1,14 +1,20 @@
-"""`lora-core estimate`: time, disk space and energy of a study, from a short trial and the runs that are left."""
+"""`lora-core estimate`: time, disk space and energy of a study, from the cost of a step and the runs that are left."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from builders import changed
+import torch
+from builders import changed, write_regimes
 
-from lora_core.commands import estimate, status
+from lora_core import device as devices
+from lora_core.commands import estimate, predicted_step_costs, status, step_costs
 from lora_core.commands.status import RunStatus, State
 from lora_core.commands.studies import load_study
 from lora_core.config.errors import ConfigError
+from lora_core.evaluation.step_model import count_step
+from lora_core.layout import Layout
+from lora_core.models import model as models
 from lora_core.records import read_json, write_json
 from lora_core.sealed import SEAL
 
@@ -32,7 +38,7 @@ def test_a_run_takes_its_steps_and_its_tokens(tmp_path, cola):
     card["train"] |= {"examples": 95, "tokens": 950}
     card["validation"] |= {"examples": 50}
     write_json(tmp_path / "data" / "cola" / "card.json", card)
-    seconds = estimate.run_seconds(study, FFT, estimate.StepTime(constant=0.5, per_token=0.001))
+    seconds = estimate.run_seconds(study, FFT, step_costs.StepTime(constant=0.5, per_token=0.001))
     # Each of three epochs: 10 steps; 950 tokens trained and 500 evaluated at a third of the cost, 2 % of padding.
     assert seconds == pytest.approx(3 * (10 * 0.5 + 950 * 1.02 * 0.001 + 500 * 1.02 * 0.001 / 3))
 
@@ -47,7 +53,7 @@ def test_data_that_is_not_tokenized_has_the_size_of_glue_within_the_studys_limit
 
 def test_the_text_has_what_is_left_weights_and_energy(tmp_path):
     study = study_of(tmp_path)
-    trial = estimate.Trial({m: estimate.StepTime(1.0, 0.0) for m in study.methods}, 125_000_000, 300.0, None)
+    trial = step_costs.StepCosts({m: step_costs.StepTime(1.0, 0.0) for m in study.methods}, 125_000_000, 300.0, None)
     text = estimate.format_estimate(study, trial, [FFT, LORA])
     seconds = 2 * 3 * 856  # steps of two runs, a second each
     assert "2 of 2 runs are left" in text
@@ -67,12 +73,67 @@ def test_the_text_has_what_is_left_weights_and_energy(tmp_path):
 
 
 def test_a_trial_times_every_method_of_a_real_model(bert, tmp_path, monkeypatch):
-    monkeypatch.setattr(estimate, "TRIAL_SECONDS", 0.2)
+    monkeypatch.setattr(step_costs, "TRIAL_SECONDS", 0.2)
     model = {"source": "local", "path": str(bert)}
     study = load_study(changed(results_dir=str(tmp_path), tasks=["cola"], methods=["fft", "lora"], model=model))
-    trial = estimate.run_trial(study)
+    trial = step_costs.run_trial(study)
     assert set(trial.step_times) == {"fft", "lora"}
     # Both parts are at least zero by construction; a step of the longer batch takes some time.
     assert all(0 < time.of(16 * 128) < 60 for time in trial.step_times.values())
-    shapes = estimate.build_model(study)
+    shapes = step_costs.build_model(study)
     assert trial.parameters == sum(p.numel() for p in shapes.parameters()) > 10_000
+
+
+@pytest.fixture
+def measured(bert, tmp_path):
+    """A study of two methods, and a function that writes regimes.json of its model on this device."""
+    model = {"source": "local", "path": str(bert)}
+    study = load_study(changed(results_dir=str(tmp_path), tasks=["cola"], methods=["fft", "lora"], model=model))
+    layout = Layout(str(tmp_path))
+    prepared = Path(layout.model.format(model=study.model.name))
+    prepared.parent.mkdir(parents=True)
+    prepared.symlink_to(bert)
+    here = devices.model_name(torch.device("cpu"))
+
+    def write(energy=None, device=here, model=str(prepared)):
+        write_regimes(Path(layout.regimes), {"cola": {"time": 1.5, "energy": energy}}, device, model=model)
+
+    return study, write
+
+
+def test_steps_are_predicted_by_what_make_regimes_measured_on_this_device(measured, bert):
+    study, write = measured
+    write(energy=1.5)
+    costs = predicted_step_costs.predict(study)
+    assert set(costs.step_times) == {"fft", "lora"}
+    # The record's constants are those of a device on which an operation takes a millisecond, and nothing else takes
+    # time; half of its steps took 0.06 s, the others 0.04 s, and 0.03 s were predicted.
+    shapes = models.model_shapes(bert, 2, "meta")
+    count = count_step(shapes, (16, 32), "cpu", "fp32")
+    operations = len(count.forward) + len(count.backward) + len(count.update)
+    assert costs.step_times["fft"].constant == pytest.approx(5 / 3 * 1e-3 * operations, rel=0.2)
+    assert costs.step_times["fft"].per_token == costs.step_times["lora"].per_token == 0
+    assert costs.power_watts == pytest.approx(200)  # 8 J in 0.04 s, and 12 J in 0.06 s
+    assert costs.parameters == sum(p.numel() for p in shapes.parameters())
+    assert costs.source.startswith("Predicted from ")
+    assert "took 1.67 of their predicted time" in costs.source
+
+
+def test_without_energy_in_the_record_there_is_no_power(measured):
+    study, write = measured
+    write()
+    assert predicted_step_costs.predict(study).power_watts is None
+
+
+@pytest.mark.parametrize("changes", [{"device": "another device"}, {"model": "another model"}, {"model": ""}])
+def test_what_was_measured_of_another_device_or_model_predicts_nothing_here(measured, changes):
+    study, write = measured
+    assert predicted_step_costs.predict(study) is None
+    write(**changes)
+    assert predicted_step_costs.predict(study) is None
+
+
+def test_a_trial_says_that_make_regimes_gives_a_better_estimate(tmp_path):
+    study = study_of(tmp_path)
+    trial = step_costs.StepCosts(dict.fromkeys(study.methods, step_costs.StepTime(1.0, 0.0)), 10, None, "no meter")
+    assert "`make regimes` measures this device" in estimate.format_estimate(study, trial, [FFT])

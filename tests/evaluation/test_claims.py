@@ -8,11 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from builders import REFERENCES, latency_record, latency_rows, run_content
+from builders import REFERENCES, latency_record, latency_rows, run_content, write_regimes
 
 from lora_core.data.tasks import PAPER_TASKS
 from lora_core.evaluation import claim_rules as rules
 from lora_core.evaluation import claims
+from lora_core.evaluation.break_even import break_even
 from lora_core.evaluation.claim_evidence import ClaimRecords
 from lora_core.evaluation.claim_rules import REFUTED, REPRODUCED, UNDECIDED, UNMEASURED
 from lora_core.evaluation.frames import read_costs
@@ -21,6 +22,7 @@ from lora_core.evaluation.relative_changes import relative_changes
 from lora_core.evaluation.score_judge import ScoreDifference
 from lora_core.evaluation.scores import DIFFERENCE_COLUMNS
 from lora_core.records import LatencyRow, write_json, write_rows
+from lora_core.reporting.published import TABLES
 from lora_core.stats import Interval, corrected, t_interval
 
 SEEDS = (1, 2, 3, 4)
@@ -40,6 +42,7 @@ class Made:
         self.kind, self.memory = "device", dict.fromkeys(tasks, 0.62)
         self.lengths = dict(zip(tasks, (20, 50, 10, 60, 30), strict=False))
         self.epoch, self.energy, self.power = 0.6, dict.fromkeys(tasks, 1.8), 1.05
+        self.took, self.break_evens, self.steps_on = dict.fromkeys(tasks, 2.0), None, "a GPU"
         self.full_energy = dict.fromkeys(tasks, 1000.0)
         self.shared = self.simulated = False
         self.disturbed = ()
@@ -70,7 +73,13 @@ class Made:
             latency_records=[file.with_suffix(".json") for file in latency],
             runs=[self._run(m, t, s) for m in methods for t in self.tasks for s in self.seeds],
             costs=[self._costs(task) for task in self.tasks],
+            measured_regimes=self._regimes(),
         )
+
+    def _regimes(self):
+        if self.break_evens is None:
+            return []
+        return [write_regimes(self.folder / "regimes.json", self.break_evens, self.steps_on)]
 
     def _differences(self, task):
         def row(method, against, difference):
@@ -138,7 +147,8 @@ class Made:
                 joules = self.full_energy[task] * (self.energy[task] * wiggle if lora else 1.0) if self.energy else None
                 censored = (method, task, seed) in self.censored
                 joules = None if censored else joules
-                seconds = None if joules is None else joules / (300.0 * (self.power * wiggle if lora else 1.0))
+                watts = 300.0 * (self.power * (1 + WIGGLE[-seed]) if lora else 1.0)
+                seconds = None if joules is None else joules / watts
                 if (method, task, seed) in self.too_short:
                     joules, seconds = None, 1.5
                 rows.append(
@@ -150,6 +160,7 @@ class Made:
                         "disturbed": (method, task, seed) in self.disturbed,
                         "energy_to_threshold_joules": joules, "net_energy_to_threshold_joules": None,
                         "seconds_to_threshold": seconds,
+                        "epochs_to_threshold": None if seconds is None else 10 * (self.took[task] if lora else 1.0),
                         "too_short_for_meter": (method, task, seed) in self.too_short,
                     }
                 )  # fmt: skip
@@ -291,7 +302,7 @@ def test_two_devices_decide_nothing_that_was_measured(made):
 
 
 def test_a_simulated_device_decides_nothing_and_is_named(made):
-    made.simulated = True
+    made.simulated, made.break_evens = True, {task: {"time": 1.5, "energy": 1.5} for task in made.tasks}
     simulated = [v for v in made.all_verdicts() if v.reason]
     assert {v.verdict for v in simulated} == {UNMEASURED}
     assert {v.reason for v in simulated} == {"the power meter is simulated"}
@@ -301,6 +312,7 @@ def test_a_simulated_device_decides_nothing_and_is_named(made):
         "LoRA needs more energy at equal accuracy, on average",
         "LoRA needs less energy than full fine-tuning on RTE",
         "LoRA draws slightly more power",
+        f"LoRA {ENERGY}",
     ]
 
 
@@ -443,6 +455,88 @@ def test_a_disturbed_run_is_named_and_leaves_claims_about_time_power_and_energy_
     assert made.verdict("38 % less GPU memory") == REPRODUCED
 
 
+ENERGY, TIME = (
+    f"saves {quantity} exactly where its epochs stay below the break-even" for quantity in ("energy", "time")
+)
+
+
+def of_tables(label, per_epoch=False):
+    """By task, a row of the paper's table 6 relative to that of table 5."""
+    full, lora = TABLES["table5"], TABLES["table6"]
+    epochs = {task: lora.value("epochs", task) / full.value("epochs", task) if per_epoch else 1 for task in PAPER_TASKS}
+    return {task: lora.value(label, task) / full.value(label, task) / epochs[task] for task in PAPER_TASKS}
+
+
+@pytest.fixture
+def of_paper(made):
+    """A study that took and cost what the paper's did, with steps that predict its break-even."""
+    made.took = of_tables("epochs")
+    energy, time = (of_tables(label, per_epoch=True) for label in ("energy (kJ)", "train time (s)"))
+    made.break_evens = {
+        task: {"energy": break_even(1.0, energy[task]), "time": break_even(1.0, time[task])} for task in PAPER_TASKS
+    }
+    made.energy = of_tables("energy (kJ)")
+    return made
+
+
+def test_the_papers_costs_are_explained_by_its_break_even(of_paper):
+    verdict = of_paper.verdicts()[f"LoRA {ENERGY}"]
+    assert verdict.verdict == REPRODUCED
+    assert "CoLA 7.00 (break-even 1.67), +318.0 %" in verdict.ours
+    assert "RTE 0.90 (break-even 1.35), −33.1 %" in verdict.ours
+    of_paper.power = 1.0
+    of_paper.energy = of_tables("train time (s)")  # at equal power, times are as energies
+    assert of_paper.verdict(TIME) == REPRODUCED
+
+
+@pytest.mark.parametrize(
+    ("task", "took", "energy", "verdict"),
+    [
+        ("rte", 0.9, 1.3, REFUTED),  # fewer epochs than the break-even, and yet more energy
+        ("cola", 7.0, 0.9, REFUTED),
+        ("rte", 0.9, 1.0, UNDECIDED),  # as much energy
+        ("rte", 56.5 / 37.8 * 0.9, 0.7, UNDECIDED),  # at the break-even
+        ("cola", 1.2, 0.9, REPRODUCED),
+    ],
+)
+def test_cost_and_epochs_are_on_the_same_side_on_every_task_or_the_claim_falls(of_paper, task, took, energy, verdict):
+    of_paper.took[task], of_paper.energy[task] = took, energy
+    assert of_paper.verdict(ENERGY) == verdict
+
+
+def test_without_single_steps_the_claims_about_break_even_are_not_measured(of_paper):
+    of_paper.break_evens = None
+    for title in (ENERGY, TIME):
+        verdict = of_paper.verdicts()[f"LoRA {title}"]
+        assert (verdict.verdict, verdict.needs) == (UNMEASURED, rules.SINGLE_STEPS)
+        assert verdict.reason == "single steps were not measured"
+
+
+def test_without_the_energy_of_runs_or_of_steps_a_meter_is_needed(of_paper):
+    of_paper.break_evens = {task: values | {"energy": None} for task, values in of_paper.break_evens.items()}
+    for _ in range(2):
+        verdict = of_paper.verdicts()[f"LoRA {ENERGY}"]
+        assert (verdict.verdict, verdict.needs) == (UNMEASURED, rules.METER)
+        of_paper.simulated = True
+
+
+def test_steps_of_another_device_or_without_a_task_leave_the_claim_open_and_are_named(of_paper):
+    of_paper.steps_on = "another GPU"
+    verdict = of_paper.verdicts()[f"LoRA {ENERGY}"]
+    assert verdict.verdict == UNDECIDED
+    assert "steps were measured on another GPU, runs on a GPU" in verdict.ours
+    of_paper.steps_on = "a GPU"
+    of_paper.break_evens["cola"] = {"time": None, "energy": None}
+    verdict = of_paper.verdicts()[f"LoRA {ENERGY}"]
+    assert verdict.verdict == UNDECIDED
+    assert "no break-even of CoLA" in verdict.ours
+
+
+def test_a_run_that_did_not_reach_the_threshold_leaves_break_even_open(of_paper):
+    of_paper.censored = (("lora", "cola", 1),)
+    assert of_paper.verdict(ENERGY) == of_paper.verdict(TIME) == UNDECIDED
+
+
 def test_two_seeds_decide_nothing_that_varies_over_seeds(tmp_path):
     verdicts = Made(tmp_path, seeds=(1, 2)).verdicts()
     decided = {claim for claim, v in verdicts.items() if v.verdict in (REPRODUCED, REFUTED)}
@@ -468,9 +562,10 @@ def test_renamed_entries_get_the_same_verdicts(tmp_path):
 
 @pytest.mark.parametrize(
     ("role", "unmeasured"),
-    [("full", 9), ("adapter", 11), ("library", 1)],
+    [("full", 11), ("adapter", 13), ("library", 1)],
 )
 def test_a_claim_about_a_reference_that_the_study_lacks_is_not_measured_and_says_so(made, role, unmeasured):
+    made.break_evens = {task: {"time": 1.5, "energy": 1.5} for task in made.tasks}
     verdicts = made.all_verdicts(dataclasses.replace(REFERENCES, **{role: None}))
     without = [v for v in verdicts if v.reason]
     assert {v.reason for v in without} == {f"no method of this study is references.{role}"}

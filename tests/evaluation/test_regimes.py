@@ -6,21 +6,25 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
-from builders import FULL, LORA, spec
+from builders import FULL, LORA, draw_table, spec, write_regimes
 from torch import nn
 
-from lora_core.evaluation import regimes, step_model
+from lora_core.evaluation import memory_scaling, regime_record, regimes, step_timing
+from lora_core.evaluation.measured_device import read_measured_device
 from lora_core.evaluation.references import References
 from lora_core.evaluation.regime_advice import advice
 from lora_core.evaluation.regime_record import Regimes, read_regimes, total_seconds
 from lora_core.evaluation.step_model import LaunchCosts, Operation, StepCount, count_step
-from lora_core.measuring.device_constants import DeviceConstants, measure_constants
-from lora_core.records import read_json
+from lora_core.measuring.device_constants import WIDTHS, DeviceConstants, measure_constants, rate
+from lora_core.records import read_json, write_json
 from lora_core.reporting import catalogue
 from lora_core.reporting.inputs import DrawSettings
 
 ROWS, TOKENS, WIDTH, OUTPUTS = 3, 4, 6, 2
-DEVICE = DeviceConstants(bytes_per_second=1e9, flops_per_second=1e12, random_numbers_per_second=1e6)
+DEVICE = DeviceConstants(
+    bytes_per_second=[(1e3, 1e9)], in_place_bytes_per_second=2e9, flops_per_second=[(10, 1e11), (1000, 1e12)],
+    functions_per_second=1e6, random_numbers_per_second=1e6,
+)  # fmt: skip
 
 
 class Linear(nn.Module):
@@ -62,6 +66,18 @@ def test_an_update_moves_gradient_parameter_and_both_moments():
     assert sum(operation.moved_bytes for operation in count.update) == 4 * trained * (1 + 2 + 1 + 2 * 3)
 
 
+def test_products_have_the_smallest_width_of_their_matrices_and_functions_are_counted():
+    class Activated(Linear):
+        def forward(self, input_ids, attention_mask):
+            return SimpleNamespace(logits=self.classifier(nn.functional.gelu(self.embeddings(input_ids).sum(1))))
+
+    count = count_step(Activated(), (ROWS, TOKENS), "cpu", "fp32")
+    assert {operation.width for operation in count.forward if operation.flops} == {min(ROWS, WIDTH, OUTPUTS)}
+    for part in (count.forward, count.backward):
+        assert sum(operation.functions for operation in part) == ROWS * WIDTH
+    assert all(operation.in_place for operation in count.update)
+
+
 def test_dropout_draws_a_number_for_each_element():
     class Dropped(Linear):
         def forward(self, input_ids, attention_mask):
@@ -88,20 +104,31 @@ def test_a_model_that_does_not_run_on_shapes_is_not_predicted():
         (Operation(0, 1e6), 1e-3, "bytes"),
         (Operation(1e10, 1e6), 1e-2, "arithmetic"),
         (Operation(1e10, 1e6, 1e5), 1e-1, "random numbers"),
+        (Operation(1e10, 1e6, width=10), 1e-1, "arithmetic"),
+        (Operation(0, 1e6, functions=1e5), 1e-1, "arithmetic"),
+        (Operation(0, 1e6, in_place=True), 5e-4, "bytes"),
     ],
 )
 def test_an_operation_takes_the_longest_of_its_four_times(operation, seconds, bound):
     count = StepCount((operation, operation), (), ())
     predicted = count.predict(LaunchCosts.same(1e-5), DEVICE)
-    assert predicted["forward"] == {name: 2 * seconds if name == bound else 0 for name in step_model.BOUNDS}
+    assert predicted["forward"] == {name: 2 * seconds if name == bound else 0 for name in regime_record.BOUNDS}
     assert total_seconds(predicted) == pytest.approx(2 * seconds)
 
 
 def test_the_constants_of_this_machine_are_possible():
     constants = measure_constants(torch.device("cpu"), "fp32")
-    assert 1e8 < constants.bytes_per_second < 1e13
-    assert 1e8 < constants.flops_per_second < 1e14
+    rates = [*constants.bytes_per_second, (0, constants.in_place_bytes_per_second)]
+    assert all(1e8 < bytes_per_second < 1e13 for _, bytes_per_second in rates)
+    assert all(1e7 < flops < 1e14 for _, flops in constants.flops_per_second)
+    assert [width for width, _ in constants.flops_per_second] == sorted(WIDTHS["cpu"])
+    assert 1e5 < constants.functions_per_second < 1e12
     assert 1e5 < constants.random_numbers_per_second < 1e12
+
+
+@pytest.mark.parametrize(("size", "expected"), [(1, 2.0), (10, 2.0), (1000, 20.0), (100_000, 200.0), (1e9, 200.0)])
+def test_a_rate_lies_on_a_line_between_those_measured_and_is_the_last_beyond(size, expected):
+    assert rate([(10, 2.0), (100_000, 200.0)], size) == pytest.approx(expected)
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +225,7 @@ def steps(**rows):
     ("waits_for", "words"),
     [
         ("launches", "At 4,096 tokens a step the ratio is 0.70."),
-        ("arithmetic", "train.precision: bf16"),
+        ("arithmetic", """`snakemake --cores all --config 'train={"precision": "bf16"}'`"""),
         ("bytes", "A lower precision moves fewer"),
         ("random numbers", "hyperparameters.dropout: 0.0"),
     ],
@@ -219,5 +246,93 @@ def test_advice_on_launches_expects_what_graphs_were_measured_to_take():
         task="cola", rows=16, tokens=16, execution=["eager", "graphs"], full_ms=[40.0, 5.0], lora_ms=[40.0, 3.0],
         time=[1.0, 0.6], waits_for="launches", waiting=0.87,
     )  # fmt: skip
-    eager, _ = advice(Regimes(frame, pd.DataFrame(), "a GPU", "bf16"), "LoRA (own)")
-    assert "its step takes 0.07 of this time, and 0.60 of that of full fine-tuning" in eager
+    command = """`snakemake --cores all --config 'train={"cuda_graphs": "auto"}'`"""
+    for execution in ("eager", "graphs"):
+        read = Regimes(frame, pd.DataFrame(), "a GPU", "bf16", execution=execution)
+        eager, _ = advice(read, "LoRA (own)")
+        assert "its step takes 0.07 of this time, and 0.60 of that of full fine-tuning" in eager
+        assert (command in eager) == (execution == "eager")  # else the study has them
+
+
+def test_a_meter_fills_the_columns_of_energy(fake_nvml, bert, cola, tmp_path):
+    """At a constant power the ratio of energies is that of times."""
+    fake_nvml(watts=150)
+    specs = {"fft": {"cola": spec(FULL, meter="simulated_nvml")}, "lora": {"cola": spec(LORA, meter="simulated_nvml")}}
+    file = tmp_path / "regimes.json"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(regimes, "GRID", ((4, 16),))
+        patch.setattr(step_timing, "COUNTER_BLOCK_SECONDS", 0.1)
+        plan = regimes.RegimesPlan(specs, seconds=300, threads=1)
+        regimes.measure_regimes(bert, None, {"cola": cola / "train.safetensors"}, plan, file)
+    read = read_regimes(file, REFERENCES)
+    assert list(read.steps["energy"]) == pytest.approx(list(read.steps["time"]), rel=0.2)
+    assert list(read.methods["joules"]) == pytest.approx(list(150 * read.methods["ms"] / 1e3), rel=0.2)
+    assert read.break_evens("energy")["cola"] == pytest.approx(read.break_evens("time")["cola"], rel=0.2)
+    assert read_measured_device(file).watts == pytest.approx(150, rel=0.2)
+    head = draw_table("regimes", {"regimes": [file]}).grid().head
+    assert {"energy, LoRA (own) / Full fine-tuning", "break-even in energy"} <= set(head)
+    details = draw_table("regimes-details", {"regimes": [file]}).grid()
+    assert {"energy (J)", "epoch (J)"} <= set(details.head)
+
+
+def test_details_have_the_parts_the_memory_and_the_epochs_of_each_method(record):
+    grid = draw_table("regimes-details", {"regimes": [record]}).grid()
+    rows = {row[0]: dict(zip(grid.head, row, strict=True)) for row in grid.rows}
+    assert list(rows)[:2] == ["CoLA: 8 × 46: Full fine-tuning", "CoLA: 8 × 46: LoRA (own)"]
+    for row in list(rows.values())[:2]:
+        parts = [float(row[f"{part} (ms)"]) for part in ("forward", "backward", "update")]
+        assert min(parts) > 0
+        assert float(row["saved for backward (MB)"]) > 0
+        assert float(row["epoch (s)"]) == pytest.approx(8 * float(row["measured (ms)"]) / 1e3, rel=0.01)
+    assert "energy (J)" not in grid.head
+    assert rows["2 × 8: LoRA (own)"]["epoch (s)"] == "n/a"
+
+
+def test_how_many_steps_were_predicted_is_counted(tmp_path):
+    """Those of full fine-tuning take 60 ms and those of LoRA 40; 30 are predicted."""
+    file = write_regimes(tmp_path / "regimes.json", {"cola": {"time": 1.5, "energy": None}})
+    read = read_regimes(file, REFERENCES)
+    assert [read.well_predicted(tolerance) for tolerance in (0.2, 0.3, 0.6)] == [(0, 4), (2, 4), (4, 4)]
+    table = draw_table("regimes", {"regimes": [file]})
+    assert any("It is within 20 % of the measurement for 0 of 4 steps." in note for note in table.notes)
+
+
+def test_a_break_even_is_that_of_the_execution_of_runs_if_it_was_measured():
+    tasks = pd.DataFrame({"task": ["cola"] * 2 + ["rte"] * 2, "execution": ["graphs", "eager"] * 2,
+                          "time": [1.7, 1.0, math.nan, 1.1], "energy": math.nan})  # fmt: skip
+    for execution, expected in (("graphs", {"cola": 1.7, "rte": 1.1}), ("eager", {"cola": 1.0, "rte": 1.1})):
+        read = Regimes(pd.DataFrame(), tasks, "a GPU", "bf16", execution=execution)
+        assert read.break_evens("time") == expected
+        assert read.break_evens("energy") == {}
+
+
+def test_attention_is_counted_as_the_device_computes_it(monkeypatch):
+    """On CUDA it is one fused operation. Only the forward pass: for a backward pass there, torch needs a GPU."""
+    monkeypatch.setattr(torch.Tensor, "backward", lambda _: None)
+    with torch.device("meta"):
+        model = memory_scaling.build(step_timing.TINY, memory_scaling.METHODS["full"])
+    counts = {kind: count_step(model, (2, 8), kind, "fp32") for kind in ("cpu", "cuda")}
+    assert len(counts["cuda"].forward) < len(counts["cpu"].forward)
+    assert flops(counts["cuda"].forward) == flops(counts["cpu"].forward)
+
+
+def test_a_step_that_cannot_be_captured_is_not_timed_as_a_graph(bert, cola, tmp_path, monkeypatch):
+    """As on a CPU, where no step is one."""
+    monkeypatch.setattr(regimes, "launch_costs", lambda *_: {"graphs": LaunchCosts.same(1e-5)})
+    monkeypatch.setattr(regimes, "GRID", ())
+    specs = {"fft": {"cola": spec(FULL)}, "lora": {"cola": spec(LORA)}}
+    plan, file = regimes.RegimesPlan(specs, seconds=300, threads=1), tmp_path / "regimes.json"
+    regimes.measure_regimes(bert, None, {"cola": cola / "train.safetensors"}, plan, file)
+    read = read_regimes(file, REFERENCES)
+    assert list(read.steps["reason"]) == ["a step of this model cannot be captured as a CUDA graph"]
+    assert read.steps["time"].isna().all()
+    assert read.break_evens("time") == {}
+    assert (read.steps["predicted"] > 0).all()
+
+
+@pytest.mark.parametrize("missing", ["rows", "tasks", "provenance", "execution"])
+def test_a_damaged_record_is_named(missing, tmp_path):
+    file = write_regimes(tmp_path / "regimes.json", {"cola": {"time": 1.5, "energy": None}})
+    write_json(file, {name: value for name, value in read_json(file).items() if name != missing})
+    with pytest.raises(ValueError, match=r"regimes\.json is damaged \(field '\w+' is missing\); delete it"):
+        read_regimes(file, REFERENCES)

@@ -20,6 +20,7 @@ from builders import (
     scored,
     texts,
     timed,
+    write_regimes,
 )
 
 from lora_core.config.description import StudyDescription
@@ -319,6 +320,14 @@ def test_break_even_is_the_cost_of_an_epoch_of_full_fine_tuning_relative_to_the_
     assert shown["LoRA (own): epochs, relative to full fine-tuning", "CoLA"] == "2.00"
     assert shown["LoRA (own): break-even in time", "CoLA"] == "2.00"  # of 2.5 and 1.6
     assert shown["LoRA (own): break-even in energy", "CoLA"] == "3.00"
+    assert not [row for row, _ in shown if "predicted" in row]
+    inputs = {"costs": [file]}
+    for device, predicted in (("a GPU", {"time": "1.90", "energy": "2.50"}), ("another", {})):
+        steps = write_regimes(tmp_path / f"{device}.json", {"cola": {"time": 1.9, "energy": 2.5}}, device)
+        table = draw_table("table6-details", inputs | {"measured_regimes": [steps]}, methods=["lora"])
+        rows = {f"LoRA (own): break-even in {name}, predicted": text for name, text in predicted.items()}
+        assert {row: text for (row, _), text in texts(table).items() if "predicted" in row} == rows
+        assert any(note.startswith("Break-even, predicted") for note in table.notes) == bool(predicted)
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,9 @@ def test_steps_of_both_references_are_measured_on_the_batches_of_the_study(exten
     assert float(measured["time of a step relative to full fine-tuning"]) > 0
     assert float(measured["break-even in time, from single steps"]) > 0
     assert measured["waits for"] in ("launches", "bytes", "arithmetic", "random numbers")
+    name = "break-even in time"
+    (predicted,) = [c for c in extended.table("table6-details") if c["quantity"] == f"{name}, predicted"]
+    assert predicted["value"] == measured[f"{name}, from single steps"]
 
 
 def methods(project, name):

@@ -4,7 +4,7 @@ import os
 import shutil
 
 import pytest
-from builders import ended_jobs
+from builders import ended_jobs, write_regimes
 from project import Project, rules
 
 LEAVES = [
@@ -163,3 +163,14 @@ def test_tables_depend_on_what_they_show_and_on_nothing_else(tmp_path):
     assert rules(project.plan("results/tables/table3.md")) == {*runs, "merge_adapter", "time_inference"}
     assert rules(project.plan("results/tables/table4.md")) == runs
     assert rules(project.plan("results/tables/table5.md")) == {*runs, "aggregate_energy"}
+
+
+def test_claims_read_a_measurement_of_steps_where_there_is_one_and_make_no_study_measure_it(study):
+    assert study.plan() == set()  # a study without it is complete
+    regimes = write_regimes(study.folder / "results" / "regimes.json", {"cola": {"time": 1.5, "energy": None}})
+    try:
+        plan = study.plan()
+    finally:
+        regimes.unlink()
+    assert {"judge_claims", "render_table table=table6-details", "write_report"} <= plan
+    assert rules(plan) <= {"judge_claims", "render_table", "write_report"}

@@ -158,7 +158,10 @@ rule measure_regimes:
     input:
         model=ancient(MODEL),
         model_record=unless_kept(LAYOUT.regimes, MODEL_RECORD),
-        data=expand(LAYOUT.train_data, task=study.tasks),
+        data=ancient(expand(LAYOUT.train_data, task=study.tasks)),
+        data_cards=unless_kept(
+            LAYOUT.regimes, expand(LAYOUT.data_card, task=study.tasks)
+        ),
     output:
         LAYOUT.regimes,
     log:

@@ -136,6 +136,7 @@ def records_of_claims(wildcards):
         "latency_records",
         "runs",
         "costs",
+        "measured_regimes",
     )
     return {name: RECORDS[name] for name in names} | {"kept": kept_files()}
 

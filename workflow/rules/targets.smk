@@ -52,6 +52,13 @@ RECORDS = {
     "loss_predictions": ancient(of_runs(LAYOUT.predictions, *EQUAL_TO_LORA)),
     "memory_scaling": [LAYOUT.memory_scaling],
     "regimes": [LAYOUT.regimes],
+    # Nothing else makes a study measure it.
+    "measured_regimes": (
+        [LAYOUT.regimes]
+        if "regimes" in study.more_tables
+        or (params.compares_steps(study) and Path(LAYOUT.regimes).exists())
+        else []
+    ),
 }
 
 # Runs of other tasks, whose weights runs of this study start from.

@@ -7,7 +7,7 @@ import pandas as pd
 
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.regime_advice import advice
-from lora_core.evaluation.regime_record import Regimes, read_regimes
+from lora_core.evaluation.regime_record import TOLERANCE, Regimes, read_regimes
 from lora_core.reporting.digits import RATIO, Numbers
 from lora_core.reporting.inputs import DrawSettings, Inputs
 from lora_core.reporting.table import Cell, Table, new_table
@@ -25,7 +25,8 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Table:
     return new_table("regimes", "rows × tokens", cells, list(_notes(regimes, settings)))
 
 
-def _row(row: pd.Series, several: bool) -> str:
+def row_name(row: pd.Series, several: bool) -> str:
+    """Return what tables call a size; `several`: whether there are several executions."""
     name = f"{row['rows']} × {row['tokens']}"
     task = f"{task_title(row['task'])}: " if row["task"] else ""
     return f"{task}{name}" + (f", {row['execution']}" if several else "")
@@ -36,7 +37,7 @@ def _step(row: pd.Series, settings: DrawSettings, several: bool) -> Iterator[Cel
     full, adapter = settings.references.full or "", settings.references.adapter or ""
     ratio = f"{settings.label(adapter)} / {settings.label(full)}"
     empty = Cell(
-        _row(row, several), "", method=adapter, variant=f"{row['rows']} × {row['tokens']}, {row['execution']}",
+        row_name(row, several), "", method=adapter, variant=f"{row['rows']} × {row['tokens']}, {row['execution']}",
         task=row["task"], note=row["reason"] or "",
     )  # fmt: skip
     for method, value in ((full, row["full_ms"]), (adapter, row["lora_ms"])):
@@ -73,7 +74,7 @@ def _task(row: pd.Series, settings: DrawSettings, several: bool) -> Iterator[Cel
         value = row[quantity]
         if not pd.isna(value):
             yield Cell(
-                _row(row, several), name, value, RATIO.one(value), method=settings.references.adapter or "",
+                row_name(row, several), name, value, RATIO.one(value), method=settings.references.adapter or "",
                 variant=row["execution"], task=row["task"], quantity=f"{name}, from single steps", unit="ratio",
             )  # fmt: skip
 
@@ -85,9 +86,12 @@ def _notes(regimes: Regimes, settings: DrawSettings) -> Iterator[str]:
         f"Measured on {regimes.device} in {regimes.precision}, on random tokens without padding; both methods in "
         "turn, with the 95 % t-interval of the ratio over rounds. Rows with a task are its mean batch."
     )
+    close, steps = regimes.well_predicted()
+    accuracy = f" It is within {100 * TOLERANCE:g} % of the measurement for {close} of {steps} steps." if steps else ""
     yield (
         "Predicted: each operation of a step takes the longest of its launch, the bytes that it moves, its arithmetic "
-        "and, for dropout, its random numbers; what these cost was measured on this device just before."
+        "and, for dropout, its random numbers; what these cost was measured on this device just "
+        f"before.{accuracy}"
     )
     if regimes.tasks[["time", "energy"]].notna().any(axis=None):
         yield (
