@@ -51,6 +51,7 @@ CONTENTS = {
     "data": "one task:",
     "train_data": "tokenized training examples",
     "validation_data": "tokenized validation examples",
+    "test_data": "tokenized test examples, of a task that has a test split",
     "data_card": "what the examples are, and the digests of their files",
     "data_sources": "size and digest of the files that the examples were read from",
     "study": "the model and data set of this folder; a study of another model or data set is rejected",

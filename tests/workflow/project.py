@@ -147,7 +147,7 @@ def unmeasured(results: Path) -> dict[str, Any]:
 
     Weights, predictions, scores and counts byte for byte; of records and rows all that is not in `MEASURED`. Model
     cards contain times, and exit records and logs contain the process. An adapter's configuration contains the folder
-    of the results, so it is compared without, and its digests are left out.
+    of the results that it was trained in, so it is compared without, and its digests are left out.
     """
     adapter = "adapter_config.json"
     content: dict[str, Any] = {}
@@ -155,10 +155,10 @@ def unmeasured(results: Path) -> dict[str, Any]:
         if file.name == "README.md" or "logs" in file.relative_to(results).parts:
             continue
         name = str(file.relative_to(results))
-        byte_for_byte = ("scores/", "counts", "data/", "models/", "merged/", "tables/table7", "study")
+        byte_for_byte = ("scores/", "counts", "data/", "models/", "merged/", "tables/table7.", "study")
         if file.name == adapter:
             text = json.dumps(json.loads(file.read_bytes()), ensure_ascii=False)
-            content[name] = text.replace(os.path.abspath(results), "results")
+            content[name] = re.sub(r'"/[^"]*/(results/models/)', r'"\1', text)
         elif re.fullmatch(r"merged/[^/]+/[^/]+/seed\d+\.json", name):
             record = read_json(file)
             made_from = {made: digest for made, digest in record["made_from"].items() if not made.endswith(adapter)}
