@@ -17,7 +17,8 @@ from lora_core.commands.compare import compare_studies
 from lora_core.evaluation.cost_to_threshold import write_costs
 from lora_core.evaluation.references import References
 from lora_core.evaluation.run_history import read_history
-from lora_core.evaluation.scores import compare_scores, read_predictions
+from lora_core.evaluation.run_predictions import read_predictions
+from lora_core.evaluation.scores import compare_scores
 from lora_core.layout import Layout
 from lora_core.reporting import catalogue
 from lora_core.reporting.inputs import DrawSettings
