@@ -196,4 +196,7 @@ def reload(model: nn.Module, folder: Path) -> None:
 def _state(model: nn.Module) -> dict[str, torch.Tensor]:
     from peft import get_peft_model_state_dict
 
+    encoder = getattr(model, "prompt_encoder", None)
+    if encoder is not None and any(parameter.is_meta for parameter in encoder.parameters()):
+        encoder.to_empty(device="cpu")  # PEFT copies the prompt to the CPU, which nothing without data can be
     return get_peft_model_state_dict(model)

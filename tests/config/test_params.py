@@ -105,7 +105,7 @@ def test_table_7_shows_every_value_that_a_run_trains_with_and_its_source(study):
     values = params.hyperparameter_params(study)["lora"]["cola"]
     run = params.run_params(study, "lora", "cola", 1)
     for name, value in (run["hyperparameters"] | run["settings"]).items():
-        if name != "kind":
+        if name not in ("kind", "micro_batch_size"):  # which is named in a study that has some
             assert values[name]["value"] == value
     assert values["learning_rate"] == {"value": 3e-3, "source": "chosen for MiniLM on mini-GLUE"}
     assert values["rank"]["source"] == "chosen for MiniLM on mini-GLUE"

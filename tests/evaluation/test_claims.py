@@ -626,7 +626,7 @@ def differences(points, spread, rng, seeds=4):
             | {"detectable": interval.detectable, "identical_predictions": 0}
             | {"method_at_baseline": False, "against_at_baseline": False}
         )
-    return SimpleNamespace(differences=pd.DataFrame(rows), references=REFERENCES, seeds=seeds)
+    return SimpleNamespace(judged_differences=pd.DataFrame(rows), references=REFERENCES, seeds=seeds)
 
 
 @pytest.mark.parametrize(

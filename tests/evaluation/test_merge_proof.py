@@ -35,5 +35,5 @@ def test_a_score_has_changed_if_it_moved_by_more_than_a_hundredth():
 
 
 def test_nan_is_no_rounding():
-    with pytest.raises(ValueError, match="merging 'lora' changed a logit by nan"):
+    with pytest.raises(ValueError, match="merging 'lora' changed a logit by NaN"):
         prove_merge("lora", CLASSES * np.nan, CLASSES, CLASSES, "bf16", scores=False)

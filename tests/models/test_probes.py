@@ -72,7 +72,7 @@ def test_probes_leave_no_trace_in_the_prepared_model(tmp_path, monkeypatch):
     one = prepared(tmp_path / "one", ROBERTA)
     monkeypatch.setattr("lora_core.models.pretrained.longest_input", lambda *_: 128)
     monkeypatch.setattr("lora_core.models.pretrained.check_model", lambda *_: None)
-    monkeypatch.setattr("lora_core.models.pretrained.record_batching", lambda *_: None)
+    monkeypatch.setattr("lora_core.models.batching_probe.record_batching", lambda *_: None)
     two = prepared(tmp_path / "two", ROBERTA)
     for name in ("config.json", "model.safetensors", "tokenizer_config.json"):
         assert (one / name).read_bytes() == (two / name).read_bytes()

@@ -92,7 +92,7 @@ def drawn(results, name, tasks=tuple(TASKS)):
     }  # fmt: skip
     inputs = {key: [Path(pattern.format(task=task, seed=1)) for task in tasks] for key, pattern in of_task.items()}
     runs = [layout.run_record.format(method=m, task=task, seed=1) for m in METHODS for task in tasks]
-    inputs |= {"counts": [Path(layout.counts)], "gradients": [], "runs": list(map(Path, runs))}
+    inputs |= {"counts": [Path(layout.counts)], "gradients": [], "measured_regimes": [], "runs": list(map(Path, runs))}
     shown = ("fft",) if name.startswith("table5") else ("lora",)
     settings = DrawSettings(REFERENCES, dict(zip(METHODS, METHODS, strict=True)), latency_margin=0.03, methods=shown)
     return entry.function()({key: inputs[key] for key in entry.records}, settings).cells

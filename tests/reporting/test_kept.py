@@ -59,7 +59,7 @@ def test_a_reason_is_text_in_every_format():
     table = mark_kept(TABLE, [kept(because="50 % <b>faster</b> | $x$")], SETTINGS)
     assert "50 % &lt;b&gt;faster&lt;/b&gt; \\| $x$" in markdown(table)
     assert r"50 \% \textless{}b\textgreater{}faster\textless{}/b\textgreater{} \textbar{} \$x\$" in latex(table)
-    assert r"1.0 \dag{}" in latex(table)
+    assert r"1.0~\dag{}" in latex(table)
 
 
 def test_claims_say_which_runs_were_kept(tmp_path):

@@ -65,6 +65,9 @@ def relative_difference(weights, expected):
     )
 
 
+# Sums are rounded in another order in parts: after 20 steps in float32, up to 1.7e-6 was seen on two threads. In double
+# precision (below) it is less than 1e-6.
+ROUNDING = 4e-6
 SGD = {"optimizer": "sgd", "learning_rate": 0.05}  # AdamW divides a gradient that is rounding by its own size
 
 
@@ -75,7 +78,7 @@ SGD = {"optimizer": "sgd", "learning_rate": 0.05}  # AdamW divides a gradient th
 def test_weights_after_20_steps_are_those_of_whole_batches(task, batching, micro, bert, data):
     whole, losses, _ = stepped(plan(FULL, None, batching=batching, hyperparameters=SGD), bert, data, task=task)
     parts, of_parts, step = stepped(plan(FULL, micro, batching=batching, hyperparameters=SGD), bert, data, task=task)
-    assert relative_difference(parts, whole) < 1e-6
+    assert relative_difference(parts, whole) < ROUNDING
     np.testing.assert_allclose(of_parts, losses, rtol=2e-6)
     assert step.rates.done == len(losses) == 20
 
@@ -121,7 +124,7 @@ def test_on_static_buffers_too_and_with_the_graphs_of_whole_batches(batching, be
         outs[micro] = trained(FULL, bert, data["cola"], tmp_path / str(micro), hyperparameters=run, batching=batching)
     whole, parts = (safetensors.torch.load_file(out / "weights" / "model.safetensors") for out in outs.values())
     assert len(shapes[3]) == len(shapes[None]) >= 2
-    assert relative_difference(parts, whole) < 1e-6
+    assert relative_difference(parts, whole) < ROUNDING
     assert history(outs[3], "tokens_computed") == history(outs[None], "tokens_computed")
     assert read_json(outs[3] / "run.json")["measurement"]["execution"] == "graphs"
 

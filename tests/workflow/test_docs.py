@@ -182,10 +182,13 @@ def test_every_link_leads_to_a_file_and_a_heading():
                 assert anchor in {re.sub(r"[^\w\- ]", "", h).strip().lower().replace(" ", "-") for h in headings}, link
 
 
+OF_A_TEST_SPLIT = {"test_fraction", "test_logits", "test_overlap"}  # names in configurations and records
+
+
 def test_every_test_that_a_page_names_exists():
     tests = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
     for page in PAGES:
-        for name in re.findall(r"`(test_\w+)`", page.read_text()):
+        for name in set(re.findall(r"`(test_\w+)`", page.read_text())) - OF_A_TEST_SPLIT:
             assert f"def {name}(" in tests, f"{page.name}: {name}"
 
 

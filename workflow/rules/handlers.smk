@@ -48,6 +48,7 @@ def compare_with_records(recorded):
     dag = workflow.dag
     planned = {file for each in dag.needrun_jobs() for file in each.output}
     comparison = made_from.Comparison(LAYOUT.results, recorded, planned)
+    hidden = {}
     for each in itertools.chain.from_iterable(dag.toposorted()):
         # A Snakefile that uses this workflow as a module has rules of its own, without a digest of their code.
         is_ours = each.params.get("code") is not None
@@ -60,12 +61,14 @@ def compare_with_records(recorded):
             # If one output is forgotten, Snakemake compares none.
             is_remembered=all(map(is_remembered, each.output)),
         )
-        if comparison.differs(planned_job):
+        forced = {file: FORCED[file] for file in each.output if file in FORCED}
+        hidden |= forced
+        if forced or comparison.differs(planned_job):
             # Snakemake does not run even a forced job whose inputs are made again if all of them are ancient.
             for file in each.input:
                 if file in planned:
                     file.flags.pop("ancient", None)
-    return comparison.reasons
+    return comparison.reasons | hidden
 
 
 def keep_runs(records):

@@ -30,10 +30,7 @@ with job_log(snakemake.log[0], title, snakemake.output, source):
         time_inference(
             methods,
             TimingInputs(
-                model=Path(inputs.model),
-                data_card=Path(inputs.data_card),
-                validation_data=Path(inputs.validation_data),
-                model_record=Path(inputs.model_record),
+                *map(Path, (inputs.model, inputs.data_card, inputs.validation_data, inputs.model_record)),
             ),
             LatencyPlan(**params.plan, seed=int(wildcards.seed), threads=snakemake.threads),
             TimingOutputs(passes=Path(snakemake.output.passes), record=Path(snakemake.output.record)),
