@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from lora_core.methods import peft_config
 from lora_core.methods.adapter_config import CONFIG
@@ -194,9 +194,13 @@ def reload(model: nn.Module, folder: Path) -> None:
 
 
 def _state(model: nn.Module) -> dict[str, torch.Tensor]:
+    import torch
     from peft import get_peft_model_state_dict
 
     encoder = getattr(model, "prompt_encoder", None)
     if encoder is not None and any(parameter.is_meta for parameter in encoder.parameters()):
-        encoder.to_empty(device="cpu")  # PEFT copies the prompt to the CPU, which nothing without data can be
+        # PEFT copies the prompt to the CPU, which nothing without data can be.
+        encoder.to_empty(device="cpu")
+        tokens = cast(dict[str, torch.Tensor], model.prompt_tokens)
+        tokens |= {name: torch.zeros(these.shape, dtype=these.dtype) for name, these in tokens.items()}
     return get_peft_model_state_dict(model)

@@ -24,6 +24,7 @@ with job_log(snakemake.log[0], f"train {run}", snakemake.output):
         from lora_core.training.spec import RunSpec
 
         files = {name: Path(file) for name, file in snakemake.input.items() if file}
+        seconds = snakemake.config["train"]["checkpoint_seconds"]
         outputs = {name: Path(file) for name, file in snakemake.output.items()}
         train(
             RunSpec.from_params(params.run),
@@ -31,11 +32,7 @@ with job_log(snakemake.log[0], f"train {run}", snakemake.output):
             RunOutputs(**outputs, progress=Path(params.progress), lock=Path(params.lock)),
             snakemake.threads,
             # Not a parameter of the rule: the interval changes no result, so a change must not rerun the training.
-            CheckpointSettings(
-                Path(params.checkpoint),
-                snakemake.config["train"]["checkpoint_seconds"],
-                code=code.digest if code else params.code,
-            ),
+            CheckpointSettings(Path(params.checkpoint), seconds, code=code.digest if code else params.code),
             code,
         )
     # If the clock was set back in the meantime, Snakemake would take the results for older than their inputs.
