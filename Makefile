@@ -42,7 +42,7 @@ tables: setup  ## run the study and say what LoRA buys (CONFIG=config/paper.yaml
 	@$(SNAKEMAKE)
 	@echo; $(BIN)/lora-core summary $(OVERLAY)
 
-demo: setup  ## run one task with two methods and one seed, in about two minutes
+demo: setup  ## run one task with two methods and one seed, in about three minutes
 	$(MAKE) --no-print-directory tables CONFIG=config/demo.yaml
 
 doctor:  ## show what this machine has and what it can run (needs no setup)
