@@ -19,7 +19,7 @@ import pytest
 from builders import DEFAULT, ROOT, changed
 from safetensors.numpy import load_file, save_file
 
-from lora_core.commands import bundle, bundle_archive
+from lora_core.commands import bundle_archive, verify_bundle
 from lora_core.config.config_file import read_config_file
 from lora_core.config.description import StudyDescription
 from lora_core.config.study import ConfigError, load
@@ -189,7 +189,7 @@ def members():
     study = load(changed(methods=["fft"], tasks=["cola"], seeds=[1], references={}))
     config = study.model_dump(mode="json", exclude_unset=True) | {"results_dir": "results"}
     files = {"bundle.json": b'{"format": 2}', "config.json": json.dumps(config).encode(), "requirements.lock": b""}
-    records = [*bundle._records(study), Layout.gradients.format(method="fft")]
+    records = [*verify_bundle._records(study), Layout.gradients.format(method="fft")]
     return files | {f"results/{name}": b"{}" for name in records}
 
 
@@ -201,8 +201,8 @@ def laid_out(monkeypatch):
     def note(archive, folder):
         found.update({str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()})
 
-    monkeypatch.setattr(bundle, "_draw", note)
-    monkeypatch.setattr(bundle, "outdated_results", lambda study: {})  # the records are made up
+    monkeypatch.setattr(verify_bundle, "_draw", note)
+    monkeypatch.setattr(verify_bundle, "outdated_results", lambda study: {})  # the records are made up
     return found
 
 
@@ -217,7 +217,7 @@ def zipped(path, members, *more):
 
 def archive_refused(archive, message):
     with pytest.raises(ValueError, match=message) as caught:
-        bundle.verify(archive)
+        verify_bundle.verify(archive)
     assert archive.name in str(caught.value)
     assert str(caught.value).isprintable(), "one sentence on one line"
 
@@ -226,7 +226,7 @@ def test_only_raw_records_and_a_configuration_written_anew_reach_the_folder_of_s
     drawn = ("results/tables/table2.md", "results/scores/cola.csv", "results/report.html")
     unread = ("results/runs/fft/cola/seed1/README.md", "results/runs/fft/cola/seed1/progress.json")  # of format 1
     archive = zipped(tmp_path / "b.zip", members, *((name, b"99.9") for name in (*drawn, *unread)))
-    differences = bundle.verify(archive)
+    differences = verify_bundle.verify(archive)
     assert differences == dict.fromkeys(sorted(drawn), "is not made from it")
     assert set(laid_out) == set(members) - {"bundle.json", "requirements.lock"}
     assert laid_out["config.json"] != members["config.json"]
@@ -296,11 +296,13 @@ def test_an_archive_beyond_a_limit_is_refused_before_a_file_is_written(
     members, laid_out, tmp_path, monkeypatch, limit, value, message
 ):
     archive = zipped(tmp_path / "b.zip", members, ("results/tables/table2.md", b"0" * 10_000))
-    bundle.verify(archive)
+    verify_bundle.verify(archive)
     assert archive.stat().st_size < 10_000
     laid_out.clear()
     monkeypatch.setattr(bundle_archive, limit, value)
-    monkeypatch.setattr(bundle.tempfile, "TemporaryDirectory", lambda: pytest.fail("there is a folder for files"))
+    monkeypatch.setattr(
+        verify_bundle.tempfile, "TemporaryDirectory", lambda: pytest.fail("there is a folder for files")
+    )
     archive_refused(archive, message)
     assert not laid_out
 
@@ -341,7 +343,7 @@ def test_an_archive_with_a_flipped_byte_is_refused_in_one_sentence_or_read_as_be
         content[position] ^= 0xFF
         archive.write_bytes(content)
         try:
-            bundle.verify(archive)
+            verify_bundle.verify(archive)
         except ValueError as error:
             refusals.append(str(error))
     assert len(refusals) > len(original) / 14
@@ -392,7 +394,7 @@ def test_an_archives_configuration_cannot_name_a_folder(members, laid_out, tmp_p
     config["task_settings"] = {"mine": {"path": path, "texts": ["text"]}}
     identity = {"model": config["model"], "data": {"source": "local", "path": path}}
     changes = {"config.json": json.dumps(config), "results/study.json": json.dumps(identity)}
-    bundle.verify(zipped(tmp_path / "b.zip", members | changes))
+    verify_bundle.verify(zipped(tmp_path / "b.zip", members | changes))
     written = json.loads(laid_out["config.json"])
     assert written["results_dir"] == "results"
     folder = written["data"]["path"]
@@ -406,13 +408,13 @@ def test_an_archives_configuration_cannot_name_a_folder(members, laid_out, tmp_p
 
 def test_a_bundle_of_format_1_has_no_file_that_says_so(members, laid_out, tmp_path):
     del members["bundle.json"]
-    assert bundle.verify(zipped(tmp_path / "b.zip", members)) == {}
+    assert verify_bundle.verify(zipped(tmp_path / "b.zip", members)) == {}
     assert "config.json" in laid_out
 
 
 def test_a_bundle_without_records_of_gradients_is_drawn_as_one_in_which_nobody_tried(members, laid_out, tmp_path):
     members = {name: content for name, content in members.items() if "/gradients/" not in name}
-    assert bundle.verify(zipped(tmp_path / "b.zip", members)) == {}
+    assert verify_bundle.verify(zipped(tmp_path / "b.zip", members)) == {}
     assert json.loads(laid_out["results/gradients/fft.json"])["outputs"] == []
 
 
@@ -439,7 +441,7 @@ def test_snakemake_finds_no_module_and_no_profile_in_its_folder(monkeypatch, tmp
     monkeypatch.setenv("PYTHONPATH", f".{os.pathsep}{ROOT}")
     monkeypatch.setenv("SNAKEMAKE_PROFILE", "profiles/default")
     with pytest.raises(ValueError, match=r"b\.zip: its records cannot be drawn: .*the configuration lacks"):
-        bundle._draw(Path("b.zip"), tmp_path)
+        verify_bundle._draw(Path("b.zip"), tmp_path)
 
 
 HARMFUL_SVG = {

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lora_core.records import JsonObject
 
 BUNDLE, CONFIG, LOCK, RESULTS = "bundle.json", "config.json", "requirements.lock", "results"
+FORMAT = 2  # of an archive; 1, of the first version, has no BUNDLE file
 # Raw records; the files that are drawn are made from them.
 RAW = (
     Layout.study,

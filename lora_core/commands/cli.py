@@ -192,14 +192,14 @@ def _bundle(options: argparse.Namespace) -> None:
 
 
 def _verify_bundle(options: argparse.Namespace) -> int:
-    from lora_core.commands import bundle
+    from lora_core.commands import verify_bundle
 
-    differences = bundle.verify(options.archive)
+    differences = verify_bundle.verify(options.archive)
     for name, difference in differences.items():
         print(f"{name} {difference}")
     if not differences:
         print("Every table and figure came out the same.")
-    elif bundle.is_of_first_version(options.archive):
+    elif verify_bundle.is_of_first_version(options.archive):
         print("The first version packed this bundle; the form of tables and figures has changed since: compare values.")
     return bool(differences)
 

@@ -3,8 +3,10 @@
 import pytest
 from builders import changed, run_content
 
-from lora_core.commands.bundle import RESULTS, _create_placeholders, _kept_names, _outdated, _without_local_paths
-from lora_core.commands.bundle_archive import RAW, matches
+from lora_core.commands.bundle import _kept_names
+from lora_core.commands.bundle_archive import RAW, RESULTS, matches
+from lora_core.commands.bundle_config import without_local_paths
+from lora_core.commands.verify_bundle import _create_placeholders, _outdated
 from lora_core.config import params, preflight
 from lora_core.config.study import load
 from lora_core.kept_runs import KeptRun, write_kept
@@ -30,7 +32,7 @@ def test_a_study_of_data_that_is_split_passes_the_checks_of_a_start_when_it_is_d
 def test_a_study_with_a_test_split_passes_the_checks_of_a_start_without_naming_its_folder(tmp_path, monkeypatch, test):
     monkeypatch.chdir(tmp_path)
     task = {"path": "/home/ann/mine", "texts": ["text"], "test": test}
-    config = _without_local_paths(changed(tasks=["mine"], task_settings={"mine": task}))
+    config = without_local_paths(changed(tasks=["mine"], task_settings={"mine": task}))
     assert "ann" not in str(config["task_settings"]).lower()
     _create_placeholders(tmp_path, config)
     preflight.check_paths(load(config))

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from builders import ROOT
 
-from lora_core.commands import bundle
-from lora_core.commands.bundle_archive import open_archive
+from lora_core.commands import verify_bundle
+from lora_core.commands.bundle_archive import RESULTS, open_archive
 from lora_core.commands.compare import compare_studies
 from lora_core.evaluation.cost_to_threshold import write_costs
 from lora_core.evaluation.references import References
@@ -62,7 +62,7 @@ def results(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("first_version")
     with zipfile.ZipFile(ARCHIVE) as archive:
         archive.extractall(folder)
-    results = folder / bundle.RESULTS
+    results = folder / RESULTS
     for task in TASKS:
         runs = [results / Layout.run.format(method=method, task=task, seed=1) for method in METHODS]
         costs, curve = (results / pattern.format(task=task) for pattern in (Layout.costs, Layout.curve))
@@ -156,11 +156,11 @@ def test_a_study_of_the_first_version_is_compared_and_reported(results):
 
 def test_a_bundle_of_the_first_version_is_read_and_laid_out_for_drawing(tmp_path):
     with open_archive(ARCHIVE) as archive:
-        study = bundle._read_study(ARCHIVE, archive)
-        bundle._lay_out(archive, study, tmp_path)
+        study = verify_bundle._read_study(ARCHIVE, archive)
+        verify_bundle._lay_out(archive, study, tmp_path)
     # The first version timed in float32, whatever it trained in; every other record is of its configuration.
     precision = "is not of its configuration: settings differ (precision fp32 -> bf16)"
-    timed = [f"{bundle.RESULTS}/{Layout.latency_record.format(task=task, seed=1)}" for task in TASKS]
-    assert bundle._outdated(tmp_path, study) == dict.fromkeys(timed, precision)
-    assert bundle.is_of_first_version(ARCHIVE)
+    timed = [f"{RESULTS}/{Layout.latency_record.format(task=task, seed=1)}" for task in TASKS]
+    assert verify_bundle._outdated(tmp_path, study) == dict.fromkeys(timed, precision)
+    assert verify_bundle.is_of_first_version(ARCHIVE)
     assert (study.methods, study.train.batching) == (METHODS, "length_grouped")

@@ -1,9 +1,11 @@
 """The workflow as a module of another Snakefile: from a folder, and from a git repository without its package."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,36 @@ def test_another_snakefile_uses_the_workflow_as_a_module(tmp_path, file):
     assert result.returncode == 0, result.stderr
     assert "| LoRA (own) |" in (tmp_path / "results/tables/mine.md").read_text()
     assert "Nothing to be done" in run(tmp_path, "--rerun-triggers", "mtime", "params", "input", "software-env").stderr
+
+
+@pytest.mark.slow
+def test_measured_jobs_of_a_module_that_lost_their_resource_still_run_one_at_a_time(tmp_path):
+    write_snakefile(tmp_path, f'"{ROOT / "workflow/Snakefile"}"')
+    with (tmp_path / "Snakefile").open("a") as snakefile:  # all resources of the rule are replaced, `device` too
+        snakefile.write("\nuse rule train from lora as lora_train with:\n    resources: mem_mb=4000\n")
+    config = yaml.safe_load((tmp_path / "mine.yaml").read_text())
+    hyperparameters = {"epochs": 40}  # some seconds, so that two runs at the same time would be seen
+    changes = {
+        "seeds": [1, 2],
+        "train": {"threads": 1},
+        "method_settings": {"lora": {"hyperparameters": hyperparameters}},
+    }
+    update_config(config, changes)
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config))
+    records = [tmp_path / "results" / "runs" / "lora" / "cola" / f"seed{seed}" / "run.json" for seed in (1, 2)]
+    result = run(tmp_path, "--cores", "2", *(str(record.relative_to(tmp_path)) for record in records))
+    assert result.returncode == 0, result.stderr
+    first, second = sorted(records, key=lambda record: record.stat().st_mtime)
+    started = {record: start_of_training(record) for record in records}
+    assert first.stat().st_mtime - started[first] > 3, "training is too short to overlap"
+    assert started[second] >= int(first.stat().st_mtime), "the second run was measured while the first one trained"
+    logs = [file.read_text() for file in (tmp_path / "results" / "logs" / "train" / "lora" / "cola").glob("seed*.log")]
+    assert sum("waiting: another measured job is using cpu" in log for log in logs) == 1, logs
+
+
+def start_of_training(record: Path) -> float:
+    """When a run started, in whole seconds."""
+    return datetime.fromisoformat(json.loads(record.read_text())["provenance"]["started"]).timestamp()
 
 
 def test_of_a_module_with_other_names_only_measured_jobs_are_submitted_to_a_cluster(tmp_path):

@@ -194,9 +194,11 @@ def _energy_notes(costs: pd.DataFrame, cells: Iterable[Cell], settings: DrawSett
     if sources := sorted(set(costs["energy_source"].dropna())):
         boundary = "; ".join(sorted(set(costs["energy_boundary"].dropna())))
         yield f"Energy from {' and '.join(SOURCES[source] for source in sources)}; it covers {boundary}."
+    when = " or ".join(IDLE[phase] for phase in sorted(set(costs["idle_net_of"].dropna()))) or "by the run itself"
     if any(cell.quantity == NET_ENERGY and cell.value is not None for cell in cells):
-        when = " or ".join(IDLE[phase] for phase in sorted(set(costs["idle_net_of"].dropna())))
-        yield f"Energy minus idle: without idle power × time. Idle power was measured {when or 'by the run itself'}."
+        yield f"Energy minus idle: without idle power × time. Idle power was measured {when}."
+    elif costs["net_energy"].notna().any():
+        yield f"Idle power is included; the details of this table are without it, as measured {when}."
     if any("±" in cell.text for cell in cells):
         yield (
             "± after an energy or a power: by how much it may be wrong, because the energy counter advances in ticks; "
