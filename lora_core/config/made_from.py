@@ -68,13 +68,11 @@ class Comparison:
     def __post_init__(self) -> None:
         self._drawn = drawn_files(self.results)
 
-    def differs(self, job: PlannedJob) -> bool:
-        """Return whether a job would make something else; if so, add its outputs to `reasons`."""
-        reason = self._reason(job)
-        if reason:
+    def add(self, job: PlannedJob) -> None:
+        """Compare a job. If it would make something else, its outputs get a reason."""
+        if reason := self._reason(job):
             self.made_again.update(job.outputs)
             self.reasons |= dict.fromkeys(job.outputs, reason)
-        return reason is not None
 
     def _reason(self, job: PlannedJob) -> str | None:
         names = map(self._below, job.outputs)

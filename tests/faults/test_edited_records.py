@@ -128,7 +128,7 @@ def test_an_unpacked_study_has_nothing_to_do(study):
     study.configure(**STUDY, references__adapter=None)
     assert rules(study.plan(*EVERYTHING)) == {"compare_scores", "aggregate_energy", "render_table"}
     study.configure(**STUDY | {"methods": ["lora"]})
-    assert rules(study.plan("results/runs.csv")) == {"collect_runs"}
+    assert rules(study.plan("results/runs.csv")) == {"collect_runs", "check_memory"}
 
 
 @pytest.mark.faults

@@ -23,11 +23,12 @@ def test_a_study_that_does_not_fit_ends_before_it_trains_and_goes_on_with_more_m
 @pytest.mark.faults
 def test_runs_that_are_left_are_refused_by_the_start_on_a_smaller_machine(project, finished):
     project.take(finished)
-    assert project.run("-n", TABLE, *LOW)[0] == 0  # nothing is left to train
-    shutil.rmtree(project.results / "runs/lora/cola/seed1")
-    status, output = project.run("-n", TABLE, *LOW)
+    run = "results/runs/lora/cola/seed1"
+    assert project.run("-n", f"{run}/run.json", *LOW)[0] == 0  # nothing is left to train
+    shutil.rmtree(project.folder / run)
+    status, output = project.run("-n", f"{run}/run.json", *LOW)
     assert status != 0
     assert "lora on cola needs " in output
     assert "fft on cola" not in output
     assert "Traceback" not in output
-    assert project.run("-n", TABLE)[0] == 0
+    assert project.run("-n", f"{run}/run.json")[0] == 0

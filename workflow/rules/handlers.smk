@@ -1,6 +1,7 @@
 """What happens before and after the jobs, and the check of targets. Included last, when all rules are known."""
 
 import itertools
+from collections import defaultdict
 
 from snakemake.io import strip_wildcard_constraints
 
@@ -48,7 +49,6 @@ def compare_with_records(recorded):
     dag = workflow.dag
     planned = {file for each in dag.needrun_jobs() for file in each.output}
     comparison = made_from.Comparison(LAYOUT.results, recorded, planned)
-    hidden = {}
     for each in itertools.chain.from_iterable(dag.toposorted()):
         # A Snakefile that uses this workflow as a module has rules of its own, without a digest of their code.
         is_ours = each.params.get("code") is not None
@@ -61,14 +61,38 @@ def compare_with_records(recorded):
             # If one output is forgotten, Snakemake compares none.
             is_remembered=all(map(is_remembered, each.output)),
         )
-        forced = {file: FORCED[file] for file in each.output if file in FORCED}
-        hidden |= forced
-        if forced or comparison.differs(planned_job):
-            # Snakemake does not run even a forced job whose inputs are made again if all of them are ancient.
-            for file in each.input:
-                if file in planned:
-                    file.flags.pop("ancient", None)
-    return comparison.reasons | hidden
+        comparison.add(planned_job)
+    return comparison.reasons
+
+
+def plan_jobs_behind_ancient_inputs():
+    """Let Snakemake also look at the jobs that read what is made again as `ancient`, however indirectly.
+
+    It takes them for jobs that run anyway, and then leaves them out because the input is no reason to run. They may
+    have another: changed parameters, or that they are forced.
+    """
+    dag = workflow.dag
+    update_needrun, bfs = dag.update_needrun, dag.bfs
+    exists = cache(os.path.exists)
+
+    def makes_run(files):
+        return not all(file.is_ancient and exists(file) for file in files)
+
+    async def update(*arguments, **options):
+        making_run = defaultdict(dict)
+        for each, others in dag.depending.items():
+            making_run[each] = {
+                other: files for other, files in others.items() if makes_run(files)
+            }
+        dag.bfs = lambda direction, *jobs, **options: bfs(
+            making_run if direction is dag.depending else direction, *jobs, **options
+        )
+        try:
+            return await update_needrun(*arguments, **options)
+        finally:
+            del dag.bfs
+
+    dag.update_needrun = update
 
 
 def keep_runs(records):
@@ -122,6 +146,7 @@ def force_products(build_dag):
             keep_runs(compared.kept)
             FORCED.update(changed | cut_off)
             workflow.dag.forcefiles.update(FORCED)
+            plan_jobs_behind_ancient_inputs()
             build_dag()
             if differing := compare_with_records(recorded):
                 changed |= differing
