@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lora_core.atomic_files import atomic_file
 from lora_core.methods.adapter_config import CONFIG, AdapterConfig, is_plain_lora, read_adapter_config, read_config
 from lora_core.models.model import head_parameters
 from lora_core.models.tensors import Framework, Tensors, read_tensors
@@ -103,12 +104,13 @@ def write_trained_parameters(folder: Path, kind: str, model: nn.Module, base_mod
 
 
 def save_tensors(folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Write an adapter's torch tensors."""
+    """Write an adapter's torch tensors; the umask decides who reads them, which safetensors alone does not heed."""
     from safetensors.torch import save_file
 
     # Copies, because the format refuses tensors that share storage, as those shared between layers do.
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    save_file(copies, folder / WEIGHTS, {"format": "pt"})
+    with atomic_file(folder / WEIGHTS) as temp_path:
+        save_file(copies, temp_path, {"format": "pt"})
 
 
 def load_tensors(folder: Path, framework: Framework) -> Tensors:
