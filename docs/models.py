@@ -44,7 +44,7 @@ if not.
 - *PEFT alone leaves frozen*: the parts of the task head that PEFT does not train unless `modules_to_save` names them.
   Here every method trains the whole head.
 - *bf16*: `train.precision: bf16`. *Checkpointing*: `gradient_checkpointing: true`. Where it says no, preparation
-  refuses bf16, and the run's first second refuses checkpointing.
+  refuses bf16, and the check of memory refuses checkpointing before anything is trained.
 
 """
 NO_LIMIT = "none"
