@@ -21,7 +21,9 @@ TEXT = """# Which models work?
 <!-- Made by `make models` (docs/models.py), which tries each; `make test-models` compares the page with that. -->
 
 {works} of the {all} encoders and encoder-decoders that transformers classifies texts with can be used, and {refused}
-are refused when the model is prepared, with the reason. Decoders are not meant to be used.
+are refused when the model is prepared, with the reason. Decoders, such as GPT-2, OPT and Llama, are refused as well:
+preparation tries whether a token changes what the model computes for the tokens before it. One of the {all},
+ModernBERT's decoder, is such a model.
 
 Each was tried with tiny random weights and a tokenizer of bytes: it is prepared; a task is tokenized, with the tokens
 that AutoTokenizer gives; full fine-tuning, LoRA (own and loralib's) and PEFT's LoRA train it. A run that is
@@ -42,7 +44,7 @@ if not.
 - *PEFT alone leaves frozen*: the parts of the task head that PEFT does not train unless `modules_to_save` names them.
   Here every method trains the whole head.
 - *bf16*: `train.precision: bf16`. *Checkpointing*: `gradient_checkpointing: true`. Where it says no, preparation
-  refuses bf16, and the run's first second refuses checkpointing.
+  refuses bf16, and the check of memory refuses checkpointing before anything is trained.
 
 """
 NO_LIMIT = "none"

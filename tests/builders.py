@@ -116,23 +116,23 @@ def prepared_from_local(source, out):
     return out
 
 
-def data_ids(model):
+def data_ids(model, max_length=128):
     """The ids that data/ has for TOKENIZER_TEXTS, each paired with the next."""
     from lora_core.data.datasets import tokenize
     from lora_core.data.tasks import TASKS
 
     texts = TOKENIZER_TEXTS
     columns = {"sentence1": texts, "sentence2": texts[1:] + texts[:1], "label": [0] * len(texts)}
-    examples = tokenize(columns, TASKS["rte"], model, 128).examples
+    examples = tokenize(columns, TASKS["rte"], model, max_length).examples
     return [examples.tokens[a:b].tolist() for a, b in zip(examples.offsets, examples.offsets[1:], strict=False)]
 
 
-def auto_ids(folder):
+def auto_ids(folder, **options):
     """The ids that AutoTokenizer gives for the same."""
     from transformers import AutoTokenizer
 
     texts = TOKENIZER_TEXTS
-    return AutoTokenizer.from_pretrained(folder)(texts, texts[1:] + texts[:1])["input_ids"]
+    return AutoTokenizer.from_pretrained(folder)(texts, texts[1:] + texts[:1], **options)["input_ids"]
 
 
 def spec(settings, **changes):

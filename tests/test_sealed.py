@@ -1,8 +1,10 @@
 """Records and tables that carry a digest of their own content."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from lora_core.csv_cells import read_frame, write_frame
 from lora_core.records import read_json, write_json
 from lora_core.sealed import SEAL, seal, unseal
 from lora_core.sealed_csv import read_sealed_csv, read_sealed_rows, write_sealed_csv, write_sealed_rows
@@ -30,6 +32,18 @@ def test_a_table_that_was_not_edited_is_read_as_it_was_written(tmp_path):
     FRAME.to_csv(plain, index=False)
     for file in (tmp_path / "t.csv", plain):  # one without a digest is older
         pd.testing.assert_frame_equal(read_sealed_csv(file), pd.read_csv(plain))
+
+
+@pytest.mark.filterwarnings("error")  # pandas deprecates its options about precision
+def test_a_table_is_read_with_every_number_as_it_was_written_to_the_last_bit(tmp_path):
+    rng = np.random.default_rng(0)
+    anything = rng.integers(0, 2**64, 20_000, dtype=np.uint64).view(np.float64)
+    numbers = [*anything[np.isfinite(anything)], *rng.random(20_000), 5e-324, 0.1 + 0.2, 1e23, 1.7976931348623157e308]
+    frame = pd.DataFrame({"number": numbers, "count": np.arange(len(numbers)) + 2**53})
+    write_frame(tmp_path / "plain.csv", frame)
+    write_sealed_csv(tmp_path / "sealed.csv", frame)
+    for read in (read_frame(tmp_path / "plain.csv"), read_sealed_csv(tmp_path / "sealed.csv")):
+        pd.testing.assert_frame_equal(read, frame, check_exact=True)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,11 @@ class Answer:
         """The answer in one sentence."""
         if self.reason:
             return f"{_capital(self.adapter)} and {self.full} cannot be compared here: {self.reason}."
-        clauses = [clause for one in self.comparisons if (clause := _clause(one, self.full))]
+        clauses = [
+            clause + _in_brackets([*one.reasons, one.note] if one.is_difference else [])
+            for one in self.comparisons
+            if (clause := _clause(one, self.full))
+        ]
         if took := [_taken(one) for one in self.comparisons if one.name in _TAKEN and one.value is not None]:
             clauses.append(f"took {_listed(took)}")
         study = f"{_count(len(self.tasks), 'task')} with {_count(self.seeds, 'seed')}"
@@ -45,7 +49,9 @@ class Answer:
         if one.value is None:
             return "; ".join(filter(None, [f"{_capital(one.title)} {_be(one)} {one.state_text}", one.note]))
         said = f"took {_taken(one)}" if name in _TAKEN else _clause(one, self.full)
-        return f"{_capital(self.adapter)} {said}" + (f" ({one.state_text})" if one.state == UNDECIDED else "")
+        return f"{_capital(self.adapter)} {said}" + _in_brackets(
+            [one.state_text if one.state == UNDECIDED else "", one.note]
+        )
 
     @property
     def certainty(self) -> list[str]:
@@ -107,6 +113,10 @@ def _be(one: Comparison) -> str:
 
 def _bounds(one: Comparison) -> str:
     return "" if one.low is None else f" {one.interval_text}"
+
+
+def _in_brackets(remarks: Sequence[str]) -> str:
+    return f" ({text})" if (text := "; ".join(filter(None, remarks))) else ""
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -26,6 +26,8 @@ from lora_core.training.run import apply_speedups
 from lora_core.training.steps import forward
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from lora_core.measuring.memory_limit import MemoryLimit
     from lora_core.training.spec import RunSpec
 
@@ -37,12 +39,17 @@ def check_memory(
 
     `folder` is a prepared model and `card` describes the task. The largest batch has as many rows as a batch or
     micro-batch can have, all as long as the longest training example. Nothing is predicted without a limit. Raise
-    ValueError that says what does not fit, and with which settings it would; what may not fit is announced.
+    ValueError that says what does not fit, and with which settings it would; what may not fit is announced. With or
+    without a limit, raise ValueError for a method that this architecture does not support, or not with gradient
+    checkpointing.
     """
     predictions: dict[str, Prediction | None] = dict.fromkeys(specs)
     if limit is not None:
         with _autocast_without_gpu():
             predictions |= {method: _predict(folder, card, spec, limit.kind) for method, spec in specs.items()}
+    else:
+        for spec in specs.values():
+            _build(folder, card, spec, spec.hyperparameters.gradient_checkpointing)
     known = {(method, card.task): one for method, one in predictions.items() if one is not None}
     result = fit(known, limit)
     result.check()
@@ -80,12 +87,16 @@ def _predict(folder: Path, card: DataCard, spec: RunSpec, kind: str) -> Predicti
     return Prediction(rows, tokens, state, saved, checkpointed and checkpointed[1])
 
 
+def _build(folder: Path, card: DataCard, spec: RunSpec, checkpointing: bool) -> nn.Module:
+    return registry.build_without_weights(folder, card.outputs, spec.settings, checkpointing)
+
+
 def _parts(
     folder: Path, card: DataCard, spec: RunSpec, device: torch.device, checkpointing: bool
 ) -> tuple[tuple[int, int], float, float] | None:
     """Return the rows and tokens of the largest batch, what it saves for backward, and what training holds anyway."""
     hyperparameters = spec.hyperparameters
-    shapes = registry.build_without_weights(folder, card.outputs, spec.settings, checkpointing)
+    shapes = _build(folder, card, spec, checkpointing)
     if hyperparameters.dropout is not None:
         set_probability(shapes, hyperparameters.dropout)
     apply_speedups(shapes, spec, device)

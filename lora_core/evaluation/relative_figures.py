@@ -4,7 +4,7 @@ Each is defined as the claims judge it: geometric means of ratios over tasks and
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
@@ -75,24 +75,38 @@ def _score(evidence: Evidence) -> Comparison:
         return replace(comparison, reasons=("no seed has both on every task",))
     means = {method: both[[(task, method) for task in tasks]].mean(axis=1) for method in (adapter, full)}
     by_seed = [float(value) for value in means[adapter] - means[full]]
-    reasons = [*_at_baseline(evidence), *(["runs are missing"] if len(both) < evidence.seeds else [])]
+    at_baseline, one_at_baseline = _at_baseline(evidence)
+    missing = "runs are missing" if len(both) < evidence.seeds else ""
     comparison = replace(
         comparison, value=fmean(by_seed), by_seed=tuple(by_seed), n=len(by_seed),
-        adapter=float(means[adapter].mean()), full=float(means[full].mean()),
+        adapter=float(means[adapter].mean()), full=float(means[full].mean()), note=one_at_baseline,
     )  # fmt: skip
+    reasons = list(filter(None, [at_baseline, missing]))
     return _with_interval(comparison, over_seeds(by_seed), reasons, evidence, 0.0)
 
 
-def _at_baseline(evidence: Evidence) -> Iterator[str]:
-    """Name the tasks on which neither method learned anything."""
-    rows = evidence.judged_differences
-    references = evidence.references
+def _at_baseline(evidence: Evidence) -> tuple[str, str]:
+    """Name the tasks on which neither method learned anything, and those on which one did not; empty if there are none.
+
+    The first decide nothing, the second are judged like all others.
+    """
+    rows, references = evidence.judged_differences, evidence.references
     rows = rows[(rows["method"] == references.adapter) & (rows["against"] == references.full)]
     if "method_at_baseline" not in rows:  # older records
-        return
-    tasks = rows.loc[(rows["method_at_baseline"] == True) & (rows["against_at_baseline"] == True), "task"]  # noqa: E712
-    if not tasks.empty:
-        yield f"both are at the majority-class baseline on {', '.join(map(task_title, tasks))}"
+        return "", ""
+    names = references.names(evidence.labels)
+    adapter, full = (rows[f"{side}_at_baseline"] == True for side in ("method", "against"))  # noqa: E712 (may be nan)
+    sides = {
+        "both are": adapter & full,
+        f"{names['adapter']} is": adapter & ~full,
+        f"{names['full']} is": full & ~adapter,
+    }
+    both, *one = [
+        f"{side} at the majority-class baseline on {', '.join(map(task_title, rows.loc[there, 'task']))}"
+        if there.any() else ""
+        for side, there in sides.items()
+    ]  # fmt: skip
+    return both, " and ".join(filter(None, one))
 
 
 def _ratio(comparison: Comparison, evidence: Evidence, frame: pd.DataFrame, column: str) -> Comparison:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lora_core.csv_cells import read_frame
 from lora_core.evaluation.run_checks import check_costs, check_memory
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import HISTORY, POWER
@@ -91,7 +92,7 @@ def read_history(record_path: Path, history: Path, power: Path) -> RunHistory:
     times, energies or scores than the record says.
     """
     record = RunRecord.read(record_path, {HISTORY: history, POWER: power})
-    run = RunHistory(record, pd.read_csv(history, float_precision="round_trip"), read_rows(power, PowerRow))
+    run = RunHistory(record, read_frame(history), read_rows(power, PowerRow))
     if len(run.windows) != len(run.history):
         raise ValueError(
             f"{power} has {len(run.windows)} training windows, but {history} has {len(run.history)} epochs; delete the "

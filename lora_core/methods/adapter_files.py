@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lora_core.atomic_files import atomic_file
 from lora_core.methods.adapter_config import CONFIG, AdapterConfig, is_plain_lora, read_adapter_config, read_config
 from lora_core.models.model import head_parameters
 from lora_core.models.tensors import Framework, Tensors, read_tensors
@@ -103,12 +104,13 @@ def write_trained_parameters(folder: Path, kind: str, model: nn.Module, base_mod
 
 
 def save_tensors(folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Write an adapter's torch tensors."""
+    """Write an adapter's torch tensors; the umask decides who reads them, which safetensors alone does not heed."""
     from safetensors.torch import save_file
 
     # Copies, because the format refuses tensors that share storage, as those shared between layers do.
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    save_file(copies, folder / WEIGHTS, {"format": "pt"})
+    with atomic_file(folder / WEIGHTS) as temp_path:
+        save_file(copies, temp_path, {"format": "pt"})
 
 
 def load_tensors(folder: Path, framework: Framework) -> Tensors:
@@ -138,7 +140,12 @@ def read_adapter(folder: Path, framework: Framework) -> Adapter:
             raise ValueError(f"{folder / WEIGHTS}: {key!r} is neither a LoRA matrix nor in modules_to_save")
     for name, tensor in matrices.items():
         rank_dimension = 0 if name.endswith(".lora_A") else 1
-        if tensor.ndim != 2 or tensor.shape[rank_dimension] != config.rank:
+        if tensor.ndim != 2:
+            raise ValueError(
+                f"{folder / WEIGHTS}: {name!r} has shape {tuple(tensor.shape)}, so its module is not linear; only PEFT "
+                "can read this adapter"
+            )
+        if tensor.shape[rank_dimension] != config.rank:
             raise ValueError(f"{folder / WEIGHTS}: {name!r} has shape {tuple(tensor.shape)} at rank {config.rank}")
     return Adapter(config, matrices, saved_modules)
 
@@ -146,16 +153,16 @@ def read_adapter(folder: Path, framework: Framework) -> Adapter:
 def layout(folder: Path) -> Literal["low_rank", "peft", "parameters"]:
     """Return how the tensors of a folder are to be read.
 
-    "low_rank" if `read_adapter` reads all of them; "peft" if they have PEFT's names, but only PEFT understands them;
-    "parameters" if `write_trained_parameters` named them.
+    "low_rank" if `read_adapter` reads all of them; "peft" if they have PEFT's names, but only PEFT understands them, as
+    the factors of a convolution, which are no matrices; "parameters" if `write_trained_parameters` named them.
     """
-    names = load_tensors(folder, "numpy").keys()
+    tensors = load_tensors(folder, "numpy")
     if is_plain_lora(read_config(folder)):
         config = read_adapter_config(folder)
-        plain_names = [name.removeprefix(PREFIX) for name in names]
-        if all(_is_matrix(name) or config.saves(name) for name in plain_names):
+        plain = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
+        if all(tensor.ndim == 2 if _is_matrix(name) else config.saves(name) for name, tensor in plain.items()):
             return "low_rank"
-    return "peft" if any(name.startswith(PREFIX) for name in names) else "parameters"
+    return "peft" if any(name.startswith(PREFIX) for name in tensors) else "parameters"
 
 
 def _is_matrix(name: str) -> bool:

@@ -97,8 +97,8 @@ def apply(model: nn.Module, settings: Settings, generator: torch.Generator) -> n
     """Wrap the model as PEFT does. What PEFT draws at random comes from the generator's seed.
 
     The matrices A of LoRA, if they start as by PEFT's default, are drawn as in the project's own LoRA, so that the two
-    start equal. Raise ValueError for a configuration that cannot be trained, if PEFT would not save a part of the head,
-    and for a name in the configuration that matches nothing in the model.
+    start equal. Raise ValueError for a configuration that cannot be trained or merged, if PEFT would not save a part of
+    the head or would train nothing else, and for a name in the configuration that matches nothing in the model.
     """
     import torch
     from peft import get_peft_model
@@ -108,11 +108,15 @@ def apply(model: nn.Module, settings: Settings, generator: torch.Generator) -> n
         config.modules_to_save = _modules_to_save(model, config.modules_to_save)
     modules = [name for name, _ in model.named_modules()]
     check_patterns(settings.config, model)
+    peft_config.check_convolutions(config, model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator.initial_seed())
         adapted = get_peft_model(model, config)
     peft_config.check_names(settings.config, adapted, modules)
-    unsaved = [name for name, _ in head_parameters(adapted) if ".modules_to_save." not in name]
+    head = dict(head_parameters(adapted))
+    if {id(p) for p in adapted.parameters() if p.requires_grad} <= {id(p) for p in head.values()}:
+        raise ValueError(f"{config.peft_type.value} changes none of its target_modules in this model; choose others")
+    unsaved = [name for name in head if ".modules_to_save." not in name]
     if unsaved:
         raise ValueError(
             f"PEFT does not save {unsaved[0]!r}, a part of this model's head, with {config.peft_type.value}"

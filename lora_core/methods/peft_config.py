@@ -113,6 +113,21 @@ def differing_fields(config: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def check_convolutions(config: Any, model: nn.Module) -> None:
+    """Raise ValueError if LoRA would target a grouped convolution of a model, which PEFT trains but cannot merge."""
+    from peft.tuners.tuners_utils import check_target_module_exists
+
+    if config.peft_type.value != "LORA" or not config.target_modules:
+        return
+    for name, module in model.named_modules():
+        groups: Any = getattr(module, "groups", 1)
+        if groups > 1 and check_target_module_exists(config, name):
+            raise ValueError(
+                f"target_modules: {name!r} is a convolution in {groups} groups, into which PEFT cannot merge LoRA; "
+                "choose other modules"
+            )
+
+
 def check_names(fields: Mapping[str, Any], adapted: Any, modules: Sequence[str]) -> None:
     """Raise ValueError for the first name or pattern that matches nothing, which PEFT ignores or only warns about.
 

@@ -16,7 +16,7 @@ from lora_core.atomic_files import atomic_folder
 from lora_core.data.hub import TIMEOUT_SECONDS, check_hub
 from lora_core.models.base_model import BaseModel, write_published
 from lora_core.models.model import MEASURED_LIMIT, head_parameters, max_input_length, model_shapes
-from lora_core.models.probes import check_model, longest_input
+from lora_core.models.probes import check_encoder_kind, check_model, longest_input
 from lora_core.models.source_folder import CONFIG, SHARDS, WEIGHTS, check_config, check_parts, one_line, open_classifier
 from lora_core.models.tensors import first_not_finite
 from lora_core.models.tokenizer import TOKENIZER_FILES, ModelTokenizer, byte_tokenizer, open_tokenizer
@@ -180,6 +180,7 @@ def _write(opened: Opened, out: Path, precision: str) -> None:
     if not head:
         raise ValueError(f"model: {type(model).__name__} has no task head outside its encoder; use another model")
     if getattr(model.config, "pad_token_id", None) is None:
+        check_encoder_kind(model, tokenizer, longest=None)  # many decoders have none, and need more than that
         raise ValueError(
             f"model: the configuration of {type(model).__name__} names no padding token, which batches need; set "
             "pad_token_id in its config.json to the id of the token that it was trained with"

@@ -13,7 +13,7 @@ from lora_core.models.source_folder import one_line
 from lora_core.precision import autocast_type
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from lora_core.models.tokenizer import ModelTokenizer
 
@@ -24,18 +24,46 @@ LONGEST_TRIED = 4096
 LONG_WITHOUT_LIMIT = 1024
 PAIRS = (TEXTS, TEXTS[::-1], (TEXTS[1], TEXTS[1]))
 SHORT = 8  # tokens that every model takes
-SAME = 1e-6  # of the largest logit: two texts with no larger difference are the same to a model
+SAME = 1e-6  # of the largest logit or hidden state: two texts with no larger difference are the same to a model
+
+
+def check_encoder_kind(model: Any, tokenizer: ModelTokenizer, longest: int | None) -> None:
+    """Raise ValueError if a model is a decoder: a token changes what it computes after that token, and nothing before.
+
+    The encoder of an encoder-decoder reads a text in both directions.
+    """
+    import torch
+
+    texts = _differing_texts(model, tokenizer, longest, lambda places: places[len(places) // 2])
+    if texts is None or model.config.is_encoder_decoder:
+        return
+    *pair, place = texts
+    model.eval()
+    try:
+        with torch.inference_mode():  # hidden states (tokens, features)
+            one, two = (model.base_model(input_ids=torch.from_numpy(text.tokens)[None].long())[0][0] for text in pair)
+    except Exception as error:  # a model may fail in any way, and why is said later
+        if isinstance(error, MemoryError):
+            raise
+        return
+    changes = (one - two).abs().amax(-1) > SAME * one.abs().max()  # (tokens,)
+    if changes[place + 1 :].any() and not changes[:place].any():
+        raise ValueError(
+            f"model: {type(model).__name__} is a decoder (what it computes for a token does not depend on the tokens "
+            "after it), and this study is about encoders; use an encoder or an encoder-decoder"
+        )
 
 
 def check_model(model: Any, tokenizer: ModelTokenizer, precision: str, longest: int | None) -> None:
     """Raise ValueError that names the architecture if a model cannot be used.
 
-    It cannot be trained on padded texts of any length up to the longest, or not in this precision (as in
-    `train.precision`), or a text makes no difference to it. The model is of no use afterwards: its head, its buffers
+    It is a decoder, it cannot be trained on padded texts of any length up to the longest, or not in this precision (as
+    in `train.precision`), or a text makes no difference to it. The model is of no use afterwards: its head, its buffers
     and what is trainable change.
     """
     import torch
 
+    check_encoder_kind(model, tokenizer, longest)
     name = type(model).__name__
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -85,22 +113,36 @@ def _check_reads_texts(model: Any, tokenizer: ModelTokenizer, longest: int | Non
     """Raise ValueError if a model gives two texts the same logits that differ in their last token."""
     import torch
 
-    text = _encode(model, tokenizer, TEXTS[:1], longest)
-    ids = text.tokens.copy()
-    special = set(tokenizer.loaded.all_special_ids)
-    places = [place for place, token in enumerate(ids) if token not in special]
-    other = next((i for i in range(model.config.vocab_size) if i not in special and i not in ids), None)
-    if not places or other is None:  # a vocabulary of a few tokens, none of them in this text
+    texts = _differing_texts(model, tokenizer, longest, lambda places: places[-1])
+    if texts is None:
         return
-    ids[places[-1]] = other
     model.eval()
     with torch.inference_mode():
-        one, two = (model(**padded(examples, model.config)).logits for examples in (text, replace(text, tokens=ids)))
+        one, two = (model(**padded(text, model.config)).logits for text in texts[:2])
     if (one - two).abs().max() <= SAME * one.abs().max():
         raise ValueError(
             f"model: {type(model).__name__} gives the same answer whatever the last word of a text is, so that here it "
             "cannot learn from texts; use another model"
         )
+
+
+def _differing_texts(
+    model: Any, tokenizer: ModelTokenizer, longest: int | None, choose: Callable[[list[int]], int]
+) -> tuple[Examples, Examples, int] | None:
+    """Return a text twice, with another token at one place, and the place; `choose` takes one of those that can change.
+
+    None for a vocabulary of a few tokens, none of them in this text.
+    """
+    text = _encode(model, tokenizer, TEXTS[:1], longest)
+    ids = text.tokens.copy()
+    special = set(tokenizer.loaded.all_special_ids)
+    places = [place for place, token in enumerate(ids) if token not in special]
+    other = next((i for i in range(model.config.vocab_size) if i not in special and i not in ids), None)
+    if not places or other is None:
+        return None
+    place = choose(places)
+    ids[place] = other
+    return text, replace(text, tokens=ids), place
 
 
 def longest_input(model: Any, tokenizer: ModelTokenizer) -> int | None:

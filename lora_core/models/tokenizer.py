@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lora_core.data.truncation import truncate
 from lora_core.models import sentencepiece_files
 from lora_core.records import read_json, write_json
 
@@ -72,7 +73,7 @@ class ModelTokenizer:
             "model_max_length": limit if max_length is None else min(limit, max_length),
             "model_input_names": _input_names(self.loaded, backend, model),
             "padding_side": self.loaded.padding_side,
-            "truncation_side": self.loaded.truncation_side,
+            "truncation_side": "right",  # as `lora_core.data.truncation` does, whatever the model came with
             "clean_up_tokenization_spaces": self.loaded.clean_up_tokenization_spaces,
         }
         write_json(folder / "tokenizer_config.json", settings | _special_tokens(self.loaded, backend, model))
@@ -174,13 +175,19 @@ def _input_names(loaded: Any, backend: Any, model: Any) -> list[str]:
 
 
 def _check_saved(folder: Path, backend: Any) -> None:
-    """Raise ValueError if AutoTokenizer gives other tokens for a prepared model's folder than its tokenizer.json."""
+    """Raise ValueError if AutoTokenizer gives other tokens for a prepared model's folder than the model is trained on.
+
+    Those are the tokens of its tokenizer.json, and of long texts the ones that `truncate` keeps.
+    """
     from transformers import AutoTokenizer
 
     read = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     for text in sentencepiece_files.SAMPLES:
         for texts in ((text,), (text, "another text")):
-            if read(*texts)["input_ids"] != backend.encode(*texts).ids:
+            whole = backend.encode(*texts)
+            limit = len(whole) - sum(part is not None for part in whole.sequence_ids) // 2
+            shortened = read(*texts, truncation=True, max_length=limit)["input_ids"]
+            if read(*texts)["input_ids"] != whole.ids or shortened != truncate(whole, limit)[0].tolist():
                 raise ValueError(
                     f"transformers reads the tokenizer.json of this model as a different tokenizer: {text!r} has other "
                     "tokens; use another model, or correct its tokenizer.json"

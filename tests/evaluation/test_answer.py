@@ -3,16 +3,21 @@
 import re
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
-from builders import METHOD_LABELS, REFERENCES, Made
+from builders import METHOD_LABELS, REFERENCES, Made, run_content
 
 from lora_core.evaluation.answer import read_answer
 from lora_core.evaluation.claim_evidence import ClaimRecords, Evidence, read_evidence
 from lora_core.evaluation.claim_rules import GPU, METER, MORE_SEEDS, QUIET_TIMING
 from lora_core.evaluation.comparison import DECIDED, UNDECIDED, UNMEASURED
 from lora_core.evaluation.counts import MethodCounts, ParameterCounts
+from lora_core.evaluation.frames import read_differences
 from lora_core.evaluation.references import References
+from lora_core.evaluation.run_predictions import RunPredictions
+from lora_core.evaluation.run_record import RunRecord
+from lora_core.evaluation.scores import compare_scores
 from lora_core.evaluation.tradeoffs import tradeoffs
 
 TASKS = ("cola", "rte")
@@ -140,6 +145,58 @@ def test_the_sentence_names_the_method_by_its_label_and_gives_each_figure_with_i
         f"fine-tuning {bounds['score']}, used 1.00 of the GPU memory and took 0.51 {bounds['epoch_time']} of the time "
         "per epoch, 1.00 of the time to equal accuracy and 1.00 of the energy to equal accuracy."
     ).replace("1.00 of", "1.00 [1.00, 1.00] of")
+
+
+def one_sided(share, method, seed):
+    """A run of one epoch that predicts the first class, but for a share of examples: 60 % are of that class."""
+    labels = np.repeat([0, 1], [600, 400])
+    logits = np.eye(2, dtype=np.float32)[np.where(np.arange(1000) >= 1000 * (1 - share), 1, 0)]
+    score = {"metric": "accuracy", "best": float((logits.argmax(-1) == labels).mean()), "best_epoch": 1, "last": 0.6}
+    changes = {"measurement": {"score": score}, "run": {"data": {"validation": {"baseline_score": 0.6}}}}
+    record = RunRecord.from_json(run_content(method, seed=seed, **changes))
+    return RunPredictions(record, logits[None], labels)
+
+
+def study_with_predictions(folder, shares):
+    """A study whose scores and differences are those of `one_sided` runs, by task the shares of fft and of lora."""
+    files, rows = [], []
+    for task, by_method in shares.items():
+        runs = [one_sided(by_method[method], method, seed) for method in ("fft", "lora") for seed in (1, 2, 3, 4)]
+        files.append(folder / f"{task}_differences.csv")
+        compare_scores(runs, REFERENCES, folder / f"{task}.csv", files[-1])
+        rows += [(r.record.method, task, r.record.seed, r.record.score.best) for r in runs]
+    scores = pd.DataFrame(rows, columns=["method", "task", "seed", "best"])
+    return study(differences=read_differences(files), scores=scores)
+
+
+def test_where_neither_learned_anything_the_sentence_names_the_tasks(tmp_path):
+    evidence = study_with_predictions(tmp_path, {task: {"fft": 0.0, "lora": 0.0} for task in TASKS})
+    one = comparison("score", evidence)
+    nothing = "both are at the majority-class baseline on CoLA, RTE"
+    assert (one.value, one.interval_text, one.state, one.reasons) == (0.0, "[0.0, 0.0]", UNDECIDED, (nothing,))
+    answer = read_answer(evidence)
+    assert f", scored the same as full fine-tuning [0.0, 0.0] ({nothing}), used " in answer.verdict
+    assert answer.conclusion("score") == (
+        f"LoRA (own) scored the same as full fine-tuning [0.0, 0.0] (undecided: {nothing})"
+    )
+    learned = study_with_predictions(tmp_path, {"cola": {"fft": 0.0, "lora": 0.0}, "rte": {"fft": 0.4, "lora": 0.3}})
+    assert (
+        "full fine-tuning [−5.0, −5.0] (both are at the majority-class baseline on CoLA)"
+        in read_answer(learned).verdict
+    )
+
+
+def test_where_one_method_learned_nothing_the_score_is_judged_and_the_method_named(tmp_path):
+    evidence = study_with_predictions(tmp_path, {"cola": {"fft": 0.4, "lora": 0.0}, "rte": {"fft": 0.0, "lora": 0.35}})
+    one = comparison("score", evidence)
+    assert one.reasons == ()
+    named = (
+        "LoRA (own) is at the majority-class baseline on CoLA and full fine-tuning is at the majority-class baseline "
+        "on RTE"
+    )
+    answer = read_answer(evidence)
+    assert f"full fine-tuning [−2.5, −2.5] ({named})" in answer.verdict
+    assert named in answer.conclusion("score")
 
 
 def test_a_study_without_a_reference_says_so():

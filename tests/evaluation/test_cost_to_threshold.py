@@ -169,6 +169,7 @@ def written_run(folder, windows=3, files=True):
     return run
 
 
+@pytest.mark.filterwarnings("error")  # of pandas, whose options about precision are deprecated
 def test_costs_are_written_from_files_with_any_name(tmp_path):
     run = read_history(*written_run(tmp_path / "run"))
     write_costs([run], References(full="lora", adapter="lora"), tmp_path / "costs.csv", tmp_path / "curve.csv")

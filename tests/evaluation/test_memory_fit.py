@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from builders import FULL, LORA, ROOT, changed, spec
+from builders import FULL, LORA, ROOT, changed, encoder, prepared, spec, tokenized
 
 from lora_core.config import params, preflight
 from lora_core.config.study import load
@@ -140,6 +140,26 @@ def test_without_a_known_limit_nothing_is_predicted(bert, cola, out):
     check_memory(bert, read_data_card(cola / "card.json"), run, None, out)
     assert read_predictions([out], "cpu") == {}
     assert read_json(out)["methods"] == {"lora": None}
+
+
+UNSUPPORTED = {
+    "albert": (
+        spec(LORA, hyperparameters={"gradient_checkpointing": True}),
+        r"^hyperparameters\.gradient_checkpointing: AlbertForSequenceClassification does not support it; set it to f",
+    ),
+    "distilbert": (spec(LORA), r"no linear module is called \['query', 'value'\]"),
+}
+
+
+@pytest.mark.parametrize("mb", [None, 1e6])
+@pytest.mark.parametrize("architecture", UNSUPPORTED)
+def test_what_the_architecture_does_not_support_is_refused_whatever_the_limit(architecture, mb, out, tmp_path):
+    model = prepared(tmp_path / "model", encoder(architecture))
+    card = read_data_card(tokenized(model, tmp_path / "data", "cola", 8, 8) / "card.json")
+    run, problem = UNSUPPORTED[architecture]
+    with pytest.raises(ValueError, match=problem):
+        check_memory(model, card, {"fft": spec(FULL), "lora": run}, mb and limit(mb), out)
+    assert not out.exists()
 
 
 # --- The limit ------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from builders import BERT
+from builders import BERT, encoder
 from damages import (
     FIRST_QUERY,
     LAST_QUERY,
@@ -82,7 +82,7 @@ UNFIT = {
     "an unknown activation": (fields(hidden_act="nosuch"), f"{UNREADABLE}.*KeyError 'nosuch'"),
     "a text for a number": (fields(hidden_size="wide"), f"{UNREADABLE}.*hidden_size"),
     "padding outside of the vocabulary": (fields(pad_token_id=900), f"{UNREADABLE}.*adding"),
-    "a decoder": (fields(model_type="gpt2"), "is missing or has another shape"),
+    "the configuration of a decoder": (fields(model_type="gpt2"), "is missing or has another shape"),
     "an adapter": (an_adapter, "merge the adapter into its base model first"),
     "a shard of another folder": (
         shards("../x.safetensors"),
@@ -114,6 +114,31 @@ def test_a_model_that_does_not_fit_is_not_loaded_either(problem, bert, tmp_path)
     damage, message = UNFIT[problem]
     damage(folder)
     refused(message, lambda: models.load(folder, ["a", "b"]), tmp_path / "out")
+
+
+DECODERS = {
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 130, "pad_token_id": None},
+    "gpt2 with padding": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 130, "pad_token_id": 0},
+    "opt": {"hidden_size": 32, "word_embed_proj_dim": 32, "ffn_dim": 64, "num_hidden_layers": 2},
+    "llama": {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "pad_token_id": 0},
+    "modernbert-decoder": dict(encoder("modernbert-decoder")),
+    "bert that reads in one direction": BERT | {"is_decoder": True},
+    "mamba": {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 8},
+}
+NOT_FOR_TEXTS = f"{UNREADABLE}.*Unrecognized configuration class"  # transformers has no classifier of it
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_a_decoder_is_refused_when_it_is_prepared(name, bert, tmp_path):
+    from transformers import AutoConfig, AutoModel
+
+    shape = {"model_type": name.split()[0], "num_attention_heads": 2, "vocab_size": 300} | DECODERS[name]
+    source = shutil.copytree(bert, tmp_path / "source")
+    AutoModel.from_config(AutoConfig.for_model(**shape)).save_pretrained(source)
+    prepare = partial(pretrained.prepare_model, {"source": "local", "path": str(source)}, tmp_path / "out")
+    message = NOT_FOR_TEXTS if name == "mamba" else r"is a decoder \(.*use an encoder or an encoder-decoder"
+    refused(message, prepare, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("field", [{"hidden_act": "nosuch"}, {"num_attention_heads": 5}, {"hidden_size": -1}])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from builders import FULL, LABELS, LORA, LORALIB, ROBERTA, TARGETS, prepared, spec, tokenized, trained
+from builders import FULL, LABELS, LORA, LORALIB, ROBERTA, TARGETS, encoder, prepared, spec, tokenized, trained
 from safetensors.numpy import load_file
 
 from lora_core.data import batches as data
@@ -233,12 +233,41 @@ def test_any_type_of_peft_is_trained_saved_loaded_and_merged(peft_type, wide, ro
     assert moved > 1e-3  # where the logits agree within 2e-6
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
+CONVOLUTIONS = {
+    "squeezebert": (encoder("squeezebert") | {"q_groups": 1, "v_groups": 1}, ["query", "value"]),
+    "convbert": (encoder("convbert"), ["pointwise"]),
+}
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_lora_on_convolutions_by_peft_is_merged_by_peft(name, tmp_path):
+    config, targets = CONVOLUTIONS[name]
+    base = prepared(tmp_path / "model", config | {"initializer_range": 0.1})
+    data = tokenized(base, tmp_path / "data", "cola", 32, 24)
+    settings = peft("LORA", r=4, lora_alpha=64, target_modules=targets)
+    assert check_round_trip(settings, base, data, tmp_path) > 1e-3  # where the logits agree within 2e-6
+
+
+@pytest.mark.parametrize("rank", [2, 4])  # PEFT takes only ranks that the number of groups divides
+def test_lora_on_grouped_convolutions_is_refused_when_it_is_counted(rank, tmp_path):
+    base = prepared(tmp_path / "model", encoder("squeezebert"))
+    settings = settings_from_params(peft("LORA", r=rank, target_modules=["query", "value"]))
+    with pytest.raises(ValueError, match=r"query' is a convolution in 4 groups, into which PEFT cannot merge LoRA; ch"):
+        count_parameters(base, {"it": settings}, outputs=2)
+
+
+def test_an_adapter_that_would_train_the_head_alone_is_refused(tmp_path):
+    base = prepared(tmp_path / "model", encoder("squeezebert"))
+    with pytest.raises(ValueError, match="OSF changes none of its target_modules in this model; choose others"):
+        count_parameters(base, {"it": settings_from_params(peft("OSF", target_modules=["query"]))}, outputs=2)
+
+
+@pytest.mark.parametrize("family", ENCODERS)
 @pytest.mark.parametrize("peft_type", ["LORA", "VERA"])
-def test_the_whole_head_of_any_encoder_is_trained_and_saved(peft_type, encoder, tmp_path):
-    shape, targets = ENCODERS[encoder]
-    config = shape | {"model_type": encoder, "vocab_size": 300, "max_position_embeddings": 130}
-    base = prepared(tmp_path / encoder, config)
+def test_the_whole_head_of_any_encoder_is_trained_and_saved(peft_type, family, tmp_path):
+    shape, targets = ENCODERS[family]
+    config = shape | {"model_type": family, "vocab_size": 300, "max_position_embeddings": 130}
+    base = prepared(tmp_path / family, config)
     examples = tokenized(base, tmp_path / "cola", "cola", 32, 24)
     check_round_trip(peft(peft_type, r=4, target_modules=targets), base, examples, tmp_path)
     before, after = (dict(models.head_parameters(models.load(f, LABELS))) for f in (base, tmp_path / "merged"))

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import stat
 import subprocess
 import sys
 
@@ -264,6 +265,21 @@ def test_what_an_adapter_folder_cannot_hold_is_refused(tmp_path):
 def test_a_name_that_no_module_has_is_refused_with_the_names_there_are():
     with pytest.raises(ValueError, match=r"no linear module is called \['query'\]; this model has .*'linear1'"):
         inject(model(), ["query"])
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o664), (0o077, 0o600)])
+def test_the_umask_decides_who_reads_a_saved_adapter(umask, mode, tmp_path):
+    adapted = inject(model(), ["linear1"], rank=2, alpha=4)
+    before = os.umask(umask)
+    try:
+        save_adapter(adapted, tmp_path / "adapter")
+    finally:
+        os.umask(before)
+    files = tmp_path.joinpath("adapter").iterdir()
+    assert {file.name: stat.S_IMODE(file.stat().st_mode) for file in files} == {
+        "adapter_config.json": mode,
+        "adapter_model.safetensors": mode,
+    }
 
 
 def test_the_public_names_are_few():

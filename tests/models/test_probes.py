@@ -7,6 +7,8 @@ from lora_core.data.datasets import tokenize
 from lora_core.data.tasks import TASKS
 from lora_core.models import model as models
 from lora_core.models.pretrained import prepare_model
+from lora_core.models.probes import check_encoder_kind
+from lora_core.models.tokenizer import byte_tokenizer
 from lora_core.records import read_json
 
 
@@ -34,6 +36,18 @@ def test_the_longest_input_is_one_that_the_model_takes(name, changes, longest, t
     limit = read_json(folder / "tokenizer_config.json")["model_max_length"]
     tokens = tokenize(columns, TASKS["cola"], folder, min(limit, 2000)).examples.lengths[0]
     assert tokens == longest or (longest is None and tokens > 1500)
+
+
+# Attention to neighbours alone, a Fourier transform, a pooled text, a cross attention, which hides its encoder.
+READ_DIFFERENTLY = ("longformer", "modernbert", "fnet", "funnel", "convbert", "bart", "t5")
+
+
+@pytest.mark.parametrize("name", READ_DIFFERENTLY)
+def test_no_encoder_is_taken_for_a_decoder(name):
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    model = AutoModelForSequenceClassification.from_config(AutoConfig.for_model(**encoder(name)))
+    check_encoder_kind(model, byte_tokenizer(model.config.pad_token_id, 300), longest=None)
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,20 @@ def test_the_shipped_tokenizer_neither_pads_nor_truncates_and_has_the_length_tha
         assert not settings.keys() & {"max_length", "stride", "truncation_strategy", "pad_to_multiple_of"}
 
 
+def test_a_tokenizer_that_came_truncating_at_the_start_is_shipped_truncating_at_the_end_as_trained(tmp_path):
+    source = model_folder(tmp_path / "source", "bert")
+    unlike_the_class("bert").save(str(source / "tokenizer.json"))
+    write_json(source / "tokenizer_config.json", {"tokenizer_class": "BertTokenizer", "truncation_side": "left"})
+    base = prepared_from_local(source, tmp_path / "base")
+    data = tokenized_cola(base, tmp_path / "data", max_length=5)
+    run = trained(LORA, base, data, tmp_path / "run")
+    merge_adapter(base, run / "weights", run / "run.json", tmp_path / "merged")
+    expected = data_ids(base, max_length=12)
+    assert expected != data_ids(base)
+    for folder in (base, run / "weights", tmp_path / "merged"):
+        assert auto_ids(folder, truncation=True, max_length=12) == expected
+
+
 @pytest.mark.parametrize("family", ["bert", "deberta-v2"])
 def test_weights_and_merged_weights_carry_the_tokenizer_that_the_data_has(family, tmp_path):
     source = model_folder(tmp_path / "source", family)

@@ -222,5 +222,32 @@ def test_a_page_that_lacks_the_place_of_a_table_is_refused():
         write_tables("<!-- table: one -->\n\n<!-- end -->", {"one": ["| 1 |"], "two": ["| 2 |"]})
 
 
+SITE = """rule one:
+    output: "one.txt"
+    shell: "echo {resources.slurm_account} {resources.slurm_partition} > {output}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("quoted", "unquoted", "result"),
+    [("slurm_account", "2024-15", "2009 gpu"), ("slurm_partition", "all", "ValueError")],
+)
+def test_a_setting_for_a_site_that_could_be_an_expression_is_quoted_twice_as_the_page_says(
+    quoted, unquoted, result, tmp_path
+):
+    """Snakemake evaluates the resources of a profile itself, whatever executes the jobs."""
+    said = re.search(rf"`{quoted}: (\"'{unquoted}'\")`", (ROOT / "docs" / "cluster.md").read_text())
+    (tmp_path / "Snakefile").write_text(SITE)
+    outcomes = []
+    for value in (unquoted, said[1]):
+        settings = {"slurm_account": "lab", "slurm_partition": "gpu", quoted: value}
+        profile = "".join(f"\n  {name}: {text}" for name, text in settings.items())
+        (tmp_path / "config.yaml").write_text(f"default-resources:{profile}\n")
+        status, output = snakemake(tmp_path, ["--profile", ".", "-c1", "--forceall"], dict(os.environ))
+        outcomes.append(output if status else (tmp_path / "one.txt").read_text().strip())
+    assert result in outcomes[0]
+    assert outcomes[1] == " ".join((settings | {quoted: unquoted}).values())
+
+
 def test_the_readme_fits_on_two_screens():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 100

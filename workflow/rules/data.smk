@@ -84,7 +84,8 @@ rule count_parameters:
         "../scripts/count_parameters.py"
 
 
-# Before training, so that a head which cannot be trained ends the study early; no run depends on it.
+# Its priority lets it start before the runs. None depends on it: a head that cannot be trained fails this job and what
+# shows its result, and ends no study early.
 rule probe_gradients:
     input:
         model=ancient(MODEL),
