@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lora_core.commands.status import code_of_training
 from lora_core.commands.why import explain
+from lora_core.config.data_files import changed_data_files
 from lora_core.config.outdated import ResultsComparison
 from lora_core.kept_runs import KeptRun, check_reason, kept_file, write_kept
 from lora_core.provenance import ROOT
@@ -33,7 +34,7 @@ def keep(study: Study, runs: Sequence[RunName], because: str) -> Iterator[str]:
     records = {run: run.record(study) for run in runs if Path(run.record(study)).exists()}
     if not records:
         raise ValueError(f"{runs[0].record(study)} does not exist: only a run that was made can be kept")
-    reasons = ResultsComparison(study, code, keeping=set(records.values())).reasons
+    reasons = ResultsComparison(study, code, changed_data_files, keeping=set(records.values())).reasons
     _refuse([(run, reasons[path]) for run, path in records.items() if path in reasons])
     now = datetime.now(UTC).isoformat(timespec="seconds")
     for one in explain(study, list(records)):

@@ -15,6 +15,7 @@ from lora_core.code_digest import CACHE, CodeDigests, StageCode
 from lora_core.commands import failures
 from lora_core.commands.environment import describe
 from lora_core.commands.run_names import study_runs
+from lora_core.config.data_files import changed_data_files
 from lora_core.config.outdated import outdated_results
 from lora_core.data.tasks import task_title
 from lora_core.data.titles import run_title
@@ -71,7 +72,7 @@ class RunStatus:
 def read_runs(study: Study) -> list[RunStatus]:
     """Return every run of the study, with those that others start from; one that is outdated is left."""
     try:
-        outdated = outdated_results(study, code_of_training(study))
+        outdated = outdated_results(study, code_of_training(study), changed_data_files)
     except ValueError:  # a damaged record: the run that it belongs to has failed, for this reason
         outdated = {}
     runs = []

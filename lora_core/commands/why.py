@@ -12,6 +12,7 @@ from lora_core.code_digest import CACHE, CodeDigests
 from lora_core.commands.remembered import Memory
 from lora_core.commands.status import code_of_training, format_duration
 from lora_core.config.announcement import recorded_seconds
+from lora_core.config.data_files import changed_data_files
 from lora_core.config.differences import SETTINGS_DIFFER
 from lora_core.config.outdated import ResultsComparison
 from lora_core.config.run_changes import OTHER_CODE, Cause, Change
@@ -54,7 +55,7 @@ def explain(study: Study, runs: Sequence[RunName]) -> list[Explanation]:
     Raise ValueError that says what to delete for a damaged record of data or of the model, or an edited record.
     """
     code = code_of_training(study)
-    comparison = ResultsComparison(study, code, every=True)
+    comparison = ResultsComparison(study, code, changed_data_files, every=True)
     memory, packages = Memory(study, ROOT), installed_versions()
     preparation = _repeated_preparation(study)
     explanations = []

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from lora_core.config.checks import method_errors
+from lora_core.config.data_files import data_files
 from lora_core.config.errors import ConfigError
 from lora_core.config.study import Study
-from lora_core.data.batches import SPLITS, TEST
 from lora_core.data.hub import check_hub
-from lora_core.data.local_files import split_files
 from lora_core.data.splits import check_local_files
-from lora_core.data.unchanged import unchanged_files
 from lora_core.evaluation.memory_fit import fit, read_predictions
 from lora_core.layout import Layout
 from lora_core.measuring.gpus import visible_gpus
@@ -34,37 +32,6 @@ def check_paths(study: Study) -> None:
         pretrained.wheel_folder(study.model.package, study.model.path)
     for task in study.trained_tasks:
         data_files(study, task)
-
-
-def data_files(study: Study, task: str) -> list[str]:
-    """Return the files that a task in a local folder is read from; none for the hub and mini-GLUE."""
-    source = study.source(task)
-    if source.path is None:
-        return []
-    splits = [split_files(source, study.task(task), split) for split in SPLITS]
-    files = list(dict.fromkeys(file for split in splits for file in split))
-    test = split_files(source, study.task(task), TEST) if source.test is not None else []
-    names = {Path(file).name for file in files}
-    if same := [file for file in test if Path(file).name in names]:  # records know a file by its name
-        raise ConfigError(
-            f"task_settings.{task}.test: {same[0]!r} has the name of a file of another split; rename it, or name "
-            "another file"
-        )
-    return [*files, *test]
-
-
-def unchanged_data_files(study: Study, task: str) -> set[str]:
-    """Return the files of a task in a local folder that are newer than the tokenized data, with the same content."""
-    layout = Layout(study.results_dir)
-    test = [layout.test_data] if TEST in study.source(task).splits else []
-    made = (layout.data_sources, layout.data_card, layout.train_data, layout.validation_data, *test)
-    record, *outputs = (Path(pattern.format(task=task)) for pattern in made)
-    return unchanged_files(data_files(study, task), record, outputs)
-
-
-def data_bytes(study: Study, task: str) -> list[int]:
-    """Return the sizes of the files of a task in a local folder, which differ where older content was put in place."""
-    return [Path(file).stat().st_size for file in data_files(study, task)]
 
 
 def check_content(study: Study, *, dry_run: bool = False) -> None:

@@ -3,18 +3,19 @@
 import base64
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from agreeing_results import TASK, agreeing_results, edit, path, study_in
+from agreeing_results import TASK, agreeing_results, edit, path, study_in, study_of_files
 from builders import ROOT
 
 from lora_core import provenance
 from lora_core.code_digest import StageCode
-from lora_core.commands import remembered, run_names, why
+from lora_core.commands import keep, remembered, run_names, status, why
 from lora_core.config import params
 from lora_core.job_records import JobRecord
 from lora_core.processes import this_process
@@ -87,6 +88,41 @@ def test_a_run_is_named_by_its_folder_or_one_above(results, name):
     assert "lora/cola/seed1: nothing that is known changed" in text
     assert "fft" not in text
     assert explained(study_in(results, seeds=[1, 2]), os.path.abspath("results/runs")).count("not made yet") == 2
+
+
+@pytest.fixture
+def mood(tmp_path, monkeypatch):
+    """A finished study of a task in three files, which are newer than it, as those of a copy are."""
+    monkeypatch.chdir(tmp_path)
+    for module in (why, keep, status):
+        monkeypatch.setattr(module, "code_of_training", lambda study: lambda method: StageCode("c0de", CODE))
+    return study_of_files(Path("moods"), Path("results"))
+
+
+@pytest.mark.parametrize("file", ["train.csv", "test.csv"])
+@pytest.mark.parametrize("edit", ["of the same size", "of another size, dated back"])
+def test_an_edited_file_of_data_is_said_and_its_runs_cannot_be_kept(mood, file, edit):
+    assert "0 of 2" in explained(mood)
+    data = Path("moods", file)
+    if edit == "of the same size":
+        data.write_text(data.read_text().replace("glad", "sick"))
+    else:
+        data.write_text(data.read_text() + "How nice,happy\n")
+        os.utime(data, (1e9, 1e9))
+    assert f"fft/mood/seed1, lora/mood/seed1\n  data: moods/{file} changed" in explained(mood)
+    with pytest.raises(ValueError, match=f"cannot be kept, because moods/{file} changed, nor can 1 others"):
+        list(keep.keep(mood, list(run_names.study_runs(mood)), "the same examples"))
+    assert [run.detail for run in status.read_runs(mood)] == [f"made again, because moods/{file} changed"] * 2
+
+
+def test_files_of_data_that_came_or_went_are_said(mood):
+    os.rename("moods/train.csv", "moods/train-0.csv")
+    assert "  data: moods/train-0.csv is new, train.csv is gone" in explained(mood)
+
+
+def test_without_the_files_of_its_data_a_study_is_explained_by_its_records(mood):
+    shutil.rmtree("moods")
+    assert "0 of 2" in explained(mood)
 
 
 def test_an_unknown_run_is_refused_with_the_nearest_name(results):

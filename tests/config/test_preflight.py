@@ -7,7 +7,7 @@ import sys
 import pytest
 from builders import HANG_SECONDS, ROOT, changed
 
-from lora_core.config import preflight
+from lora_core.config import data_files, preflight
 from lora_core.config.study import ConfigError, load
 from lora_core.records import read_json
 
@@ -86,8 +86,8 @@ def test_files_that_a_task_is_read_from_must_exist(folder):
         preflight.check_paths(load(changed(), {"data": {"source": "local", "path": "glue"}}))
     study = users_task(folder, ["no", "yes"])
     preflight.check_paths(study)
-    assert preflight.data_files(study, "mine") == ["mine/train.csv", "mine/validation.csv"]
-    assert preflight.data_files(load(changed()), "cola") == []
+    assert data_files.data_files(study, "mine") == ["mine/train.csv", "mine/validation.csv"]
+    assert data_files.data_files(load(changed()), "cola") == []
 
 
 def test_a_model_without_a_tokenizer_is_refused_before_the_first_job(folder):
