@@ -14,12 +14,12 @@ from lora_core.data.hub import check_hub
 from lora_core.data.splits import check_local_files
 from lora_core.evaluation.memory_fit import fit, read_predictions
 from lora_core.layout import Layout
-from lora_core.measuring.gpus import visible_gpus
+from lora_core.measuring.gpus import capabilities, usable_gpus, visible_gpus
 from lora_core.measuring.memory_limit import MemoryLimit
 from lora_core.measuring.memory_limit import memory_limit as limit_of
 from lora_core.models import pretrained
 from lora_core.nearest import nearest
-from lora_core.precision import check_available
+from lora_core.precision import NEED_CAPABILITY, check_available, check_gpus
 from lora_core.records import create_json, read_json
 from lora_core.time_stamps import correct_future, tree
 
@@ -67,13 +67,15 @@ def check_content(study: Study, *, dry_run: bool = False) -> None:
 
 
 def check_precision(study: Study, *, is_local: bool) -> None:
-    """Reject a precision that only GPUs have if measured jobs will run on a CPU. Raise ValueError.
+    """Reject a precision that only GPUs have if measured jobs will run on a CPU, or that a GPU here lacks.
 
-    Of a cluster's nodes, which may have GPUs, nothing is known here: their jobs check it.
+    Raise ValueError that says which precision to use. Of a cluster's nodes nothing is known here: their jobs check it.
     """
     device = study.train.device
     on_cpu = device == "cpu" or (is_local and device == "auto" and visible_gpus() == [])
     check_available(study.train.precision, on_gpu=not on_cpu)
+    if is_local and study.train.precision in NEED_CAPABILITY:
+        check_gpus(study.train.precision, capabilities(usable_gpus(device)) or [])
 
 
 def memory_limit(study: Study, *, is_local: bool, mem_mb: int | None = None) -> MemoryLimit | None:

@@ -166,7 +166,7 @@ def test_on_a_cluster_the_limit_is_what_a_job_asks_for_and_its_gpu_is_not_known(
 
 def test_the_limit_of_a_gpu_is_what_its_driver_says(fake_nvml, monkeypatch):
     fake_nvml(devices=2)
-    monkeypatch.setattr(memory_limit, "visible_gpus", lambda: ["GPU-fake-0", "GPU-fake-1"])
+    monkeypatch.setattr(gpus, "visible_gpus", lambda: ["GPU-fake-0", "GPU-fake-1"])
     for device in ("auto", "cuda", "cuda:1"):
         assert memory_limit.memory_limit(device, True, 300, False) == limit(12000, "cuda", "the GPU")
     assert memory_limit.memory_limit("cuda:2", True, 300, False) is None
