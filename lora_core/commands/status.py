@@ -125,7 +125,7 @@ def _status_of(layout: Layout, method: str, task: str, seed: int) -> RunStatus:
     if job.state == "finished":  # and its results have been removed since
         return RunStatus(method, task, seed, State.LEFT)
     if job.state == "failed" or not _is_running(job, exit_record(log), progress_file):
-        return RunStatus(method, task, seed, State.FAILED, failures.reason(job))
+        return RunStatus(method, task, seed, State.FAILED, failures.reason(job, log))
     progress = _read_progress_of(job.process, progress_file)
     if job.state == "waiting":
         return RunStatus(method, task, seed, State.RUNNING, "waiting for the device")
