@@ -189,7 +189,7 @@ class ResultsComparison:
         runs = {m: self._layout.run_record.format(method=m, task=task, seed=seed) for m in self._study.methods}
         digests = {method: self._digests.get(run) for method, run in runs.items()}
         try:
-            if record.get("format", 1) > LATENCY_FORMAT:  # a newer version of the project made it
+            if record.get("format", 1) not in (1, LATENCY_FORMAT):  # another version of the project made it
                 return
             record = current_latency_record(record, Path(path))
             made_from = record.get("made_from", {})
