@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lora_core.commands.environment import ADVICE_BY_ERRNO, describe
-from lora_core.evaluation.memory_fit import remedies_after_failure
 from lora_core.job_records import JobError, JobRecord, read_job_record
 from lora_core.layout import Layout, exit_record, wildcards
 
@@ -91,6 +90,8 @@ def reason(record: JobRecord, log: Path | None = None) -> str:
 
 def _less_memory_of_run(log: Path) -> str | None:
     """What the prediction of a run's memory says that needs less; None if there is none."""
+    from lora_core.evaluation.memory_fit import remedies_after_failure  # and the driver of GPUs, for this alone
+
     try:
         place, results = wildcards(Layout.train_log, log), log.parents[Layout.train_log.count("/")]
     except (ValueError, IndexError):
