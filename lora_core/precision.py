@@ -1,7 +1,7 @@
 """The precision of matrix products (`train.precision`): how torch is set to it, and that nothing else decides it."""
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from lora_core import job
@@ -21,7 +21,8 @@ VARIABLES = (
     "ONEDNN_DEFAULT_FPMATH_MODE",
     "DNNL_DEFAULT_FPMATH_MODE",
 )
-FIRST_CAPABILITY = (8, 0)  # of the GPUs that have TF32 and bfloat16; float16 is for those before
+NEED_CAPABILITY = ("tf32", "bf16")
+FIRST_CAPABILITY = (8, 0)  # of the GPUs that have them; float16 is for those before
 # 12 bits after the point: float32 keeps it in a product with 1, TF32 and bfloat16 round it to 1.
 PROBE = 1 + 2**-12
 PROBE_SIZE = 256
@@ -44,16 +45,23 @@ def check_available(precision: str, on_gpu: bool) -> None:
 
 def check_device(precision: str, device: "torch.device") -> None:
     """Raise ValueError if a GPU lacks the precision."""
-    if device.type != "cuda" or precision in ("fp32", "fp16"):
+    if device.type != "cuda" or precision not in NEED_CAPABILITY:
         return
     import torch
 
-    capability = torch.cuda.get_device_capability(device)
-    if capability < FIRST_CAPABILITY:
+    check_gpus(precision, [(torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device))])
+
+
+def check_gpus(precision: str, gpus: Sequence[tuple[str, tuple[int, int]]]) -> None:
+    """Raise ValueError if one of some GPUs, each with its name and compute capability, lacks the precision."""
+    lacking = [gpu for gpu in gpus if gpu[1] < FIRST_CAPABILITY]
+    if lacking and precision in NEED_CAPABILITY:
+        name, capability = lacking[0]
+        others = ", or name the other GPUs alone in CUDA_VISIBLE_DEVICES" if len(lacking) < len(gpus) else ""
         raise ValueError(
-            f"train.precision is {precision!r}, which {torch.cuda.get_device_name(device)} lacks (its compute "
-            f"capability is {'.'.join(map(str, capability))}, {'.'.join(map(str, FIRST_CAPABILITY))} is needed); set "
-            "'fp32' or 'fp16'"
+            f"train.precision is {precision!r}, which {name} lacks (its compute capability is "
+            f"{'.'.join(map(str, capability))}, {'.'.join(map(str, FIRST_CAPABILITY))} is needed); set 'fp32' or "
+            f"'fp16'{others}"
         )
 
 

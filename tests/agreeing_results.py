@@ -1,14 +1,17 @@
 """The records of a small study that never ran, in agreement with its configuration, for tests that change one."""
 
 import json
+import os
+from dataclasses import fields
 from pathlib import Path
 
 from builders import changed, merged, run_content
 
 from lora_core.config import params
 from lora_core.config.study import load
+from lora_core.data.overlap import RepeatsInTest
 from lora_core.layout import Layout
-from lora_core.records import sha256, write_json
+from lora_core.records import sha256, write_digests, write_json
 
 WEIGHTS = "weights/adapter_model.safetensors"
 METHODS, TASK = ("fft", "lora"), "cola"
@@ -36,6 +39,33 @@ def agreeing_results(folder):
     plan = params.latency_params(study)
     write(layout.latency_record, {"made_from": {"plan": plan, "runs": runs}}, task=TASK, seed=1)
     return folder
+
+
+def study_of_files(data, folder):
+    """A finished study of a user's task in three files, which are newer than its records."""
+    task = {"path": str(data), "texts": ["says"], "label": "mood", "labels": ["sad", "happy"], "test": "test"}
+    study, layout = study_in(folder, tasks=["mood"], task_settings={"mood": task}), Layout(str(folder))
+    data.mkdir()
+    files = [data / f"{split}.csv" for split in ("train", "validation", "test")]
+    for file in files:
+        file.write_text("says,mood\nI am glad,happy\nWhat a pity,sad\n")
+    card = run_content()["run"]["data"] | {"task": "mood", "max_length": study.max_length("mood")}
+    none = dict.fromkeys((field.name for field in fields(RepeatsInTest)), 0)
+    card |= {"test": card["validation"], "test_overlap": {"exact": none, "normalized": none}}
+    dataset = json.loads(json.dumps(params.data_params(study, "mood")))
+    dataset["source"] = study.source("mood").without_folders()
+    write(layout.data_card, card, task="mood")
+    write_digests(files, Path(layout.data_sources.format(task="mood")), {"dataset": dataset})
+    for pattern in (layout.train_data, layout.validation_data, layout.test_data):
+        Path(pattern.format(task="mood")).write_text("tokens")
+    for method in METHODS:
+        record = run_content(method, provenance={"code": "c0de"})
+        record["run"] |= params.run_params(study, method, "mood", 1) | {"data": card}
+        write(layout.run_record, record, method=method, task="mood", seed=1)
+    for file in files:
+        later = file.stat().st_mtime + 10
+        os.utime(file, (later, later))
+    return study
 
 
 def write(pattern, content, **wildcards):

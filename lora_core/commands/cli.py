@@ -132,12 +132,13 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> None:
-    from lora_core.commands import slurm_jobs, status
     from lora_core.commands.studies import read_study
-    from lora_core.layout import Layout
 
     study = read_study(options.configfile)
     if options.why is None:
+        from lora_core.commands import slurm_jobs, status
+        from lora_core.layout import Layout
+
         print(status.format_status(study, status.read_runs(study)))
         if pending := slurm_jobs.format_pending(Layout(study.results_dir)):
             print("", *pending, sep="\n")

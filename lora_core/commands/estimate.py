@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lora_core.commands.status import RunStatus, State, format_duration
+from lora_core.commands.durations import format_duration
+from lora_core.commands.status import RunStatus, State
 from lora_core.commands.step_costs import BATCH_SIZE, LENGTHS, StepCosts, StepTime
 from lora_core.config.study import ConfigError, Study
 from lora_core.data.card import read_data_card

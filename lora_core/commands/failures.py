@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from lora_core.commands.environment import ADVICE_BY_ERRNO, describe
 from lora_core.job_records import JobError, JobRecord, read_job_record
-from lora_core.layout import exit_record
+from lora_core.layout import Layout, exit_record, wildcards
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,18 +24,22 @@ KILLED = (
     "killed (SIGKILL; possibly out of memory: then give it more, on a cluster by resources.*.mem_mb{less_memory}); run "
     "the same command again: it continues with what is left"
 )
-# What needs less memory, by the rule of the job; its hyperparameters are those of the method that the job trains.
+# What needs less memory, by the rule of the job; its hyperparameters are those of the method that the job trains. For
+# training, the prediction of the run's memory says it with numbers, if there is one.
 LESS_MEMORY = {
     "train": "set its hyperparameters to a smaller micro_batch_size (half of batch_size, then a quarter) or to "
     "gradient_checkpointing: true, or lower data.max_length",
     "time_inference": "lower measure.latency_batch_size or data.max_length",
 }
 # Of exceptions whose type does not say that memory ran out: torch's allocator on a CPU, a file that cannot be mapped, a
-# driver that cannot allocate.
+# driver, torch's allocator on a GPU where its error is wrapped, and the handles and workspaces of libraries.
 OUT_OF_MEMORY_TEXTS = (
     "DefaultCPUAllocator: can't allocate memory",
     os.strerror(errno.ENOMEM),
     "CUDA error: out of memory",
+    "CUDA out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
 )
 
 
@@ -71,16 +75,28 @@ def failed_jobs(logs: Path, study: str) -> list[FailedJob]:
             failed.append(FailedJob(log, str(log.relative_to(logs).with_suffix("")), describe(error)))
             continue
         if record.study == study and record.state != "finished":
-            failed.append(FailedJob(log, record.title, reason(record)))
+            failed.append(FailedJob(log, record.title, reason(record, log)))
     return failed
 
 
-def reason(record: JobRecord) -> str:
-    """Return why a job failed and what to do about it, in one sentence."""
-    less = LESS_MEMORY.get(record.title.partition(" ")[0], "")
+def reason(record: JobRecord, log: Path | None = None) -> str:
+    """Return why a job failed and what to do about it, in one sentence; its log says which run it trained."""
+    rule = record.title.partition(" ")[0]
+    less = (rule == "train" and log and _less_memory_of_run(log)) or LESS_MEMORY.get(rule, "")
     if record.error is not None:
         return advise(record.error, less)
     return KILLED.format(less_memory=less and f", or {less}")
+
+
+def _less_memory_of_run(log: Path) -> str | None:
+    """What the prediction of a run's memory says that needs less; None if there is none."""
+    from lora_core.evaluation.memory_fit import remedies_after_failure  # and the driver of GPUs, for this alone
+
+    try:
+        place, results = wildcards(Layout.train_log, log), log.parents[Layout.train_log.count("/")]
+    except (ValueError, IndexError):
+        return None
+    return remedies_after_failure(results / Layout.memory.format(task=place["task"]), place["method"])
 
 
 def advise(error: JobError, less_memory: str = "") -> str:

@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lora_core.commands.status import code_of_training
+from lora_core.code_digest import CACHE, CodeDigests
+from lora_core.commands.training_code import code_of_training
 from lora_core.commands.why import explain
+from lora_core.config.data_files import changed_data_files
 from lora_core.config.outdated import ResultsComparison
 from lora_core.kept_runs import KeptRun, check_reason, kept_file, write_kept
 from lora_core.provenance import ROOT
@@ -27,16 +29,17 @@ def keep(study: Study, runs: Sequence[RunName], because: str) -> Iterator[str]:
     Raise ValueError, before anything is written, if one of them would be made again for another reason than its code,
     or if none has been made.
     """
-    because, code = check_reason(because), code_of_training(study)
+    because, digests = check_reason(because), CodeDigests(cache=CACHE)
+    code = code_of_training(study, digests)
     if code is None:
         raise ValueError(f"{ROOT} has no workflow/scripts/train.py, so which code would train is unknown here")
     records = {run: run.record(study) for run in runs if Path(run.record(study)).exists()}
     if not records:
         raise ValueError(f"{runs[0].record(study)} does not exist: only a run that was made can be kept")
-    reasons = ResultsComparison(study, code, keeping=set(records.values())).reasons
+    reasons = ResultsComparison(study, code, changed_data_files, keeping=set(records.values())).reasons
     _refuse([(run, reasons[path]) for run, path in records.items() if path in reasons])
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    for one in explain(study, list(records)):
+    for one in explain(study, list(records), code, digests):
         run, path = one.run, records[one.run]
         changes = [*one.changes, *([one.packages] if one.packages else [])]
         if not changes:

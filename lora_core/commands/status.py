@@ -6,29 +6,29 @@ import time
 from collections import Counter
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cache
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from lora_core.code_digest import CACHE, CodeDigests, StageCode
+from lora_core.code_digest import CACHE, CodeDigests
 from lora_core.commands import failures
+from lora_core.commands.durations import format_duration
 from lora_core.commands.environment import describe
 from lora_core.commands.run_names import study_runs
+from lora_core.commands.training_code import code_of_training, keep_parsed
+from lora_core.config.data_files import changed_data_files
 from lora_core.config.outdated import outdated_results
 from lora_core.data.tasks import task_title
 from lora_core.data.titles import run_title
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.job_records import JobRecord, read_job_record
 from lora_core.layout import Layout, exit_record
-from lora_core.methods.registry import module_name
 from lora_core.processes import ProcessIdentity, current_place, has_ended
-from lora_core.provenance import ROOT
 from lora_core.training.progress import RunProgress, read_progress
 from lora_core.typed_records import name_damaged_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from lora_core.config.study import Study
 
@@ -70,10 +70,12 @@ class RunStatus:
 
 def read_runs(study: Study) -> list[RunStatus]:
     """Return every run of the study, with those that others start from; one that is outdated is left."""
+    digests = CodeDigests(cache=CACHE)
     try:
-        outdated = outdated_results(study, code_of_training(study))
+        outdated = outdated_results(study, code_of_training(study, digests), changed_data_files)
     except ValueError:  # a damaged record: the run that it belongs to has failed, for this reason
         outdated = {}
+    keep_parsed(digests)
     runs = []
     for name in study_runs(study):
         run = _read_run(Layout(study.results_dir), name.method, name.task, name.seed)
@@ -82,23 +84,6 @@ def read_runs(study: Study) -> list[RunStatus]:
             run = replace(run, state=State.LEFT, detail=f"made again, because {reason}", seconds=None)
         runs.append(run)
     return runs
-
-
-def code_of_training(study: Study) -> Callable[[str], StageCode] | None:
-    """Return what gives the code that trains a method; None where the workflow is not at hand."""
-    script = ROOT / "workflow" / "scripts" / "train.py"
-    if not script.is_file():
-        return None
-    digests = CodeDigests(cache=CACHE)
-
-    @cache
-    def of_module(module: str) -> StageCode:
-        stage = digests.stage(script, module)
-        if CACHE.parent.is_dir():  # a study has run here
-            digests.save()
-        return stage
-
-    return lambda method: of_module(module_name(study.settings(method).kind))
 
 
 def _read_run(layout: Layout, method: str, task: str, seed: int) -> RunStatus:
@@ -124,7 +109,7 @@ def _status_of(layout: Layout, method: str, task: str, seed: int) -> RunStatus:
     if job.state == "finished":  # and its results have been removed since
         return RunStatus(method, task, seed, State.LEFT)
     if job.state == "failed" or not _is_running(job, exit_record(log), progress_file):
-        return RunStatus(method, task, seed, State.FAILED, failures.reason(job))
+        return RunStatus(method, task, seed, State.FAILED, failures.reason(job, log))
     progress = _read_progress_of(job.process, progress_file)
     if job.state == "waiting":
         return RunStatus(method, task, seed, State.RUNNING, "waiting for the device")
@@ -228,12 +213,3 @@ def _table(study: Study, runs: Sequence[RunStatus]) -> list[str]:
             cells.append(f"{states.count(State.DONE)}/{len(states)}{marks}" if states else "-")
         lines.append(f"{study.labels[method]:{width}}" + "".join(f"{cell:>10}" for cell in cells))
     return lines
-
-
-def format_duration(seconds: float) -> str:
-    """Return a duration in its two largest units of days, hours and minutes; at least one minute."""
-    minutes = round(seconds / 60)
-    days, hours = minutes // 1440, minutes // 60 % 24
-    if days:
-        return f"{days} d {hours} h"
-    return f"{hours} h {minutes % 60} min" if hours else f"{max(1, minutes)} min"

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_core.code_digest import CACHE, CodeDigests
+from lora_core.commands.durations import format_duration
 from lora_core.commands.remembered import Memory
-from lora_core.commands.status import code_of_training, format_duration
+from lora_core.commands.training_code import code_of_training, keep_parsed
 from lora_core.config.announcement import recorded_seconds
+from lora_core.config.data_files import changed_data_files
 from lora_core.config.differences import SETTINGS_DIFFER
-from lora_core.config.outdated import ResultsComparison
+from lora_core.config.outdated import Code, ResultsComparison
 from lora_core.config.run_changes import OTHER_CODE, Cause, Change
 from lora_core.job_records import read_job_record
 from lora_core.layout import Layout, exit_record
@@ -48,15 +50,15 @@ class Explanation:
     seconds: float = 0.0
 
 
-def explain(study: Study, runs: Sequence[RunName]) -> list[Explanation]:
+def explain(study: Study, runs: Sequence[RunName], code: Code | None, digests: CodeDigests) -> list[Explanation]:
     """Return for each run whether it would be made again, and why.
 
+    `code` returns the code that trains a method; None compares no code. `digests` are those of the other stages.
     Raise ValueError that says what to delete for a damaged record of data or of the model, or an edited record.
     """
-    code = code_of_training(study)
-    comparison = ResultsComparison(study, code, every=True)
+    comparison = ResultsComparison(study, code, changed_data_files, every=True)
     memory, packages = Memory(study, ROOT), installed_versions()
-    preparation = _repeated_preparation(study)
+    preparation = _repeated_preparation(study, digests)
     explanations = []
     for run in runs:
         path = run.record(study)
@@ -72,6 +74,7 @@ def explain(study: Study, runs: Sequence[RunName]) -> list[Explanation]:
         record = (comparison.records or {}).get(path, {})
         versions = _changed_versions(record, packages)
         explanations.append(Explanation(run, True, tuple(changes), versions, kept, recorded_seconds(record)))
+    keep_parsed(digests)
     return explanations
 
 
@@ -101,12 +104,11 @@ def _line(change: Change) -> str:
     return f"{change.cause}: {change.reason}"
 
 
-def _repeated_preparation(study: Study) -> list[tuple[str | None, str]]:
+def _repeated_preparation(study: Study, digests: CodeDigests) -> list[tuple[str | None, str]]:
     """The preparation of the model and of tasks that other code made: the task (None: of all), and a text."""
     layout, scripts = Layout(study.results_dir), ROOT / "workflow" / "scripts"
     if not (scripts / "prepare_model.py").is_file():
         return []
-    digests = CodeDigests(cache=CACHE)
     of_tasks = [(task, "tokenize_dataset", f"tokenize_dataset/{task}") for task in study.trained_tasks]
     repeated = []
     for task, rule, job in [(None, "prepare_model", "prepare_model"), *of_tasks]:
@@ -129,7 +131,9 @@ def format_why(study: Study, runs: Sequence[RunName], *, selected: bool) -> str:
 
     With `selected`, runs that stay are listed too.
     """
-    explained = explain(study, runs)
+    digests = CodeDigests(cache=CACHE)
+    code = code_of_training(study, digests)
+    explained = explain(study, runs, code, digests)
     again = [one for one in explained if one.changes]
     seconds = sum(one.seconds for one in again)
     took = f"; what is recorded of them took {format_duration(seconds)}" if again else ""
@@ -142,7 +146,7 @@ def format_why(study: Study, runs: Sequence[RunName], *, selected: bool) -> str:
         lines += ["", ", ".join(named), *(f"  {change}" for change in changes)]
     lines += ["", *_kept_lines(explained)] if any(one.kept for one in explained) else []
     lines += ["", *_other_lines(explained)] if selected and len(again) < len(explained) else []
-    if code_of_training(study) is None:
+    if code is None:
         lines += ["", f"Code was not compared: {ROOT} has no workflow/scripts/train.py."]
     if any(
         change.startswith(("code:", "Snakemake:")) or OTHER_CODE in change for one in again for change in one.changes

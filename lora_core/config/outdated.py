@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from lora_core.code_digest import StageCode
@@ -31,17 +31,21 @@ from lora_core.layout import Layout
 from lora_core.records import LATENCY_FORMAT, JsonObject, current_latency_record, read_json, require_regular_file
 from lora_core.sealed import unseal
 
+LISTED_CHANGES = 3  # of the files of a task's data
+
 Code = Callable[[str], StageCode]
+ChangedData = Callable[[Study, str], Sequence[str]]
 
 
-def outdated_results(study: Study, code: Code | None = None) -> dict[str, str]:
+def outdated_results(study: Study, code: Code | None = None, changed_data: ChangedData | None = None) -> dict[str, str]:
     """Return the records of the results that have to be made again, each with the first reason.
 
-    `code` returns the code that trains a method; None compares no code. Raise ValueError that says what to delete for a
-    damaged record of data or of the prepared model, for a damaged kept.json, and for an edited record of a run:
-    Snakemake deletes what it makes again, and no run may be lost for such a mistake.
+    `code` returns the code that trains a method; None compares no code. `changed_data` returns what changed in the
+    files of a task's data (`data_files.changed_data_files`); None compares no files. Raise ValueError that says what to
+    delete for a damaged record of data or of the prepared model, for a damaged kept.json, and for an edited record of a
+    run: Snakemake deletes what it makes again, and no run may be lost for such a mistake.
     """
-    return ResultsComparison(study, code).reasons
+    return ResultsComparison(study, code, changed_data).reasons
 
 
 class ResultsComparison:
@@ -58,7 +62,13 @@ class ResultsComparison:
     """
 
     def __init__(
-        self, study: Study, code: Code | None = None, *, every: bool = False, keeping: Collection[str] = ()
+        self,
+        study: Study,
+        code: Code | None = None,
+        changed_data: ChangedData | None = None,
+        *,
+        every: bool = False,
+        keeping: Collection[str] = (),
     ) -> None:
         self.reasons: dict[str, str] = {}
         self.changes: dict[str, list[Change]] = {}
@@ -72,6 +82,8 @@ class ResultsComparison:
         model_record = _read(Path(self._layout.model_record.format(model=model)))
         self._runs = RunComparison(self._layout, model, model_record, records=self.records)
         self._digests: dict[str, str] = {}  # of run.json files
+        self._changed_data = changed_data
+        self._data_changes: dict[str, str] = {}  # by task, in the files that it was tokenized from
         cards = {task: self._compare_data(task) for task in study.trained_tasks}
         for method in study.methods:
             stage = None if code is None else code(method)
@@ -97,6 +109,9 @@ class ResultsComparison:
                 self.reasons[path] = limits
             elif changed := list(differences(settings, expected)):
                 self.reasons[path] = f"{SETTINGS_DIFFER} ({', '.join(changed)})"
+            elif changes := self._changed_data(self._study, task) if self._changed_data else ():
+                more = f" and {len(changes) - LISTED_CHANGES} more" if changes[LISTED_CHANGES:] else ""
+                self.reasons[path] = self._data_changes[task] = f"{', '.join(changes[:LISTED_CHANGES])}{more}"
         except MALFORMED:
             self.reasons[path] = "the record of its sources is damaged"
         return card
@@ -119,8 +134,10 @@ class ResultsComparison:
             self._compare_run(path, content, expected)
             inputs = [layout.data_card.format(task=task), *([start_path] if start_path else [])]
             if any(file in self.reasons for file in inputs):
-                self.changes.setdefault(path, []).append(Change(Cause.INPUT, INPUT_AGAIN))
-                self.reasons.setdefault(path, INPUT_AGAIN)
+                files = self._data_changes.get(task)
+                change = Change(Cause.DATA, files) if files else Change(Cause.INPUT, INPUT_AGAIN)
+                self.changes.setdefault(path, []).append(change)
+                self.reasons.setdefault(path, change.reason)
             self._compare_merged(layout.merged_record.format(**place), path)
 
     def _compare_run(self, path: str, content: bytes, expected: Expected) -> None:
@@ -172,7 +189,7 @@ class ResultsComparison:
         runs = {m: self._layout.run_record.format(method=m, task=task, seed=seed) for m in self._study.methods}
         digests = {method: self._digests.get(run) for method, run in runs.items()}
         try:
-            if record.get("format", 1) > LATENCY_FORMAT:  # a newer version of the project made it
+            if record.get("format", 1) not in (1, LATENCY_FORMAT):  # another version of the project made it
                 return
             record = current_latency_record(record, Path(path))
             made_from = record.get("made_from", {})

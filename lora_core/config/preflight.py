@@ -7,21 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from lora_core.config.checks import method_errors
+from lora_core.config.data_files import data_files
 from lora_core.config.errors import ConfigError
 from lora_core.config.study import Study
-from lora_core.data.batches import SPLITS, TEST
 from lora_core.data.hub import check_hub
-from lora_core.data.local_files import split_files
 from lora_core.data.splits import check_local_files
-from lora_core.data.unchanged import unchanged_files
 from lora_core.evaluation.memory_fit import fit, read_predictions
 from lora_core.layout import Layout
-from lora_core.measuring.gpus import visible_gpus
+from lora_core.measuring.gpus import capabilities, usable_gpus, visible_gpus
 from lora_core.measuring.memory_limit import MemoryLimit
 from lora_core.measuring.memory_limit import memory_limit as limit_of
 from lora_core.models import pretrained
 from lora_core.nearest import nearest
-from lora_core.precision import check_available
+from lora_core.precision import NEED_CAPABILITY, check_available, check_gpus
 from lora_core.records import create_json, read_json
 from lora_core.time_stamps import correct_future, tree
 
@@ -34,37 +32,6 @@ def check_paths(study: Study) -> None:
         pretrained.wheel_folder(study.model.package, study.model.path)
     for task in study.trained_tasks:
         data_files(study, task)
-
-
-def data_files(study: Study, task: str) -> list[str]:
-    """Return the files that a task in a local folder is read from; none for the hub and mini-GLUE."""
-    source = study.source(task)
-    if source.path is None:
-        return []
-    splits = [split_files(source, study.task(task), split) for split in SPLITS]
-    files = list(dict.fromkeys(file for split in splits for file in split))
-    test = split_files(source, study.task(task), TEST) if source.test is not None else []
-    names = {Path(file).name for file in files}
-    if same := [file for file in test if Path(file).name in names]:  # records know a file by its name
-        raise ConfigError(
-            f"task_settings.{task}.test: {same[0]!r} has the name of a file of another split; rename it, or name "
-            "another file"
-        )
-    return [*files, *test]
-
-
-def unchanged_data_files(study: Study, task: str) -> set[str]:
-    """Return the files of a task in a local folder that are newer than the tokenized data, with the same content."""
-    layout = Layout(study.results_dir)
-    test = [layout.test_data] if TEST in study.source(task).splits else []
-    made = (layout.data_sources, layout.data_card, layout.train_data, layout.validation_data, *test)
-    record, *outputs = (Path(pattern.format(task=task)) for pattern in made)
-    return unchanged_files(data_files(study, task), record, outputs)
-
-
-def data_bytes(study: Study, task: str) -> list[int]:
-    """Return the sizes of the files of a task in a local folder, which differ where older content was put in place."""
-    return [Path(file).stat().st_size for file in data_files(study, task)]
 
 
 def check_content(study: Study, *, dry_run: bool = False) -> None:
@@ -100,13 +67,15 @@ def check_content(study: Study, *, dry_run: bool = False) -> None:
 
 
 def check_precision(study: Study, *, is_local: bool) -> None:
-    """Reject a precision that only GPUs have if measured jobs will run on a CPU. Raise ValueError.
+    """Reject a precision that only GPUs have if measured jobs will run on a CPU, or that a GPU here lacks.
 
-    Of a cluster's nodes, which may have GPUs, nothing is known here: their jobs check it.
+    Raise ValueError that says which precision to use. Of a cluster's nodes nothing is known here: their jobs check it.
     """
     device = study.train.device
     on_cpu = device == "cpu" or (is_local and device == "auto" and visible_gpus() == [])
     check_available(study.train.precision, on_gpu=not on_cpu)
+    if is_local and study.train.precision in NEED_CAPABILITY:
+        check_gpus(study.train.precision, capabilities(usable_gpus(device)) or [])
 
 
 def memory_limit(study: Study, *, is_local: bool, mem_mb: int | None = None) -> MemoryLimit | None:

@@ -93,13 +93,13 @@ class RunComparison:
     records: dict[str, JsonObject] | None = None
 
     def changes(self, path: str, content: bytes, expected: Expected) -> Iterator[Change]:
-        """Yield what has changed; nothing if a newer version of the project made the run.
+        """Yield what has changed; nothing for a record in a format of another version of the project.
 
         Raise DamagedInput if the data or the model is not what its record says.
         """
         try:
             record = json.loads(content)
-            if record.get("format", 1) > FORMAT:
+            if record.get("format", 1) not in (1, FORMAT):
                 return
             record = record if record.get("format") == FORMAT else read_run_record(Path(path))
             if self.records is not None:

@@ -10,6 +10,7 @@ from lora_core.data.overlap import Overlap, OverlapOfTest
 from lora_core.layout import SPLIT
 from lora_core.records import read_json, sha256
 from lora_core.sealed import unseal
+from lora_core.typed_records import name_damaged_file
 
 
 @dataclass(frozen=True)
@@ -149,10 +150,8 @@ def read_data_card(
     Raise ValueError if the card is damaged, or if one of these files is missing or is not what was written with it.
     """
     content = unseal(read_json(path), path, f"delete the folder {path.parent} and run again")
-    try:
+    with name_damaged_file(path):
         card = DataCard.from_json(content)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged ({error!r}); delete it and run again") from error
     for split, file in (("train", train), ("validation", validation), (TEST, test)):
         if file is None:
             continue

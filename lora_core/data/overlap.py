@@ -1,8 +1,8 @@
 """What a card says of examples that repeat, contradict each other, or are in both splits of a task."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -31,11 +31,6 @@ class Repeats:
     overlap_contradictions: int
     shared: int
 
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> "Repeats":
-        """Return what a card holds. Raise KeyError for a missing key."""
-        return cls(**{field.name: int(content[field.name]) for field in fields(cls)})
-
 
 @dataclass(frozen=True)
 class RepeatsInTest:
@@ -58,6 +53,18 @@ class RepeatsInTest:
     shared: int
 
 
+Counts = TypeVar("Counts", Repeats, RepeatsInTest)
+
+
+def _read_counts(kind: type[Counts], content: Mapping[str, Any]) -> Counts:
+    """What a card says how often. Raise KeyError for a missing key, ValueError for what is no number of examples."""
+    counts = fill(kind, content)
+    for name, value in vars(counts).items():
+        if type(value) is not int or value < 0:
+            raise ValueError(f"{name} is {value!r:.20}, which is no number of examples")
+    return counts
+
+
 @dataclass(frozen=True)
 class OverlapOfTest:
     """How a test split overlaps the others, with the texts as they are and without case and punctuation."""
@@ -71,8 +78,8 @@ class OverlapOfTest:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "OverlapOfTest":
-        """Return the overlap that `to_json` described. Raise KeyError for a missing key."""
-        return cls(*(fill(RepeatsInTest, content[name]) for name in ("exact", "normalized")))
+        """Return the overlap that `to_json` described. Raise KeyError or ValueError for what a card cannot hold."""
+        return cls(*(_read_counts(RepeatsInTest, content[name]) for name in ("exact", "normalized")))
 
 
 @dataclass(frozen=True)
@@ -100,8 +107,11 @@ class Overlap:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any] | None) -> "Overlap | None":
-        """Return the overlap that `to_json` described; None in a card from before it was counted."""
+        """Return the overlap that `to_json` described; None in a card from before it was counted.
+
+        Raise KeyError or ValueError for what a card cannot hold.
+        """
         if content is None:
             return None
-        exact, normalized = (Repeats.from_json(content[name]) for name in ("exact", "normalized"))
+        exact, normalized = (_read_counts(Repeats, content[name]) for name in ("exact", "normalized"))
         return cls(exact, normalized, shared_mask=str(content["shared_mask"]))

@@ -56,7 +56,7 @@ def check_memory(
     for warning in result.warnings:
         job.announce(warning)
     methods = {method: one and asdict(one) for method, one in predictions.items()}
-    write_json(out, seal({"kind": limit and limit.kind, "methods": methods}))
+    write_json(out, seal({"kind": limit and limit.kind, "limit_mb": limit and limit.mb, "methods": methods}))
 
 
 @contextmanager

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lora_core.layout import Layout, wildcards
+from lora_core.measuring.memory_limit import MemoryLimit
 from lora_core.nearest import MAX_DESCRIBED
 from lora_core.records import read_json
 from lora_core.sealed import unseal
 from lora_core.typed_records import fill, name_damaged_file
-
-if TYPE_CHECKING:
-    from lora_core.measuring.memory_limit import MemoryLimit
 
 
 @dataclass(frozen=True)
@@ -111,6 +108,38 @@ def _remedies(prediction: Prediction, limit: MemoryLimit) -> str:
         remedies.append(f"gradient_checkpointing: true{both}")
     if not remedies:
         return "not even one example fits, so use a smaller model, a smaller data.max_length, or more memory"
+    return _settings(remedies)
+
+
+def remedies_after_failure(path: Path, method: str) -> str | None:
+    """Return the settings with which a run needs less memory than the one that ran out of it.
+
+    `path` is memory/{task}.json. Whether the rows fit by the prediction does not count: half of them are proposed, or
+    fewer if only those surely fit. None if nothing is predicted for this method.
+    """
+    try:
+        content = read_json(path)
+        prediction = fill(Prediction, content["methods"][method])
+        limit = MemoryLimit(content["kind"], float(content["limit_mb"]), "") if content.get("limit_mb") else None
+        return _less_than_failed(prediction, limit)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
+        return None  # advice about a failure must not fail
+
+
+def _less_than_failed(prediction: Prediction, limit: MemoryLimit | None) -> str:
+    rows, fitting = prediction.rows, [prediction.rows] * 2
+    if limit is not None:
+        fitting = [max(1, prediction.largest_rows(limit, checkpointing)) for checkpointing in (False, True)]
+    remedies = [f"micro_batch_size: {min(rows // 2, fitting[0])}"] if rows > 1 else []
+    if prediction.checkpointed_mb is not None:
+        both = f", micro_batch_size: {fitting[1]}" if fitting[1] < rows else ""
+        remedies.append(f"gradient_checkpointing: true{both}")
+    if not remedies:
+        return "use a smaller model, a smaller data.max_length, or more memory"
+    return f"{_settings(remedies)}, or lower data.max_length"
+
+
+def _settings(remedies: Iterable[str]) -> str:
     return f"set its hyperparameters to {' or '.join(f'{{{remedy}}}' for remedy in remedies)}"
 
 

@@ -14,13 +14,15 @@ from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lora_core.measuring import nvml
 from lora_core.measuring.driver_thread import DriverThread
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    Answer = TypeVar("Answer")
 
 
 def visible_gpus() -> list[str] | None:
@@ -65,30 +67,56 @@ def gpu_count(device: str) -> int:
     return min(count, 1) if ":" in device else count
 
 
+def usable_gpus(device: str) -> list[str]:
+    """Return the UUIDs of the GPUs that measured jobs here may take; none on a CPU, and if the driver does not say.
+
+    `device` is the value of `train.device`.
+    """
+    _, _, index = device.partition(":")
+    uuids = [] if device == "cpu" else visible_gpus() or []
+    return [uuid for i, uuid in enumerate(uuids) if index in ("", str(i))]
+
+
 def memory_mb(uuids: Sequence[str]) -> float | None:
     """Return the memory in MB (10^6 bytes) of the smallest of some GPUs; None without any, or if the driver fails."""
+
+    def smallest(driver: Any, handles: Sequence[Any]) -> float:
+        return min(driver.nvmlDeviceGetMemoryInfo(handle).total for handle in handles) / 1e6
+
+    return _ask(uuids, smallest)
+
+
+def capabilities(uuids: Sequence[str]) -> list[tuple[str, tuple[int, int]]] | None:
+    """Return the name and the compute capability of each of some GPUs; None without any, or if the driver fails."""
+
+    def describe(driver: Any, handles: Sequence[Any]) -> list[tuple[str, tuple[int, int]]]:
+        versions = (driver.nvmlDeviceGetCudaComputeCapability(handle) for handle in handles)
+        names = (driver.nvmlDeviceGetName(handle) for handle in handles)
+        return [(name, (major, minor)) for name, (major, minor) in zip(names, versions, strict=True)]
+
+    return _ask(uuids, describe)
+
+
+def _ask(uuids: Sequence[str], question: Callable[[Any, Sequence[Any]], Answer]) -> Answer | None:
+    """The driver's answer about some GPUs; None without any, or if it fails."""
     if not uuids:
         return None
     import pynvml
 
+    def answer() -> Answer:
+        pynvml.nvmlInit()
+        try:
+            return question(pynvml, [pynvml.nvmlDeviceGetHandleByUUID(uuid) for uuid in uuids])
+        finally:
+            pynvml.nvmlShutdown()
+
     driver = DriverThread()
     try:
-        return driver.call(lambda: _smallest_mb(uuids), nvml.OPEN_SECONDS)
+        return driver.call(answer, nvml.OPEN_SECONDS)
     except (pynvml.NVMLError, TimeoutError, *nvml.NONSENSE):
         return None
     finally:
         driver.close()
-
-
-def _smallest_mb(uuids: Sequence[str]) -> float:
-    import pynvml
-
-    pynvml.nvmlInit()
-    try:
-        handles = [pynvml.nvmlDeviceGetHandleByUUID(uuid) for uuid in uuids]
-        return min(pynvml.nvmlDeviceGetMemoryInfo(handle).total for handle in handles) / 1e6
-    finally:
-        pynvml.nvmlShutdown()
 
 
 def threads_of_a_job(cores: int, gpus: int) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lora_core.measuring.gpus import memory_mb, visible_gpus
+from lora_core.measuring.gpus import memory_mb, usable_gpus
 
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container; "max" or absent without one
 
@@ -25,11 +25,10 @@ def memory_limit(device: str, is_local: bool, mem_mb: int | None, gpu: bool) -> 
     `mem_mb` is what a job asks a scheduler for, or a limit that was given to Snakemake; None if there is none. `gpu` is
     whether a job on a cluster asks for a GPU.
     """
-    gpus = visible_gpus() if is_local and device != "cpu" else []
+    gpus = usable_gpus(device) if is_local else []
     on_gpu = (bool(gpus) if is_local else gpu) if device == "auto" else device != "cpu"
     if on_gpu:
-        _, _, index = device.partition(":")
-        smallest = memory_mb([uuid for i, uuid in enumerate(gpus or []) if index in ("", str(i))])
+        smallest = memory_mb(gpus)
         return None if smallest is None else MemoryLimit("cuda", smallest, "the GPU")
     asked = None if mem_mb is None else MemoryLimit("cpu", mem_mb, "a job (mem_mb)")
     if not is_local:

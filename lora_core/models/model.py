@@ -134,10 +134,11 @@ def head_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     that are trained, with names relative to the wrapped model.
     """
     inner = getattr(model, "get_base_model", lambda: model)()
-    prefix = f"{inner.base_model_prefix}."
-    return (
-        (name, p) for name, p in inner.named_parameters() if not name.startswith(prefix) and ".original_" not in name
-    )
+    return ((name, p) for name, p in inner.named_parameters() if _is_of_head(name, inner))
+
+
+def _is_of_head(name: str, model: nn.Module) -> bool:
+    return not name.startswith(f"{model.base_model_prefix}.") and ".original_" not in name
 
 
 def stored_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -173,9 +174,9 @@ def load_parameters(
     """
     import torch
 
-    parameters = dict(model.named_parameters())
-    head = dict(head_parameters(model)).keys()
-    left_out = set() if with_head else set(head)
+    parameters = dict(model.named_parameters())  # listed once: that takes as long as reading an adapter
+    head = {name for name in parameters if _is_of_head(name, model)}
+    left_out = set() if with_head else head
     required = {name for name, p in parameters.items() if p.requires_grad} | head
     copied = stored.keys() - left_out
     complete = required - left_out <= copied <= parameters.keys()

@@ -8,7 +8,8 @@ import torch
 from builders import changed, write_regimes
 
 from lora_core import device as devices
-from lora_core.commands import estimate, predicted_step_costs, status, step_costs
+from lora_core.commands import estimate, predicted_step_costs, step_costs
+from lora_core.commands.durations import format_duration
 from lora_core.commands.status import RunStatus, State
 from lora_core.commands.studies import load_study
 from lora_core.config.errors import ConfigError
@@ -58,11 +59,11 @@ def test_the_text_has_what_is_left_weights_and_energy(tmp_path):
     seconds = 2 * 3 * 856  # steps of two runs, a second each
     assert "2 of 2 runs are left" in text
     assert all(f"\n  {label}: " in text for label in ("Full fine-tuning", "LoRA (own)"))
-    assert status.format_duration(seconds) in text
+    assert format_duration(seconds) in text
     assert "about 1.0 GB of weights" in text  # one full model and one merged, four bytes per parameter
     assert f"{300 * seconds / 3.6e6:.2f} kWh at 300 W" in text
     on_two = estimate.format_estimate(study, replace(trial, gpus=2), [FFT, LORA])
-    assert f"about {status.format_duration(seconds / 2)} of training and evaluation on 2 GPUs at once" in on_two
+    assert f"about {format_duration(seconds / 2)} of training and evaluation on 2 GPUs at once" in on_two
     assert f"{300 * seconds / 3.6e6:.2f} kWh" in on_two
     without = estimate.format_estimate(
         study, replace(trial, power_watts=None, no_power_reason="no meter"), [replace(FFT, state=State.DONE), LORA]

@@ -1,6 +1,7 @@
 """Why jobs failed: one sentence with what to do, and the command that runs a failed job again."""
 
 import errno
+import json
 import shlex
 import sys
 from dataclasses import asdict
@@ -28,6 +29,9 @@ from lora_core.records import write_json
         (JobError("OutOfMemoryError", "OutOfMemoryError: CUDA"), "out of memory (OutOfMemoryError: CUDA); free some"),
         (JobError("OSError", "OSError: fork", errno.ENOMEM), "out of memory (OSError: fork); free some"),
         (JobError("AcceleratorError", "AcceleratorError: CUDA error: out of memory"), "out of memory (AcceleratorErr"),
+        (JobError("RuntimeError", "RuntimeError: CUDA out of memory. Tried"), "out of memory (RuntimeError: CUDA"),
+        (JobError("RuntimeError", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cub"), "out of memory (CUDA"),
+        (JobError("RuntimeError", "cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "out of memory (cuDNN error"),
         (JobError("OSError", "OSError: no space", errno.ENOSPC), "OSError: no space; free some disk space, then run"),
         (JobError("SafetensorError", "no room (os error 28)", errno.ENOSPC), "no room (os error 28); free some disk"),
         (JobError("OSError", "OSError: too large", errno.EFBIG), "raise the limit on file sizes"),
@@ -57,6 +61,49 @@ def test_a_job_that_runs_out_of_memory_is_told_which_settings_need_less(error):
     assert "micro_batch_size (half of batch_size, then a quarter) or to gradient_checkpointing: true" in of_training
     assert "measure.latency_batch_size" in advice("time_inference rte seed 1")
     assert "micro_batch_size" not in advice("time_inference rte seed 1") + advice("write_report")
+
+
+FITS = 10**6
+
+
+@pytest.mark.parametrize(
+    ("prediction", "limit_mb", "advice"),
+    [
+        ({}, FITS, "{micro_batch_size: 16} or {gradient_checkpointing: true}, or lower data.max_length"),
+        ({}, None, "{micro_batch_size: 16} or {gradient_checkpointing: true}, or lower data.max_length"),
+        ({"checkpointed_mb": None}, FITS, "{micro_batch_size: 16}, or lower data.max_length"),
+        # The bounds of 32 rows are 4,820 and 7,760 MB; surely fit 10 rows, and with checkpointing 40 or 17.
+        ({"state_mb": 2000.0}, 5000, "{micro_batch_size: 10} or {gradient_checkpointing: true}, or lower"),
+        (
+            {"state_mb": 2000.0, "checkpointed_mb": 1920.0},
+            5000,
+            "{micro_batch_size: 10} or {gradient_checkpointing: true, micro_batch_size: 17}, or lower",
+        ),
+        ({"rows": 1}, FITS, "{gradient_checkpointing: true}, or lower data.max_length"),
+    ],
+)
+def test_a_run_out_of_memory_is_told_settings_below_its_batch(prediction, limit_mb, advice, tmp_path):
+    """Bounds: 0.85 and 1.3 times the state and 32 rows of 100 MB (with checkpointing 25), and 400 and 1,000 MB."""
+    made = {"rows": 32, "tokens": 64, "state_mb": 100.0, "saved_mb": 3200.0, "checkpointed_mb": 800.0} | prediction
+    write_json(tmp_path / "memory" / "rte.json", {"kind": "cuda", "limit_mb": limit_mb, "methods": {"fft": made}})
+    log = tmp_path / "logs" / "train" / "fft" / "rte" / "seed1.log"
+    error = JobError("OutOfMemoryError", "OutOfMemoryError: CUDA")
+    for problem in (error, None):
+        text = failures.reason(JobRecord("train Full FT rte seed 1", "a study", "failed", this_process(), problem), log)
+        assert f"set its hyperparameters to {advice}" in text
+
+
+@pytest.mark.parametrize(
+    "content", [None, "{", {"kind": None, "methods": {"fft": None}}, {"methods": []}, {"methods": {"fft": {"rows": 1}}}]
+)
+def test_without_a_prediction_that_can_be_read_the_advice_has_no_numbers(content, tmp_path):
+    file = tmp_path / "memory" / "rte.json"
+    file.parent.mkdir()
+    if content is not None:
+        file.write_text(content if isinstance(content, str) else json.dumps(content))
+    record = JobRecord("train Full FT rte seed 1", "a study", "failed", this_process(), None)
+    text = failures.reason(record, tmp_path / "logs" / "train" / "fft" / "rte" / "seed1.log")
+    assert "micro_batch_size (half of batch_size, then a quarter)" in text
 
 
 @pytest.mark.parametrize(

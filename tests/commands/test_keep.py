@@ -25,7 +25,7 @@ def results(tmp_path, monkeypatch):
     """A finished study, of which other code made the run of LoRA."""
     monkeypatch.chdir(tmp_path)
     for module in (why, keep):
-        monkeypatch.setattr(module, "code_of_training", lambda study: code)
+        monkeypatch.setattr(module, "code_of_training", lambda *_: code)
     folder = agreeing_results(Path("results"))
     path(folder, "latency_record").unlink()
     edit(path(folder, "run_record"), {"provenance": {"code": "0ther", "code_files": CODE | {"b.py": "0"}}})

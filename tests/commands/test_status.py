@@ -10,6 +10,7 @@ import pytest
 from builders import changed, run_content
 
 from lora_core.commands import status
+from lora_core.commands.durations import format_duration
 from lora_core.commands.status import RunStatus, State
 from lora_core.commands.studies import load_study
 from lora_core.config import params
@@ -155,4 +156,4 @@ def test_a_run_is_expected_to_take_what_its_method_and_task_took():
     ("seconds", "text"), [(20, "1 min"), (3600, "1 h 0 min"), (5400, "1 h 30 min"), (90_000, "1 d 1 h")]
 )
 def test_durations_have_two_units(seconds, text):
-    assert status.format_duration(seconds) == text
+    assert format_duration(seconds) == text

@@ -3,20 +3,23 @@
 import base64
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from agreeing_results import TASK, agreeing_results, edit, path, study_in
+from agreeing_results import TASK, agreeing_results, edit, path, study_in, study_of_files
 from builders import ROOT
 
-from lora_core import provenance
-from lora_core.code_digest import StageCode
-from lora_core.commands import remembered, run_names, why
+from lora_core import code_digest, provenance
+from lora_core.code_digest import CodeDigests, StageCode, read_source
+from lora_core.commands import keep, remembered, run_names, status, why
+from lora_core.commands.training_code import code_of_training
 from lora_core.config import params
 from lora_core.job_records import JobRecord
+from lora_core.layout import Layout
 from lora_core.processes import this_process
 from lora_core.records import sha256, write_json
 
@@ -28,7 +31,7 @@ CODE = {"a.py": "1", "b.py": "1"}
 def results(tmp_path, monkeypatch):
     """A finished study whose runs are those that it asks for."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(why, "code_of_training", lambda study: lambda method: StageCode("c0de", CODE))
+    monkeypatch.setattr(why, "code_of_training", lambda *_: lambda method: StageCode("c0de", CODE))
     return agreeing_results(Path("results"))
 
 
@@ -87,6 +90,41 @@ def test_a_run_is_named_by_its_folder_or_one_above(results, name):
     assert "lora/cola/seed1: nothing that is known changed" in text
     assert "fft" not in text
     assert explained(study_in(results, seeds=[1, 2]), os.path.abspath("results/runs")).count("not made yet") == 2
+
+
+@pytest.fixture
+def mood(tmp_path, monkeypatch):
+    """A finished study of a task in three files, which are newer than it, as those of a copy are."""
+    monkeypatch.chdir(tmp_path)
+    for module in (why, keep, status):
+        monkeypatch.setattr(module, "code_of_training", lambda *_: lambda method: StageCode("c0de", CODE))
+    return study_of_files(Path("moods"), Path("results"))
+
+
+@pytest.mark.parametrize("file", ["train.csv", "test.csv"])
+@pytest.mark.parametrize("edit", ["of the same size", "of another size, dated back"])
+def test_an_edited_file_of_data_is_said_and_its_runs_cannot_be_kept(mood, file, edit):
+    assert "0 of 2" in explained(mood)
+    data = Path("moods", file)
+    if edit == "of the same size":
+        data.write_text(data.read_text().replace("glad", "sick"))
+    else:
+        data.write_text(data.read_text() + "How nice,happy\n")
+        os.utime(data, (1e9, 1e9))
+    assert f"fft/mood/seed1, lora/mood/seed1\n  data: moods/{file} changed" in explained(mood)
+    with pytest.raises(ValueError, match=f"cannot be kept, because moods/{file} changed, nor can 1 others"):
+        list(keep.keep(mood, list(run_names.study_runs(mood)), "the same examples"))
+    assert [run.detail for run in status.read_runs(mood)] == [f"made again, because moods/{file} changed"] * 2
+
+
+def test_files_of_data_that_came_or_went_are_said(mood):
+    os.rename("moods/train.csv", "moods/train-0.csv")
+    assert "  data: moods/train-0.csv is new, train.csv is gone" in explained(mood)
+
+
+def test_without_the_files_of_its_data_a_study_is_explained_by_its_records(mood):
+    shutil.rmtree("moods")
+    assert "0 of 2" in explained(mood)
 
 
 def test_an_unknown_run_is_refused_with_the_nearest_name(results):
@@ -152,11 +190,16 @@ def test_another_conda_environment_is_said(results):
     assert "envs/lora.yaml changed" in explained(study)
 
 
-def test_preparation_that_other_code_made_is_said_where_snakemake_remembers_the_run(results):
-    study, run = study_in(results), run_names.RunName("lora", TASK, 1)
+def write_made_by_other_code(job):
+    """The record of a job that finished before the code changed."""
     made_from = {"code": "0ther", "params": "", "inputs": None}
     record = JobRecord("a title", "a study", "finished", this_process(), outputs={}, made_from=made_from)
-    write_json(Path(f"results/logs/tokenize_dataset/{TASK}.json"), asdict(record))
+    write_json(Path(f"results/logs/{job}.json"), asdict(record))
+
+
+def test_preparation_that_other_code_made_is_said_where_snakemake_remembers_the_run(results):
+    study, run = study_in(results), run_names.RunName("lora", TASK, 1)
+    write_made_by_other_code(f"tokenize_dataset/{TASK}")
     assert "0 of 2" in explained(study)
     remember(study, run)
     assert f"  input: tokenize_dataset/{TASK} is made again, because other code made it" in explained(study)
@@ -184,14 +227,63 @@ def test_status_why_needs_no_torch(results):
     assert "of 2 runs would be made again" in result.stdout
 
 
+START = """
+import sys, time
+from pathlib import Path
+from lora_core.commands import run_names, why
+from lora_core.commands.studies import read_study
+study = read_study()
+runs = list(run_names.study_runs(study))
+started = time.process_time()
+text = why.format_why(study, runs, selected=False)
+print(time.process_time() - started, "torch" in sys.modules, text.partition("\\n")[0])
+"""
+
+
+def test_explaining_a_thousand_runs_takes_less_than_a_second(results):
+    """0.25 s of processor time; twice that with other code next to it on a processor's two threads."""
+    for method in ("fft", "lora"):
+        record = json.loads(path(results, "run_record", method).read_text())
+        for seed in range(1, 501):
+            record["run"]["seed"] = seed
+            file = Path(Layout(str(results)).run_record.format(method=method, task=TASK, seed=seed))
+            write_json(file, record, sync=False)
+    for job in ("prepare_model", f"tokenize_dataset/{TASK}"):
+        write_made_by_other_code(job)
+    study = study_in(results, seeds=list(range(1, 501)), train__batching="random")
+    Path("config.yaml").write_text(study.model_dump_json(exclude_unset=True))
+    Path(".snakemake").mkdir()
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    for _ in range(2):  # the first time the code is parsed
+        done = subprocess.run([sys.executable, "-c", START], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    seconds, with_torch, text = done.stdout.split(maxsplit=2)
+    assert text.startswith("results: 1000 of 1000 runs would be made again")
+    assert (float(seconds) < 1, with_torch) == (True, "False")
+
+
+def test_code_is_parsed_once_and_not_again_the_next_time(results, monkeypatch):
+    monkeypatch.setattr(why, "code_of_training", code_of_training)
+    write_made_by_other_code("prepare_model")
+    parsed = []
+    monkeypatch.setattr(code_digest, "read_source", lambda content: parsed.append(content) or read_source(content))
+    Path(".snakemake").mkdir()
+    explained(study_in(results))
+    modules = [content for content in parsed if len(content) > 200]  # empty ones are alike
+    assert len(modules) == len(set(modules)) > 50
+    parsed.clear()
+    explained(study_in(results))
+    assert parsed == []
+
+
 def test_without_the_workflow_no_code_is_compared_and_that_is_said(results, monkeypatch):
     edit(path(results, "run_record"), {"provenance": {"code": "0ther"}})
-    monkeypatch.setattr(why, "code_of_training", lambda study: None)
+    monkeypatch.setattr(why, "code_of_training", lambda *_: None)
     text = explained(study_in(results))
     assert text.startswith("results: 0 of 2 runs would be made again.")
     assert "Code was not compared" in text
 
 
 def test_the_code_that_would_train_is_named_by_file():
-    files = why.code_of_training(study_in("results"))("lora").files
+    files = why.code_of_training(study_in("results"), CodeDigests())("lora").files
     assert {"workflow/scripts/train.py", "lora_core/training/loop.py", "lora_core/methods/lora.py"} <= files.keys()

@@ -7,8 +7,9 @@ import sys
 import pytest
 from builders import HANG_SECONDS, ROOT, changed
 
-from lora_core.config import preflight
+from lora_core.config import data_files, preflight
 from lora_core.config.study import ConfigError, load
+from lora_core.measuring import gpus
 from lora_core.records import read_json
 
 
@@ -86,8 +87,8 @@ def test_files_that_a_task_is_read_from_must_exist(folder):
         preflight.check_paths(load(changed(), {"data": {"source": "local", "path": "glue"}}))
     study = users_task(folder, ["no", "yes"])
     preflight.check_paths(study)
-    assert preflight.data_files(study, "mine") == ["mine/train.csv", "mine/validation.csv"]
-    assert preflight.data_files(load(changed()), "cola") == []
+    assert data_files.data_files(study, "mine") == ["mine/train.csv", "mine/validation.csv"]
+    assert data_files.data_files(load(changed()), "cola") == []
 
 
 def test_a_model_without_a_tokenizer_is_refused_before_the_first_job(folder):
@@ -154,3 +155,42 @@ def test_a_target_that_a_rule_makes_or_that_exists_is_accepted(tmp_path):
     preflight.check_targets(
         ["results/a.md", "results/folder/", "./results/a.md", str(tmp_path)], {"results/a.md", "results/folder"}
     )
+
+
+LACKS = r"is '{}', which Fake GPU lacks \(its compute capability is 7\.5, 8\.0 is needed\); set 'fp32' or 'fp16'"
+
+
+@pytest.mark.parametrize(
+    ("devices", "chosen", "device", "hint"),
+    [
+        (1, "0", "auto", "$"),
+        (2, "0,1", "cuda:0", "$"),
+        (2, "0,1", "cuda", ", or name the other GPUs alone in CUDA_VISIBLE_DEVICES$"),
+        (2, "0,1", "cuda:1", None),
+        (2, "1", "auto", None),
+        (1, "0", "cpu", None),
+    ],
+)
+def test_a_precision_that_a_gpu_here_lacks_is_refused_before_the_start(
+    devices, chosen, device, hint, fake_nvml, monkeypatch
+):
+    fake_nvml(devices=devices, cuda=99000, capability=7.5)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    monkeypatch.setattr(gpus, "driver_gpus", gpus.driver_gpus.__wrapped__)  # asks again
+    for name in ("fp32", "fp16") if device != "cpu" else ("fp32", "bf16"):
+        preflight.check_precision(load(changed(train__precision=name, train__device=device)), is_local=True)
+    for name in ("tf32", "bf16") if device != "cpu" else ():
+        study = load(changed(train__precision=name, train__device=device))
+        preflight.check_precision(study, is_local=False)  # a cluster: its nodes have other GPUs
+        if hint is None:
+            preflight.check_precision(study, is_local=True)
+            continue
+        with pytest.raises(ValueError, match=LACKS.format(name) + hint):
+            preflight.check_precision(study, is_local=True)
+
+
+def test_a_driver_that_does_not_say_what_its_gpus_can_leaves_the_check_to_the_jobs(fake_nvml, monkeypatch):
+    fake_nvml(cuda=99000, capability=7.5, error=15)  # the GPU is lost
+    monkeypatch.setattr(gpus, "driver_gpus", gpus.driver_gpus.__wrapped__)
+    assert gpus.visible_gpus() == ["GPU-fake-0"]
+    preflight.check_precision(load(changed(train__precision="bf16")), is_local=True)

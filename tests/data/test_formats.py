@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from builders import changed
 
-from lora_core.config import preflight
+from lora_core.config import data_files, preflight
 from lora_core.config.study import load
 from lora_core.data.local_files import FORMATS, local_files
 from lora_core.data.source import DatasetSource
@@ -158,6 +158,6 @@ def test_what_cannot_be_read_is_refused_before_the_first_job(tmp_path, monkeypat
     Path("mine").mkdir()
     jsonl(Path("mine"), json.dumps(["a", "no"]))
     study = load(changed(task_settings={"mine": {"path": "mine", "texts": ["text"]}}, tasks=["mine"]))
-    assert preflight.data_files(study, "mine") == ["mine/train.jsonl", "mine/validation.jsonl"]
+    assert data_files.data_files(study, "mine") == ["mine/train.jsonl", "mine/validation.jsonl"]
     with pytest.raises(ValueError, match=r"^mine/train\.jsonl, line 1: expected a JSON object"):
         preflight.check_content(study)

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from builders import changed, own_task
 
-from lora_core.config import preflight
+from lora_core.config import data_files, preflight
 from lora_core.config.errors import ConfigError
 from lora_core.config.study import load
 from lora_core.data.batches import load as load_examples
@@ -144,12 +144,12 @@ def study(**settings):
 def test_a_changed_test_file_is_among_the_files_of_the_task(folder, monkeypatch):
     monkeypatch.chdir(folder.parent)
     write(folder / "test.csv")
-    assert preflight.data_files(study(test="test"), "mine") == [
+    assert data_files.data_files(study(test="test"), "mine") == [
         "mine/train.csv",
         "mine/validation.csv",
         "mine/test.csv",
     ]
-    assert len(preflight.data_bytes(study(test="test"), "mine")) == 3
+    assert len(data_files.data_bytes(study(test="test"), "mine")) == 3
 
 
 @pytest.mark.parametrize("test", ["mine/validation.csv", "other/train.csv"])

@@ -16,7 +16,7 @@ from lora_core.config.study import load
 from lora_core.data.card import read_data_card
 from lora_core.evaluation import memory_check
 from lora_core.evaluation.memory_check import check_memory
-from lora_core.evaluation.memory_fit import Prediction, fit, read_predictions
+from lora_core.evaluation.memory_fit import Prediction, fit, read_predictions, remedies_after_failure
 from lora_core.layout import Layout
 from lora_core.measuring import gpus, memory_limit
 from lora_core.measuring.memory_limit import MemoryLimit
@@ -101,6 +101,10 @@ def test_the_prediction_is_what_the_run_of_the_largest_batch_counts(micro, bert,
     longest = read_data_card(cola / "card.json").train.longest
     found = checked(bert, cola, out, {"micro_batch_size": micro}, settings=FULL)
     assert (found.rows, found.tokens) == (micro or 8, longest)
+    assert remedies_after_failure(out, RUN[0]).startswith(
+        f"set its hyperparameters to {{micro_batch_size: {(micro or 8) // 2}}} or {{gradient_checkpointing: true}}"
+    )
+    assert read_json(out)["limit_mb"] == 1e6
     memory = read_json(full_run / "run.json")["measurement"]["memory"]
     assert memory["largest_batch"] == [8, longest]
     assert found.saved_mb == pytest.approx(memory["saved_for_backward_mb"] * found.rows / 8, rel=0.01)
@@ -186,7 +190,7 @@ def test_on_a_cluster_the_limit_is_what_a_job_asks_for_and_its_gpu_is_not_known(
 
 def test_the_limit_of_a_gpu_is_what_its_driver_says(fake_nvml, monkeypatch):
     fake_nvml(devices=2)
-    monkeypatch.setattr(memory_limit, "visible_gpus", lambda: ["GPU-fake-0", "GPU-fake-1"])
+    monkeypatch.setattr(gpus, "visible_gpus", lambda: ["GPU-fake-0", "GPU-fake-1"])
     for device in ("auto", "cuda", "cuda:1"):
         assert memory_limit.memory_limit(device, True, 300, False) == limit(12000, "cuda", "the GPU")
     assert memory_limit.memory_limit("cuda:2", True, 300, False) is None

@@ -255,7 +255,7 @@ def specials(path: Path):
 def results(lora_run, tmp_path, monkeypatch) -> Path:
     """The results folder of a study with two runs of one method, in a working directory with its configuration."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(status, "code_of_training", lambda study: None)  # it parses the package without a cache
+    monkeypatch.setattr(status, "code_of_training", lambda *_: None)  # it parses the package without a cache
     shutil.copy(ROOT / "config.yaml", tmp_path)
     (tmp_path / "two.yaml").write_text("{methods: [lora], tasks: [cola], seeds: [1, 2]}")
     record = unseal(json.loads((lora_run / "run.json").read_text()), lora_run)

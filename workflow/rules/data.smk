@@ -24,7 +24,7 @@ rule prepare_model:
 # Before training, as the check of memory needs it.
 rule tokenize_dataset:
     input:
-        data=data_files,
+        data=dataset_files,
         model=ancient(MODEL),
         model_record=unless_kept(LAYOUT.data_card, MODEL_RECORD),
     output:
@@ -44,7 +44,7 @@ rule tokenize_dataset:
         **resources_of("other"),
     params:
         dataset=lambda wildcards: params.data_params(study, wildcards.task),
-        bytes=lambda wildcards: preflight.data_bytes(study, wildcards.task),
+        bytes=lambda wildcards: data_files.data_bytes(study, wildcards.task),
         code=code("tokenize_dataset.py"),
     script:
         "../scripts/tokenize_dataset.py"

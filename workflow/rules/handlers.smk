@@ -141,7 +141,9 @@ def force_products(build_dag):
                 check_targets()
             recorded = job_records.read_outputs(LAYOUT.logs)
             cut_off = unfinished.unfinished_products(LAYOUT.results, recorded)
-            compared = outdated.ResultsComparison(study, training_code_of)
+            compared = outdated.ResultsComparison(
+                study, training_code_of, data_files.changed_data_files
+            )
             changed = compared.reasons
             keep_runs(compared.kept)
             FORCED.update(changed | cut_off)

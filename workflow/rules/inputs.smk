@@ -8,15 +8,15 @@ card.json, models/{model}.json) is an input of the same job and says when the co
 from snakemake.io import IOFile
 
 
-def data_files(wildcards):
+def dataset_files(wildcards):
     """The files of a task in a local folder; none for the hub and mini-GLUE.
 
     A file that still has the content that the task was tokenized from is `ancient`.
     """
-    unchanged = preflight.unchanged_data_files(study, wildcards.task)
+    unchanged = data_files.unchanged_data_files(study, wildcards.task)
     return [
         ancient(file) if file in unchanged else file
-        for file in preflight.data_files(study, wildcards.task)
+        for file in data_files.data_files(study, wildcards.task)
     ]
 
 
