@@ -6,7 +6,7 @@ from slurm_project import RESOURCES, RUN, STUDY, slurm
 
 pytestmark = pytest.mark.slurm
 KILL = "import os\nos.kill(os.getpid(), 9)"  # as the kernel does it: SIGKILL, which the job's shell reports as 137
-KILLED = "train/lora/cola/seed1: killed (SIGKILL; possibly out of memory"
+KILLED = "train LoRA (own) on CoLA, seed 1: killed (SIGKILL; possibly out of memory"
 
 
 def test_a_second_try_whose_memory_fits_no_node_does_not_hide_why_the_first_one_failed(project, jobs):
