@@ -8,7 +8,14 @@ from dataclasses import dataclass
 
 from lora_core.evaluation.claim_evidence import Evidence
 from lora_core.evaluation.claim_rules import MORE_SEEDS
-from lora_core.evaluation.comparison import DECIDED, UNDECIDED, UNMEASURED, Comparison, points
+from lora_core.evaluation.comparison import (
+    DECIDED,
+    UNDECIDED,
+    UNMEASURED,
+    Comparison,
+    points,
+    points_between,
+)
 from lora_core.evaluation.relative_figures import relative_figures, study_tasks
 
 
@@ -32,10 +39,10 @@ class Answer:
         if self.reason:
             return f"{_capital(self.adapter)} and {self.full} cannot be compared here: {self.reason}."
         clauses = [clause for one in self.comparisons if (clause := _clause(one, self.full))]
-        if took := [_taken(one) for one in self.comparisons if one.name in _TAKEN and one.value is not None]:
-            clauses.append(f"took {_listed(took)}")
+        took = [_taken(one) for one in self.comparisons if one.name in _TAKEN and one.value is not None]
         study = f"{_count(len(self.tasks), 'task')} with {_count(self.seeds, 'seed')}"
-        return f"On {study}, {self.adapter} {_listed(clauses)}."
+        costs = f"; it took {_listed(took)}" if took else ""
+        return f"On {study}, {self.adapter} {_listed(clauses)}{costs}."
 
     def conclusion(self, name: str) -> str:
         """Return what the study says about one quantity, and how sure that is; empty without a comparison."""
@@ -45,7 +52,7 @@ class Answer:
         if one.value is None:
             return "; ".join(filter(None, [f"{_capital(one.title)} {_be(one)} {one.state_text}", one.note]))
         said = f"took {_taken(one)}" if name in _TAKEN else _clause(one, self.full)
-        return f"{_capital(self.adapter)} {said}" + (f" ({one.state_text})" if one.state == UNDECIDED else "")
+        return f"{_capital(self.adapter)} {said}" + (f"; {one.state_text}" if one.state == UNDECIDED else "")
 
     @property
     def certainty(self) -> list[str]:
@@ -82,7 +89,7 @@ _TAKEN = {
 
 
 def _taken(one: Comparison) -> str:
-    return f"{one.text}{_bounds(one)} {_TAKEN[one.name]}"
+    return f"{one.text} {_TAKEN[one.name]}{_bounds(one)}"
 
 
 def _clause(one: Comparison, full: str) -> str:
@@ -92,7 +99,7 @@ def _clause(one: Comparison, full: str) -> str:
     if one.name == "parameters":
         return f"trained {one.text} of the parameters"
     if one.name == "memory":
-        return f"used {one.text}{_bounds(one)} of the GPU memory"
+        return f"used {one.text} of the GPU memory{_bounds(one)}"
     if one.name == "score":
         shown = points(abs(one.value)).lstrip("+")
         if float(shown) == 0:
@@ -106,7 +113,12 @@ def _be(one: Comparison) -> str:
 
 
 def _bounds(one: Comparison) -> str:
-    return "" if one.low is None else f" {one.interval_text}"
+    """The interval in words; nothing for bounds that are those of several intervals."""
+    if one.low is None or one.high is None or one.bounds:
+        return ""
+    if one.is_difference:
+        return f" (95 % interval: {points_between(one.low, one.high)})"
+    return f" ({one.interval_text[1:-1].replace(', ', ' to ')})"
 
 
 def _listed(parts: Sequence[str]) -> str:

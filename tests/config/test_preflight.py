@@ -140,10 +140,12 @@ def test_every_method_that_cannot_be_trained_as_configured_is_reported():
         ("results/table2", "results/tables/table2.md"),
         ("reslts/runs.csv", "results/runs.csv"),
         ("results/run.json", "results/runs/lora/cola/seed1/run.json"),
+        ("results/score.svg", "results/figures/scores.svg"),
     ],
 )
 def test_a_target_that_no_rule_makes_is_refused_with_the_nearest_that_one_makes(target, suggested):
-    products = {"results/runs.csv", "results/runs/lora/cola/seed1/run.json"}
+    products = {"results/runs.csv", "results/runs/lora/cola/seed1/run.json", "results/scores/cola.csv"}
+    products |= {"results/figures/scores.svg", "results/figures/scores-narrow.svg"}
     products |= {f"results/tables/table{number}.{suffix}" for number in (1, 2) for suffix in ("md", "csv", "json")}
     with pytest.raises(ValueError, match=f"no target '{target}'") as caught:
         preflight.check_targets([target], products)

@@ -17,7 +17,7 @@ from lora_core.evaluation.break_even import break_even
 from lora_core.evaluation.claim_evidence import ClaimRecords
 from lora_core.evaluation.claim_rules import REFUTED, REPRODUCED, UNDECIDED, UNMEASURED
 from lora_core.evaluation.frames import read_costs
-from lora_core.evaluation.references import References
+from lora_core.evaluation.references import NAMES, References
 from lora_core.evaluation.relative_changes import relative_changes
 from lora_core.evaluation.score_judge import ScoreDifference
 from lora_core.evaluation.scores import DIFFERENCE_COLUMNS
@@ -586,7 +586,7 @@ def test_a_claim_about_a_reference_that_the_study_lacks_is_not_measured_and_says
     made.break_evens = {task: {"time": 1.5, "energy": 1.5} for task in made.tasks}
     verdicts = made.all_verdicts(dataclasses.replace(REFERENCES, **{role: None}))
     without = [v for v in verdicts if v.reason]
-    assert {v.reason for v in without} == {f"no method of this study is references.{role}"}
+    assert {v.reason for v in without} == {f"this study has no method that stands for {NAMES[role]}"}
     assert {v.verdict for v in without} == {UNMEASURED}
     assert len(without) == unmeasured
 
