@@ -34,6 +34,11 @@ class Answer:
     reason: str = ""
 
     @property
+    def pair(self) -> str:
+        """The labels of both methods, as a list."""
+        return f"{self.adapter}, {self.full}"
+
+    @property
     def verdict(self) -> str:
         """The answer in one sentence."""
         if self.reason:
@@ -81,15 +86,15 @@ def read_answer(evidence: Evidence) -> Answer:
 
 # What training or a pass takes, as the sentence calls it.
 _TAKEN = {
-    "epoch_time": "of the time per epoch",
-    "time": "of the time to equal accuracy",
-    "energy": "of the energy to equal accuracy",
-    "latency": "of the inference time once merged",
+    "epoch_time": "the time per epoch",
+    "time": "the time to equal accuracy",
+    "energy": "the energy to equal accuracy",
+    "latency": "the inference time once merged",
 }
 
 
 def _taken(one: Comparison) -> str:
-    return f"{one.text} {_TAKEN[one.name]}{_bounds(one)}"
+    return f"{_share(one)} {_TAKEN[one.name]}{_bounds(one)}"
 
 
 def _clause(one: Comparison, full: str) -> str:
@@ -99,13 +104,18 @@ def _clause(one: Comparison, full: str) -> str:
     if one.name == "parameters":
         return f"trained {one.text} of the parameters"
     if one.name == "memory":
-        return f"used {one.text} of the GPU memory{_bounds(one)}"
+        return f"used {_share(one)} the GPU memory{_bounds(one)}"
     if one.name == "score":
         shown = points(abs(one.value)).lstrip("+")
         if float(shown) == 0:
             return f"scored the same as {full}{_bounds(one)}"
         return f"scored {shown} points {'lower' if one.value < 0 else 'higher'} than {full}{_bounds(one)}"
     return ""
+
+
+def _share(one: Comparison) -> str:
+    """A ratio and the word after it."""
+    return f"{one.text} {'times' if one.value is not None and one.value > 1 else 'of'}"
 
 
 def _be(one: Comparison) -> str:

@@ -144,12 +144,13 @@ def test_what_has_no_meter_and_no_gpu_is_not_measured_and_says_what_it_needs():
 
 
 def test_the_sentence_names_the_method_by_its_label_and_gives_each_figure_with_its_interval():
-    answer = read_answer(study(labels={"fft": "Full fine-tuning", "lora": "LoRA, r = 8"}))
+    energy = {"energy": dict.fromkeys(TASKS, 150.0)}
+    answer = read_answer(study(lora=energy, labels={"fft": "Full fine-tuning", "lora": "LoRA, r = 8"}))
     assert answer.verdict == (
         "On 2 tasks with 4 seeds, LoRA, r = 8 scored 8.8 points lower than full fine-tuning (95 % interval: 9.8 to 7.7 "
         "lower), trained 0.3 % of the parameters and used 1.00 of the GPU memory (1.00 to 1.00); it took 0.51 of the "
-        "time per epoch (0.50 to 0.52), 1.00 of the time to equal accuracy (1.00 to 1.00) and 1.00 of the energy to "
-        "equal accuracy (1.00 to 1.00)."
+        "time per epoch (0.50 to 0.52), 1.00 of the time to equal accuracy (1.00 to 1.00) and 1.54 times the energy to "
+        "equal accuracy (1.51 to 1.57)."
     )
 
 
@@ -182,7 +183,7 @@ def test_the_bounds_over_several_timings_are_named_and_no_interval_of_the_senten
     several, one_task = comparison("latency", made), replace(made, latency=made.latency[:1])
     assert len(made.latency) > 1
     assert several.interval_text.endswith(f"; bounds over {len(made.latency)} timings]")
-    assert f" {several.text} of the inference time once merged." in read_answer(made).verdict
+    assert f" {several.text} times the inference time once merged." in read_answer(made).verdict
     alone = comparison("latency", replace(one_task, scores=made.scores[made.scores["task"] == made.latency[0].task]))
     assert re.fullmatch(r"\[\d\.\d+, \d\.\d+\]", alone.interval_text)
 
