@@ -212,6 +212,12 @@ def test_a_figure_of_the_documentation_is_drawn_from_its_records(name, tmp_path)
     assert (ROOT / f"docs/{name}.svg").read_text() == (tmp_path / "drawn.svg").read_text(), "run: make pictures"
 
 
+def test_the_picture_of_the_report_is_of_the_page_as_it_is():
+    taken = (ROOT / "docs/report.digest").read_text().strip()
+    command = ".venv/bin/python docs/pictures.py results/report.html"
+    assert taken == pictures.page_digest(), f"docs/report.png shows an earlier page; after make tables, run: {command}"
+
+
 @pytest.mark.parametrize("name", pictures.PAGES)
 def test_the_tables_of_a_page_are_those_of_its_records(name):
     assert (ROOT / f"docs/{name}.md").read_text() == pictures.page_with_tables(name), "run: make pictures"
