@@ -228,5 +228,28 @@ def test_a_page_that_lacks_the_place_of_a_table_is_refused():
         write_tables("<!-- table: one -->\n\n<!-- end -->", {"one": ["| 1 |"], "two": ["| 2 |"]})
 
 
+DURATIONS = {
+    "the demo": {
+        "README.md": r"^make demo +# installs, then .* in about (.+) minutes$",
+        "Makefile": r"^demo: .* in about (.+) minutes$",
+        "config/demo.yaml": r"the whole workflow in about (.+) minutes\.$",
+        "config/README.md": r"^\| \[`demo\.yaml`\].* about (.+) minutes on two cores \|$",
+    },
+    "the embedded study": {
+        "README.md": r"^`make tables` takes (.+) minutes on two cores",
+        "Makefile": r"The embedded study: 30 short runs, (.+) minutes on two cores",
+    },
+}
+
+
+@pytest.mark.parametrize("study", DURATIONS)
+def test_all_pages_say_the_same_of_how_long_a_study_takes(study):
+    said = {
+        file: re.findall(pattern, (ROOT / file).read_text(), re.MULTILINE) for file, pattern in DURATIONS[study].items()
+    }
+    assert all(len(durations) == 1 for durations in said.values()), said
+    assert len({durations[0] for durations in said.values()}) == 1, said
+
+
 def test_the_readme_fits_on_two_screens():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 100
