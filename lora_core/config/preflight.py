@@ -25,6 +25,7 @@ from lora_core.precision import check_available
 from lora_core.records import create_json, read_json
 from lora_core.time_stamps import correct_future, tree
 
+OTHERS = {"model": "another model", "data": "other data"}  # by the keys of a study's identity
 SIMILAR_FILE = 0.8  # the least ratio (difflib) of the name of a file to a misspelled one: a letter or two of ten
 
 
@@ -161,7 +162,7 @@ def check_results_folder(study: Study) -> None:
     for key, value in study.identity.items():
         if existing.get(key) != value:
             raise ConfigError(
-                f"results_dir: {study.results_dir!r} holds results for another {key} ({_text(existing.get(key))}; this "
+                f"results_dir: {study.results_dir!r} holds results for {OTHERS[key]} ({_text(existing.get(key))}; this "
                 f"study has {_text(value)}); choose another results_dir, or remove the folder"
             )
 

@@ -115,7 +115,7 @@ def test_of_two_studies_that_start_in_one_folder_at_the_same_moment_one_is_refus
     statuses = [process.returncode for process in processes]
     assert sorted(status != 0 for status in statuses) == [False, True], outputs
     refused = outputs[0 if statuses[0] else 1]
-    assert "holds results for another data" in refused
+    assert "holds results for other data" in refused
     assert "Traceback" not in refused
     assert read_json(results / "study.json")["data"]["seed"] == statuses.index(0)
 
