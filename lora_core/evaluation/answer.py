@@ -123,8 +123,8 @@ def _be(one: Comparison) -> str:
 
 
 def _bounds(one: Comparison) -> str:
-    """The interval in words; nothing for bounds that are those of several intervals."""
-    if one.low is None or one.high is None or one.bounds:
+    """The 95 % interval over seeds in words; that of latency is over rounds, and of another level."""
+    if one.low is None or one.high is None or one.name == "latency":
         return ""
     if one.is_difference:
         return f" (95 % interval: {points_between(one.low, one.high)})"

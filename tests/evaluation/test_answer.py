@@ -186,6 +186,7 @@ def test_the_bounds_over_several_timings_are_named_and_no_interval_of_the_senten
     assert f" {several.text} times the inference time once merged." in read_answer(made).verdict
     alone = comparison("latency", replace(one_task, scores=made.scores[made.scores["task"] == made.latency[0].task]))
     assert re.fullmatch(r"\[\d\.\d+, \d\.\d+\]", alone.interval_text)
+    assert read_answer(one_task).conclusion("latency").partition(";")[0].endswith(" the inference time once merged")
 
 
 def test_a_tradeoff_is_a_point_per_method_and_task_and_latency_is_of_the_merged_model(made):
