@@ -37,12 +37,12 @@ slurm: setup  ## also install what submits jobs to Slurm
 	$(BIN)/python -P -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r envs/slurm.lock
 
 tables: setup  ## run the study and say what LoRA buys (CONFIG=config/paper.yaml for another study)
-	@$(if $(CONFIG),,echo "The embedded study: 30 short runs, about 14 minutes on two cores without a GPU; finished runs are not repeated.")
+	@$(if $(CONFIG),,echo "The embedded study: 30 short runs, 14 to 23 minutes on two cores without a GPU; finished runs are not repeated.")
 	@$(BIN)/lora-core unlock $(OVERLAY)
 	@$(SNAKEMAKE)
 	@echo; $(BIN)/lora-core summary $(OVERLAY)
 
-demo: setup  ## run one task with two methods and one seed, in about three minutes
+demo: setup  ## run one task with two methods and one seed, in about two minutes
 	$(MAKE) --no-print-directory tables CONFIG=config/demo.yaml
 
 doctor:  ## show what this machine has and what it can run (needs no setup)

@@ -3,6 +3,7 @@
 With the name of a report, it takes the picture of the report instead: `python docs/pictures.py results/report.html`.
 """
 
+import hashlib
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 import regimes  # noqa: E402
 import results_gpu  # noqa: E402
 
+from lora_core.code_digest import read_source  # noqa: E402
 from lora_core.commands.studies import read_study  # noqa: E402
 from lora_core.evaluation.references import References  # noqa: E402
 from lora_core.layout import Layout  # noqa: E402
@@ -71,10 +73,22 @@ def page_with_tables(name: str) -> str:
     return results_gpu.write_tables(page, PAGES[name]())
 
 
+def page_digest() -> str:
+    """Return a digest of what decides how the beginning of a report looks and what it says."""
+    page = ROOT / "lora_core/reporting/page"
+    digest = hashlib.sha256()
+    for name in ("page.html", "page.css", "names.js", "page.js"):
+        digest.update((page / name).read_bytes())
+    for name in ("answer", "comparison", "relative_figures"):  # of a module, its code without comments
+        digest.update(read_source((ROOT / f"lora_core/evaluation/{name}.py").read_bytes()).code.encode())
+    return digest.hexdigest()
+
+
 def photograph(report: Path, png: Path) -> None:
-    """Write a picture of the beginning of a report, by chromium."""
+    """Write a picture of the beginning of a report, by chromium, and next to it the digest of the page's code."""
     options = ["--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1100,850", f"--screenshot={png}"]
     subprocess.run(["chromium", *options, report.resolve().as_uri()], check=True, capture_output=True)
+    png.with_suffix(".digest").write_text(f"{page_digest()}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

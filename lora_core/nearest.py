@@ -14,11 +14,15 @@ def nearest(name: str, valid: Iterable[str], cutoff: float = 0.5) -> str:
     With a `cutoff` of 0, the nearest one is named in any case.
     """
     names = list(map(str, valid))
-    close = difflib.get_close_matches(name[:MAX_COMPARED], names[:MAX_COMPARED], n=1, cutoff=cutoff)
-    if close:
-        return f"; did you mean {close[0]!r}?"
+    if close := closest(name, names, cutoff):
+        return f"; did you mean {close!r}?"
     more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
     return f"; valid: {', '.join(names[:MAX_LISTED])}{more}"
+
+
+def closest(name: str, valid: Sequence[str], cutoff: float) -> str:
+    """Return the valid name that is most like this one; empty if none is as similar as the `cutoff`."""
+    return next(iter(difflib.get_close_matches(name[:MAX_COMPARED], valid[:MAX_COMPARED], n=1, cutoff=cutoff)), "")
 
 
 def unknown_names(key: str, unknown: Sequence[tuple[str, object]], valid: Iterable[str]) -> Iterator[str]:

@@ -503,17 +503,17 @@ def write_regimes(file, break_evens, device_model="a GPU", sizes=((16, 16),), **
 class Made:
     """Records of a study that was never run; `disturbed` holds the method, task and seed of runs."""
 
-    def __init__(self, folder, energy=None, never=(), disturbed=(), tasks=TASKS, seeds=SEEDS):
+    def __init__(self, folder, energy=None, never=(), disturbed=(), tasks=TASKS, seeds=SEEDS, methods=METHODS):
         rng = np.random.default_rng(1)
         self.counts = folder / "counts.json"
-        write_counts(self.counts, {m: {"fft": 1000, "lora": 100}.get(m, 10) for m in METHODS})
-        self.runs = [record(folder, m, s, task=t) for m in METHODS for t in tasks for s in seeds]
+        write_counts(self.counts, {m: {"fft": 1000, "lora": 100}.get(m, 10) for m in methods})
+        self.runs = [record(folder, m, s, task=t) for m in methods for t in tasks for s in seeds]
         self.scores, self.costs, self.curves, self.latency = [], [], [], []
         (folder / "scores").mkdir()
         for task in tasks:
-            runs = [(m, s, 0.8 + 0.01 * s, 0.7, 0.7, False) for m in METHODS for s in seeds]
+            runs = [(m, s, 0.8 + 0.01 * s, 0.7, 0.7, False) for m in methods for s in seeds]
             self.scores += scored(folder / "scores", *runs, task=task)
-            reached = {m: None if m in never else 2 for m in METHODS}
+            reached = {m: None if m in never else 2 for m in methods}
             rows = [
                 {
                     "method": m, "seed": s, "device": "a CPU", "planned_epochs": 3, "train_seconds": 30.0 + s,
@@ -526,14 +526,14 @@ class Made:
                     "energy_to_threshold_joules": reached[m] and energy, "net_energy_to_threshold_joules": None,
                     "train_energy_joules": energy, "simulated": False,
                 }
-                for m in METHODS for s in seeds
+                for m in methods for s in seeds
             ]  # fmt: skip
             self.costs.append(folder / f"{task}.csv")
             pd.DataFrame(rows).to_csv(self.costs[-1], index=False)
             epochs = [
                 {"method": m, "seed": s, "epoch": e, "score": 0.25 * e, "cumulative_train_seconds": 10.0 * e,
                  "cumulative_train_energy_joules": energy and energy * e}
-                for m in METHODS for s in seeds for e in (1, 2, 3)
+                for m in methods for s in seeds for e in (1, 2, 3)
             ]  # fmt: skip
             self.curves.append(folder / f"{task}_curve.csv")
             pd.DataFrame(epochs).to_csv(self.curves[-1], index=False)

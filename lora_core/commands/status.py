@@ -81,7 +81,7 @@ def read_runs(study: Study) -> list[RunStatus]:
         run = _read_run(Layout(study.results_dir), name.method, name.task, name.seed)
         reason = outdated.get(name.record(study))
         if run.state == State.DONE and reason:
-            run = replace(run, state=State.LEFT, detail=f"made again, because {reason}", seconds=None)
+            run = replace(run, state=State.LEFT, detail=f"rerun because {reason}", seconds=None)
         runs.append(run)
     return runs
 

@@ -26,7 +26,7 @@ def announcement(reasons: Mapping[str, str]) -> list[str]:
     for reason in dict.fromkeys(reasons.values()):
         products = [product for product, why in reasons.items() if why == reason]
         listed = ", ".join(products[:LISTED]) + (f" and {len(products) - LISTED} more" if products[LISTED:] else "")
-        lines.append(f"made again, because {reason}: {listed}")
+        lines.append(f"rerun because {reason}: {listed}")
     if any(reason.startswith(SETTINGS_DIFFER) for reason in reasons.values()):
         lines.append(KEEP_BOTH)
     return lines

@@ -226,7 +226,7 @@ def _scalar_errors(node: yaml.ScalarNode) -> Iterator[str]:
     elif not node.style and (rule := _UNAMBIGUOUS.get(node.tag)) and not rule.fullmatch(text):
         plain, quoted = _plain(node), json.dumps(text, ensure_ascii=False)
         choice = f"write {plain} or {quoted}" if plain else f"write {quoted}"
-        yield f"{text} has no clear meaning, because programs read it differently; {choice}"
+        yield f"the unquoted value `{text}` is ambiguous, because programs read it differently; {choice}"
 
 
 def _plain(node: yaml.ScalarNode) -> str | None:

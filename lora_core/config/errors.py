@@ -66,7 +66,8 @@ def _expected_type(kind: str, location: Location, value: object) -> str | None:
     if kind in ("dict_type", "model_type", "model_attributes_type"):
         return "keys and values are expected, as in config.yaml"
     if kind == "string_type" and isinstance(value, bool):
-        return "a text is expected; put it in quotes, because YAML reads no and yes as truth values"
+        word, meaning = ("yes", "true") if value else ("no", "false")
+        return f'a text is expected, and YAML reads the unquoted value {word} as {meaning}; write "{word}" in quotes'
     if kind == "string_type" and isinstance(value, int | float):
         return "a text is expected; put it in quotes"
     return None

@@ -11,7 +11,7 @@ MAX_NAME = 100  # characters; file systems allow 255 for a file, whose name has 
 
 
 def _no_period(name: str) -> str:
-    """Refuse a name in which Snakemake sees a wildcard that repeats itself for ever."""
+    """Refuse a name in which Snakemake sees a wildcard that repeats itself forever."""
     if repeated := re.search(r"(.+)\1{19}$", name):
         raise ValueError(f"the name repeats {repeated[1]!r} too often; choose another one")
     return name

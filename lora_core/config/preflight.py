@@ -18,10 +18,13 @@ from lora_core.measuring.gpus import capabilities, usable_gpus, visible_gpus
 from lora_core.measuring.memory_limit import MemoryLimit
 from lora_core.measuring.memory_limit import memory_limit as limit_of
 from lora_core.models import pretrained
-from lora_core.nearest import nearest
+from lora_core.nearest import closest, nearest
 from lora_core.precision import NEED_CAPABILITY, check_available, check_gpus
 from lora_core.records import create_json, read_json
 from lora_core.time_stamps import correct_future, tree
+
+OTHERS = {"model": "another model", "data": "other data"}  # by the keys of a study's identity
+SIMILAR_FILE = 0.8  # the least ratio (difflib) of the name of a file to a misspelled one: a letter or two of ten
 
 
 def check_paths(study: Study) -> None:
@@ -128,7 +131,7 @@ def check_results_folder(study: Study) -> None:
     for key, value in study.identity.items():
         if existing.get(key) != value:
             raise ConfigError(
-                f"results_dir: {study.results_dir!r} holds results for another {key} ({_text(existing.get(key))}; this "
+                f"results_dir: {study.results_dir!r} holds results for {OTHERS[key]} ({_text(existing.get(key))}; this "
                 f"study has {_text(value)}); choose another results_dir, or remove the folder"
             )
 
@@ -155,7 +158,10 @@ def write_identity(study: Study) -> None:
 
 
 def check_targets(targets: Iterable[str], products: set[str]) -> None:
-    """Reject a target that no rule makes. Raise ValueError that suggests one, before others one of the same name."""
+    """Reject a target that no rule makes.
+
+    Raise ValueError that suggests one: of the same name in another folder, else of a similar name, else the nearest.
+    """
     for target in targets:
         if os.path.normpath(target) in products or os.path.exists(target):
             continue
@@ -163,5 +169,8 @@ def check_targets(targets: Iterable[str], products: set[str]) -> None:
         path = Path(target)
         same_name = [name for name in names if Path(name).name == path.name]
         alike = same_name or [name for name in names if Path(name).stem == path.stem]
+        if not alike:
+            similar = closest(path.name, sorted({Path(name).name for name in names}), SIMILAR_FILE)
+            alike = [name for name in names if Path(name).name == similar]
         hint = nearest(target, alike, cutoff=0) if alike else nearest(target, names)
         raise ValueError(f"this study has no target {target!r}{hint}")

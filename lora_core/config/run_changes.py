@@ -22,7 +22,7 @@ NO_SETTING = (*IDENTITY, "base_model")
 # What decides a task's examples, in the cards of two times.
 DATA = ("labels", "metrics", "max_length")
 LISTED_FILES = 3  # that a reason names
-OTHER_CODE = "other code made it"
+OTHER_CODE = "the code changed"
 INPUT_AGAIN = "what it was made from is made again"
 DAMAGED = "its record is damaged"
 

@@ -14,9 +14,9 @@ _LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+(\.[0-9]*)?")
 
 
 def _check_number(value: Any) -> Any:
-    """Refuse what pydantic would convert to a number: a truth value, and a text that may be octal."""
+    """Refuse what pydantic would convert to a number: true and false, and a text that may be octal."""
     if isinstance(value, bool):
-        raise ValueError("a truth value is not a number")
+        raise ValueError("true and false are not numbers")
     if isinstance(value, str) and _LEADING_ZERO.fullmatch(value.strip()):
         raise ValueError("write the number without a leading zero")
     return value

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 
 from lora_core.evaluation.claim_evidence import Evidence
 from lora_core.evaluation.claim_rules import MORE_SEEDS
-from lora_core.evaluation.comparison import DECIDED, UNDECIDED, UNMEASURED, Comparison, points
+from lora_core.evaluation.comparison import (
+    DECIDED,
+    UNDECIDED,
+    UNMEASURED,
+    Comparison,
+    points,
+    points_between,
+)
 from lora_core.evaluation.relative_figures import relative_figures, study_tasks
 
 
@@ -27,19 +34,24 @@ class Answer:
     reason: str = ""
 
     @property
+    def pair(self) -> str:
+        """The labels of both methods, as a list."""
+        return f"{self.adapter}, {self.full}"
+
+    @property
     def verdict(self) -> str:
         """The answer in one sentence."""
         if self.reason:
             return f"{_capital(self.adapter)} and {self.full} cannot be compared here: {self.reason}."
         clauses = [
-            clause + _in_brackets([*one.reasons, one.note] if one.is_difference else [])
+            _with_remarks(clause, [*one.reasons, one.note] if one.is_difference else [])
             for one in self.comparisons
             if (clause := _clause(one, self.full))
         ]
-        if took := [_taken(one) for one in self.comparisons if one.name in _TAKEN and one.value is not None]:
-            clauses.append(f"took {_listed(took)}")
+        took = [_taken(one) for one in self.comparisons if one.name in _TAKEN and one.value is not None]
         study = f"{_count(len(self.tasks), 'task')} with {_count(self.seeds, 'seed')}"
-        return f"On {study}, {self.adapter} {_listed(clauses)}."
+        costs = f"; it took {_listed(took)}" if took else ""
+        return f"On {study}, {self.adapter} {_listed(clauses)}{costs}."
 
     def conclusion(self, name: str) -> str:
         """Return what the study says about one quantity, and how sure that is; empty without a comparison."""
@@ -49,9 +61,8 @@ class Answer:
         if one.value is None:
             return "; ".join(filter(None, [f"{_capital(one.title)} {_be(one)} {one.state_text}", one.note]))
         said = f"took {_taken(one)}" if name in _TAKEN else _clause(one, self.full)
-        return f"{_capital(self.adapter)} {said}" + _in_brackets(
-            [one.state_text if one.state == UNDECIDED else "", one.note]
-        )
+        undecided = one.state_text if one.state == UNDECIDED else ""
+        return f"{_capital(self.adapter)} {_with_remarks(said, [undecided, one.note])}"
 
     @property
     def certainty(self) -> list[str]:
@@ -80,15 +91,15 @@ def read_answer(evidence: Evidence) -> Answer:
 
 # What training or a pass takes, as the sentence calls it.
 _TAKEN = {
-    "epoch_time": "of the time per epoch",
-    "time": "of the time to equal accuracy",
-    "energy": "of the energy to equal accuracy",
-    "latency": "of the inference time once merged",
+    "epoch_time": "the time per epoch",
+    "time": "the time to equal accuracy",
+    "energy": "the energy to equal accuracy",
+    "latency": "the inference time once merged",
 }
 
 
 def _taken(one: Comparison) -> str:
-    return f"{one.text}{_bounds(one)} {_TAKEN[one.name]}"
+    return f"{_share(one)} {_TAKEN[one.name]}{_bounds(one)}"
 
 
 def _clause(one: Comparison, full: str) -> str:
@@ -98,7 +109,7 @@ def _clause(one: Comparison, full: str) -> str:
     if one.name == "parameters":
         return f"trained {one.text} of the parameters"
     if one.name == "memory":
-        return f"used {one.text}{_bounds(one)} of the GPU memory"
+        return f"used {_share(one)} the GPU memory{_bounds(one)}"
     if one.name == "score":
         shown = points(abs(one.value)).lstrip("+")
         if float(shown) == 0:
@@ -107,16 +118,30 @@ def _clause(one: Comparison, full: str) -> str:
     return ""
 
 
+def _share(one: Comparison) -> str:
+    """A ratio and the word after it."""
+    return f"{one.text} {'times' if one.value is not None and one.value > 1 else 'of'}"
+
+
 def _be(one: Comparison) -> str:
     return "was" if one.state == UNMEASURED else "is"
 
 
 def _bounds(one: Comparison) -> str:
-    return "" if one.low is None else f" {one.interval_text}"
+    """The 95 % interval over seeds in words; that of latency is over rounds, and of another level."""
+    if one.low is None or one.high is None or one.name == "latency":
+        return ""
+    if one.is_difference:
+        return f" (95 % interval: {points_between(one.low, one.high)})"
+    return f" ({one.interval_text[1:-1].replace(', ', ' to ')})"
 
 
-def _in_brackets(remarks: Sequence[str]) -> str:
-    return f" ({text})" if (text := "; ".join(filter(None, remarks))) else ""
+def _with_remarks(said: str, remarks: Sequence[str]) -> str:
+    """Add remarks in brackets, to those that the text ends with if it does."""
+    text = "; ".join(filter(None, remarks))
+    if not text:
+        return said
+    return f"{said[:-1]}; {text})" if said.endswith(")") else f"{said} ({text})"
 
 
 def _listed(parts: Sequence[str]) -> str:

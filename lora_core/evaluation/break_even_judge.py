@@ -10,15 +10,13 @@ import numpy as np
 from lora_core.data.tasks import PAPER_TASKS, task_title
 from lora_core.evaluation.break_even import TO_THRESHOLD, Quantity
 from lora_core.evaluation.claim_evidence import Evidence
-from lora_core.evaluation.claim_judges import without_figure
+from lora_core.evaluation.claim_judges import more_seeds, needed, without_figure
 from lora_core.evaluation.claim_rules import (
     METER,
-    MORE_SEEDS,
     REFUTED,
     REPRODUCED,
     SINGLE_STEPS,
     UNDECIDED,
-    UNDISTURBED,
     UNMEASURED,
     Claim,
     Verdict,
@@ -28,7 +26,7 @@ from lora_core.evaluation.claim_rules import (
 )
 from lora_core.evaluation.comparison import points
 from lora_core.evaluation.relative_changes import RelativeChanges, relative_changes
-from lora_core.stats import MIN_SEEDS, TIE, Interval, corrected
+from lora_core.stats import TIE, Interval, corrected
 
 EPOCHS = "epochs_to_threshold"
 
@@ -50,7 +48,7 @@ class CheaperBelowBreakEven:
         cost = _changes(evidence, column, PAPER_TASKS)
         if cost.ratio_of_sums is None:
             unread = self.quantity == "energy" and costs[column].isna().all()
-            return without_figure(claim, evidence, cost, METER if unread else UNDISTURBED)
+            return without_figure(claim, evidence, cost, PAPER_TASKS, METER if unread else "")
         allowed = evidence.regimes.break_evens(self.quantity) if evidence.regimes else {}
         epochs = _changes(evidence, EPOCHS, list(map(str, cost.by_seed)))
         tasks = [_Task.of(str(task), cost, epochs, allowed[str(task)]) for task in cost.by_seed if task in allowed]
@@ -66,7 +64,7 @@ class CheaperBelowBreakEven:
             f"{shown} ({'; '.join(reasons)})" if reasons else shown,
             by_task(changes, _percent_interval) if known else None,
             by_task(changes, lambda one: f"{100 * math.expm1(one.detectable):.1f} %") if known else None,
-            needs=UNDISTURBED if reasons else MORE_SEEDS if evidence.seeds < MIN_SEEDS else "",
+            needs=needed(evidence, PAPER_TASKS, reasons, more_seeds(evidence)),
         )
 
     def _without_break_even(self, claim: Claim, evidence: Evidence) -> Verdict:

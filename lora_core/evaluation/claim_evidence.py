@@ -1,6 +1,6 @@
 """What claims are judged from: a study's records, read into data frames."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,6 +77,10 @@ class Evidence:
         """The tasks that have a test split."""
         tested = self.differences.loc[self.differences["quantity"] == "test", "task"]
         return list(map(str, tested.unique()))
+
+    def lacks(self, tasks: Iterable[str]) -> bool:
+        """Whether the study was made without one of these tasks."""
+        return not set(tasks) <= set(self.costs["task"])
 
     @property
     def seeds(self) -> int:

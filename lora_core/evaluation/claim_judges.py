@@ -15,6 +15,7 @@ import pandas as pd
 from lora_core.data.tasks import PAPER_TASKS, task_title
 from lora_core.evaluation.claim_evidence import Evidence
 from lora_core.evaluation.claim_rules import (
+    ALL_TASKS,
     GPU,
     METER,
     MORE_SEEDS,
@@ -92,7 +93,7 @@ class NoLatency:
             " ".join(filter(None, [ours, *(f"({reason})" for reason in latency.reasons)])) or None,
             by_task(shown, lambda result: f"[{result.low:.3f}, {result.high:.3f}]"),
             by_task(shown, lambda result: f"{result.detectable_percent:.1f} %"),
-            needs=UNDISTURBED if latency.reasons else QUIET_TIMING if verdicts else "",
+            needs=needed(evidence, PAPER_TASKS, latency.reasons, QUIET_TIMING if verdicts else ""),
         )
 
 
@@ -113,7 +114,8 @@ class MeanChange:
         changes = relative_changes(frame, self.column, evidence.references, self.tasks, evidence.labels)
         if changes.ratio_of_sums is None:
             source = GPU if self.source == "memory" else METER
-            return without_figure(claim, evidence, changes, source if frame[self.column].isna().all() else UNDISTURBED)
+            unread = source if frame[self.column].isna().all() else ""
+            return without_figure(claim, evidence, changes, self.tasks, unread)
         interval = self._interval(over_seeds(changes.over_tasks))
         details = [by_task(changes.by_task, lambda ratio: f"{points(self._percent(ratio))} %") or ""]
         if len(changes.by_task) > 1:
@@ -125,7 +127,7 @@ class MeanChange:
             f"{points(mean)} % ({'; '.join([*details, *changes.reasons])})",
             None if interval is None else f"[{points(interval.low)}, {points(interval.high)}] %",
             None if interval is None else f"{interval.detectable:.1f} %",
-            needs=UNDISTURBED if changes.reasons else MORE_SEEDS if evidence.seeds < MIN_SEEDS else "",
+            needs=needed(evidence, self.tasks, changes.reasons, more_seeds(evidence)),
         )
 
     def _percent(self, ratio: float) -> float:
@@ -139,12 +141,30 @@ class MeanChange:
         return Interval(self._percent(math.exp(logs.estimate)), low, high, 100 * math.expm1(logs.detectable))
 
 
-def without_figure(claim: Claim, evidence: Evidence, changes: RelativeChanges, needs: str) -> Verdict:
-    """Leave a claim open: undecided if some runs have a figure, else not measured; `needs` is what would measure it."""
+def needed(evidence: Evidence, tasks: Sequence[str], reasons: Sequence[str], otherwise: str = "") -> str:
+    """Return what would decide a claim about these tasks; `reasons` say what leaves its figures open."""
+    if evidence.lacks(tasks):
+        return ALL_TASKS
+    return UNDISTURBED if reasons else otherwise
+
+
+def more_seeds(evidence: Evidence) -> str:
+    """Return MORE_SEEDS if the study has too few for an interval; empty otherwise."""
+    return MORE_SEEDS if evidence.seeds < MIN_SEEDS else ""
+
+
+def without_figure(
+    claim: Claim, evidence: Evidence, changes: RelativeChanges, tasks: Sequence[str], source: str
+) -> Verdict:
+    """Leave a claim open: undecided if some runs have a figure, else not measured.
+
+    `source` is what would measure it; empty if runs on other tasks were measured.
+    """
+    needs = needed(evidence, tasks, changes.reasons)
     if changes.measured:
-        return Verdict(claim, UNDECIDED, reason="; ".join(changes.reasons), needs=UNDISTURBED)
+        return Verdict(claim, UNDECIDED, reason="; ".join(changes.reasons), needs=needs)
     reason = SIMULATED if evidence.simulated else "; ".join(short_reasons(changes.reasons))
-    return Verdict(claim, UNMEASURED, reason=reason, needs=needs)
+    return Verdict(claim, UNMEASURED, reason=reason, needs=source or needs)
 
 
 @dataclass(frozen=True)
@@ -162,7 +182,9 @@ class MemoryFallsWithLength:
         """Judge the correlation of tokens per example with the saved share of memory."""
         changes = relative_changes(evidence.memory, "mean_mb", evidence.references, PAPER_TASKS, evidence.labels)
         if changes.ratio_of_sums is None:
-            return without_figure(claim, evidence, changes, GPU)
+            return without_figure(claim, evidence, changes, PAPER_TASKS, GPU)
+        if len(changes.by_task) == 1:
+            return Verdict(claim, UNDECIDED, reason="; ".join(changes.reasons), needs=ALL_TASKS)
         percent = {task: 100 * (1 - ratio) for task, ratio in changes.by_task.items()}
         saved = pd.Series(percent).round(1)  # differences below a tenth of a percent are ties
         if saved.nunique() == 1:
@@ -181,7 +203,7 @@ class MemoryFallsWithLength:
             shown,
             f"p = {min(lower, upper):.3f}",
             f"p = {least:.3f} at best",
-            needs=UNDISTURBED if changes.reasons else "",
+            needs=needed(evidence, PAPER_TASKS, changes.reasons),
         )
 
 

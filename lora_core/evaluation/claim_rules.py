@@ -21,6 +21,7 @@ REPRODUCED, REFUTED, UNDECIDED, UNMEASURED = "reproduced", "not reproduced", "un
 MORE_SEEDS, GPU, METER = "more seeds", "a GPU", "a power meter"
 QUIET_TIMING = "timings that spread less"
 UNDISTURBED = "complete runs that nothing disturbed"
+ALL_TASKS = "all five tasks of the paper"
 OTHER_METHODS = "a method that this study does not have"
 SINGLE_STEPS = "a measurement of single steps (make regimes)"
 FROM_MNLI = "runs on RTE that start from MNLI"

@@ -123,6 +123,15 @@ def points(value: float) -> str:
     return text.lstrip("+-") if float(text) == 0 else text.replace("-", "−")
 
 
+def points_between(low: float, high: float) -> str:
+    """Return the bounds of a difference in words, such as "2.9 lower to 1.7 higher"."""
+    bounds = [points(bound) for bound in (low, high)]
+    words = ["" if text == "0.0" else "higher" if text.startswith("+") else "lower" for text in bounds]
+    if words[0] == words[1]:
+        words[0] = ""
+    return " to ".join(f"{text.lstrip('+−')} {word}".rstrip() for text, word in zip(bounds, words, strict=True))
+
+
 def direction(interval: Interval | None, no_effect: float, words: tuple[str, str]) -> str:
     """Return the word for below or above the bound of no effect; empty if the interval leaves it open.
 

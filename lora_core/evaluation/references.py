@@ -4,6 +4,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+# What the paper calls each role.
+NAMES = {"full": "full fine-tuning", "adapter": "LoRA", "library": "loralib"}
+
 
 @dataclass(frozen=True)
 class References:
@@ -21,12 +24,11 @@ class References:
 
     def missing(self, *roles: str) -> str | None:
         """Say which of the roles ("full", "adapter", "library") the study has no method for; None if it has all."""
-        absent = [f"references.{role}" for role in roles if getattr(self, role) is None]
-        return f"no method of this study is {' or '.join(absent)}" if absent else None
+        absent = [NAMES[role] for role in roles if getattr(self, role) is None]
+        return f"this study has no method that stands for {' or '.join(absent)}" if absent else None
 
     def names(self, labels: Mapping[str, str]) -> dict[str, str]:
         """Return what a sentence calls each role: the method's label, or what the paper calls it."""
-        names = {"full": "full fine-tuning", "adapter": "LoRA", "library": "loralib"}
-        names |= {role: labels[method] for role, method in vars(self).items() if method in labels}
+        names = NAMES | {role: labels[method] for role, method in vars(self).items() if method in labels}
         # An ordinary word is not capitalized inside a sentence.
         return names | {"full": re.sub(r"^[A-Z](?=[a-z]+\b)", lambda match: match[0].lower(), names["full"])}

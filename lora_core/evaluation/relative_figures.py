@@ -42,8 +42,8 @@ def relative_figures(evidence: Evidence) -> list[Comparison]:
     time = Comparison("time", "time to equal accuracy", unit="s")
     energy = Comparison("energy", "energy to equal accuracy", unit="kJ", needs=METER)
     return [
-        _parameters(evidence),
         _score(evidence),
+        _parameters(evidence),
         _memory(evidence),
         _ratio(epoch, evidence, costs, "seconds_per_epoch"),
         _ratio(time, evidence, costs, "seconds_to_threshold"),
@@ -170,7 +170,7 @@ def _latency(evidence: Evidence) -> Comparison:
         value=math.exp(np.mean([math.log(result.ratio) for result in results])),
         low=min(result.low for result in results),
         high=max(result.high for result in results),
-        bounds=f"the widest of {len(results)} timings" if len(results) > 1 else "",
+        bounds=f"bounds over {len(results)} timings" if len(results) > 1 else "",
         n=min(result.rounds for result in results),
         adapter=medians.get((str(evidence.references.adapter), "merged")),
         full=medians.get((str(evidence.references.full), "plain")),

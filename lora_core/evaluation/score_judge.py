@@ -7,8 +7,8 @@ import pandas as pd
 
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.claim_evidence import Evidence
+from lora_core.evaluation.claim_judges import more_seeds, needed
 from lora_core.evaluation.claim_rules import (
-    MORE_SEEDS,
     NOT_AVAILABLE,
     REFUTED,
     UNDECIDED,
@@ -21,7 +21,7 @@ from lora_core.evaluation.claim_rules import (
     with_missing,
 )
 from lora_core.evaluation.comparison import points
-from lora_core.stats import MIN_SEEDS, Interval, corrected
+from lora_core.stats import Interval, corrected
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class ScoreDifference:
             f"{ours} ({'; '.join(remarks)})" if remarks else ours,
             by_task(intervals, _points) if any(intervals.values()) else None,
             by_task(intervals, _detectable) if any(intervals.values()) else None,
-            needs=MORE_SEEDS if compared and evidence.seeds < MIN_SEEDS else "",
+            needs=needed(evidence, self.tasks, (), more_seeds(evidence) if compared else ""),
         )
 
 

@@ -221,7 +221,7 @@ def _max_watts(zone: Path) -> float | None:
     """The most that a package may draw; None if the kernel does not say it.
 
     That is its largest long-term limit, or a higher limit that is set now: many computers allow more for some seconds,
-    or for ever.
+    or forever.
     """
     if not (largest := _microwatts(zone / "constraint_0_max_power_uw")):
         return None

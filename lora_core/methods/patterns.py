@@ -1,6 +1,6 @@
 """Regular expressions in a configuration of PEFT, tried before they are used.
 
-PEFT matches them with the names of a model's modules, and some of them ((a+)+b) would keep Python busy for ever. The
+PEFT matches them with the names of a model's modules, and some of them ((a+)+b) would keep Python busy forever. The
 trial is a process of its own, because Python cannot interrupt a match in the same one.
 """
 

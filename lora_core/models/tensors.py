@@ -65,7 +65,7 @@ def _open(path: Path, framework: Framework) -> Iterator[Any]:
     """Open a safetensors file. Raise ValueError that names it if it is not complete."""
     from safetensors import SafetensorError, safe_open
 
-    if path.exists() and not path.is_file():  # a named pipe would be read for ever
+    if path.exists() and not path.is_file():  # a named pipe would be read forever
         raise ValueError(f"{path} is not a regular file; put the safetensors file in its place")
     try:
         with safe_open(path, framework) as file:

@@ -59,8 +59,7 @@ SECTIONS: dict[str, Section] = {
     "scores": Section("Score"),
     "latency": Section("Inference latency", "latency"),
     "memory": Section("Memory during training"),
-    "time": Section("Time to equal accuracy"),
-    "energy": Section("Energy to equal accuracy"),
+    "cost": Section("Cost at equal accuracy"),
     "hyperparameters": Section("Hyperparameters", ""),
     "convergence": Section("Convergence"),
     "sweep": Section("Sweep"),
@@ -143,19 +142,19 @@ TABLES = _by_name(
         ("runs",), ("batching",),
     ),
     Entry(
-        "table5", "Cost at equal accuracy: full fine-tuning", "time", "tables.cost:draw_full",
+        "table5", "Cost at equal accuracy: full fine-tuning", "cost", "tables.cost:draw_full",
         ("costs",), ("batching", "references", "methods"),
     ),
     Entry(
-        "table5-details", "Cost at equal accuracy: full fine-tuning: details", "time", "tables.cost_details:draw_full",
+        "table5-details", "Cost at equal accuracy: full fine-tuning: details", "cost", "tables.cost_details:draw_full",
         ("costs",), ("batching", "references", "methods"),
     ),
     Entry(
-        "table6", "Cost at equal accuracy: LoRA", "energy", "tables.cost:draw_adapters",
+        "table6", "Cost at equal accuracy: LoRA", "cost", "tables.cost:draw_adapters",
         ("costs",), ("batching", "references", "methods"),
     ),
     Entry(
-        "table6-details", "Cost at equal accuracy: LoRA: details", "energy", "tables.cost_details:draw_adapters",
+        "table6-details", "Cost at equal accuracy: LoRA: details", "cost", "tables.cost_details:draw_adapters",
         ("costs", "measured_regimes"), ("batching", "references", "methods"),
     ),
     Entry(
@@ -198,19 +197,19 @@ FIGURES = _by_name(
         ("curves", "costs"), ("references",),
     ),
     Entry(
-        "score_over_time", "Score against training time", "time", "figures.curves:draw_over_time",
+        "score_over_time", "Score against training time", "cost", "figures.curves:draw_over_time",
         ("curves", "costs"), ("references",),
     ),
     Entry(
-        "score_over_energy", "Score against training energy", "energy", "figures.curves:draw_over_energy",
+        "score_over_energy", "Score against training energy", "cost", "figures.curves:draw_over_energy",
         ("curves", "costs"), ("references",),
     ),
     Entry(
-        "time_to_threshold", "Training time to equal accuracy", "time", "figures.cost:draw_time",
+        "time_to_threshold", "Training time to equal accuracy", "cost", "figures.cost:draw_time",
         ("costs",), ("references",),
     ),
     Entry(
-        "energy_to_threshold", "Training energy to equal accuracy", "energy", "figures.cost:draw_energy",
+        "energy_to_threshold", "Training energy to equal accuracy", "cost", "figures.cost:draw_energy",
         ("costs",), ("references",),
     ),
     Entry(
@@ -224,7 +223,7 @@ FIGURES = _by_name(
         "pareto", "Score against trained parameters, memory, time, energy and latency", "parameters",
         "figures.pareto:draw", ("scores", "counts", "runs", "costs", "latency", "latency_records"), ("references",),
     ),
-    Entry("power", "Power of single training runs", "energy", "figures.power:draw", ("traced_runs", "traced_power")),
+    Entry("power", "Power of single training runs", "cost", "figures.power:draw", ("traced_runs", "traced_power")),
     Entry(
         "loss_curves", "Training loss of LoRA and of the methods that compute the same, step by step", "scores",
         "figures.loss_curves:draw", ("loss_runs", "loss_predictions"), requires="methods_equal_to_lora",

@@ -45,12 +45,14 @@ class Cell:
 class Published:
     """Published figures, printed in a block of their own.
 
-    `of_study` tells figures of the paper's study from those about other model sizes.
+    `of_study` tells figures of the paper's study from those about other model sizes. `corner` heads the column of row
+    labels; the table's own does if it is empty.
     """
 
     source: str
     cells: Sequence[Cell]
     of_study: bool = True
+    corner: str = ""
 
     def on_tasks(self, tasks: Collection[str]) -> Published | None:
         """Return the figures on these tasks and those that are about none; None if there are none."""
@@ -90,7 +92,7 @@ class Table:
 
     def published_grid(self) -> Grid | None:
         """Return header and rows of the published figures as text."""
-        return grid(self.published.cells, self.corner) if self.published else None
+        return grid(self.published.cells, self.published.corner or self.corner) if self.published else None
 
     def with_study(self, study: StudyDescription) -> Table:
         """Add the description of the study and how every run trains.

@@ -226,6 +226,6 @@ class Checkpoint:
 
 
 def _require_regular(file: Path) -> None:
-    """Raise ValueError for anything but a regular file, links included: to open a pipe may take for ever."""
+    """Raise ValueError for anything but a regular file, links included: to open a pipe may take forever."""
     if not stat.S_ISREG(file.lstat().st_mode):
         raise ValueError(f"{file.name} is not a regular file")

@@ -46,7 +46,7 @@ def kept(study, *names, because=REASON):
 
 def test_a_kept_run_is_not_made_again_nor_what_is_made_from_it(results):
     study = study_in(results)
-    assert outdated_results(study, code)[LORA] == "other code made it (b.py)"
+    assert outdated_results(study, code)[LORA] == "the code changed (b.py)"
     assert kept(study, "lora/cola/seed1") == ["lora/cola/seed1: kept"]
     comparison = ResultsComparison(study, code)
     assert comparison.reasons == {}
@@ -106,10 +106,10 @@ def test_the_decision_is_about_one_run_and_one_state_of_the_code(results):
     study = study_in(results)
     kept(study, "lora/cola/seed1")
     later = outdated_results(study, lambda method: StageCode("l4ter", CODE | {"a.py": "2"}))
-    assert later[LORA] == "other code made it (a.py, b.py)"
+    assert later[LORA] == "the code changed (a.py, b.py)"
     edit(path(results, "run_record"), {"measurement": {"steps": 1}})  # a new run in its place
     assert kept_run(LORA) is None
-    assert outdated_results(study, code)[LORA] == "other code made it (b.py)"
+    assert outdated_results(study, code)[LORA] == "the code changed (b.py)"
 
 
 def test_keeping_is_taken_back_by_the_command_or_by_deleting_the_file(results):
@@ -119,7 +119,7 @@ def test_keeping_is_taken_back_by_the_command_or_by_deleting_the_file(results):
         kept(study, "lora/cola/seed1")
         assert LORA not in outdated_results(study, code)
         remove()
-        assert outdated_results(study, code)[LORA] == "other code made it (b.py)"
+        assert outdated_results(study, code)[LORA] == "the code changed (b.py)"
     with pytest.raises(ValueError, match="none of these runs is kept"):
         list(keep.undo(study, run_names.select_runs(study, ["lora"])))
 

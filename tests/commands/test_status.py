@@ -135,7 +135,7 @@ def test_a_run_of_other_settings_is_left_and_says_why(study):
     finish(study, "lora", 1, 100, precision="bf16")
     assert run_of_lora(study, 1).state == State.LEFT
     text = status.format_status(study, status.read_runs(study))
-    assert "left: LoRA (own) on CoLA, seed 1: made again, because settings differ (precision bf16 -> fp32)" in text
+    assert "left: LoRA (own) on CoLA, seed 1: rerun because settings differ (precision bf16 -> fp32)" in text
 
 
 def test_a_run_is_expected_to_take_what_its_method_and_task_took():

@@ -58,6 +58,6 @@ def study(folder, **changes):
 def test_a_study_without_references_or_with_missing_runs_ends_with_one_sentence(tmp_path):
     sentence = "LoRA (own) and full fine-tuning cannot be compared"
     absent = format_summary(study(tmp_path, references={"adapter": "lora"}))
-    assert absent == f"{sentence} here: no method of this study is references.full."
+    assert absent == f"{sentence} here: this study has no method that stands for full fine-tuning."
     yet = f"{sentence} yet: {tmp_path}/counts.json is missing, and 7 more; run the study again."
     assert format_summary(study(tmp_path)) == yet

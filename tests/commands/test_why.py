@@ -50,7 +50,7 @@ def test_nothing_would_be_made_again(results):
         ({}, {"method_settings__lora__rank": 2}, "settings: rank 8 -> 2"),
         ({}, {"train__batching": "random"}, "settings: batching length_grouped -> random"),
         ({"provenance": {"code": "0ther", "code_files": CODE | {"b.py": "0"}}}, {}, "code: b.py"),
-        ({"provenance": {"code": "0ther"}}, {}, "code: other code made it"),
+        ({"provenance": {"code": "0ther"}}, {}, "code: the code changed"),
         ({"run": {"data": {"train": {"sha256": "0"}}}}, {}, "data: it was trained on other data"),
         ({"run": {"model_files": {"model.safetensors": "b"}}}, {}, "model: it was trained from another prepared model"),
         ({"run": {"seed": 2}}, {}, "record: it is the record of lora/cola/seed2"),
@@ -68,7 +68,7 @@ def test_several_causes_are_all_said_and_runs_with_the_same_ones_are_together(re
         edit(path(results, "run_record", method), {"provenance": {"code": "0ther"}})
     text = explained(study_in(results, train__batching="random"))
     assert "fft/cola/seed1, lora/cola/seed1\n  settings: batching" in text
-    assert text.count("  code: other code made it") == 1
+    assert text.count("  code: the code changed") == 1
     assert "lora-core keep RUN" in text
 
 
@@ -202,7 +202,7 @@ def test_preparation_that_other_code_made_is_said_where_snakemake_remembers_the_
     write_made_by_other_code(f"tokenize_dataset/{TASK}")
     assert "0 of 2" in explained(study)
     remember(study, run)
-    assert f"  input: tokenize_dataset/{TASK} is made again, because other code made it" in explained(study)
+    assert f"  input: tokenize_dataset/{TASK} is made again, because the code changed" in explained(study)
 
 
 def test_a_memory_that_cannot_be_read_says_nothing(results):

@@ -78,7 +78,7 @@ def test_other_data_settings_outdate_the_data_and_what_is_made_from_them(results
         ({"run": {"method": "fft"}}, "it is the record of fft/cola/seed1"),
         ({"run": {"data": {"train": {"sha256": "0"}}}}, "it was trained on other data"),
         ({"run": {"model_files": {"model.safetensors": "b"}}}, "it was trained from another prepared model"),
-        ({"provenance": {"code": "0ther"}}, "other code made it"),
+        ({"provenance": {"code": "0ther"}}, "the code changed"),
         ({"run": None}, "its record is damaged"),
     ],
 )
@@ -103,7 +103,7 @@ def test_the_files_of_other_code_are_named_if_the_record_says_them(results, reco
     edit(path(results, "run_record"), {"provenance": {"code": "0ther", "code_files": recorded}})
     stage = StageCode("c0de", {"a.py": "1", "b.py": "1"})
     found = outdated_results(study_in(results), lambda method: stage)
-    assert found[str(results / LORA)] == f"other code made it{text}"
+    assert found[str(results / LORA)] == f"the code changed{text}"
 
 
 def test_every_change_of_a_run_is_found_if_all_are_asked_for(results):
@@ -180,9 +180,9 @@ def test_a_run_that_started_from_other_weights_is_outdated(results):
 
 
 def test_each_reason_is_one_line_that_names_some_products():
-    lines = announcement({f"run{number}": "other code made it" for number in range(5)} | {"x": "y"})
-    assert lines == ["made again, because other code made it: run0, run1, run2 and 2 more",
-                     "made again, because y: x"]  # fmt: skip
+    lines = announcement({f"run{number}": "the code changed" for number in range(5)} | {"x": "y"})
+    assert lines == ["rerun because the code changed: run0, run1, run2 and 2 more",
+                     "rerun because y: x"]  # fmt: skip
 
 
 def test_one_sentence_says_how_much_recorded_work_is_made_again_if_it_is_more_than_an_hour(tmp_path):
@@ -190,11 +190,11 @@ def test_one_sentence_says_how_much_recorded_work_is_made_again_if_it_is_more_th
     for number in range(3):
         file = tmp_path / f"{number}.json"
         write_json(file, {"measurement": {"train_seconds": 1500, "eval_seconds": 300, "preparation": None}})
-        reasons[str(file)] = "other code made it (a.py)" if number else "settings differ (rank 8 -> 2)"
+        reasons[str(file)] = "the code changed (a.py)" if number else "settings differ (rank 8 -> 2)"
     assert retraining(dict(list(reasons.items())[1:])) is None  # 60 min
     text = retraining(reasons)
     assert "3 finished runs with 1.5 h of recorded work" in text
-    assert "because other code made it (a.py) (2); settings differ (rank 8 -> 2) (1)" in text
+    assert "because the code changed (a.py) (2); settings differ (rank 8 -> 2) (1)" in text
     assert text.endswith("or keep those with `lora-core keep`")
     write_json(tmp_path / "0.json", {"measurement": {"train_seconds": 7200, "eval_seconds": 0, "preparation": None}})
     text = retraining({str(tmp_path / "0.json"): None, str(tmp_path / "absent.json"): None})
@@ -204,7 +204,7 @@ def test_one_sentence_says_how_much_recorded_work_is_made_again_if_it_is_more_th
 
 def test_after_a_change_of_settings_a_line_says_how_to_keep_both_results():
     first, last = announcement({"run": "settings differ (rank 8 -> 2)"})
-    assert first == "made again, because settings differ (rank 8 -> 2): run"
+    assert first == "rerun because settings differ (rank 8 -> 2): run"
     assert "--config results_dir=results/other" in last
     assert "another entry of `method_settings`" in last
 

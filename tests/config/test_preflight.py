@@ -34,7 +34,7 @@ def test_a_results_folder_of_another_study_is_refused():
     preflight.write_identity(load(changed()))
     assert read_json(preflight.Path("results/study.json"))["data"] == {"source": "mini", "seed": 0}
     preflight.check_results_folder(load(changed(seeds=[7], data__max_train_examples=3)))
-    message = r"holds results for another data \(source mini, seed 0; this study has source mini, seed 1\)"
+    message = r"holds results for other data \(source mini, seed 0; this study has source mini, seed 1\)"
     with pytest.raises(ConfigError, match=message):
         preflight.check_results_folder(load(changed(data__seed=1)))
 
@@ -70,14 +70,14 @@ def test_of_studies_that_start_at_the_same_moment_one_gets_the_folder(folder):
     (winner,) = [seed for seed, study in enumerate(studies) if study.returncode == 0]
     assert read_json(preflight.Path("results/study.json"))["data"]["seed"] == winner
     for seed, error in enumerate(errors):
-        assert seed == winner or "holds results for another data" in error
+        assert seed == winner or "holds results for other data" in error
     assert [file.name for file in (folder / "results").iterdir()] == ["study.json"]
 
 
 def test_the_identity_of_the_first_study_stays():
     preflight.write_identity(load(changed()))
     preflight.write_identity(load(changed(seeds=[7])))
-    with pytest.raises(ConfigError, match="holds results for another data"):
+    with pytest.raises(ConfigError, match="holds results for other data"):
         preflight.write_identity(load(changed(data__seed=1)))
     assert read_json(preflight.Path("results/study.json"))["data"]["seed"] == 0
 
@@ -141,10 +141,12 @@ def test_every_method_that_cannot_be_trained_as_configured_is_reported():
         ("results/table2", "results/tables/table2.md"),
         ("reslts/runs.csv", "results/runs.csv"),
         ("results/run.json", "results/runs/lora/cola/seed1/run.json"),
+        ("results/score.svg", "results/figures/scores.svg"),
     ],
 )
 def test_a_target_that_no_rule_makes_is_refused_with_the_nearest_that_one_makes(target, suggested):
-    products = {"results/runs.csv", "results/runs/lora/cola/seed1/run.json"}
+    products = {"results/runs.csv", "results/runs/lora/cola/seed1/run.json", "results/scores/cola.csv"}
+    products |= {"results/figures/scores.svg", "results/figures/scores-narrow.svg"}
     products |= {f"results/tables/table{number}.{suffix}" for number in (1, 2) for suffix in ("md", "csv", "json")}
     with pytest.raises(ValueError, match=f"no target '{target}'") as caught:
         preflight.check_targets([target], products)

@@ -17,11 +17,12 @@ from lora_core.evaluation.break_even import break_even
 from lora_core.evaluation.claim_evidence import ClaimRecords
 from lora_core.evaluation.claim_rules import REFUTED, REPRODUCED, UNDECIDED, UNMEASURED
 from lora_core.evaluation.frames import read_costs
-from lora_core.evaluation.references import References
+from lora_core.evaluation.references import NAMES, References
 from lora_core.evaluation.relative_changes import relative_changes
 from lora_core.evaluation.score_judge import ScoreDifference
 from lora_core.evaluation.scores import DIFFERENCE_COLUMNS
 from lora_core.records import LatencyRow, write_json, write_rows
+from lora_core.reporting.page.claim_groups import ClaimsView
 from lora_core.reporting.published import TABLES
 from lora_core.stats import Interval, corrected, t_interval
 
@@ -455,6 +456,23 @@ def test_a_disturbed_run_is_named_and_leaves_claims_about_time_power_and_energy_
     assert made.verdict("38 % less GPU memory") == REPRODUCED
 
 
+def test_a_study_of_one_task_needs_the_others_and_no_quieter_machine(made, tmp_path):
+    """Its runs are complete and undisturbed, so that more or quieter ones would decide nothing."""
+    assert rules.ALL_TASKS not in {verdict.needs for verdict in made.all_verdicts()}
+    (tmp_path / "one").mkdir()
+    one = Made(tmp_path / "one", tasks=("cola",))
+    one.break_evens = {"cola": {"time": 1.5, "energy": 1.5}}
+    verdicts = one.all_verdicts()
+    needs = {v.claim.title: v.needs for v in verdicts if v.verdict in (UNDECIDED, UNMEASURED)}
+    assert needs.pop("the gap to the LoRA paper on RTE comes from starting at MNLI") == rules.FROM_MNLI
+    assert len(needs) == 12
+    assert set(needs.values()) == {rules.ALL_TASKS}
+    lengths = one.verdicts()["LoRA saves less memory with longer sequences"]
+    assert (lengths.ours, lengths.reason) == (None, "without SST-2, MRPC, RTE, STS-B")
+    title = ClaimsView.of([{"verdict": UNDECIDED, "needs": rules.ALL_TASKS}] * 3, seeds=4).open[0].title
+    assert title == "3 undecided: they need all five tasks of the paper"
+
+
 ENERGY, TIME = (
     f"saves {quantity} exactly where its epochs stay below the break-even" for quantity in ("energy", "time")
 )
@@ -568,7 +586,7 @@ def test_a_claim_about_a_reference_that_the_study_lacks_is_not_measured_and_says
     made.break_evens = {task: {"time": 1.5, "energy": 1.5} for task in made.tasks}
     verdicts = made.all_verdicts(dataclasses.replace(REFERENCES, **{role: None}))
     without = [v for v in verdicts if v.reason]
-    assert {v.reason for v in without} == {f"no method of this study is references.{role}"}
+    assert {v.reason for v in without} == {f"this study has no method that stands for {NAMES[role]}"}
     assert {v.verdict for v in without} == {UNMEASURED}
     assert len(without) == unmeasured
 
@@ -626,7 +644,8 @@ def differences(points, spread, rng, seeds=4):
             | {"detectable": interval.detectable, "identical_predictions": 0}
             | {"method_at_baseline": False, "against_at_baseline": False}
         )
-    return SimpleNamespace(judged_differences=pd.DataFrame(rows), references=REFERENCES, seeds=seeds)
+    frame, lacks = pd.DataFrame(rows), lambda tasks: False
+    return SimpleNamespace(judged_differences=frame, references=REFERENCES, seeds=seeds, lacks=lacks)
 
 
 @pytest.mark.parametrize(

@@ -35,9 +35,9 @@ def test_the_threshold_is_the_lower_of_the_mean_best_scores_minus_half_a_point()
 @pytest.mark.parametrize(
     ("references", "reason"),
     [
-        (References(full="fft"), "no method of this study is references.adapter"),
-        (References(adapter="lora"), "no method of this study is references.full"),
-        (References(), "no method of this study is references.full or references.adapter"),
+        (References(full="fft"), "this study has no method that stands for LoRA"),
+        (References(adapter="lora"), "this study has no method that stands for full fine-tuning"),
+        (References(), "this study has no method that stands for full fine-tuning or LoRA"),
         (References(full="fft", adapter="lora"), "there is no run of 'lora'"),
     ],
 )

@@ -86,7 +86,7 @@ def content(change, file=MODEL):
 
 
 def pipe(file=MODEL):
-    """A named pipe in place of a file: who opens it waits for ever."""
+    """A named pipe in place of a file: who opens it waits forever."""
 
     def damage(folder):
         (folder / file).unlink(missing_ok=True)

@@ -17,7 +17,7 @@ EDIT = """
 layers = Path("lora_core/methods/layers.py")
 layers.write_text(layers.read_text() + "\\nEDITED = 1\\n")
 """
-MADE_AGAIN = "made again, because"
+MADE_AGAIN = "rerun because"
 EVERYTHING = [TABLE, "results/energy/cola.csv", "results/merged/lora/cola/seed1", "results/runs.csv"]
 
 
@@ -163,7 +163,7 @@ def test_a_run_that_other_code_made_is_made_again_when_the_code_is_put_back(stud
     script.write_text(planned)
     _, output = study.run("-n", TABLE)
     files = "lora_core/methods/layers.py, workflow/scripts/train.py"
-    assert f"{MADE_AGAIN} other code made it ({files}): results/{LORA_RUN}/run.json" in output
+    assert f"{MADE_AGAIN} the code changed ({files}): results/{LORA_RUN}/run.json" in output
 
 
 @pytest.mark.faults
@@ -172,7 +172,7 @@ def test_a_table_that_other_code_made_is_made_again(study):
     assert re.fullmatch("[0-9a-f]{16}", read_json(record)["made_from"]["code"])
     edit(record, made_from__code="0" * 16)  # as if the code was edited while the study ran, and put back
     assert study.plan(TABLE) == {"render_table table=table2"}
-    assert f"{MADE_AGAIN} other code made it: results/tables/table2." in study.run("-n", TABLE)[1]
+    assert f"{MADE_AGAIN} the code changed: results/tables/table2." in study.run("-n", TABLE)[1]
     assert study.run(TABLE)[0] == 0
     assert study.plan(TABLE) == set()
 

@@ -117,7 +117,9 @@ def test_a_value_that_programs_read_differently_is_refused_with_what_to_write(tm
     file = tmp_path / "mine.yaml"
     for content in (f"x: {text}", f"x: [1, {text}]", f"x: {{{text}: 1}}"):
         file.write_text(content)
-        assert refused(file).endswith(f"write {AMBIGUOUS[text]}")
+        message = refused(file)
+        assert f": the unquoted value `{text}` is ambiguous, because programs read it differently; " in message
+        assert message.endswith(f"write {AMBIGUOUS[text]}")
     for quoted in (f"'{text}'", f'"{text}"'):
         file.write_text(f"x: {quoted}")
         assert read_config_file(file) == {"x": text}
@@ -158,20 +160,20 @@ SECONDS = ("measure__sample_seconds", "measure__latency_seconds", "train__checkp
 CONFIG = {"peft_type": "LORA", "target_modules": ["query"]}
 REFUSED_VALUES = [
     ({"seeds": [HUGE]}, ["seeds.0: .*less than or equal to 4294967295"]),
-    ({"seeds": [True]}, ["seeds.0: a truth value is not a number"]),
+    ({"seeds": [True]}, ["seeds.0: true and false are not numbers"]),
     ({"seeds": ["010"]}, ["seeds.0: write the number without a leading zero"]),
     ({"seeds": [1, "1"]}, ["seeds: an entry is listed twice"]),
     ({"model": {"source": "random", "config": BERT, "seed": HUGE}}, ["model.seed: "]),
     ({"model": {"source": "random", "config": {"model_type": "../x"}}}, ["model.config.model_type: expected the name"]),
     ({"data__max_train_examples": HUGE}, ["data.max_train_examples: a number of at most"]),
-    ({"data__max_length": True}, ["data.max_length: a truth value"]),
-    ({"method_settings__lora__rank": True}, ["method_settings.lora.rank: a truth value"]),
+    ({"data__max_length": True}, ["data.max_length: true and false are not"]),
+    ({"method_settings__lora__rank": True}, ["method_settings.lora.rank: true and false are not"]),
     ({"method_settings__lora__alpha": INFINITE}, ["method_settings.lora.alpha: "]),
     *(
         ({"method_settings__lora__hyperparameters": {name: value}}, [f"lora.hyperparameters.{name}: {message}"])
         for name in ("learning_rate", "max_grad_norm", "weight_decay", "adam_epsilon", "loraplus_lr_ratio", "epochs")
         for value, message in [
-            (True, "a truth value is not a number"), ("010", "write the number without a leading zero"),
+            (True, "true and false are not numbers"), ("010", "write the number without a leading zero"),
             (HUGE if name == "epochs" else INFINITE, "a (finite )?number"),
             ("1e400", "input should be" if name == "epochs" else "a finite number"),
         ]
@@ -187,13 +189,16 @@ REFUSED_VALUES = [
     ({"method_settings__s": {"kind": "lora", "sweep": {"rank": [4, INFINITE]}}, "methods": ["s"]}, ["s-rankinf.rank"]),
     (
         {"method_settings__s": {"kind": "lora", "sweep": {"hyperparameters.learning_rate": [True]}}},
-        ["learning_rate: a truth value"],
+        ["learning_rate: true and false are not"],
     ),
     (
         {"method_settings__s": {"kind": "lora", "sweep": {"rank": [*range(1, 99)], "alpha": [*range(1, 99)]}}},
         ["method_settings.s.sweep: 9604 combinations are too many"],
     ),
-    ({"resources__measured": {"mem_mb": True, "runtime": HUGE}}, ["mem_mb: a truth value", "runtime: a number of at"]),
+    (
+        {"resources__measured": {"mem_mb": True, "runtime": HUGE}},
+        ["mem_mb: true and false are not", "runtime: a number of at"],
+    ),
 ]  # fmt: skip
 
 

@@ -65,7 +65,7 @@ def test_only_the_unfinished_results_that_a_target_needs_are_made_again(project,
     for target, plan in plans.items():
         status, output = project.run("-n", target)
         assert status == 0, output
-        assert ("made again, because it is " in output) == bool(plan), target
+        assert ("rerun because it is " in output) == bool(plan), target
         assert rules(project.plan(target)) == plan
     assert before == {file: file.read_bytes() for file in project.results.rglob("*") if file.is_file()}
 
@@ -90,7 +90,7 @@ def test_every_file_that_a_loss_of_power_emptied_or_cut_off_is_made_again(projec
             for file in (project.results / "logs").rglob("*.json"):
                 empty(file)
     output = finish(*COMPARED)
-    assert f"made again, because {EMPTY if harm is empty else CUT_OFF}: " in output
+    assert f"rerun because {EMPTY if harm is empty else CUT_OFF}: " in output
     assert "Nothing to be done" in finish(*COMPARED)
 
 
@@ -115,7 +115,7 @@ def test_of_two_studies_that_start_in_one_folder_at_the_same_moment_one_is_refus
     statuses = [process.returncode for process in processes]
     assert sorted(status != 0 for status in statuses) == [False, True], outputs
     refused = outputs[0 if statuses[0] else 1]
-    assert "holds results for another data" in refused
+    assert "holds results for other data" in refused
     assert "Traceback" not in refused
     assert read_json(results / "study.json")["data"]["seed"] == statuses.index(0)
 
@@ -225,6 +225,6 @@ def test_every_drawn_or_computed_text_of_zero_bytes_is_made_again(project, finis
     before = {name: (project.results / name).read_bytes() for name in files}
     for name in files:
         zero(project.results / name)
-    assert f"made again, because {ZEROED}: " in finish(*COMPARED)
+    assert f"rerun because {ZEROED}: " in finish(*COMPARED)
     assert {name: (project.results / name).read_bytes() for name in files} == before
     assert "Nothing to be done" in finish(*COMPARED)

@@ -67,7 +67,7 @@ def cost_files(folder, methods, tasks, seeds, generator, value):
                 row |= {
                     "method": method, "seed": seed, "device": "a CPU, 2 threads", "planned_epochs": 3,
                     "median_epoch_seconds": value(1, 30), "disturbed": [None, True, False][generator.integers(3)],
-                    "best_score": 0.5, "threshold_reason": "no method of this study is references.full",
+                    "best_score": 0.5, "threshold_reason": "this study has no method that stands for full fine-tuning",
                     "threshold_meaningful": reached, "reached": reached, "epochs_to_threshold": 2 if reached else None,
                     "epochs_to_seed_threshold": 1 if reached else None, "energy_source": None,
                     "energy_boundary": None, "meter": "none", "meter_reason": "no meter", "simulated": False,

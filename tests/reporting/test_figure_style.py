@@ -159,7 +159,7 @@ def test_a_title_of_scores_says_by_how_many_points_they_differ(tmp_path):
     shown = title("scores", {"scores": scored(tmp_path, *runs)})
     reach = 4.302653 / 3**0.5  # of the mean 2 with a standard deviation of 1
     assert shown == (
-        f"LoRA (own) scores 2.0 points lower (−{2 + reach:.1f} to {-2 + reach:+.1f}) than full fine-tuning "
+        f"LoRA (own) scores 2.0 points lower ({2 + reach:.1f} lower to {reach - 2:.1f} higher) than full fine-tuning "
         "(n = 3 seeds); undecided: the interval includes no difference."
     )
 
@@ -168,7 +168,14 @@ def test_a_title_of_latency_has_the_digits_of_the_answer(tmp_path):
     seconds = [0.10, 0.11, 0.12, 0.13, 0.14, 0.12]
     times = {FFT: seconds, MERGED: [1.0062 * second for second in seconds]}
     shown = title("latency", latency_inputs(timed(tmp_path, times)))
-    assert shown.startswith("LoRA (own), merged, takes 1.01 times the latency of full fine-tuning (")
+    assert shown == (
+        "LoRA (own), merged, takes 1.01 times the latency of full fine-tuning (1 timing); within a margin of 3 %: "
+        "equivalent."
+    )
+    several = [timed(tmp_path / "two", times, task) for task in ("cola", "rte")]
+    assert title("latency", latency_inputs(*several)).endswith(
+        " (geometric mean of 2 timings); within a margin of 3 %: equivalent in 2 of 2."
+    )
 
 
 def test_the_title_is_that_of_the_svg(tmp_path):

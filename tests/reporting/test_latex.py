@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import embedded_study
 import pandas as pd
 import pytest
 import yaml
@@ -153,18 +154,24 @@ def gpu_tables():
             )  # fmt: skip
 
 
+def embedded_tables(folder):
+    """Tables of three methods on five tasks, as large as those of the embedded study."""
+    return embedded_study.draw_tables(embedded_study.records(folder))
+
+
 @needs_latex
 @pytest.mark.parametrize("options", CLASSES)
-@pytest.mark.parametrize("kind", ["made", "gpu"])
+@pytest.mark.parametrize("kind", ["made", "gpu", "embedded"])
 def test_tables_of_a_study_say_in_the_pdf_what_they_hold(kind, options, tmp_path):
-    tables = [*(made_tables(tmp_path) if kind == "made" else gpu_tables())]
+    tables = {"made": lambda: made_tables(tmp_path), "gpu": gpu_tables, "embedded": lambda: embedded_tables(tmp_path)}
+    tables = [*tables[kind]()]
     study = replace(STUDY, differences=["precision: bf16"] if kind == "gpu" else STUDY.differences)
     tables = [table.with_study(study) for table in tables]
     assert len(tables) == 14
     words = printed(tmp_path, *tables, options=options)
     for table in tables:
         assert_printed(words, table)
-    signs = {"≥", "[", "%", "−"} if kind == "made" else {"*", "−", "["}
+    signs = {"made": {"≥", "[", "%", "−"}, "gpu": {"*", "−", "["}, "embedded": {"±", "[", "n/a"}}[kind]
     shown = "".join(words)
     assert all(sign in shown for sign in signs)
     assert ("Published," in words) == (kind == "gpu")

@@ -5,6 +5,7 @@ import re
 import shutil
 from dataclasses import fields, replace
 
+import embedded_study
 import pandas as pd
 import pytest
 from builders import (
@@ -13,6 +14,7 @@ from builders import (
     MERGED,
     METHOD_LABELS,
     METHODS,
+    NO_METER,
     SEEDS,
     TASKS,
     Made,
@@ -22,12 +24,13 @@ from builders import (
     timed,
     write_counts,
 )
+from embedded_study import write_runs
 
 from lora_core.config.description import StudyDescription
 from lora_core.data.card import DataCard
 from lora_core.data.overlap import Repeats
 from lora_core.evaluation.claim_rules import GPU, METER, MORE_SEEDS, UNDECIDED, UNMEASURED, Claim, Verdict
-from lora_core.evaluation.collect_runs import COLUMNS
+from lora_core.evaluation.claims import CLAIMS as CLAIMS_OF_THE_PAPER
 from lora_core.kept_runs import KeptRun, write_kept
 from lora_core.records import read_json, sha256, write_json
 from lora_core.reporting import catalogue
@@ -39,7 +42,7 @@ from lora_core.reporting.page.overlap_lines import overlap_lines
 from lora_core.reporting.page.report import ReportInputs, write_report
 from lora_core.reporting.page.tables import GridView
 from lora_core.reporting.rendering import TableFiles, write_table
-from lora_core.reporting.table import Cell, Table, read_table
+from lora_core.reporting.table import Cell, Published, Table, read_table
 from lora_core.sealed import SEAL, seal, unseal
 
 SETTINGS = DrawSettings(**DRAWN, latency_margin=0.03)
@@ -53,18 +56,6 @@ MADE_FIGURES = (
     "scores", "score_over_epochs", "score_over_time", "score_over_energy", "time_to_threshold", "energy_to_threshold",
     "memory", "latency", "pareto",
 )  # fmt: skip
-
-
-def write_runs(file, tasks, seeds):
-    """runs.csv of a study in which the energy of one method was not measured."""
-    rows = [",".join(COLUMNS)]
-    for m in METHODS:
-        for t in tasks:
-            for s in seeds:
-                rows += [f"{m},{t},{s},score.best,0.8{s},", f"{m},{t},{s},train_seconds,{10 + s},"]
-                if m != "vera":
-                    rows.append(f"{m},{t},{s},energy.train_joules,{1000 * (2 if m == 'lora' else 4)},")
-    file.write_text("\n".join(rows) + "\n")
 
 
 def report_inputs(folder, **shape):
@@ -84,7 +75,8 @@ def report_inputs(folder, **shape):
     verdicts = [Verdict(claim, verdict, "40%", "[39, 41]", "1%") for verdict in VERDICTS]
     claims = folder / "claims.csv"
     write_claims(verdicts, StudyDescription(**vars(STUDY) | {"differences": []}), folder / "claims.md", claims)
-    write_runs(folder / "runs.csv", tasks, shape.get("seeds", SEEDS))
+    metered = [method for method in METHODS if method != "vera"]
+    write_runs(folder / "runs.csv", METHODS, tasks, shape.get("seeds", SEEDS), metered)
     records = {name: study.inputs[name] for name in ("differences", "curves", "costs", "latency", "latency_records")}
     return ReportInputs(
         tables=sorted((folder / "tables").glob("*.json")), figures=figures, claims=claims,
@@ -116,7 +108,7 @@ def test_the_page_shows_every_cell_and_note_of_its_tables_in_the_order_of_the_ca
             assert f'<li class="says">{note}</li>' in text[start:]
     names = re.findall(r'<section id="(\w+)"', text)
     assert [name for name in names if name in catalogue.SECTIONS] == [
-        "parameters", "scores", "latency", "memory", "time", "energy"
+        "parameters", "scores", "latency", "memory", "cost"
     ]  # fmt: skip
     assert set(re.findall(r'<figure id="figure-(\w+)"', text)) == set(MADE_FIGURES)
 
@@ -128,7 +120,7 @@ def test_the_note_on_ratios_stands_right_below_the_table_of_latency(made):
 
 def test_every_section_is_headed_by_its_topic_and_a_conclusion(made):
     headings = re.findall(r'<h2 id="(\w+)-heading">(.*)</h2>', (made / "report.html").read_text())
-    assert {"tradeoff", "claims", "runs", "threshold", "energy"} < {name for name, _ in headings}
+    assert {"tradeoff", "claims", "runs", "threshold", "cost"} < {name for name, _ in headings}
     for name, text in headings:
         topic, _, conclusion = text.partition("</span> ")
         assert topic.startswith('<span class="topic">'), name
@@ -420,7 +412,11 @@ def test_the_studys_threshold_is_exact_although_the_slider_has_steps(opened):
 
 
 def test_the_unit_of_a_table_is_shown_on_every_screen(opened):
-    for name, unit in (("scores", "score, %"), ("latency", "seconds per pass"), ("memory", "memory, MB")):
+    for name, unit in (
+        ("scores", "score, %"),
+        ("latency", "seconds per pass"),
+        ("memory", "process memory on a CPU, MB"),
+    ):
         head = opened.locator(f"#{name} .table thead th").first
         assert head.text_content() == f"method ({unit})"
         assert head.is_visible()
@@ -586,7 +582,7 @@ def test_a_shared_column_loses_the_name_of_what_is_left_out_and_goes_with_its_la
         (["rte"], [0, 2], "CoLA −4.3", "2 claims"),
         (["vera"], [0, 1], "CoLA −4.3, RTE −1.0", "2 claims"),
         (["fft"], [0, 1], "CoLA −4.3, RTE −1.0 (" + DISTURBED_RUNS + ")", "2 claims"),
-        (["lora"], [1], None, "1 claims"),
+        (["lora"], [1], None, "1 claim"),
     ],
 )
 def test_claims_about_what_is_left_out_go_with_their_parts_and_are_not_counted(
@@ -616,9 +612,9 @@ def test_a_caption_that_names_what_is_left_out_says_what_the_figure_shows_instea
     assert choosing("rte").locator("#figure-scores .caption").text_content() == SENTENCE
 
 
-def test_nothing_on_the_page_names_a_method_that_is_left_out(choosing):
-    tab = choosing("vera")
-    shown = tab.evaluate(
+def shown_texts(tab):
+    """The texts that a reader sees, of the page and of its figures."""
+    return tab.evaluate(
         """() => {
             const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), shown = [];
             while (texts.nextNode()) {
@@ -629,13 +625,45 @@ def test_nothing_on_the_page_names_a_method_that_is_left_out(choosing):
             return shown;
         }"""
     )
-    assert any("LoRA (own)" in text for text in shown)
-    assert [text for text in shown if re.search(r"\bvera\b", text)] == []
+
+
+@pytest.mark.parametrize(("left_out", "other"), [("vera", "lora"), ("lora", "fft"), ("fft", "vera")])
+def test_nothing_on_the_page_names_a_method_that_is_left_out(choosing, left_out, other):
+    labels = METHOD_LABELS | {"vera": "vera"}
+    shown = shown_texts(choosing(left_out))
+    assert any(labels[other] in text for text in shown)
+    name = re.compile(rf"(?<!\w){re.escape(labels[left_out])}(?!\w)", re.IGNORECASE)
+    # The heading of table 5, which is about it alone, is that of a table of the paper.
+    assert [text for text in shown if name.search(text)] == []
+
+
+@pytest.mark.parametrize("left_out", ["lora", "fft"])
+def test_no_number_of_the_comparison_is_left_without_one_of_its_methods(choosing, left_out):
+    """A conclusion such as "tensors, counted: 0.28 (108 / 387 MB)" names neither of them."""
+    tab = choosing()
+    conclusions = "main h2 .says, main .conclusion.says"
+    before = tab.locator(f"{conclusions}:visible").all_text_contents()
+    counted = [text for text in before if "tensors, counted: 1.00 (200 / 200 MB)" in text]
+    assert len(counted) == 1
+    shown = choosing(left_out).locator("main").locator("h2 .says:visible, .conclusion.says:visible")
+    assert not {"memory", "cost", "parameters", "latency"} & set(
+        shown.evaluate_all("all => all.map(text => text.closest('section').id)")
+    )
+    assert counted[0] in choosing("vera").locator("#memory h2").text_content()
+    assert tab.locator("#memory h2 .says").is_visible()
+
+
+def test_a_table_of_methods_that_are_left_out_goes_with_its_notes(choosing):
+    tab = choosing("fft")
+    assert tab.locator("#cost [data-table=table5]:visible").count() == 0
+    assert tab.locator("#cost [data-table=table6]:visible").count() == 2  # the table and its notes
+    assert choosing("lora", "vera").locator("#cost [data-table=table6]:visible").count() == 0
+    assert tab.locator("#cost [data-table=table5]:visible").count() == 2
 
 
 def test_the_first_screen_says_what_lora_bought_how_sure_that_is_and_what_was_not_measured(opened):
     header = opened.locator("header")
-    assert opened.locator("#verdict").text_content().startswith("On 2 tasks with 3 seeds, LoRA (own) trained 10 % of")
+    assert opened.locator("#verdict").text_content().startswith("On 2 tasks with 3 seeds, LoRA (own) scored ")
     items = header.locator(".strip li")
     assert items.count() == 7
     states = [item.locator(".state").text_content() for item in items.all()]
@@ -664,6 +692,18 @@ def test_the_plot_shows_the_cost_that_is_chosen_with_labels_that_cover_nothing(o
                 apart_y = a["y"] >= b["y"] + b["height"] - 4 or b["y"] >= a["y"] + a["height"] - 4
                 assert apart_x or apart_y
     assert opened.locator("#plot-cost option").count() == 5
+
+
+def test_the_title_of_the_plots_axis_covers_no_number(opened):
+    """Scores that are close to each other have numbers with decimals, which are wider."""
+    opened.evaluate("plotted.points.forEach((point, i) => (point.score = 71.2 + 0.01 * i)); plot()")
+    texts = opened.locator("#plot text:not([data-method])")
+    boxes = {text.text_content(): text.bounding_box() for text in texts.all()}
+    title = boxes.pop("mean score, %")
+    assert "71.5" in boxes
+    for text, box in boxes.items():
+        assert box["x"] >= title["x"] + title["width"] or box["y"] >= title["y"] + title["height"], text
+        assert box["x"] >= opened.locator("#plot").bounding_box()["x"], text
 
 
 def test_without_scripts_the_page_shows_the_figure_of_the_study(browser, made):
@@ -701,20 +741,59 @@ def test_on_a4_paper_no_table_is_wider_than_the_page(opened):
 
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory):
-    """The page of a study with the tasks, methods and seeds of the embedded one."""
+    """The page of a study like the embedded one, on a machine without a meter."""
     folder = tmp_path_factory.mktemp("embedded")
-    files = report_inputs(folder, tasks=("sst2", "mrpc", "cola", "rte", "stsb"), seeds=(1, 2))
-    write_report(files, SETTINGS, folder / "report.html")
+    write_report(embedded_study.report_inputs(folder), embedded_study.draw_settings(), folder / "report.html")
     return folder / "report.html"
 
 
+@pytest.fixture(scope="module")
+def embedded_metered(tmp_path_factory):
+    """The same on a machine with one, which has more rows and figures."""
+    folder = tmp_path_factory.mktemp("metered")
+    inputs = embedded_study.report_inputs(folder, energy=5000.0)
+    write_report(inputs, embedded_study.draw_settings(), folder / "report.html")
+    return folder / "report.html"
+
+
+@pytest.mark.parametrize("page", ["embedded", "embedded_metered"])
 @pytest.mark.parametrize(("width", "most"), [(380, 14_000), (1400, 6_000)])
-def test_the_page_of_the_embedded_study_is_not_long(browser, embedded, width, most):
+def test_the_page_of_the_embedded_study_is_not_long(browser, request, page, width, most):
     tab = browser.new_page(viewport={"width": width, "height": 900})
-    tab.goto(embedded.as_uri())
+    tab.goto(request.getfixturevalue(page).as_uri())
     tab.evaluate("document.querySelectorAll('details').forEach(element => element.open = false)")
     assert 2000 < tab.evaluate("document.documentElement.scrollHeight") <= most
     tab.close()
+
+
+def test_the_page_of_the_embedded_study_has_every_table_figure_and_claim(embedded, embedded_metered):
+    tables, figures = catalogue.default_tables(), catalogue.default_figures(methods_equal_to_lora=True)
+    for page, absent in ((embedded, {"energy_to_threshold", "score_over_energy", "power"}), (embedded_metered, set())):
+        text = page.read_text()
+        assert set(re.findall(r'<figure id="figure-(\w+)"', text)) == set(figures) - absent
+        assert {name for name in tables if f'data-table="{name}"' in text} == set(tables)
+        assert len(re.findall('<li data-verdict="', text)) == len(CLAIMS_OF_THE_PAPER)
+
+
+def test_without_a_meter_one_line_says_so_in_place_of_rows_without_figures(embedded, embedded_metered):
+    rows = r'<th scope="row">([^<]*: (?:power|energy|training time)[^<]*)</th>'
+    section = embedded.read_text().partition('<section id="cost"')[2].partition("<details>")[0]
+    assert [row.partition(": ")[2] for row in re.findall(rows, section)] == ["training time (s)"] * 3
+    assert section.count(f"No power and energy (n/a): {html.escape(NO_METER)}.") == 1
+    tables = embedded.parent / "tables"
+    assert "Full fine-tuning: power (W)" in (tables / "table5.md").read_text()  # the paper's row
+    section = embedded_metered.read_text().partition('<section id="cost"')[2].partition("<details>")[0]
+    assert section.count("energy (kJ)</th>") == 3
+    assert "(n/a)" not in section
+
+
+def test_the_memory_of_a_process_says_below_the_table_that_it_is_no_gpu_memory(embedded):
+    section = embedded.read_text().partition('<section id="memory"')[2].partition("<details>")[0]
+    assert '<th scope="col">method (process memory on a CPU, MB)</th>' in section
+    assert '<p class="footnote">On a CPU: the mean of the memory of the whole process.' in section
+    table = read_table(embedded.parent / "tables/table4.json")
+    published = replace(table, published=Published("the paper", [Cell("LoRA", "RTE", 1.0, "1")], corner="memory, MB"))
+    assert published.published_grid().head[0] == "memory, MB"
 
 
 def test_on_a_desk_nothing_is_half_blank_and_the_contents_stay_at_the_side(browser, embedded):

@@ -574,4 +574,4 @@ def test_a_comparison_without_its_reference_says_so(tmp_path):
     file = timed(tmp_path, {FFT: [0.5, 0.5], MERGED: [0.5, 0.5]})
     table = draw_table("table3", latency_inputs(file), latency_margin=0.03, references=References(adapter="lora"))
     assert not [cell for cell in table.cells if "fft" in cell.quantity or " / " in cell.row]
-    assert any("references.full" in note for note in table.notes)
+    assert any("stands for full fine-tuning" in note for note in table.notes)

@@ -214,7 +214,7 @@ LORA_ENTRY = "method_settings__lora__hyperparameters"
         ({"micro_batch_size": 0}, "micro_batch_size: input should be greater than 0"),
         ({"micro_batch_size": -2}, "micro_batch_size: input should be greater than 0"),
         ({"micro_batch_size": 2.5}, "micro_batch_size: .*integer"),
-        ({"micro_batch_size": True}, "micro_batch_size: a truth value is not a number"),
+        ({"micro_batch_size": True}, "micro_batch_size: true and false are not numbers"),
         ({"micro_batchsize": 2}, "'micro_batch_size'"),
     ],
 )

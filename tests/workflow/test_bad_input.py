@@ -26,7 +26,7 @@ from lora_core.records import read_json
             "train.precision is 'tf32', which only GPUs have; set 'fp32' or 'bf16' to run on",
         ),
         ({"model__seed": 3}, "holds results for another model"),
-        ({"data__seed": 3}, "holds results for another data"),
+        ({"data__seed": 3}, "holds results for other data"),
     ],
 )
 def test_bad_input_is_refused_before_any_job_and_nothing_is_lost(study, changes, message):

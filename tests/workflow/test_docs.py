@@ -212,6 +212,12 @@ def test_a_figure_of_the_documentation_is_drawn_from_its_records(name, tmp_path)
     assert (ROOT / f"docs/{name}.svg").read_text() == (tmp_path / "drawn.svg").read_text(), "run: make pictures"
 
 
+def test_the_picture_of_the_report_is_of_the_page_as_it_is():
+    taken = (ROOT / "docs/report.digest").read_text().strip()
+    command = ".venv/bin/python docs/pictures.py results/report.html"
+    assert taken == pictures.page_digest(), f"docs/report.png shows an earlier page; after make tables, run: {command}"
+
+
 @pytest.mark.parametrize("name", pictures.PAGES)
 def test_the_tables_of_a_page_are_those_of_its_records(name):
     assert (ROOT / f"docs/{name}.md").read_text() == pictures.page_with_tables(name), "run: make pictures"
@@ -247,6 +253,29 @@ def test_a_setting_for_a_site_that_could_be_an_expression_is_quoted_twice_as_the
         outcomes.append(output if status else (tmp_path / "one.txt").read_text().strip())
     assert result in outcomes[0]
     assert outcomes[1] == " ".join((settings | {quoted: unquoted}).values())
+
+
+DURATIONS = {
+    "the demo": {
+        "README.md": r"^make demo +# installs, then .* in about (.+) minutes$",
+        "Makefile": r"^demo: .* in about (.+) minutes$",
+        "config/demo.yaml": r"the whole workflow in about (.+) minutes\.$",
+        "config/README.md": r"^\| \[`demo\.yaml`\].* about (.+) minutes on two cores \|$",
+    },
+    "the embedded study": {
+        "README.md": r"^`make tables` takes (.+) minutes on two cores",
+        "Makefile": r"The embedded study: 30 short runs, (.+) minutes on two cores",
+    },
+}
+
+
+@pytest.mark.parametrize("study", DURATIONS)
+def test_all_pages_say_the_same_of_how_long_a_study_takes(study):
+    said = {
+        file: re.findall(pattern, (ROOT / file).read_text(), re.MULTILINE) for file, pattern in DURATIONS[study].items()
+    }
+    assert all(len(durations) == 1 for durations in said.values()), said
+    assert len({durations[0] for durations in said.values()}) == 1, said
 
 
 def test_the_readme_fits_on_two_screens():

@@ -36,7 +36,7 @@ def test_runs_of_other_code_are_explained_kept_and_made_again_when_that_is_taken
     assert LAYERS in read_json(upgraded.folder / "results/runs/lora/cola/seed1/run.json")["provenance"]["code_files"]
     why = upgraded.lora_core("status", "--why", *OPTIONS).stdout
     assert f"lora/cola/seed1, lora/cola/seed2\n  code: {LAYERS}\n" in why
-    assert "fft/cola/seed1, fft/cola/seed2\n  input: tokenize_dataset/cola is made again, because other code" in why
+    assert "fft/cola/seed1, fft/cola/seed2\n  input: tokenize_dataset/cola is made again, because the code" in why
     assert len(trained(upgraded)) == 4
     assert keep(upgraded, "--because", BECAUSE).count(": kept") == 4
     plan = upgraded.plan()

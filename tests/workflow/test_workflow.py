@@ -200,7 +200,7 @@ def test_a_study_of_one_method_makes_all_that_it_can(tmp_path, method, task):
     assert status == 0, output
     results = project.folder / "results"
     filled, empty = (results / f"tables/table{number}.md" for number in ((5, 6) if method == "fft" else (6, 5)))
-    assert "No threshold: no method of this study is references." in filled.read_text()
+    assert "No threshold: this study has no method that stands for " in filled.read_text()
     assert "The study has no method of this kind" in empty.read_text()
     with (results / "claims.csv").open() as stream:
         verdicts = {row["claim"]: row["verdict"] for row in csv.DictReader(stream)}

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from lora_core.evaluation.claim_rules import over_seeds
-from lora_core.evaluation.comparison import points
+from lora_core.evaluation.comparison import points_between
 from lora_core.evaluation.frames import LatencyRun
 from lora_core.evaluation.latency_summary import summarize
 from lora_core.evaluation.relative_changes import relative_changes
@@ -70,7 +70,8 @@ def score_sentence(frame: pd.DataFrame, settings: DrawSettings) -> str:
     if by_seed.empty:
         return ""
     interval, mean = over_seeds(list(by_seed)), float(by_seed.mean())
-    bounds = f" ({points(interval.low)} to {points(interval.high)})" if interval and interval.has_spread else ""
+    known = interval is not None and interval.has_spread
+    bounds = f" ({points_between(interval.low, interval.high)})" if interval and known else ""
     value = f"{abs(mean):.1f} points {'lower' if mean < 0 else 'higher'}{bounds} than"
     if round(mean, 1) == 0:
         value = f"as high{bounds} as"
@@ -99,10 +100,10 @@ def latency_title(runs: Sequence[LatencyRun], settings: DrawSettings, *, otherwi
     )
     n = len(compared)
     parts = [f"{verdict} in {verdicts[verdict]} of {n}" for verdict in _LATENCY if verdict in verdicts]
+    over, found = (f"geometric mean of {n} timings", ", ".join(parts)) if n > 1 else ("1 timing", next(iter(verdicts)))
     return (
         f"{names['adapter']}, merged, takes {ratio:.2f} {'of' if ratio < 1 else 'times'} the latency of "
-        f"{names['full']} (geometric mean of {counted(n, '{} timing')}); within a margin of "
-        f"{100 * settings.latency_margin:g} %: {', '.join(parts)}."
+        f"{names['full']} ({over}); within a margin of {100 * settings.latency_margin:g} %: {found}."
     )
 
 

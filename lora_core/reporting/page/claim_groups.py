@@ -47,7 +47,7 @@ class ClaimsView:
         """How many claims have which verdict."""
         total = sum(self.counts.values())
         listed = [f"{count} {verdict}" for verdict, count in self.counts.items()]
-        return f"Of {total} claims of the paper: {', '.join(listed)}."
+        return f"Of {total} claim{'' if total == 1 else 's'} of the paper: {', '.join(listed)}."
 
 
 def _title(verdict: str, needs: str, claims: Sequence[ClaimRow], seeds: int) -> str:

@@ -50,7 +50,7 @@ function nameClaims() {
     title.textContent = original(title).replace(/^\d+/, count).replace(/: (it needs|they need)/, count === 1 ? ": it needs" : ": they need");
   }
   const counts = original(byId("claim-counts"));
-  byId("claim-counts").textContent = counts.replace(/^Of \d+/, `Of ${shown.length}`).replace(/([:,]) \d+ (not reproduced|not measured|reproduced|undecided)/g, (_, mark, verdict) => `${mark} ${shown.filter((claim) => claim.dataset.verdict === verdict).length} ${verdict}`);
+  byId("claim-counts").textContent = counts.replace(/^Of \d+ claims?/, `Of ${shown.length} claim${shown.length === 1 ? "" : "s"}`).replace(/([:,]) \d+ (not reproduced|not measured|reproduced|undecided)/g, (_, mark, verdict) => `${mark} ${shown.filter((claim) => claim.dataset.verdict === verdict).length} ${verdict}`);
 }
 
 function nameFigures() {
@@ -66,6 +66,17 @@ function nameFigures() {
   }
 }
 
+// A table without a row or a column that is left goes with its notes.
+function hideTables() {
+  const isEmpty = (cells) => cells.length > 0 && cells.every((cell) => cell.hidden);
+  const gone = all(".table[data-table], .more[data-table]").filter((block) => {
+    const { tHead, tBodies } = block.querySelector("table");
+    return isEmpty([...tBodies[0].rows]) || isEmpty([...tHead.rows[0].cells].slice(1));
+  });
+  const tables = new Set(gone.map((block) => block.dataset.table));
+  all("[data-table]").forEach((block) => (block.hidden = tables.has(block.dataset.table)));
+}
+
 function nameTexts() {
   nameColumns();
   nameClaims();
@@ -74,5 +85,6 @@ function nameTexts() {
   all("p.footnote").forEach((note) => (note.textContent = original(note).replace(anyName, (name) => (isLeftOut(name) ? "…" : name))));
   const methods = hidden("method");
   all("main tbody tr:not([data-task])").forEach((row) => (row.hidden = methods.has(row.dataset.method) || namesLeftOut(row.cells[0].textContent)));
+  hideTables();
   byId("left-out").hidden = names.every(({ box }) => box.checked);
 }

@@ -72,18 +72,19 @@ function plot() {
     byId("plot-note").textContent = "Nothing to show: choose a method, a task and a cost that was measured.";
     return;
   }
-  const width = Math.max(280, area.clientWidth), height = Math.round(Math.min(340, Math.max(260, 0.7 * width))), [left, right, top, bottom] = [50, 14, 12, 46];
+  const width = Math.max(280, area.clientWidth), height = Math.round(Math.min(340, Math.max(260, 0.7 * width))), [right, top, bottom] = [14, 12, 46];
   const xs = known.map((p) => p.x), ys = known.map((p) => p.y), log = cost === "parameters" && Math.min(...xs) > 0;
   const [least, most] = [Math.min(...xs), Math.max(...xs)];
   const [low, high] = log ? [least / 3, most * 3] : [0, 1.12 * most || 1];
   const pad = Math.max(0.5, 0.2 * (Math.max(...ys) - Math.min(...ys))), [floor, ceiling] = [Math.min(...ys) - pad, Math.max(...ys) + pad];
+  const scores = ticks(floor, ceiling, false), left = 26 + widest(scores.map((y) => digits(y))); // the title is 20 wide
   const scale = (v) => (log ? Math.log10(v) : v), toX = (v) => left + ((scale(v) - scale(low)) / (scale(high) - scale(low))) * (width - left - right);
   const toY = (v) => height - bottom - ((v - floor) / (ceiling - floor)) * (height - top - bottom);
   const ordered = [...known].sort((a, b) => a.x - b.x || b.y - a.y);
   const front = ordered.filter((p, i) => ordered.slice(0, i).every((q) => q.y < p.y));
   const sentence = known.map((p) => `${p.name} ${p.y.toFixed(1)} %, ${digits(p.x)}`).join("; ");
   const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Mean score in percent against ${title}: ${sentence}. No other method is better and cheaper than ${front.map((p) => p.name).join(", ")}.` });
-  for (const y of ticks(floor, ceiling, false)) svg.append(draw("path", { class: "grid", d: `M${left},${toY(y)}H${width - right}` }), draw("text", { x: left - 6, y: toY(y) + 4, "text-anchor": "end" }, digits(y)));
+  for (const y of scores) svg.append(draw("path", { class: "grid", d: `M${left},${toY(y)}H${width - right}` }), draw("text", { x: left - 6, y: toY(y) + 4, "text-anchor": "end" }, digits(y)));
   for (const x of ticks(low, high, log)) svg.append(draw("path", { class: "axis", d: `M${toX(x)},${height - bottom}v5` }), draw("text", { x: toX(x), y: height - bottom + 18, "text-anchor": "middle" }, log && x >= 1e6 ? `${digits(x / 1e6)} M` : digits(x)));
   svg.append(draw("path", { class: "axis", d: `M${left},${top}V${height - bottom}H${width - right}` }));
   svg.append(draw("text", { x: (left + width - right) / 2, y: height - 6, "text-anchor": "middle" }, title));
@@ -99,7 +100,7 @@ function plot() {
   byId("plot").replaceChildren(svg);
   const lines = front.map((p, i) => [toX(p.x), toY(p.y) - 2, front[i + 1] ? toX(front[i + 1].x) : width, toY(p.y) + 2]);
   const steps = front.slice(1).map((p, i) => [toX(p.x) - 2, toY(p.y), toX(p.x) + 2, toY(front[i].y)]);
-  const unlabeled = label(svg, known.map((p) => ({ ...p, px: toX(p.x), py: toY(p.y) })), width, [...lines, ...steps]);
+  const unlabeled = label(svg, known.map((p) => ({ ...p, px: toX(p.x), py: toY(p.y) })), left, width, [...lines, ...steps]);
   if (unlabeled.length) noted.push(`Without room for a label (hover): ${unlabeled.join(", ")}.`);
   const tasks = [...new Set(plotted.points.map((p) => p.task))].filter((task) => chosen("task").has(task)).length;
   noted.unshift(`Means over ${tasks} task${tasks === 1 ? "" : "s"} and all seeds. On the line: no other method is both better and cheaper.`);
@@ -107,10 +108,17 @@ function plot() {
   byId("plot-note").textContent = noted.join(" ");
 }
 
+// The width of the widest of some texts of the plot.
+function widest(texts) {
+  const svg = draw("svg", {}, ...texts.map((text) => draw("text", {}, text)));
+  byId("plot").replaceChildren(svg);
+  return Math.max(0, ...[...svg.children].map((text) => text.getComputedTextLength()));
+}
+
 // Write each point's name where it covers neither a point nor another name; return the names without room.
-function label(svg, points, width, lines) {
+function label(svg, points, left, width, lines) {
   const taken = [...lines, ...points.map((p) => [p.px - 8, p.py - 8, p.px + 8, p.py + 8])];
-  const overlaps = ([a, b, c, d]) => taken.some(([e, f, g, h]) => a < g && c > e && b < h && d > f) || a < 50 || b < 0 || c > width - 2;
+  const overlaps = ([a, b, c, d]) => taken.some(([e, f, g, h]) => a < g && c > e && b < h && d > f) || a < left || b < 0 || c > width - 2;
   return points.filter((p) => {
     const text = draw("text", { "data-method": p.method }, p.name);
     svg.append(text);

@@ -80,7 +80,6 @@ def write_report(inputs: ReportInputs, settings: DrawSettings, out: Path) -> Non
     answer = read_answer(evidence)
     costs, figures = read_costs(inputs.costs), drawn_figures(inputs.figures)
     kept = kept_runs(inputs.kept)
-    unmeasured = {"energy"} if costs["train_energy_joules"].isna().all() else set()
     text = _render(
         banner=tables[0].banner if tables else [],
         answer=answer,
@@ -89,9 +88,9 @@ def write_report(inputs: ReportInputs, settings: DrawSettings, out: Path) -> Non
             [TableView.of(table, labels) for table in tables],
             figures,
             answer,
-            unmeasured,
             {"scores": overlap_lines([record.data for record in records])},
             table_conclusions(tables, settings),
+            has_energy=bool(costs["train_energy_joules"].notna().any()),
         ),
         runs_conclusion=runs_conclusion(costs),
         tradeoff=FigureView.read(TRADEOFF, figures) if TRADEOFF in figures else None,

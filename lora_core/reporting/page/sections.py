@@ -20,9 +20,10 @@ QUANTITIES = {
     "scores": ("score",),
     "latency": ("latency",),
     "memory": ("memory",),
-    "time": ("time", "epoch_time"),
-    "energy": ("energy",),
+    "cost": ("time", "epoch_time", "energy"),
 }
+# Figures that have nothing to draw in a study without a meter.
+OF_ENERGY = frozenset({"energy_to_threshold", "score_over_energy", "power"})
 
 
 @dataclass(frozen=True)
@@ -62,18 +63,25 @@ def _described(svg: str, name: str, caption: str) -> str:
 class SectionView:
     """A section of the page.
 
-    `measured_by` names the records whose provenance it prints; `facts` are about the data, a line for each task.
+    `measured_by` names the records whose provenance it prints; `facts` are about the data, a line for each task. The
+    conclusions are about the methods `about`, listed by their labels, or if it is empty, those that they name.
     """
 
     name: str
     title: str
     measured_by: str
     conclusions: Sequence[str]
+    about: str
     facts: Sequence[str]
     tables: Sequence[TableView]
     figures: Sequence[FigureView]
     more_tables: Sequence[TableView]
     more_figures: Sequence[FigureView]
+
+    def footnotes(self, position: int) -> list[str]:
+        """Return the notes right below one of the tables, except those that are also below the next."""
+        *_, next_notes = [], *(table.footnotes for table in self.tables[position + 1 : position + 2])
+        return [note for note in self.tables[position].footnotes if note not in next_notes]
 
 
 def drawn_figures(figures: Sequence[Path]) -> dict[str, Path]:
@@ -88,14 +96,15 @@ def sections(
     tables: Sequence[TableView],
     figures: Mapping[str, Path],
     answer: Answer,
-    unmeasured: Collection[str],
     facts: Mapping[str, Sequence[str]],
     conclusions: Mapping[str, str],
+    *,
+    has_energy: bool,
 ) -> list[SectionView]:
     """Arrange tables and figures by the catalogue: the sections that have one.
 
-    Of a section in `unmeasured` no figure is shown, because there is nothing to draw; `facts` are by section, as are
-    `conclusions` of those that the answer says nothing about. Raise ValueError if a table is not in the catalogue.
+    Figures of energy are shown if the study `has_energy`; `facts` are by section, as are `conclusions` of those that
+    the answer says nothing about. Raise ValueError if a table is not in the catalogue.
     """
     views = {view.name: view for view in tables}
     for name in views:
@@ -106,7 +115,7 @@ def sections(
         own_figures = [
             FigureView.read(entry.name, figures)
             for entry in catalogue.FIGURES.values()
-            if _is_in(key, entry, figures) and entry.name != TRADEOFF and key not in unmeasured
+            if _is_in(key, entry, figures) and entry.name != TRADEOFF and (has_energy or entry.name not in OF_ENERGY)
         ]
         if not own_tables and not own_figures:
             continue
@@ -116,7 +125,8 @@ def sections(
         arranged.append(
             SectionView(
                 key, section.title, section.measured_by,
-                said or ([conclusions[key]] if key in conclusions else titles[:1]), facts.get(key, ()),
+                said or ([conclusions[key]] if key in conclusions else titles[:1]), answer.pair if said else "",
+                facts.get(key, ()),
                 tables=[table for table in own_tables if not catalogue.table(table.name).details],
                 figures=[figure for figure in own_figures if figure.name in main],
                 more_tables=[table for table in own_tables if catalogue.table(table.name).details],

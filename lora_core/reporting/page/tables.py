@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lora_core.data.tasks import task_title
-from lora_core.reporting.table import Cell, Grid, Table, grid
+from lora_core.reporting.table import NA, Cell, Grid, Table, grid
 
 OPEN_ROWS = 16  # a longer table is folded
 SMALL_COLUMNS = 4
-OF_RATIOS = ("Ratios: ", "Over ")  # the beginnings of notes that say what a ratio and its bounds are
+# The beginnings of notes without which a table is misread: what a ratio and its bounds are, and whose memory it is.
+BELOW = ("Ratios: ", "Over ", "On a CPU: ")
+WITHOUT = "(n/a)"  # in a note that says why there are no figures
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,10 @@ def _only(values: set[str]) -> str:
 
 @dataclass(frozen=True)
 class TableView:
-    """A table of the page, with the published figures if there are any."""
+    """A table of the page, with the published figures if there are any.
+
+    Rows of quantities `without` a single figure are left out.
+    """
 
     name: str
     heading: str
@@ -81,18 +86,23 @@ class TableView:
     notes: Sequence[str]
     published: GridView | None
     source: str
+    without: Sequence[str] = ()
 
     @classmethod
     def of(cls, table: Table, labels: Mapping[str, str]) -> TableView:
         """Arrange a table; `labels` are those of the methods that the page can hide."""
         published = table.published
+        known = {cell.quantity for cell in table.cells if cell.text != NA}
+        cells = [cell for cell in table.cells if cell.quantity in known] or table.cells
+        shown = {cell.quantity for cell in cells}
         return cls(
             table.name,
             table.heading,
-            GridView.of(table.cells, table.corner, labels),
+            GridView.of(cells, table.corner, labels),
             table.notes,
-            GridView.of(published.cells, table.corner, labels) if published else None,
+            GridView.of(published.cells, published.corner or table.corner, labels) if published else None,
             published.source if published else "",
+            [name for name in dict.fromkeys(cell.quantity for cell in table.cells) if name not in shown],
         )
 
     @property
@@ -107,5 +117,14 @@ class TableView:
 
     @property
     def footnotes(self) -> list[str]:
-        """The notes that explain a mark or the ratios, which stand right below the table."""
-        return [note for note in self.notes if not note[:1].isalpha() or note.startswith(OF_RATIOS)]
+        """The notes that explain a mark or without which the table is misread, which stand right below it."""
+        explain = [note for note in self.notes if not note[:1].isalpha() or note.startswith(BELOW)]
+        return [*explain, *self.absent_notes]
+
+    @property
+    def absent_notes(self) -> list[str]:
+        """What says in place of the rows that were left out why they have no figures."""
+        if not self.without:
+            return []
+        reasons = [note for note in self.notes if WITHOUT in note and note.startswith("No ")]
+        return reasons or [f"Without a figure in this study: {', '.join(self.without)}."]

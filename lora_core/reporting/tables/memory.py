@@ -1,7 +1,7 @@
 """Table 4: mean memory during training as in the paper, and the peak above the baseline; its parts, predicted too."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -22,6 +22,7 @@ from lora_core.reporting.tables.cells import (
 from lora_core.stats import MIN_SEEDS
 
 CORNER = "method (memory, MB)"
+CORNER_CPU = "method (process memory on a CPU, MB)"
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,9 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Table:
             "On a CPU: the mean of the memory of the whole process. Below it, its peak minus the baseline, which is "
             "what it held before the model was loaded. This is not GPU memory and decides no claim about it."
         )
-    return new_table("table4", CORNER, cells, [*notes, *same_for_all_note(cells), *_run_notes(runs, settings)])
+    notes += [*same_for_all_note(cells), *_run_notes(runs, settings)]
+    table = new_table("table4", CORNER if _on_gpu(runs) else CORNER_CPU, cells, notes)
+    return replace(table, published=table.published and replace(table.published, corner=CORNER))
 
 
 def draw_details(inputs: Inputs, settings: DrawSettings) -> Table:
