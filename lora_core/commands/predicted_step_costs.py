@@ -12,8 +12,8 @@ from lora_core.config import params
 from lora_core.config.study import Study
 from lora_core.evaluation.measured_device import MeasuredDevice, read_measured_device
 from lora_core.evaluation.regime_record import total_seconds
-from lora_core.evaluation.regimes import OUTPUTS, without_weights
 from lora_core.evaluation.step_model import count_step
+from lora_core.evaluation.timed_models import OUTPUTS, without_weights
 from lora_core.layout import Layout
 from lora_core.measuring.exclusive import expects_gpu
 from lora_core.measuring.gpus import gpu_count

@@ -9,16 +9,17 @@ import torch
 from builders import FULL, LORA, draw_table, spec, write_regimes
 from torch import nn
 
-from lora_core.evaluation import memory_scaling, regime_record, regimes, step_timing
+from lora_core.evaluation import memory_scaling, regime_record, regimes, step_limits, step_timing
 from lora_core.evaluation.measured_device import read_measured_device
 from lora_core.evaluation.references import References
 from lora_core.evaluation.regime_advice import advice
 from lora_core.evaluation.regime_record import Regimes, read_regimes, total_seconds
-from lora_core.evaluation.step_model import LaunchCosts, Operation, StepCount, count_step
+from lora_core.evaluation.step_model import LaunchCosts, Operation, StepCount, count_divided_step, count_step
 from lora_core.measuring.device_constants import WIDTHS, DeviceConstants, measure_constants, rate
 from lora_core.records import read_json, write_json
 from lora_core.reporting import catalogue
 from lora_core.reporting.inputs import DrawSettings
+from lora_core.training.run import build_model
 
 ROWS, TOKENS, WIDTH, OUTPUTS = 3, 4, 6, 2
 DEVICE = DeviceConstants(
@@ -88,6 +89,18 @@ def test_dropout_draws_a_number_for_each_element():
     assert sum(operation.random_numbers for operation in count.forward) == ROWS * TOKENS * WIDTH
 
 
+def test_a_step_of_micro_batches_has_their_passes_and_one_update():
+    whole, divided = (count_divided_step(Linear(), (5, TOKENS), micro, "cpu", "fp32") for micro in (5, 2))
+    assert whole == count_step(Linear(), (5, TOKENS), "cpu", "fp32")
+    one = count_step(Linear(), (2, TOKENS), "cpu", "fp32")
+    assert len(divided.forward) == 3 * len(one.forward)  # of 2, 2 and 1 rows
+    assert [flops(part) for part in (divided.forward, divided.backward)] == [
+        flops(whole.forward),
+        flops(whole.backward),
+    ]
+    assert divided.update == whole.update
+
+
 def test_a_model_that_does_not_run_on_shapes_is_not_predicted():
     class Looks(Linear):
         def forward(self, input_ids, attention_mask):
@@ -95,6 +108,7 @@ def test_a_model_that_does_not_run_on_shapes_is_not_predicted():
             return super().forward(input_ids, attention_mask)
 
     assert count_step(Looks(), (ROWS, TOKENS), "cpu", "fp32") is None
+    assert count_divided_step(Looks(), (ROWS, TOKENS), 2, "cpu", "fp32") is None
 
 
 @pytest.mark.parametrize(
@@ -176,12 +190,9 @@ def test_a_record_without_a_reference_is_named(record):
 
 def test_weights_stay_as_they_are(bert, record):
     """Learning rates are 0, so that any number of steps can be timed."""
-    from lora_core.evaluation.step_timing import ReadyStep
-    from lora_core.training.run import build_model
-
     model = build_model(spec(FULL), bert, ["0", "1"], torch.zeros(1, dtype=torch.int64).numpy())
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    step = ReadyStep(spec(FULL), model, (2, 8), "eager")
+    step = step_timing.ReadyStep(spec(FULL), model, (2, 8), "eager")
     step.block(2)
     step.parts()
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
@@ -261,7 +272,7 @@ def test_a_meter_fills_the_columns_of_energy(fake_nvml, bert, cola, tmp_path):
     file = tmp_path / "regimes.json"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(regimes, "GRID", ((4, 16),))
-        patch.setattr(step_timing, "COUNTER_BLOCK_SECONDS", 0.1)
+        patch.setattr(step_limits, "COUNTER_BLOCK_SECONDS", 0.1)
         plan = regimes.RegimesPlan(specs, seconds=300, threads=1)
         regimes.measure_regimes(bert, None, {"cola": cola / "train.safetensors"}, plan, file)
     read = read_regimes(file, REFERENCES)

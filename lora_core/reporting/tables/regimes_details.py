@@ -10,7 +10,7 @@ from lora_core.reporting.digits import FIGURES
 from lora_core.reporting.inputs import DrawSettings, Inputs
 from lora_core.reporting.table import Cell, Table, new_table
 from lora_core.reporting.tables.cells import available
-from lora_core.reporting.tables.regimes import row_name
+from lora_core.reporting.tables.regimes import row_name, shape
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def _step(row: pd.Series, columns: list[Column], settings: DrawSettings, several
     for column in columns:
         cell = Cell(
             f"{name}: {settings.label(row['method'])}", column.title, method=row["method"], task=row["task"],
-            variant=f"{row['rows']} × {row['tokens']}, {row['execution']}", quantity=column.quantity, unit=column.unit,
+            variant=f"{shape(row)}, {row['execution']}", quantity=column.quantity, unit=column.unit,
             note=row["reason"] or "",
         )  # fmt: skip
         value = row[column.value]
