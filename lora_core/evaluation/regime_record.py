@@ -96,6 +96,7 @@ class Regimes:
         device: Its model.
         precision: That of training.
         measured_on: The device as records of runs name it, with its threads or libraries.
+        lower_precision: One in which the device is faster; None if it has none, or the study is in one already.
         execution: That of the study's runs; steps were measured in every execution that the device has.
         methods: The steps of each method apart: one row per size, execution and method, in the order of the record.
             Columns beside those: `ms`, `predicted_ms`; `forward_ms`, `backward_ms`, `update_ms`; `joules`, `saved_mb`,
@@ -109,6 +110,7 @@ class Regimes:
     measured_on: str = ""
     execution: str = "eager"
     methods: pd.DataFrame = field(default_factory=pd.DataFrame)
+    lower_precision: str | None = None
 
     def well_predicted(self, tolerance: float = TOLERANCE) -> tuple[int, int]:
         """Return how many steps were predicted within a share of what was measured, and of how many."""
@@ -143,8 +145,9 @@ def _read(content: Mapping[str, Any], file: Path, references: References) -> Reg
     )  # fmt: skip
     of_methods = pd.DataFrame([_step(row, content["tasks"]) for row in records if row["method"] in both])
     return Regimes(
-        steps, tasks, where.device_model, str(where.precision), device_of(where), content["execution"], of_methods
-    )
+        steps, tasks, where.device_model, str(where.precision), device_of(where), content["execution"], of_methods,
+        content.get("lower_precision"),
+    )  # fmt: skip
 
 
 def _step(row: Mapping[str, Any], tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

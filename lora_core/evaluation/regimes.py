@@ -82,6 +82,7 @@ def measure_regimes(
     record = {
         "model": spec.base_model,
         "execution": execution_of_runs(spec, held.device),
+        "lower_precision": precision.lower(spec.precision, held.device),
         "constants": asdict(constants) | {"launches": {name: asdict(costs) for name, costs in launches.items()}},
         "tasks": {task: asdict(one) for task, one in tasks.items()},
         "rows": rows,

@@ -9,10 +9,10 @@ import torch
 from builders import FULL, LORA, draw_table, spec, write_regimes
 from torch import nn
 
+from lora_core import precision
 from lora_core.evaluation import memory_scaling, regime_record, regimes, step_limits, step_timing
 from lora_core.evaluation.measured_device import read_measured_device
 from lora_core.evaluation.references import References
-from lora_core.evaluation.regime_advice import advice
 from lora_core.evaluation.regime_record import Regimes, read_regimes, total_seconds
 from lora_core.evaluation.step_model import LaunchCosts, Operation, StepCount, count_divided_step, count_step
 from lora_core.measuring.device_constants import WIDTHS, DeviceConstants, measure_constants, rate
@@ -183,6 +183,10 @@ def test_an_epoch_is_its_number_of_mean_batches(record):
     assert math.isnan(tasks["energy"][0])
 
 
+def test_the_record_has_the_lower_precision_of_this_device(record):
+    assert read_regimes(record, REFERENCES).lower_precision == precision.lower("fp32", torch.device("cpu"))
+
+
 def test_a_record_without_a_reference_is_named(record):
     with pytest.raises(ValueError, match="has no steps of another"):
         read_regimes(record, References(full="fft", adapter="another"))
@@ -224,45 +228,6 @@ def test_the_papers_own_numbers_give_its_break_even():
     assert list(paper["took"].round(2)) == [2, 2, 7, 0.9, 2.33]
     cheaper = paper["took"] < paper["energy"]
     assert list(cheaper) == list(paper["cost"] < 1) == [False, False, False, True, False]
-
-
-def steps(**rows):
-    """Rows of `Regimes.steps` from lists."""
-    given = {"task": "", "reason": None, "time_low": math.nan, "time_high": math.nan, "energy": math.nan} | rows
-    return pd.DataFrame(given).assign(tokens_per_step=lambda frame: frame["rows"] * frame["tokens"])
-
-
-@pytest.mark.parametrize(
-    ("waits_for", "words"),
-    [
-        ("launches", "At 4,096 tokens a step the ratio is 0.70."),
-        ("arithmetic", """`snakemake --cores all --config 'train={"precision": "bf16"}'`"""),
-        ("bytes", "A lower precision moves fewer"),
-        ("random numbers", "hyperparameters.dropout: 0.0"),
-    ],
-)
-def test_advice_names_what_a_step_waits_for_and_what_changes_it(waits_for, words):
-    frame = steps(
-        task=["cola", ""], rows=[16, 32], tokens=[16, 128], execution="eager", full_ms=[10.0, 100.0],
-        lora_ms=[9.5, 70.0], time=[0.95, 0.7], waits_for=waits_for, waiting=0.87,
-    )  # fmt: skip
-    (text,) = advice(Regimes(frame, pd.DataFrame(), "a GPU", "fp32"), "LoRA (own)")
-    assert text.startswith("A step of 16 × 16 tokens takes LoRA (own) 0.95 of the time of full fine-tuning.")
-    assert "(87 % of its predicted time)" in text
-    assert words in text
-
-
-def test_advice_on_launches_expects_what_graphs_were_measured_to_take():
-    frame = steps(
-        task="cola", rows=16, tokens=16, execution=["eager", "graphs"], full_ms=[40.0, 5.0], lora_ms=[40.0, 3.0],
-        time=[1.0, 0.6], waits_for="launches", waiting=0.87,
-    )  # fmt: skip
-    command = """`snakemake --cores all --config 'train={"cuda_graphs": "auto"}'`"""
-    for execution in ("eager", "graphs"):
-        read = Regimes(frame, pd.DataFrame(), "a GPU", "bf16", execution=execution)
-        eager, _ = advice(read, "LoRA (own)")
-        assert "its step takes 0.07 of this time, and 0.60 of that of full fine-tuning" in eager
-        assert (command in eager) == (execution == "eager")  # else the study has them
 
 
 def test_a_meter_fills_the_columns_of_energy(fake_nvml, bert, cola, tmp_path):

@@ -42,7 +42,7 @@ def measured(bert, cola, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(device_batches.MULTIPLE, "cpu", 8)
-        patch.setattr(regimes, "GRID", ((2, 12),))
+        patch.setattr(regimes, "GRID", ((4, 12),))
         patch.setattr(regimes, "ReadyStep", Recorded)
         patch.setattr(regimes, "count_divided_step", count)
         plan, data = regimes.RegimesPlan(specs(), seconds=300, threads=1), cola / "train.safetensors"
@@ -66,7 +66,7 @@ def test_each_task_is_timed_as_it_is_trained(measured):
     cola, rte, grid = timed[::2]
     assert [spec.hyperparameters.optimizer for spec, _, _ in (cola, rte, grid)] == ["adamw", "sgd", "adamw"]
     assert [has_checkpointing for _, has_checkpointing, _ in (cola, rte, grid)] == [False, True, False]
-    assert [{rows for rows, _ in batch.parts} for _, _, batch in (cola, rte, grid)] == [{2}, {8}, {2}]
+    assert [{rows for rows, _ in batch.parts} for _, _, batch in (cola, rte, grid)] == [{2}, {8}, {4}]
 
 
 def test_an_epoch_of_micro_batches_has_one_update_for_each_batch(measured):

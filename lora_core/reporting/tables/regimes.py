@@ -86,7 +86,7 @@ def _task(row: pd.Series, settings: DrawSettings, several: bool) -> Iterator[Cel
 
 
 def _notes(regimes: Regimes, settings: DrawSettings) -> Iterator[str]:
-    yield from advice(regimes, settings.label(settings.references.adapter or ""))
+    yield from advice(regimes, settings.references, settings.label(settings.references.adapter or ""))
     full, adapter = (settings.label(method or "") for method in (settings.references.full, settings.references.adapter))
     yield (
         f"Measured on {regimes.device} in {regimes.precision}, on random tokens without padding; both methods in "
