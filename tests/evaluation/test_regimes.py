@@ -264,6 +264,20 @@ def test_details_have_the_parts_the_memory_and_the_epochs_of_each_method(record)
     assert rows["2 × 8: LoRA (own)"]["epoch (s)"] == "n/a"
 
 
+def test_the_parts_of_a_graph_are_not_available_and_say_why(tmp_path):
+    file = write_regimes(tmp_path / "regimes.json", {"cola": {"time": 1.5, "energy": None}})
+    content = read_json(file)
+    graphs = [row | {"execution": "graphs", "parts": None} for row in content["rows"]]
+    write_json(file, content | {"rows": content["rows"] + graphs})
+    table = draw_table("regimes-details", {"regimes": [file]})
+    parts = [cell for cell in table.cells if cell.column in ("forward (ms)", "backward (ms)", "update (ms)")]
+    assert {(cell.text == "n/a", cell.note) for cell in parts if cell.row.endswith("(own)")} == {
+        (False, ""), (True, "a CUDA graph is one launch, whose parts are not timed apart"),
+    }  # fmt: skip
+    assert {cell.text == "n/a" for cell in parts if ", graphs" in cell.row} == {True}
+    assert "whose parts are not timed apart" in table.notes[0]
+
+
 def test_how_many_steps_were_predicted_is_counted(tmp_path):
     """Those of full fine-tuning take 60 ms and those of LoRA 40; 30 are predicted."""
     file = write_regimes(tmp_path / "regimes.json", {"cola": {"time": 1.5, "energy": None}})
