@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -130,5 +131,7 @@ def alternating(sizes: Sequence[Size]) -> list[Size]:
 def free_memory_mb(device: torch.device) -> float:
     """Return the memory in MB that is free for a step."""
     if device.type == "cuda":
+        gc.collect()  # steps of the last size, whose graphs refer to each other
+        torch.cuda.empty_cache()  # what the allocator keeps of a larger size
         return torch.cuda.mem_get_info(device)[0] / 1e6
     return psutil.virtual_memory().available / 1e6

@@ -4,6 +4,7 @@ import random
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from lora_core.evaluation import regimes
 from lora_core.evaluation.regime_record import Size
@@ -15,6 +16,7 @@ from lora_core.evaluation.step_limits import (
     Expected,
     StepLimits,
     alternating,
+    free_memory_mb,
 )
 from lora_core.evaluation.step_timing import Timing
 from lora_core.measuring.counter_ticks import is_too_short
@@ -103,6 +105,14 @@ def test_small_and_large_sizes_alternate(count):
     sizes = [Size(1, tokens, 1) for tokens in range(1, count + 1)]
     expected = {0: [], 1: [1], 2: [1, 2], 3: [1, 3, 2], 4: [1, 4, 2, 3], 5: [1, 5, 2, 4, 3]}[count]
     assert [size.tokens for size in alternating(random.sample(sizes, count))] == expected
+
+
+def test_what_the_allocator_keeps_of_a_larger_size_is_free(monkeypatch):
+    """After the largest size of the grid comes the second smallest."""
+    free = [1e9]
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: free.append(8e9))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free[-1], 12e9))
+    assert free_memory_mb(torch.device("cuda")) == 8000
 
 
 GRID = [Size(rows, tokens, rows) for rows, tokens in regimes.GRID]
