@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 # Rows and tokens of a step, without padding: from 64 tokens a step to 16,384.
 GRID = ((4, 16), (16, 16), (16, 32), (16, 64), (16, 128), (32, 128), (32, 256), (32, 512))
+# Why a size is never measured, however much time is left.
+TOO_LONG = "longer than the model's longest input"
+NOT_CAPTURED = "a step of this model cannot be captured as a CUDA graph"
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ class _Regimes:
         for number, (size, execution) in enumerate(planned):
             waiting = len(planned) - number + len(late)
             rows[size, execution] = self._measure(size, execution, waiting, 1.0 if size.task else 1 / waiting)
-            if not size.task and rows[size, execution][0].reason:
+            if not size.task and rows[size, execution][0].reason not in (None, TOO_LONG, NOT_CAPTURED):
                 late.append((size, execution))
         late.sort(key=lambda step: step[0].rows * step[0].tokens)
         for number, (size, execution) in enumerate(late):
@@ -168,7 +171,7 @@ class _Regimes:
         batch = (size.rows, size.tokens)
         ready = {method: ReadyStep(specs[method], model, batch, execution) for method, model in methods.items()}
         if execution == "graphs" and not all(step.is_captured for step in ready.values()):
-            return "a step of this model cannot be captured as a CUDA graph", dict.fromkeys(ready, Timing())
+            return NOT_CAPTURED, dict.fromkeys(ready, Timing())
         return None, time_steps(ready, ROUNDS, self._held.meter, execution, block)
 
     def _counter(self) -> float | None:
@@ -177,7 +180,7 @@ class _Regimes:
     def _too_long(self, size: Size) -> str | None:
         limits = map(max_input_length, self._models.of(size.task).values())
         is_longer = any(limit is not None and size.tokens > limit for limit in limits)
-        return "longer than the model's longest input" if is_longer else None
+        return TOO_LONG if is_longer else None
 
     def _predict(self, size: Size, method: str, execution: str) -> Predicted | None:
         key, spec = (size, method), self._models.spec(method, size.task)

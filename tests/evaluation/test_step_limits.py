@@ -118,8 +118,8 @@ def test_what_the_allocator_keeps_of_a_larger_size_is_free(monkeypatch):
 GRID = [Size(rows, tokens, rows) for rows, tokens in regimes.GRID]
 
 
-def measured_with(clock, seconds_of_a_step, tasks=0, executions=("eager", "graphs"), overhead=0.5, **limits):
-    """The rows of a study with some tasks, whose steps take by their tokens what a function says."""
+def regimes_with(clock, seconds_of_a_step, executions=("eager", "graphs"), overhead=0.5, **limits):
+    """The measurement of steps that take by their tokens what a function says."""
     one = regimes._Regimes.__new__(regimes._Regimes)
     one._models = SimpleNamespace(of=lambda task: dict.fromkeys(METHODS))
     one._launches, one._progress = dict.fromkeys(executions), SimpleNamespace(update=lambda text: None)
@@ -137,7 +137,13 @@ def measured_with(clock, seconds_of_a_step, tasks=0, executions=("eager", "graph
         return None, timed(seconds, saved_mb=0.0)
 
     one._time = time_steps
-    return one.measure([*(Size(16, 32 + number, 16, f"task{number}") for number in range(tasks)), *GRID])
+    return one
+
+
+def measured_with(clock, seconds_of_a_step, tasks=0, **settings):
+    """The rows of the grid and of some tasks."""
+    sizes = [Size(16, 32 + number, 16, f"task{number}") for number in range(tasks)]
+    return regimes_with(clock, seconds_of_a_step, **settings).measure([*sizes, *GRID])
 
 
 def test_every_size_is_measured_on_a_gpu_with_an_energy_counter(clock):
@@ -163,3 +169,10 @@ def test_large_sizes_of_a_slow_device_do_not_take_the_time_of_small_ones(clock):
     assert [reasons[size.rows * size.tokens] for size in GRID[:-1]] == [None] * (len(GRID) - 1)
     assert reasons[32 * 512].startswith("takes about 112 s, and ")
     assert clock.seconds <= 150
+
+
+def test_a_step_that_cannot_be_captured_is_tried_once(clock):
+    one, tried = regimes_with(clock, lambda tokens: 1e-3), []
+    one._time = lambda size, *_: tried.append(size) or (regimes.NOT_CAPTURED, dict.fromkeys(METHODS, Timing()))
+    assert {row.reason for row in one.measure(GRID)} == {regimes.NOT_CAPTURED}
+    assert len(tried) == 2 * len(GRID)
