@@ -22,7 +22,8 @@ VARIABLES = (
     "DNNL_DEFAULT_FPMATH_MODE",
 )
 NEED_CAPABILITY = ("tf32", "bf16")
-FIRST_CAPABILITY = (8, 0)  # of the GPUs that have them; float16 is for those before
+CPU_BF16 = ("avx512_bf16", "amx_bf16", "bf16")  # instructions for products of bfloat16: of x86, and of Arm
+FIRST_CAPABILITY = (8, 0)  # of the GPUs that have TF32 and bfloat16; float16 is for those before
 # 12 bits after the point: float32 keeps it in a product with 1, TF32 and bfloat16 round it to 1.
 PROBE = 1 + 2**-12
 PROBE_SIZE = 256
@@ -63,6 +64,21 @@ def check_gpus(precision: str, gpus: Sequence[tuple[str, tuple[int, int]]]) -> N
             f"{'.'.join(map(str, capability))}, {'.'.join(map(str, FIRST_CAPABILITY))} is needed); set 'fp32' or "
             f"'fp16'{others}"
         )
+
+
+def lower(precision: str, device: "torch.device") -> Precision | None:
+    """Return a lower precision in which the device multiplies faster; None if it has none, or this one is low already.
+
+    On a CPU it is bfloat16 where there are instructions for it: without them, it is slower than float32.
+    """
+    import torch
+
+    if autocast_type(precision) is not None:
+        return None
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device) >= FIRST_CAPABILITY else "fp16"
+    instructions = torch.cpu.get_capabilities()
+    return "bf16" if any(instructions.get(name) for name in CPU_BF16) else None
 
 
 def is_scaled(precision: str) -> bool:

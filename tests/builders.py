@@ -463,7 +463,7 @@ METHODS, TASKS, SEEDS = ("fft", "lora", "vera"), ("cola", "rte"), (1, 2, 3)
 NO_METER = "no meter <here> & now"
 
 
-def write_regimes(file, break_evens, device_model="a GPU", sizes=((16, 16),), **changes):
+def write_regimes(file, break_evens, device_model="a GPU", sizes=((16, 16),), threads=2, **changes):
     """Write regimes.json as measured steps of fft and lora give it: `{task: {"time": ..., "energy": ... or None}}`.
 
     An epoch has 100 steps; the steps of a task, and those of the grid's `sizes`, take 40 ms with lora.
@@ -486,7 +486,8 @@ def write_regimes(file, break_evens, device_model="a GPU", sizes=((16, 16),), **
         task: {"sizes": {m: size | {"task": task} for m in ("fft", "lora")}, "steps": {"fft": 100, "lora": 100}}
         for task in break_evens
     }
-    place = run_content(provenance={"device": "gpu-0", "device_model": device_model})["provenance"]
+    where = {"device": "gpu-0", "device_model": device_model, "threads": threads}
+    place = run_content(provenance=where)["provenance"]
     launches = {"eager": dict.fromkeys(parts, 1e-3)}
     rates = dict.fromkeys(("in_place_bytes", "functions", "random_numbers"), 1e30)
     rates |= {name: [[1.0, 1e30]] for name in ("bytes", "flops")}

@@ -1,7 +1,7 @@
 """`lora-core estimate` (`make paper`): the time, disk space and energy of a study, before it starts.
 
 The time of a run follows from its examples, tokens and epochs, and from what a training step takes on this machine:
-predicted from what `make regimes` measured, or measured by a short costs.
+predicted from what `make regimes` measured, or measured by a short trial.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 
 from lora_core.commands.durations import format_duration
 from lora_core.commands.status import RunStatus, State
-from lora_core.commands.step_costs import BATCH_SIZE, LENGTHS, StepCosts, StepTime
+from lora_core.commands.step_costs import LENGTHS, StepCosts, StepTime
 from lora_core.config.study import ConfigError, Study
+from lora_core.data.batches import load, order
 from lora_core.data.card import read_data_card
 from lora_core.layout import Layout
+from lora_core.models.model import EQUAL_LENGTH
+from lora_core.records import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,12 +70,27 @@ def data_size(study: Study, task: str) -> DataSize:
 
 def run_seconds(study: Study, run: RunStatus, step_time: StepTime) -> float:
     """Return the seconds of training and evaluation of one run."""
-    hyperparameters, size = study.hyperparameters(run.method, run.task), data_size(study, run.task)
-    rows = hyperparameters.micro_batch_size or hyperparameters.batch_size
-    batches = -(-size.train_examples // rows)
-    trained = size.train_examples * size.tokens_per_example * PADDING[study.train.batching]
+    size, epochs = data_size(study, run.task), study.hyperparameters(run.method, run.task).epochs
+    batches, trained = _batches_and_tokens(study, run, size)
     evaluated = size.validation_examples * size.tokens_per_example * PADDING["length_grouped"]
-    return hyperparameters.epochs * (step_time.of(trained, batches) + step_time.of(FORWARD_SHARE * evaluated, 0))
+    return epochs * (step_time.of(trained, batches) + step_time.of(FORWARD_SHARE * evaluated, 0))
+
+
+def _batches_and_tokens(study: Study, run: RunStatus, size: DataSize) -> tuple[int, float]:
+    """The batches of an epoch, and the tokens that they compute, padding included."""
+    layout, batch_size = Layout(study.results_dir), study.hyperparameters(run.method, run.task).batch_size
+    tokens = size.train_examples * size.tokens_per_example
+    data, config = (
+        Path(layout.train_data.format(task=run.task)),
+        Path(layout.model_config.format(model=study.model.name)),
+    )
+    if data.exists() and _needs_equal_length(config):  # its batches follow from the lengths, without padding
+        return len(order(load(data).lengths, batch_size, "equal_length", seed=0)), tokens
+    return -(-size.train_examples // batch_size), tokens * PADDING[study.train.batching]
+
+
+def _needs_equal_length(config: Path) -> bool:
+    return config.exists() and bool(read_json(config).get(EQUAL_LENGTH))
 
 
 def weights_gigabytes(study: Study, runs: Sequence[RunStatus], parameters: int) -> float:
@@ -85,15 +103,16 @@ def weights_gigabytes(study: Study, runs: Sequence[RunStatus], parameters: int) 
 def format_estimate(study: Study, costs: StepCosts, runs: Sequence[RunStatus]) -> str:
     """Return the estimate for the runs that are left, as text."""
     left = [run for run in runs if run.state != State.DONE]
-    seconds = {run: run_seconds(study, run, costs.step_times[run.method]) for run in left}
+    seconds = {run: run_seconds(study, run, costs.step_times[run.method, run.task]) for run in left}
     total = sum(seconds.values())
     lines = [f"{study.results_dir}: {len(left)} of {len(runs)} runs are left.", ""]
     for method in study.methods:
         of_method = [value for run, value in seconds.items() if run.method == method]
-        step = costs.step_times[method].of(BATCH_SIZE * LENGTHS[1])
+        step_time = costs.step_times[method, study.tasks[0]]
+        step = step_time.of(step_time.rows * LENGTHS[1])
         lines.append(
             f"  {study.labels[method]}: {len(of_method)} runs, {format_duration(sum(of_method))}; a step of "
-            f"{BATCH_SIZE} × {LENGTHS[1]} tokens takes {step:.3f} s on this machine"
+            f"{step_time.rows} × {LENGTHS[1]} tokens takes {step:.3f} s on this machine"
         )
     if costs.power_watts is None:
         energy = f"n/a ({costs.no_power_reason})"

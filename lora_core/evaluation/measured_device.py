@@ -23,6 +23,7 @@ class MeasuredDevice:
         model: The base model whose steps were measured, as records of runs name it; empty in older records.
         device_model: The device's name.
         precision: Of matrix products, as in `train.precision`.
+        threads: Of the CPU.
         started: When it was measured, in UTC.
         constants: Measured before the steps.
         launches: In the execution that runs have, if steps could be measured in it.
@@ -33,6 +34,7 @@ class MeasuredDevice:
     model: str
     device_model: str
     precision: str | None
+    threads: int
     started: str
     constants: DeviceConstants
     launches: LaunchCosts
@@ -51,7 +53,8 @@ def read_measured_device(file: Path) -> MeasuredDevice:
         where = fill(Provenance, ABSENT | content["provenance"])
         constants = content["constants"]
         return MeasuredDevice(
-            content.get("model", ""), where.device_model, where.precision, where.started,
+            content.get("model", ""), where.device_model, where.precision, where.threads,
+            where.started,
             fill(DeviceConstants, constants), fill(LaunchCosts, constants["launches"][execution]),
             _slowness(rows), _watts(rows),
         )  # fmt: skip

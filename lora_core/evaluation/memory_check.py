@@ -21,7 +21,7 @@ from lora_core.models import model as models
 from lora_core.models.dropout import set_probability
 from lora_core.records import write_json
 from lora_core.sealed import seal
-from lora_core.training.device_batches import MULTIPLE, padded_lengths
+from lora_core.training.device_batches import lengths_on_device
 from lora_core.training.run import apply_speedups
 from lora_core.training.steps import forward
 
@@ -102,8 +102,7 @@ def _parts(
     apply_speedups(shapes, spec, device)
     longest = models.max_input_length(shapes)
     tokens = min(card.train.longest, longest or card.train.longest)
-    multiple = 1 if models.needs_equal_length(shapes) else MULTIPLE.get(device.type, 1)
-    tokens = int(padded_lengths(np.array([tokens]), multiple, longest)[0])
+    tokens = int(lengths_on_device(np.array([tokens]), shapes, device.type)[0])
     rows = min(hyperparameters.micro_batch_size or hyperparameters.batch_size, card.train.examples)
     compute = partial(forward, precision=spec.precision)
     parts = predicted_memory_mb(shapes, (rows, tokens), device.type, compute, hyperparameters.optimizer)

@@ -18,7 +18,8 @@ from lora_core.sealed import unseal
 from lora_core.stats import t_interval
 from lora_core.typed_records import fill, name_damaged_file
 
-SIZE = ["task", "rows", "tokens", "execution"]  # what identifies a step, besides the method
+SHAPE = ["rows", "tokens", "rows_at_once"]
+SIZE = ["task", *SHAPE, "execution"]  # what identifies a step, besides the method
 BOUNDS = ("launches", "bytes", "arithmetic", "random numbers")  # what an operation may wait for
 TOLERANCE = 0.2  # of the measured time: a prediction within it counts as right
 Predicted = dict[str, dict[str, float]]  # seconds of each part by what its operations wait for
@@ -26,10 +27,16 @@ Predicted = dict[str, dict[str, float]]  # seconds of each part by what its oper
 
 @dataclass(frozen=True)
 class Size:
-    """The rows and tokens of a step, and the task of the study whose mean batch it is; none for the grid."""
+    """The rows and tokens of a step.
+
+    Attributes:
+        rows_at_once: Those of a micro-batch; `rows` for a batch that is computed as a whole.
+        task: The task of the study whose mean batch it is; empty for the grid.
+    """
 
     rows: int
     tokens: int
+    rows_at_once: int
     task: str = ""
 
 
@@ -46,6 +53,7 @@ class RegimeRow:
     """A step of one method, measured and predicted.
 
     Attributes:
+        rows_at_once: Those of a micro-batch; `rows` for a batch that is computed as a whole.
         task: The task whose mean batch this is; empty for the grid.
         execution: "eager", or "graphs" for CUDA graphs.
         rounds: Seconds of a step in each round, next to the other methods' in the same round; empty if not measured.
@@ -60,6 +68,7 @@ class RegimeRow:
     method: str
     rows: int
     tokens: int
+    rows_at_once: int
     task: str
     execution: str
     rounds: list[float]
@@ -87,6 +96,7 @@ class Regimes:
         device: Its model.
         precision: That of training.
         measured_on: The device as records of runs name it, with its threads or libraries.
+        lower_precision: One in which the device is faster; None if it has none, or the study is in one already.
         execution: That of the study's runs; steps were measured in every execution that the device has.
         methods: The steps of each method apart: one row per size, execution and method, in the order of the record.
             Columns beside those: `ms`, `predicted_ms`; `forward_ms`, `backward_ms`, `update_ms`; `joules`, `saved_mb`,
@@ -100,6 +110,7 @@ class Regimes:
     measured_on: str = ""
     execution: str = "eager"
     methods: pd.DataFrame = field(default_factory=pd.DataFrame)
+    lower_precision: str | None = None
 
     def well_predicted(self, tolerance: float = TOLERANCE) -> tuple[int, int]:
         """Return how many steps were predicted within a share of what was measured, and of how many."""
@@ -120,9 +131,10 @@ def read_regimes(file: Path, references: References) -> Regimes:
 
 
 def _read(content: Mapping[str, Any], file: Path, references: References) -> Regimes:
-    rows = pd.DataFrame(content["rows"])
-    both = references.full, references.adapter
-    if missing := sorted({str(method) for method in both} - set(rows["method"])):
+    records = [{"rows_at_once": row["rows"]} | row for row in content["rows"]]  # earlier records had no micro-batches
+    rows = pd.DataFrame(records)
+    both = references.full or "", references.adapter or ""
+    if missing := sorted(set(both) - set(rows["method"])):
         raise ValueError(f"{file} has no steps of {', '.join(missing)}; delete it and run again")
     full, lora = (rows[rows["method"] == method].set_index(SIZE) for method in both)
     steps = pd.DataFrame([_compare(full.loc[key], lora.loc[key], key) for key in full.index])
@@ -131,19 +143,19 @@ def _read(content: Mapping[str, Any], file: Path, references: References) -> Reg
         [_epochs(task, batches, full, lora, both, execution)
          for task, batches in content["tasks"].items() for execution in dict.fromkeys(rows["execution"])]
     )  # fmt: skip
-    of_methods = pd.DataFrame([_step(row, content["tasks"]) for row in content["rows"] if row["method"] in both])
+    of_methods = pd.DataFrame([_step(row, content["tasks"]) for row in records if row["method"] in both])
     return Regimes(
-        steps, tasks, where.device_model, str(where.precision), device_of(where), content["execution"], of_methods
-    )
+        steps, tasks, where.device_model, str(where.precision), device_of(where), content["execution"], of_methods,
+        content.get("lower_precision"),
+    )  # fmt: skip
 
 
 def _step(row: Mapping[str, Any], tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """A step of one method; where it is the mean batch of a task, with what follows for an epoch."""
     seconds, joules = (math.nan if value is None else value for value in (_median(row), row["joules"]))
-    batches = tasks.get(row["task"], {"sizes": {}})
-    size = batches["sizes"].get(row["method"])
-    is_mean_batch = size is not None and (size["rows"], size["tokens"]) == (row["rows"], row["tokens"])
-    count = batches["steps"][row["method"]] if is_mean_batch else math.nan
+    batches, method = tasks.get(row["task"], {"sizes": {}}), row["method"]
+    is_mean_batch = method in batches["sizes"] and _size(batches, method) == tuple(row[name] for name in SHAPE)
+    count = batches["steps"][method] if is_mean_batch else math.nan
     return {
         **{name: row[name] for name in (*SIZE, "method", "saved_mb", "peak_mb", "reason")},
         **{f"{part}_ms": 1e3 * value for part, value in (row["parts"] or {}).items()},
@@ -153,6 +165,12 @@ def _step(row: Mapping[str, Any], tasks: Mapping[str, Mapping[str, Any]]) -> dic
         "epoch_seconds": count * seconds,
         "epoch_joules": count * joules,
     }
+
+
+def _size(batches: Mapping[str, Any], method: str) -> tuple[int, int, int]:
+    """The mean batch of a task as a method trains it, as in `SHAPE`."""
+    size = batches["sizes"][method]
+    return size["rows"], size["tokens"], size.get("rows_at_once", size["rows"])
 
 
 def _median(row: Mapping[str, Any]) -> float | None:
@@ -199,15 +217,14 @@ def _epochs(
     batches: Mapping[str, Any],
     full: pd.DataFrame,
     lora: pd.DataFrame,
-    methods: tuple[str | None, str | None],
+    methods: tuple[str, str],
     execution: str,
 ) -> dict[str, Any]:
     """An epoch of a task by both methods, each with its own batches."""
-    size = batches["sizes"][methods[0]]
-    row: dict[str, Any] = {"task": task, "execution": execution, "rows": size["rows"], "tokens": size["tokens"]}
+    shape = dict(zip(SHAPE, _size(batches, methods[0]), strict=True))
+    row: dict[str, Any] = {"task": task, "execution": execution, **shape}
     for name, steps, method in (("full", full, methods[0]), ("lora", lora, methods[1])):
-        size = batches["sizes"][method]
-        step = steps.loc[pd.MultiIndex.from_tuples([(task, size["rows"], size["tokens"], execution)])].iloc[0]
+        step = steps.loc[pd.MultiIndex.from_tuples([(task, *_size(batches, method), execution)])].iloc[0]
         count = batches["steps"][method]
         row[f"{name}_seconds"] = count * _milliseconds(step) / 1e3
         row[f"{name}_joules"] = math.nan if step["joules"] is None else count * float(step["joules"])

@@ -139,6 +139,26 @@ def count_step(
     return StepCount(tuple(first.operations), tuple(second.operations), _update(trained, optimizer))
 
 
+def count_divided_step(
+    model: nn.Module, batch: tuple[int, int], micro: int, device_type: str, precision: str, optimizer: str = "adamw"
+) -> StepCount | None:
+    """Return the operations of a step whose batch (rows, tokens) is computed in micro-batches; see `count_step`.
+
+    Each micro-batch, the last of which may be smaller, has a forward and a backward pass; then comes one update.
+    """
+    rows, tokens = batch
+    whole, rest = divmod(rows, micro)
+    sizes = [micro] * whole + ([rest] if rest else [])
+    counts = {
+        size: count_step(model, (size, tokens), device_type, precision, optimizer) for size in dict.fromkeys(sizes)
+    }
+    known = [count for size in sizes if (count := counts[size]) is not None]
+    if len(known) < len(sizes):
+        return None
+    forwards, backwards = ([one for count in known for one in getattr(count, part)] for part in PARTS[:2])
+    return StepCount(tuple(forwards), tuple(backwards), known[0].update)
+
+
 def _update(trained: Iterable[int], optimizer: str) -> tuple[Operation, ...]:
     """One operation for each trained tensor: it is clipped and updated."""
     values = CLIPPED + UPDATED + 2 * OPTIMIZER_TENSORS[optimizer]

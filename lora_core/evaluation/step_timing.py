@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 PLANNED_STEPS = 1 << 14  # for the learning rates, which are 0: weights stay, the arithmetic is the same
 FIRST_TOKEN = 5  # after the special tokens
-# A block of steps takes at least so long, and with a counter of energy several of its ticks.
-BLOCK_SECONDS, COUNTER_BLOCK_SECONDS = 0.2, 1.0
 # The shape, batch and repetitions of a model so small that its steps are launches and nothing else.
 TINY = memory_scaling.Shape("launches", 64, 2, 2, 100, 130)
 TINY_BATCH, TINY_REPETITIONS = (2, 8), 15
@@ -50,7 +48,7 @@ class Timing:
 
 
 class ReadyStep:
-    """A training step on random tokens of one shape, after it was done once.
+    """A training step on random tokens of one shape, after it was done once; in the run's micro-batches, if it has any.
 
     Attributes:
         is_captured: Whether it is a CUDA graph.
@@ -63,7 +61,7 @@ class ReadyStep:
         others_mb = _allocated_mb(next(model.parameters()).device) - sum(p.nbytes for p in model.parameters()) / 1e6
         self._examples = _random_examples(model, batch)
         self._model, self._step = model.train(), create_step(self._spec, model, self._examples, PLANNED_STEPS)
-        (self._batch,) = self._examples.batches([np.arange(batch[0])])
+        (self._batch,) = self._step.batches([np.arange(batch[0])])
         devices.reset_peak_memory(self._examples.device)
         if execution == "graphs":
             self._step.prepare(self._batch)
@@ -87,17 +85,19 @@ class ReadyStep:
 
     def parts(self) -> dict[str, float]:
         """Do one step and return the seconds of its parts; the device is waited for after each."""
-        step, inputs = self._step, self._examples.inputs(self._batch.rows, self._batch.tokens)
+        step, seconds = self._step, dict.fromkeys(PARTS, 0.0)
         clock = _Clock(self._examples.device)
-        logits = forward(self._model, inputs, self._spec.precision)
-        loss = compute_loss(logits, self._examples.labels[self._batch.rows])
-        times = [clock.lap()]
-        step.scaling.backward(loss)
-        times.append(clock.lap())
+        sizes = [size for size, _ in self._batch.parts]
+        for rows, (_, tokens) in zip(self._batch.rows.split(sizes), self._batch.parts, strict=True):
+            logits = forward(self._model, self._examples.inputs(rows, tokens), self._spec.precision)
+            loss = compute_loss(logits, self._examples.labels[rows])
+            seconds["forward"] += clock.lap()
+            step.scaling.backward(loss)
+            seconds["backward"] += clock.lap()
         max_norm = self._spec.hyperparameters.max_grad_norm
         optimizer_step(step.trained, step.optimizer, step.rates, max_norm, step.scaling)
-        times.append(clock.lap())
-        return dict(zip(PARTS, times, strict=True))
+        seconds["update"] = clock.lap()
+        return seconds
 
 
 def _allocated_mb(device: torch.device) -> float:
@@ -119,12 +119,12 @@ class _Clock:
         return self._last - before
 
 
-def time_steps(ready: Mapping[str, ReadyStep], rounds: int, meter: Meter, execution: str) -> dict[str, Timing]:
-    """Time some steps of every method in each round, in turn, and return what was measured by method."""
+def time_steps(
+    ready: Mapping[str, ReadyStep], rounds: int, meter: Meter, execution: str, block_seconds: float
+) -> dict[str, Timing]:
+    """Time a block of steps of every method in each round, in turn, and return what was measured by method."""
     parts = {method: _median_parts(step) if execution == "eager" else None for method, step in ready.items()}
-    has_counter = meter.read_edge().counter_millijoules is not None
-    block = COUNTER_BLOCK_SECONDS if has_counter else BLOCK_SECONDS
-    repeats = {method: max(1, math.ceil(block / step.seconds)) for method, step in ready.items()}
+    repeats = {method: max(1, math.ceil(block_seconds / step.seconds)) for method, step in ready.items()}
     seconds: dict[str, list[float]] = {method: [] for method in ready}
     millijoules: dict[str, list[float | None]] = {method: [] for method in ready}
     for number in range(rounds):
@@ -161,7 +161,8 @@ def place(model: nn.Module, spec: RunSpec, device: torch.device) -> nn.Module:
 
 def launch_costs(spec: RunSpec, device: torch.device) -> dict[str, LaunchCosts]:
     """Return what launches cost by execution, from steps of a model whose arithmetic takes no time."""
-    tiny = replace(spec, settings=full.Settings())
+    whole = replace(spec.hyperparameters, micro_batch_size=None)
+    tiny = replace(spec, settings=full.Settings(), hyperparameters=whole)
     model = place(memory_scaling.build(TINY, tiny.settings), tiny, device)
     count = count_step(model, TINY_BATCH, device.type, spec.precision)
     assert count is not None  # RoBERTa runs on shapes alone

@@ -6,14 +6,19 @@ readings.
 
 import math
 import statistics
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+from lora_core.measuring.pulse import now
 from lora_core.records import PowerRow
 
 MAX_ERROR = 0.2  # of the energy; windows with a larger error at their edges are too short to be measured
 MIN_INTERVALS = 3  # between changes of the counter, from which its tick follows
+TICK_SECONDS = 1.0  # for how long the counter's changes are watched at most
+TICK_CHANGES = 20  # that are enough: on a CPU, watching takes power itself
+TICK_POLL_SECONDS = 0.001
 
 # Of which a mean power is at least the mean: with a counter that advances every millisecond, as that of a CPU, it is
 # wrong by up to 5%.
@@ -24,6 +29,25 @@ def tick_seconds(changes: Sequence[float]) -> float | None:
     """Return the median interval between a counter's changes, which came at these times; None if they are too few."""
     intervals = [after - before for before, after in pairwise(changes)]
     return statistics.median(intervals) if len(intervals) >= MIN_INTERVALS else None
+
+
+def measure_tick(read: Callable[[], float | None], seconds: float = TICK_SECONDS) -> float | None:
+    """Watch a counter for some seconds at most and return its tick.
+
+    None if there is no counter (`read` returns None), or if it advances too rarely to tell.
+    """
+    end = now() + seconds
+    last: float | None = None
+    changes: list[float] = []
+    while now() < end and len(changes) < TICK_CHANGES:
+        value = read()
+        if value is None:
+            return None
+        if last not in (None, value):
+            changes.append(now())
+        last = value
+        time.sleep(TICK_POLL_SECONDS)
+    return tick_seconds(changes)
 
 
 def edge_seconds(windows: int, tick: float) -> float:
@@ -39,6 +63,11 @@ def edge_seconds(windows: int, tick: float) -> float:
 def is_too_short(seconds: float, windows: int, tick: float) -> bool:
     """Return whether the error at the edges of windows of this length altogether is more than `MAX_ERROR`."""
     return seconds <= 0 or edge_seconds(windows, tick) > MAX_ERROR * seconds
+
+
+def enough_seconds(windows: int, tick: float) -> float:
+    """Return how long windows are altogether at least whose energy is not wrong by more than `MAX_ERROR`."""
+    return edge_seconds(windows, tick) / MAX_ERROR
 
 
 def uncertainty_joules(

@@ -119,6 +119,11 @@ def _ask(uuids: Sequence[str], question: Callable[[Any, Sequence[Any]], Answer])
         driver.close()
 
 
+def usable_cores() -> int:
+    """Return the cores that this process may use, which are those of `snakemake --cores all`."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def threads_of_a_job(cores: int, gpus: int) -> int:
     """Return the CPU threads of a measured job: all on a CPU; next to a GPU half, for the jobs that get ready."""
     return max(1, cores // (2 * gpus)) if gpus else cores

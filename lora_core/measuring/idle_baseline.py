@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lora_core.measuring import power_trace as trace
+from lora_core.measuring.counter_ticks import TICK_SECONDS
 from lora_core.measuring.exclusive import device_file
 from lora_core.measuring.idle_power import IdlePower
-from lora_core.measuring.sampler import TICK_SECONDS
 from lora_core.records import read_json, write_json
 from lora_core.sealed import seal, unseal
 from lora_core.typed_records import name_damaged_file

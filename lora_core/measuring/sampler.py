@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lora_core.measuring.counter_ticks import mean_watts, tick_seconds
+from lora_core.measuring.counter_ticks import TICK_SECONDS, mean_watts, measure_tick
 from lora_core.measuring.meters import Meter, Reading
 from lora_core.measuring.pulse import Pulse, now
 from lora_core.records import PowerRow
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 # A window that starts so soon after another begins with the reading that the other ended with.
 SAME_EDGE_SECONDS = 0.02
-TICK_SECONDS = 1.0  # for how long the counter's changes are watched at most
-TICK_CHANGES = 20  # that are enough: on a CPU, watching takes power itself
-TICK_POLL_SECONDS = 0.001
 
 
 class Sampler:
@@ -116,19 +113,12 @@ class Sampler:
 
     def _measure_tick(self, seconds: float) -> float | None:
         """How often the meter's energy counter advances; None if it has none, or if it advances too rarely to tell."""
-        end = now() + seconds
-        last: float | None = None
-        changes: list[float] = []
-        while now() < end and len(changes) < TICK_CHANGES:
+
+        def read() -> float | None:
             with self._lock:  # a meter is read by one thread at a time
-                value = self.meter.read_edge().counter_millijoules
-            if value is None:
-                return None
-            if last not in (None, value):
-                changes.append(now())
-            last = value
-            time.sleep(TICK_POLL_SECONDS)
-        return tick_seconds(changes)
+                return self.meter.read_edge().counter_millijoules
+
+        return measure_tick(read, seconds)
 
     def _start_window(self, phase: str) -> None:
         """Take the sample that a window starts with, unless one has just ended with what the meter says."""

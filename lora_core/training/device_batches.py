@@ -69,8 +69,7 @@ class DeviceExamples:
         self.device = device
         self.labels = to_device(examples.labels, device)
         self.equal_length = needs_equal_length(model)
-        multiple = 1 if self.equal_length else MULTIPLE.get(device.type, 1)
-        self.padded_lengths = padded_lengths(examples.lengths, multiple, max_input_length(model))
+        self.padded_lengths = lengths_on_device(examples.lengths, model, device.type)
         self._pads_left = padding_side(model) == "left"
         self._pad: int = config.pad_token_id
         self._mask_form = masks.form(model)
@@ -124,6 +123,12 @@ class DeviceExamples:
         if self._types is not None:
             inputs["token_type_ids"] = torch.where(real, self._types[places], 0).long()
         return inputs
+
+
+def lengths_on_device(lengths: np.ndarray, model: nn.Module, device_type: str) -> np.ndarray:
+    """Return the lengths to which a device pads examples of a model, each alone."""
+    multiple = 1 if needs_equal_length(model) else MULTIPLE.get(device_type, 1)
+    return padded_lengths(lengths, multiple, max_input_length(model))
 
 
 def padded_lengths(lengths: np.ndarray, multiple: int, longest: int | None) -> np.ndarray:

@@ -9,16 +9,17 @@ import torch
 from builders import FULL, LORA, draw_table, spec, write_regimes
 from torch import nn
 
-from lora_core.evaluation import memory_scaling, regime_record, regimes, step_timing
+from lora_core import precision
+from lora_core.evaluation import memory_scaling, regime_record, regimes, step_limits, step_timing
 from lora_core.evaluation.measured_device import read_measured_device
 from lora_core.evaluation.references import References
-from lora_core.evaluation.regime_advice import advice
 from lora_core.evaluation.regime_record import Regimes, read_regimes, total_seconds
-from lora_core.evaluation.step_model import LaunchCosts, Operation, StepCount, count_step
+from lora_core.evaluation.step_model import LaunchCosts, Operation, StepCount, count_divided_step, count_step
 from lora_core.measuring.device_constants import WIDTHS, DeviceConstants, measure_constants, rate
 from lora_core.records import read_json, write_json
 from lora_core.reporting import catalogue
 from lora_core.reporting.inputs import DrawSettings
+from lora_core.training.run import build_model
 
 ROWS, TOKENS, WIDTH, OUTPUTS = 3, 4, 6, 2
 DEVICE = DeviceConstants(
@@ -88,6 +89,18 @@ def test_dropout_draws_a_number_for_each_element():
     assert sum(operation.random_numbers for operation in count.forward) == ROWS * TOKENS * WIDTH
 
 
+def test_a_step_of_micro_batches_has_their_passes_and_one_update():
+    whole, divided = (count_divided_step(Linear(), (5, TOKENS), micro, "cpu", "fp32") for micro in (5, 2))
+    assert whole == count_step(Linear(), (5, TOKENS), "cpu", "fp32")
+    one = count_step(Linear(), (2, TOKENS), "cpu", "fp32")
+    assert len(divided.forward) == 3 * len(one.forward)  # of 2, 2 and 1 rows
+    assert [flops(part) for part in (divided.forward, divided.backward)] == [
+        flops(whole.forward),
+        flops(whole.backward),
+    ]
+    assert divided.update == whole.update
+
+
 def test_a_model_that_does_not_run_on_shapes_is_not_predicted():
     class Looks(Linear):
         def forward(self, input_ids, attention_mask):
@@ -95,6 +108,7 @@ def test_a_model_that_does_not_run_on_shapes_is_not_predicted():
             return super().forward(input_ids, attention_mask)
 
     assert count_step(Looks(), (ROWS, TOKENS), "cpu", "fp32") is None
+    assert count_divided_step(Looks(), (ROWS, TOKENS), 2, "cpu", "fp32") is None
 
 
 @pytest.mark.parametrize(
@@ -169,6 +183,10 @@ def test_an_epoch_is_its_number_of_mean_batches(record):
     assert math.isnan(tasks["energy"][0])
 
 
+def test_the_record_has_the_lower_precision_of_this_device(record):
+    assert read_regimes(record, REFERENCES).lower_precision == precision.lower("fp32", torch.device("cpu"))
+
+
 def test_a_record_without_a_reference_is_named(record):
     with pytest.raises(ValueError, match="has no steps of another"):
         read_regimes(record, References(full="fft", adapter="another"))
@@ -176,12 +194,9 @@ def test_a_record_without_a_reference_is_named(record):
 
 def test_weights_stay_as_they_are(bert, record):
     """Learning rates are 0, so that any number of steps can be timed."""
-    from lora_core.evaluation.step_timing import ReadyStep
-    from lora_core.training.run import build_model
-
     model = build_model(spec(FULL), bert, ["0", "1"], torch.zeros(1, dtype=torch.int64).numpy())
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    step = ReadyStep(spec(FULL), model, (2, 8), "eager")
+    step = step_timing.ReadyStep(spec(FULL), model, (2, 8), "eager")
     step.block(2)
     step.parts()
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
@@ -215,45 +230,6 @@ def test_the_papers_own_numbers_give_its_break_even():
     assert list(cheaper) == list(paper["cost"] < 1) == [False, False, False, True, False]
 
 
-def steps(**rows):
-    """Rows of `Regimes.steps` from lists."""
-    given = {"task": "", "reason": None, "time_low": math.nan, "time_high": math.nan, "energy": math.nan} | rows
-    return pd.DataFrame(given).assign(tokens_per_step=lambda frame: frame["rows"] * frame["tokens"])
-
-
-@pytest.mark.parametrize(
-    ("waits_for", "words"),
-    [
-        ("launches", "At 4,096 tokens a step the ratio is 0.70."),
-        ("arithmetic", """`snakemake --cores all --config 'train={"precision": "bf16"}'`"""),
-        ("bytes", "A lower precision moves fewer"),
-        ("random numbers", "hyperparameters.dropout: 0.0"),
-    ],
-)
-def test_advice_names_what_a_step_waits_for_and_what_changes_it(waits_for, words):
-    frame = steps(
-        task=["cola", ""], rows=[16, 32], tokens=[16, 128], execution="eager", full_ms=[10.0, 100.0],
-        lora_ms=[9.5, 70.0], time=[0.95, 0.7], waits_for=waits_for, waiting=0.87,
-    )  # fmt: skip
-    (text,) = advice(Regimes(frame, pd.DataFrame(), "a GPU", "fp32"), "LoRA (own)")
-    assert text.startswith("A step of 16 × 16 tokens takes LoRA (own) 0.95 of the time of full fine-tuning.")
-    assert "(87 % of its predicted time)" in text
-    assert words in text
-
-
-def test_advice_on_launches_expects_what_graphs_were_measured_to_take():
-    frame = steps(
-        task="cola", rows=16, tokens=16, execution=["eager", "graphs"], full_ms=[40.0, 5.0], lora_ms=[40.0, 3.0],
-        time=[1.0, 0.6], waits_for="launches", waiting=0.87,
-    )  # fmt: skip
-    command = """`snakemake --cores all --config 'train={"cuda_graphs": "auto"}'`"""
-    for execution in ("eager", "graphs"):
-        read = Regimes(frame, pd.DataFrame(), "a GPU", "bf16", execution=execution)
-        eager, _ = advice(read, "LoRA (own)")
-        assert "its step takes 0.07 of this time, and 0.60 of that of full fine-tuning" in eager
-        assert (command in eager) == (execution == "eager")  # else the study has them
-
-
 def test_a_meter_fills_the_columns_of_energy(fake_nvml, bert, cola, tmp_path):
     """At a constant power the ratio of energies is that of times."""
     fake_nvml(watts=150)
@@ -261,7 +237,7 @@ def test_a_meter_fills_the_columns_of_energy(fake_nvml, bert, cola, tmp_path):
     file = tmp_path / "regimes.json"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(regimes, "GRID", ((4, 16),))
-        patch.setattr(step_timing, "COUNTER_BLOCK_SECONDS", 0.1)
+        patch.setattr(step_limits, "COUNTER_BLOCK_SECONDS", 0.1)
         plan = regimes.RegimesPlan(specs, seconds=300, threads=1)
         regimes.measure_regimes(bert, None, {"cola": cola / "train.safetensors"}, plan, file)
     read = read_regimes(file, REFERENCES)
@@ -286,6 +262,20 @@ def test_details_have_the_parts_the_memory_and_the_epochs_of_each_method(record)
         assert float(row["epoch (s)"]) == pytest.approx(8 * float(row["measured (ms)"]) / 1e3, rel=0.01)
     assert "energy (J)" not in grid.head
     assert rows["2 × 8: LoRA (own)"]["epoch (s)"] == "n/a"
+
+
+def test_the_parts_of_a_graph_are_not_available_and_say_why(tmp_path):
+    file = write_regimes(tmp_path / "regimes.json", {"cola": {"time": 1.5, "energy": None}})
+    content = read_json(file)
+    graphs = [row | {"execution": "graphs", "parts": None} for row in content["rows"]]
+    write_json(file, content | {"rows": content["rows"] + graphs})
+    table = draw_table("regimes-details", {"regimes": [file]})
+    parts = [cell for cell in table.cells if cell.column in ("forward (ms)", "backward (ms)", "update (ms)")]
+    assert {(cell.text == "n/a", cell.note) for cell in parts if cell.row.endswith("(own)")} == {
+        (False, ""), (True, "a CUDA graph is one launch, whose parts are not timed apart"),
+    }  # fmt: skip
+    assert {cell.text == "n/a" for cell in parts if ", graphs" in cell.row} == {True}
+    assert "whose parts are not timed apart" in table.notes[0]
 
 
 def test_how_many_steps_were_predicted_is_counted(tmp_path):

@@ -27,9 +27,15 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Table:
 
 def row_name(row: pd.Series, several: bool) -> str:
     """Return what tables call a size; `several`: whether there are several executions."""
-    name = f"{row['rows']} × {row['tokens']}"
+    name = shape(row)
     task = f"{task_title(row['task'])}: " if row["task"] else ""
     return f"{task}{name}" + (f", {row['execution']}" if several else "")
+
+
+def shape(row: pd.Series) -> str:
+    """Return the rows and tokens of a size, and its micro-batches."""
+    parts = f" in micro-batches of {row['rows_at_once']}" if row["rows_at_once"] < row["rows"] else ""
+    return f"{row['rows']} × {row['tokens']}{parts}"
 
 
 def _step(row: pd.Series, settings: DrawSettings, several: bool) -> Iterator[Cell]:
@@ -37,7 +43,7 @@ def _step(row: pd.Series, settings: DrawSettings, several: bool) -> Iterator[Cel
     full, adapter = settings.references.full or "", settings.references.adapter or ""
     ratio = f"{settings.label(adapter)} / {settings.label(full)}"
     empty = Cell(
-        row_name(row, several), "", method=adapter, variant=f"{row['rows']} × {row['tokens']}, {row['execution']}",
+        row_name(row, several), "", method=adapter, variant=f"{shape(row)}, {row['execution']}",
         task=row["task"], note=row["reason"] or "",
     )  # fmt: skip
     for method, value in ((full, row["full_ms"]), (adapter, row["lora_ms"])):
@@ -80,7 +86,7 @@ def _task(row: pd.Series, settings: DrawSettings, several: bool) -> Iterator[Cel
 
 
 def _notes(regimes: Regimes, settings: DrawSettings) -> Iterator[str]:
-    yield from advice(regimes, settings.label(settings.references.adapter or ""))
+    yield from advice(regimes, settings.references, settings.label(settings.references.adapter or ""))
     full, adapter = (settings.label(method or "") for method in (settings.references.full, settings.references.adapter))
     yield (
         f"Measured on {regimes.device} in {regimes.precision}, on random tokens without padding; both methods in "
@@ -100,5 +106,5 @@ def _notes(regimes: Regimes, settings: DrawSettings) -> Iterator[str]:
         )
     missing = regimes.steps[regimes.steps["reason"].notna()]
     for reason, rows in missing.groupby("reason", sort=False):
-        sizes = ", ".join(dict.fromkeys(f"{row['rows']} × {row['tokens']}" for _, row in rows.iterrows()))
+        sizes = ", ".join(dict.fromkeys(shape(row) for _, row in rows.iterrows()))
         yield f"Not measured: {sizes} ({reason})."

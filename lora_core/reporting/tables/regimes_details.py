@@ -10,7 +10,7 @@ from lora_core.reporting.digits import FIGURES
 from lora_core.reporting.inputs import DrawSettings, Inputs
 from lora_core.reporting.table import Cell, Table, new_table
 from lora_core.reporting.tables.cells import available
-from lora_core.reporting.tables.regimes import row_name
+from lora_core.reporting.tables.regimes import row_name, shape
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class Column:
     unit: str
 
 
+OF_PARTS = ("forward_ms", "backward_ms", "update_ms")
+PARTS_OF_GRAPHS = "a CUDA graph is one launch, whose parts are not timed apart"
 COLUMNS = (
     Column("measured (ms)", "ms", "time of a step", "ms"),
     Column("predicted (ms)", "predicted_ms", "predicted time of a step", "ms"),
@@ -43,9 +45,10 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Table:
     several = regimes.methods["execution"].nunique() > 1
     columns = [column for column in COLUMNS if regimes.methods.get(column.value, pd.Series(dtype=float)).notna().any()]
     cells = [cell for _, row in regimes.methods.iterrows() for cell in _step(row, columns, settings, several)]
+    of_graphs = f"; {PARTS_OF_GRAPHS}" if (regimes.methods["execution"] == "graphs").any() else ""
     notes = [
         "Medians over rounds. Parts are timed in steps of their own, which wait for the device after each part, so "
-        "they need not add up to a step; the parts of a CUDA graph are not measured.",
+        f"they need not add up to a step{of_graphs}.",
         "Memory: what autograd saves for the backward pass, and on a GPU the allocator's peak in one step, without "
         "what the other method holds.",
         "Epoch: the steps of one epoch of a task, each as long as its mean batch.",
@@ -57,10 +60,11 @@ def _step(row: pd.Series, columns: list[Column], settings: DrawSettings, several
     """The cells of one size and method."""
     name = row_name(row, several)
     for column in columns:
+        is_part_of_graph = row["execution"] == "graphs" and column.value in OF_PARTS
         cell = Cell(
             f"{name}: {settings.label(row['method'])}", column.title, method=row["method"], task=row["task"],
-            variant=f"{row['rows']} × {row['tokens']}, {row['execution']}", quantity=column.quantity, unit=column.unit,
-            note=row["reason"] or "",
+            variant=f"{shape(row)}, {row['execution']}", quantity=column.quantity, unit=column.unit,
+            note=row["reason"] or (PARTS_OF_GRAPHS if is_part_of_graph else ""),
         )  # fmt: skip
         value = row[column.value]
         yield cell if pd.isna(value) else replace(cell, value=float(value), text=FIGURES.one(value), note="")
