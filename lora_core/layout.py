@@ -139,3 +139,11 @@ def wildcards(pattern: str, path: Path) -> dict[str, str]:
     if match is None:
         raise ValueError(f"{path} is not named like {pattern}")
     return match.groupdict()
+
+
+def place(pattern: str, path: Path) -> str:
+    """Return where below a results folder a file belongs by its name, such as "scores/cola.csv".
+
+    Raise ValueError if the path does not fit the pattern.
+    """
+    return pattern.format(**wildcards(pattern, path))

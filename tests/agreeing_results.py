@@ -3,12 +3,12 @@
 import json
 from pathlib import Path
 
-from builders import changed, merged, run_content
+from builders import changed, merged, run_content, write_run
 
 from lora_core.config import params
 from lora_core.config.study import load
 from lora_core.layout import Layout
-from lora_core.records import sha256, write_json
+from lora_core.records import sha256
 
 WEIGHTS = "weights/adapter_model.safetensors"
 METHODS, TASK = ("fft", "lora"), "cola"
@@ -39,7 +39,7 @@ def agreeing_results(folder):
 
 
 def write(pattern, content, **wildcards):
-    write_json(Path(pattern.format(**wildcards)), content)
+    write_run(Path(pattern.format(**wildcards)), content)
 
 
 def path(folder, name, method="lora"):
@@ -48,4 +48,4 @@ def path(folder, name, method="lora"):
 
 
 def edit(file, changes):
-    write_json(file, merged(json.loads(file.read_text()), changes))
+    write_run(file, merged(json.loads(file.read_text()), changes))

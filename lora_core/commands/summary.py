@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lora_core.evaluation.answer import read_answer
 from lora_core.evaluation.claim_evidence import ClaimRecords, read_evidence
+from lora_core.evaluation.older_runs import check_older_run
 from lora_core.layout import Layout
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def format_summary(study: Study) -> str:
     if absent := [file for file in files if not file.exists()]:
         missing = f"{absent[0]} is missing" + (f", and {len(absent) - 1} more" if len(absent) > 1 else "")
         return f"{names['adapter']} and {names['full']} cannot be compared yet: {missing}; run the study again."
+    for record in records.runs:
+        check_older_run(record)
     try:
         evidence = read_evidence(records, study.references, study.measure.latency_margin, study.labels)
         return "\n".join([*summary_lines(read_answer(evidence)), f"Open {layout.report}"])
