@@ -24,6 +24,7 @@ try:
     from lora_core.commands import environment, failures, slurm_jobs, unlock
     from lora_core.commands.studies import check_config_files, load_study
     from lora_core.config import (
+        foreign,
         made_from,
         outdated,
         params,

@@ -116,11 +116,12 @@ def force_products(build_dag):
             if IS_MAIN_SNAKEFILE:
                 check_targets()
             recorded = job_records.read_outputs(LAYOUT.logs)
-            cut_off = unfinished.unfinished_products(LAYOUT.results, recorded)
+            harmed = foreign.foreign_products(LAYOUT.results, recorded)
+            harmed |= unfinished.unfinished_products(LAYOUT.results, recorded)
             compared = outdated.ResultsComparison(study, training_code_of)
             changed = compared.reasons
             keep_runs(compared.kept)
-            FORCED.update(changed | cut_off)
+            FORCED.update(changed | harmed)
             workflow.dag.forcefiles.update(FORCED)
             build_dag()
             if differing := compare_with_records(recorded):
@@ -148,7 +149,7 @@ def force_products(build_dag):
         }
         reasons = {
             product: reason
-            for product, reason in (changed | cut_off).items()
+            for product, reason in (changed | harmed).items()
             if product in planned
         }
         for line in announcement(reasons):
