@@ -6,12 +6,12 @@ import shutil
 import time
 
 import pytest
+from builders import write_run
 from faults import STUDY, TABLE
 from project import rules
 
 from lora_core.config.foreign import NOT_WRITTEN
 from lora_core.records import read_json, write_json
-from lora_core.sealed import SEAL, seal
 from lora_core.sealed_csv import read_sealed_rows, write_sealed_rows
 
 LORA_RUN = "runs/lora/cola/seed1"
@@ -60,7 +60,7 @@ def test_an_edited_score_is_refused_by_name(study):
     assert f"{LORA_RUN}/run.json was edited after it was written" in output
     assert f"delete the folder results/{LORA_RUN} and run again" in output
     # Somebody who computes the digest again is contradicted by the predictions.
-    write_json(record, seal({name: value for name, value in read_json(record).items() if name != SEAL}))
+    write_run(record, read_json(record))
     status, output = study.run(TABLE)
     assert status != 0
     assert f"{LORA_RUN}/run.json says score.best = 0.99, but its files give" in output
@@ -70,8 +70,8 @@ def test_an_edited_score_is_refused_by_name(study):
 def test_an_edited_time_is_refused_by_name(study):
     record, history = (study.results / LORA_RUN / name for name in ("run.json", "history.csv"))
     size = record.stat().st_size
-    edit(record, measurement__train_seconds=0.001, **{f"{SEAL}": None})
-    write_json(record, {name: value for name, value in read_json(record).items() if name != SEAL})
+    edit(record, measurement__train_seconds=0.001)
+    write_run(record, read_json(record))
     record.write_text(record.read_text().ljust(size))  # a smaller file would be made again
     status, output = study.run("results/energy/cola.csv")
     assert status != 0
