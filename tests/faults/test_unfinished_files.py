@@ -227,7 +227,7 @@ def test_a_page_with_zeros_at_its_end_is_unfinished(tmp_path, zeros):
 
 
 @pytest.mark.faults
-def test_every_drawn_or_computed_text_of_zero_bytes_is_made_again(project, finished, finish):
+def test_every_product_of_zero_bytes_is_made_again(project, finished, finish):
     project.take(finished)
     files = [
         "tables/table1.md",
@@ -238,6 +238,7 @@ def test_every_drawn_or_computed_text_of_zero_bytes_is_made_again(project, finis
         "counts.json",
     ]
     files += ["scores/cola.csv", "scores/cola_differences.csv"]
+    files += ["merged/lora/cola/seed1/model.safetensors"]
     before = {name: (project.results / name).read_bytes() for name in files}
     for name in files:
         zero(project.results / name)
