@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, TextIO
 
 from lora_core.console import Console
-from lora_core.job_records import JobError, JobRecord, JobSource, output_sizes
+from lora_core.job_records import JobError, JobRecord, JobSource, output_digests, output_sizes
 from lora_core.layout import exit_record
 from lora_core.local_paths import shorten_paths, shorten_paths_in
 from lora_core.processes import on_processor_time_limit, this_process, wait_for_parent
@@ -59,8 +59,9 @@ class _Job:
         made_from = asdict(source.made_from(results)) if source else None
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
-        sizes = output_sizes(results, outputs)
-        self._write(replace(self.record, state="finished", outputs=sizes, made_from=made_from), sync=True)
+        sizes, digests = output_sizes(results, outputs), output_digests(results, outputs)
+        finished = replace(self.record, state="finished", outputs=sizes, made_from=made_from, digests=digests)
+        self._write(finished, sync=True)
 
     def _write(self, record: JobRecord, sync: bool) -> None:
         self.record = record
@@ -84,7 +85,8 @@ def job_log(
     """Redirect standard output and standard error of the block, those of C libraries too, to the file `log`.
 
     An exception is written there with its traceback; the terminal shows one line with `title`, its message and the
-    name of the log. `exit_record(log)` gets the job's exit record, with the sizes of `outputs` and with `source`. The
+    name of the log. `exit_record(log)` gets the job's exit record, with the sizes of `outputs`, the digests of
+    small ones, and with `source`. The
     process ends with the block, without the exit handlers of libraries: one that crashes would make Snakemake delete a
     finished result. It also ends when the snakemake that started it does: an orphan would write files that a later job
     also writes.

@@ -15,6 +15,8 @@ from lora_core.records import read_json, sha256
 from lora_core.running_code import RunningCode
 from lora_core.time_stamps import tree
 
+SMALL_BYTES = 2**20  # of a file whose digest a job records: enough for every file that is computed from others
+
 
 @dataclass(frozen=True)
 class JobError:
@@ -44,6 +46,7 @@ class JobRecord:
         outputs: What a finished job made: the size in bytes of each file, by its path below the results folder; None in
             every other state.
         made_from: The fields of `MadeFrom` of a finished job that says them; else None.
+        digests: The SHA-256 of each small file of `outputs`; None in every other state, and in older records.
     """
 
     title: str
@@ -53,6 +56,7 @@ class JobRecord:
     error: JobError | None = None
     outputs: dict[str, int] | None = None
     made_from: dict[str, Any] | None = None
+    digests: dict[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -113,10 +117,20 @@ def params_digest(params: Any) -> str:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What the exit record of a finished job says of one of the files that it made."""
+    """What the exit record of a finished job says of one of the files that it made.
+
+    Attributes:
+        digests: The SHA-256 that it may have, one for each job that made it; None if one of them does not say it.
+    """
 
     size: int
     made_from: MadeFrom | None
+    digests: frozenset[str] | None = None
+
+    def or_as(self, other: Recorded) -> Recorded:
+        """Return what is known of a file that two rules have made, which may be as either left it."""
+        known = None if self.digests is None or other.digests is None else self.digests | other.digests
+        return Recorded(min(self.size, other.size), None, known)
 
 
 def read_outputs(logs: str) -> dict[str, Recorded]:
@@ -132,10 +146,12 @@ def read_outputs(logs: str) -> dict[str, Recorded]:
             record = json.loads(path.read_bytes())
             made_from = record.get("made_from")
             source = MadeFrom(**made_from) if isinstance(made_from, Mapping) else None
+            digests = record.get("digests") or {}
             for output, size in (record["outputs"] or {}).items():
-                # A file that two rules have made, one of them in an earlier version, may be as either left it.
-                earlier = found.get(output)
-                found[output] = Recorded(min(int(size), earlier.size), None) if earlier else Recorded(int(size), source)
+                known = frozenset([digests[output]]) if output in digests else None
+                one = Recorded(int(size), source, known)
+                # Two rules have made it if one of them is of an earlier version.
+                found[output] = found[output].or_as(one) if output in found else one
         except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
             continue
     return found
@@ -160,3 +176,9 @@ def output_sizes(results: str, outputs: Iterable[str | Path]) -> dict[str, int]:
     places = [Path(output).absolute() for output in outputs]
     files = [file for place in places for file in (place.rglob("*") if place.is_dir() else [place])]
     return {os.path.relpath(file, results): file.stat().st_size for file in sorted(files) if file.is_file()}
+
+
+def output_digests(results: str, outputs: Iterable[str | Path]) -> dict[str, str]:
+    """Return the SHA-256 of the small files among a job's outputs, by their paths below the results folder."""
+    files = [file for file in (Path(output).absolute() for output in outputs) if file.is_file()]
+    return {os.path.relpath(file, results): sha256(file) for file in files if file.stat().st_size <= SMALL_BYTES}

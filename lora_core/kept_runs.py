@@ -73,7 +73,7 @@ def read_kept(file: Path) -> KeptRun:
     Raise ValueError that names it if it is damaged, was edited, or was written by a newer version.
     """
     with name_damaged_file(file):
-        content = unseal(read_json(file), file, REMEDY)
+        content = unseal(read_json(file), file, REMEDY, always_sealed=True)
         if content.get("format") != FORMAT:
             raise ValueError(f"{file} has format {content.get('format')!r:.20}, and this version reads {FORMAT}")
         kept = KeptRun(**{field.name: content[field.name] for field in fields(KeptRun)})

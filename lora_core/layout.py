@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
+from pathlib import Path, PurePosixPath
 
 
 class _Below:
@@ -93,9 +94,43 @@ class Layout:
 
 def paths_of(wildcard: str, value: str) -> list[str]:
     """Return every path below a results folder that has this wildcard, with this value in its place."""
-    patterns = [below.pattern for below in vars(Layout).values() if isinstance(below, _Below)]
     name = f"{{{wildcard}}}"
-    return [pattern.replace(name, value) for pattern in patterns if name in pattern]
+    return [pattern.replace(name, value) for pattern in paths() if name in pattern]
+
+
+def paths() -> list[str]:
+    """Return the pattern of every path below a results folder."""
+    return [below.pattern for below in vars(Layout).values() if isinstance(below, _Below)]
+
+
+def is_place(path: str, *, folder: bool) -> bool:
+    """Return whether a study writes to a path below its results folder, or to one below that.
+
+    With `folder`, a folder lies there: return whether the study writes a file in its place.
+    """
+    files, folders = _places()
+    if folder:
+        return _fits(path, files) and not _fits(path, folders)
+    return _fits(path, files | folders)
+
+
+@cache
+def _places() -> tuple[frozenset[str], frozenset[str]]:
+    """The patterns of all files below a results folder, and of all folders."""
+    patterns = paths()
+    parents = {str(parent) for pattern in patterns for parent in PurePosixPath(pattern).parents}
+    folders = {*parents, Layout.weights, Layout.merged, Layout.checkpoint}
+    files = {pattern for pattern in patterns if pattern not in folders}
+    return frozenset({*files, f"{Layout.claims}.md", f"{Layout.claims}.csv"}), frozenset(folders)
+
+
+def _fits(path: str, patterns: frozenset[str]) -> bool:
+    values = {"seed": r"\d+"}
+    expressions = (re.split(r"\{(\w+)\}", pattern) for pattern in patterns)
+    return any(
+        re.fullmatch("".join(values.get(p, "[^/]+") if i % 2 else re.escape(p) for i, p in enumerate(parts)), path)
+        for parts in expressions
+    )
 
 
 @dataclass(frozen=True)
@@ -139,3 +174,11 @@ def wildcards(pattern: str, path: Path) -> dict[str, str]:
     if match is None:
         raise ValueError(f"{path} is not named like {pattern}")
     return match.groupdict()
+
+
+def place(pattern: str, path: Path) -> str | None:
+    """Return where below a results folder a file belongs by its name, such as "scores/cola.csv"; None if by none."""
+    try:
+        return pattern.format(**wildcards(pattern, path))
+    except ValueError:
+        return None

@@ -140,11 +140,19 @@ def require_regular_file(path: Path) -> None:
 
 
 def read_run_record(path: Path) -> JsonObject:
-    """Read a run.json in the current format; one in format 1 is converted.
+    """Read a run.json in the current format, without its seal; one in format 1 is converted.
 
-    Raise ValueError if the file is damaged, or if a newer version of this project wrote it.
+    Raise ValueError if the file is damaged or was edited, or if a newer version of this project wrote it.
     """
-    return _in_current_format(read_json(path), path, FORMAT, from_format_1)
+    record = read_json(path)
+    if record.get("format", 1) in (1, FORMAT):  # a newer one is refused for its format, however it is sealed
+        record = unseal(record, path, f"delete the folder {path.parent} and run again")
+    return current_run_record(record, path)
+
+
+def current_run_record(record: JsonObject, path: Path) -> JsonObject:
+    """Return a run.json in the current format. Raise ValueError if a newer version wrote it."""
+    return _in_current_format(record, path, FORMAT, from_format_1)
 
 
 def read_latency_record(path: Path) -> JsonObject:

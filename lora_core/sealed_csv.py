@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lora_core.atomic_files import atomic_file
 from lora_core.csv_cells import as_text, map_texts, read_frame
 from lora_core.records import require_regular_file
-from lora_core.sealed import SEAL, digest
+from lora_core.sealed import SEAL, digest, digests, edited
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,25 +17,29 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+DIGITS = 16  # of a digest: it stands in every row
 
-def write_sealed_rows(path: Path, rows: Iterable[Sequence[object]]) -> None:
+
+def write_sealed_rows(path: Path, rows: Iterable[Sequence[object]], place: str | None = None) -> None:
     """Write the rows of a CSV file, the first of which are the names of columns, with their digest in a last column.
 
-    A file that holds nothing but its names has no such column: one that has it has lost its rows.
+    The digest covers the file's place if it is given. A file that holds nothing but its names has no such column: one
+    that has it has lost its rows.
     """
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     header, *lines = csv.reader(io.StringIO(text.getvalue()))
-    digest = _digest([header, *lines])
-    sealed = [[*header, SEAL], *([*line, digest] for line in lines)] if lines else [header]
+    seal = digest([header, *lines], place)[:DIGITS]
+    sealed = [[*header, SEAL], *([*line, seal] for line in lines)] if lines else [header]
     with atomic_file(path) as temp_path, temp_path.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream, lineterminator="\n").writerows(sealed)
 
 
-def read_sealed_rows(path: Path) -> list[list[str]]:
+def read_sealed_rows(path: Path, place: str | None = None) -> list[list[str]]:
     """Read the rows of a CSV file without their column of digests; a file that has none is older and accepted.
 
-    Raise ValueError that names the file if its text was changed or lost after it was written.
+    Raise ValueError that names the file if its text was changed or lost after it was written, or belongs in another
+    place.
     """
     require_regular_file(path)
     try:
@@ -50,22 +54,19 @@ def read_sealed_rows(path: Path) -> list[list[str]]:
     if len(rows) == 1:
         raise ValueError(f"{path} is damaged (its rows are missing); delete it and run again")
     content = [row[:-1] for row in rows]
-    digest = _digest(content)
-    if rows[0][-1] != SEAL or any(row[-1:] != [digest] for row in rows[1:]):
-        raise ValueError(f"{path} was edited after it was written (see its column {SEAL}); delete it and run again")
+    seal = rows[1][-1:]
+    known = [[one[:DIGITS]] for one in digests(content, place)]
+    if rows[0][-1] != SEAL or seal not in known or any(row[-1:] != seal for row in rows[1:]):
+        raise ValueError(f"{path} {edited(place)}; delete it and run again")
     return content
 
 
-def write_sealed_csv(path: Path, frame: pd.DataFrame) -> None:
+def write_sealed_csv(path: Path, frame: pd.DataFrame, place: str | None = None) -> None:
     """Write a data frame as `write_sealed_rows` does, with `as_text` of its texts."""
-    write_sealed_rows(path, csv.reader(io.StringIO(map_texts(frame, as_text).to_csv(index=False))))
+    write_sealed_rows(path, csv.reader(io.StringIO(map_texts(frame, as_text).to_csv(index=False))), place)
 
 
-def read_sealed_csv(path: Path) -> pd.DataFrame:
+def read_sealed_csv(path: Path, place: str | None = None) -> pd.DataFrame:
     """Read a file of `write_sealed_csv`. Raise ValueError as `read_sealed_rows` does."""
-    read_sealed_rows(path)
+    read_sealed_rows(path, place)
     return read_frame(path).drop(columns=SEAL, errors="ignore")
-
-
-def _digest(rows: list[list[str]]) -> str:
-    return digest(rows)[:16]  # it stands in every row

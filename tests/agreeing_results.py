@@ -5,13 +5,13 @@ import os
 from dataclasses import fields
 from pathlib import Path
 
-from builders import changed, merged, run_content
+from builders import changed, merged, run_content, write_run
 
 from lora_core.config import params
 from lora_core.config.study import load
 from lora_core.data.overlap import RepeatsInTest
 from lora_core.layout import Layout
-from lora_core.records import sha256, write_digests, write_json
+from lora_core.records import sha256, write_digests
 
 WEIGHTS = "weights/adapter_model.safetensors"
 METHODS, TASK = ("fft", "lora"), "cola"
@@ -69,7 +69,7 @@ def study_of_files(data, folder):
 
 
 def write(pattern, content, **wildcards):
-    write_json(Path(pattern.format(**wildcards)), content)
+    write_run(Path(pattern.format(**wildcards)), content)
 
 
 def path(folder, name, method="lora"):
@@ -78,4 +78,4 @@ def path(folder, name, method="lora"):
 
 
 def edit(file, changes):
-    write_json(file, merged(json.loads(file.read_text()), changes))
+    write_run(file, merged(json.loads(file.read_text()), changes))

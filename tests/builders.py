@@ -20,6 +20,7 @@ from lora_core.evaluation.references import References
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.job import SILENCE_LIBRARIES
 from lora_core.records import MEASURED, LatencyRow, PowerRow, read_json, read_run_record, write_json, write_rows
+from lora_core.sealed import SEAL, seal
 
 os.environ.update(SILENCE_LIBRARIES)
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -340,6 +341,13 @@ def run_content(method="lora", task="cola", seed=1, **changes):
     return merged(merged(RUN | {"files": {}}, plain), changes)
 
 
+def write_run(file, content):
+    """Write a record that nobody edited: with its seal, except in the format of the first version."""
+    if "format" in content:
+        content = seal({name: value for name, value in content.items() if name != SEAL})
+    write_json(file, content)
+
+
 def metered_run(results, method="lora", task="rte", seed=1, epochs=3, **changes):
     """The folder of a finished run on a GPU whose files agree: its power samples give 100 W while it trained.
 
@@ -375,7 +383,7 @@ def metered_run(results, method="lora", task="rte", seed=1, epochs=3, **changes)
     }  # fmt: skip
     place = {"provenance": {"device": "gpu-1", "device_model": "NVIDIA H200"}, "measurement": measured}
     content = merged(run_content(method, task, seed, **place), changes)
-    write_json(folder / "run.json", content | {"files": file_digests(folder, "history.csv", "power.csv")})
+    write_run(folder / "run.json", content | {"files": file_digests(folder, "history.csv", "power.csv")})
     return folder
 
 
@@ -421,7 +429,7 @@ def record(folder, method, seed, memory=500.0, task="cola", **changes):
         "peak_allocated_mb": None, "peak_reserved_mb": None, **used, "largest_batch": [8, 20],
         "predicted": used | {"saved_for_backward_mb": 60.0}, **changes,
     }  # fmt: skip
-    write_json(file, run_content(method, task, seed, measurement={"memory": figures}, provenance=provenance))
+    write_run(file, run_content(method, task, seed, measurement={"memory": figures}, provenance=provenance))
     return file
 
 

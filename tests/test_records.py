@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 import pytest
-from builders import ROOT, run_content
+from builders import ROOT, run_content, write_run
 from pyarrow import csv
 
 from lora_core.evaluation.collect_runs import collect_runs
@@ -53,7 +53,7 @@ def test_the_folder_of_a_user_is_named_as_such_in_a_record_of_format_1(tmp_path)
 
 def test_a_record_of_the_current_format_is_read_as_it_is(tmp_path):
     record = read_run_record(FORMAT_1)
-    write_json(tmp_path / "run.json", record)
+    write_run(tmp_path / "run.json", record)
     assert read_run_record(tmp_path / "run.json") == record
 
 
@@ -124,7 +124,7 @@ def test_a_record_says_how_its_steps_were_executed():
     ],
 )
 def test_a_damaged_record_is_named_in_one_sentence(content, problem, tmp_path):
-    write_json(tmp_path / "run.json", content)
+    write_run(tmp_path / "run.json", content)
     with pytest.raises(ValueError, match=rf"run\.json is damaged \({problem}.*\); delete it and run again$"):
         RunRecord.read(tmp_path / "run.json")
 
@@ -150,7 +150,7 @@ def test_digests_are_those_of_the_files_that_are_passed(tmp_path):
 
 
 def test_all_figures_of_a_run_are_collected_from_either_format(tmp_path):
-    write_json(tmp_path / "run.json", read_run_record(FORMAT_1))
+    write_run(tmp_path / "run.json", read_run_record(FORMAT_1))
     collect_runs([FORMAT_1], tmp_path / "old.csv")
     collect_runs([tmp_path / "run.json"], tmp_path / "new.csv")
     text = (tmp_path / "old.csv").read_text()

@@ -288,6 +288,7 @@ def test_an_archive_with_a_link_or_another_compression_is_refused(members, laid_
     [
         ("MAX_FILE_BYTES", 5000, r"table2\.md' has 10,000 bytes, and at most 5,000 are read"),
         ("MAX_BYTES", 5000, "its files have .* bytes, and a bundle has at most 5,000"),
+        ("MAX_RATIO", 1, r"is \d times as large as in the archive, and at most 1 times is accepted"),
         ("MAX_FILES", 5, "it holds .* files, and a bundle has at most 5"),
         ("MAX_SETTINGS_BYTES", 10, "'bundle.json' has 13 bytes, and at most 10 are read"),
     ],
@@ -295,7 +296,8 @@ def test_an_archive_with_a_link_or_another_compression_is_refused(members, laid_
 def test_an_archive_beyond_a_limit_is_refused_before_a_file_is_written(
     members, laid_out, tmp_path, monkeypatch, limit, value, message
 ):
-    archive = zipped(tmp_path / "b.zip", members, ("results/tables/table2.md", b"0" * 10_000))
+    text = " ".join(map(str, range(3000)))[:10_000].encode()
+    archive = zipped(tmp_path / "b.zip", members, ("results/tables/table2.md", text))
     verify_bundle.verify(archive)
     assert archive.stat().st_size < 10_000
     laid_out.clear()
@@ -305,6 +307,21 @@ def test_an_archive_beyond_a_limit_is_refused_before_a_file_is_written(
     )
     archive_refused(archive, message)
     assert not laid_out
+
+
+def test_a_file_that_would_grow_a_hundredfold_is_refused_and_predictions_with_equal_labels_are_not(members, tmp_path):
+    small, large = (bytes(50) * times for times in (20, 400))
+    name = "results/runs/fft/cola/seed1/predictions.safetensors"
+    with bundle_archive.open_archive(zipped(tmp_path / "b.zip", members | {name: small})):
+        pass
+    archive_refused(zipped(tmp_path / "c.zip", members | {name: large}), "times as large as in the archive")
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_what_is_no_archive_is_not_said_to_be_deleted(tmp_path, kind):
+    path = tmp_path / "study"
+    path.mkdir() if kind == "folder" else os.mkfifo(path)
+    archive_refused(path, "study is not a ZIP file; name the one that `lora-core bundle` wrote")
 
 
 def edited(archive, offset_in_entry, value):
@@ -319,7 +336,7 @@ def edited(archive, offset_in_entry, value):
 
 def test_an_archive_whose_directory_lies_about_sizes_is_refused(members, laid_out, tmp_path):
     archive_refused(edited(zipped(tmp_path / "b.zip", members), 24, struct.pack("<I", 1)), "damaged")
-    archive_refused(edited(zipped(tmp_path / "c.zip", members), 24, struct.pack("<I", 90_000)), "damaged")
+    archive_refused(edited(zipped(tmp_path / "c.zip", members), 24, struct.pack("<I", 200)), "damaged")
     assert not laid_out
 
 

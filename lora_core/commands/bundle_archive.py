@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from lora_core.layout import Layout
-from lora_core.records import require_regular_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -60,6 +59,7 @@ UNREAD = (Layout.model_card, Layout.progress, Layout.run_lock)  # bundles of for
 MAX_FILES = 100_000
 MAX_FILE_BYTES = 256 * 2**20  # a trace of power of some weeks
 MAX_BYTES = 2 * 2**30
+MAX_RATIO = 100  # of a file's size to what it takes in the archive; predictions, with many equal labels, reach 70
 MAX_SETTINGS_BYTES = 2**20  # of bundle.json, config.json and study.json
 MAX_DEPTH = 50
 SETTINGS = (BUNDLE, CONFIG, f"{RESULTS}/{Layout.study}")
@@ -144,7 +144,8 @@ def _refuse_constant(text: str) -> None:
 @contextmanager
 def open_archive(path: Path) -> Iterator[BundleArchive]:
     """Open an archive. Raise ValueError if it is damaged, encrypted or too large, or holds what no bundle has."""
-    require_regular_file(path)
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError(f"{path} is not a ZIP file; name the one that `lora-core bundle` wrote")
     with _one_sentence(path):
         stream = zipfile.ZipFile(path)
     with stream:
@@ -192,4 +193,7 @@ def _problem(info: zipfile.ZipInfo, seen: set[str]) -> str | None:
     limit = MAX_SETTINGS_BYTES if name in SETTINGS else MAX_FILE_BYTES
     if info.file_size > limit:
         return f"has {info.file_size:,} bytes, and at most {limit:,} are read"
+    if info.file_size > MAX_RATIO * max(info.compress_size, 1):
+        times = info.file_size / max(info.compress_size, 1)
+        return f"is {times:,.0f} times as large as in the archive, and at most {MAX_RATIO:,} times is accepted"
     return None

@@ -15,6 +15,7 @@ from lora_core.config.results_folder import obstacle
 from lora_core.data.tasks import task_title
 from lora_core.data.titles import run_title
 from lora_core.evaluation.comparison import points
+from lora_core.evaluation.older_runs import check_older_run
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.layout import Layout
 from lora_core.records import read_json
@@ -107,8 +108,9 @@ class Results:
 
 
 def _read_run(file: Path) -> RunRecord:
-    """Read the record of a run. Raise ValueError if a value that is compared is no number."""
+    """Read the record of a run. Raise ValueError if it was edited, or if a value that is compared is no number."""
     run = RunRecord.read(file)
+    check_older_run(file)
     with name_damaged_file(file):
         for quantity in QUANTITIES:
             value = quantity.of(run)

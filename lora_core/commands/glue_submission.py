@@ -67,7 +67,7 @@ def write_submission(results: Path, folder: Path, method: str | None = None, see
     the data set has no test split or one of another length, or if a record or a file of weights is damaged; nothing is
     written then.
     """
-    if reason := obstacle(folder):
+    if reason := obstacle(results) or obstacle(folder):
         raise ValueError(reason)
     if folder.is_dir() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty; name a new folder")

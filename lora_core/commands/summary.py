@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lora_core.config.foreign import foreign_products
 from lora_core.evaluation.answer import read_answer
 from lora_core.evaluation.claim_evidence import ClaimRecords, read_evidence
+from lora_core.evaluation.older_runs import check_older_run
+from lora_core.job_records import read_outputs
 from lora_core.layout import Layout
 
 if TYPE_CHECKING:
@@ -32,6 +35,11 @@ def format_summary(study: Study) -> str:
     if absent := [file for file in files if not file.exists()]:
         missing = f"{absent[0]} is missing" + (f", and {len(absent) - 1} more" if len(absent) > 1 else "")
         return f"{names['adapter']} and {names['full']} cannot be compared yet: {missing}; run the study again."
+    foreign = foreign_products(layout.results, read_outputs(layout.logs))
+    if differing := [file for file in files if str(file) in foreign]:
+        raise ValueError(f"{differing[0]} is not what its job wrote; run the study again")
+    for record in records.runs:
+        check_older_run(record)
     try:
         evidence = read_evidence(records, study.references, study.measure.latency_margin, study.labels)
         return "\n".join([*summary_lines(read_answer(evidence)), f"Open {layout.report}"])

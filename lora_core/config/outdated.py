@@ -153,8 +153,7 @@ class ResultsComparison:
             self.changes[path] = found
         if counted:
             if counted[0].reason != DAMAGED:
-                record = (self.records or {}).get(path) or json.loads(content)
-                unseal(record, Path(path), f"delete the folder {Path(path).parent} and run again")
+                unseal(json.loads(content), Path(path), f"delete the folder {Path(path).parent} and run again")
             self.reasons[path] = counted[0].reason
 
     def _is_kept(self, path: str, code: StageCode | None) -> bool:

@@ -13,7 +13,7 @@ from lora_core.code_digest import StageCode
 from lora_core.config.differences import SETTINGS_DIFFER, differences, file_digests, files_differ, plain
 from lora_core.data.batches import TEST
 from lora_core.layout import Layout
-from lora_core.records import FORMAT, JsonObject, read_run_record, sha256
+from lora_core.records import FORMAT, JsonObject, current_run_record, sha256
 from lora_core.training.spec import DEFAULTS
 
 IDENTITY = ("method", "task", "seed")
@@ -101,7 +101,7 @@ class RunComparison:
             record = json.loads(content)
             if record.get("format", 1) not in (1, FORMAT):
                 return
-            record = record if record.get("format") == FORMAT else read_run_record(Path(path))
+            record = current_run_record(record, Path(path))
             if self.records is not None:
                 self.records[path] = record
             run = record["run"]

@@ -13,6 +13,7 @@ import pandas as pd
 from lora_core.evaluation.disturbance import is_disturbed
 from lora_core.evaluation.references import References
 from lora_core.evaluation.run_history import RunHistory
+from lora_core.layout import Layout, place
 from lora_core.measuring import power_trace as trace
 from lora_core.sealed_csv import write_sealed_csv
 from lora_core.stats import MEANINGFUL, TIE
@@ -213,5 +214,6 @@ def curve_rows(runs: Sequence[RunHistory]) -> pd.DataFrame:
 def write_costs(runs: Sequence[RunHistory], references: References, costs: Path, curve: Path) -> None:
     """Write one task's cost at equal accuracy, and score against cost epoch by epoch."""
     frames = {costs: pd.DataFrame(cost_rows(runs, references)), curve: curve_rows(runs)}
+    places = {costs: place(Layout.costs, costs), curve: place(Layout.curve, curve)}
     for path, frame in frames.items():
-        write_sealed_csv(path, frame)
+        write_sealed_csv(path, frame, places[path])

@@ -13,7 +13,7 @@ import pandas as pd
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.latency_record import LatencyRecord
 from lora_core.evaluation.run_record import MemoryParts, RunRecord, device_of
-from lora_core.layout import PREDICTIONS, Layout, wildcards
+from lora_core.layout import PREDICTIONS, Layout, place, wildcards
 from lora_core.records import LatencyRow, read_json, read_rows
 from lora_core.sealed import unseal
 from lora_core.sealed_csv import read_sealed_csv
@@ -45,7 +45,7 @@ def _with_task(pattern: str, files: Sequence[Path]) -> pd.DataFrame:
     """Concatenate CSV files that are named after their task, with the task as a column."""
     parts = []
     for file in files:
-        frame = read_sealed_csv(file)
+        frame = read_sealed_csv(file, place(pattern, file))
         # A study with one method has no differences, but one row of everything else at least.
         if "method" not in frame or (frame.empty and pattern != Layout.differences):
             raise ValueError(f"{file} is damaged (no run is in it); delete it and run again")

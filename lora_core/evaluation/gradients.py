@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lora_core.layout import Layout, wildcards
+from lora_core.layout import Layout, place, wildcards
 from lora_core.records import read_json
 from lora_core.sealed import unseal
 from lora_core.typed_records import fill, name_damaged_file
@@ -32,7 +32,7 @@ class Gradients:
 def read_gradients(path: Path) -> tuple[str, Gradients]:
     """Read a record; return the method's name with it. Raise ValueError that names the file if it is damaged."""
     with name_damaged_file(path):
-        content = unseal(read_json(path), path)
+        content = unseal(read_json(path), path, place=place(Layout.gradients, path), always_sealed=True)
         gradients = fill(
             Gradients,
             content,

@@ -15,6 +15,7 @@ import torch
 from lora_core import job
 from lora_core.data.card import DataCard
 from lora_core.evaluation.memory_fit import Prediction, fit
+from lora_core.layout import Layout, place
 from lora_core.measuring.predicted_memory import predicted_memory_mb
 from lora_core.methods import registry
 from lora_core.models import model as models
@@ -56,7 +57,8 @@ def check_memory(
     for warning in result.warnings:
         job.announce(warning)
     methods = {method: one and asdict(one) for method, one in predictions.items()}
-    write_json(out, seal({"kind": limit and limit.kind, "limit_mb": limit and limit.mb, "methods": methods}))
+    content = {"kind": limit and limit.kind, "limit_mb": limit and limit.mb, "methods": methods}
+    write_json(out, seal(content, place(Layout.memory, out)))
 
 
 @contextmanager

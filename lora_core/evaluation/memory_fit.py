@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lora_core.layout import Layout, wildcards
+from lora_core.layout import Layout, place, wildcards
 from lora_core.measuring.memory_limit import MemoryLimit
 from lora_core.nearest import MAX_DESCRIBED
 from lora_core.records import read_json
@@ -151,7 +151,8 @@ def read_predictions(files: Iterable[Path], kind: str) -> dict[tuple[str, str], 
     found = {}
     for path in filter(Path.exists, files):
         with name_damaged_file(path):
-            content, task = unseal(read_json(path), path), wildcards(Layout.memory, path)["task"]
+            task = wildcards(Layout.memory, path)["task"]
+            content = unseal(read_json(path), path, place=place(Layout.memory, path), always_sealed=True)
             if content["kind"] != kind:
                 continue
             for method, prediction in content["methods"].items():

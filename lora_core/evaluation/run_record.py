@@ -13,7 +13,6 @@ from lora_core.layout import Layout, wildcards
 from lora_core.measuring.idle_power import IdlePower
 from lora_core.provenance import ABSENT, Provenance
 from lora_core.records import check_digests, read_run_record
-from lora_core.sealed import unseal
 from lora_core.typed_records import fill, name_damaged_file
 
 
@@ -213,7 +212,7 @@ class RunRecord:
         that of another run than the one whose folder it is in.
         """
         with name_damaged_file(path):
-            record = unseal(read_run_record(path), path, f"delete the folder {path.parent} and run again")
+            record = read_run_record(path)
             check_digests(record, path, files or {})
             run = cls.from_json(record)
         if reason := misplaced(path, run.method, run.task, run.seed):

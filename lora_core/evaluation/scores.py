@@ -16,6 +16,7 @@ from lora_core.data.metrics import METRICS
 from lora_core.evaluation.bootstrap import Resampled, paired_bootstrap
 from lora_core.evaluation.references import References
 from lora_core.evaluation.run_predictions import RunPredictions
+from lora_core.layout import Layout, place
 from lora_core.sealed_csv import write_sealed_csv
 from lora_core.stats import MEANINGFUL, MIN_SEEDS, TIE, t_interval
 
@@ -244,5 +245,6 @@ def compare_scores(runs: Sequence[RunPredictions], references: References, score
         scores: rows.drop(columns=[] if rows["test_examples"].notna().any() else TEST_COLUMNS),
         differences: pd.DataFrame(difference_rows(runs, references), columns=DIFFERENCE_COLUMNS),
     }
+    places = {scores: place(Layout.scores, scores), differences: place(Layout.differences, differences)}
     for path, frame in frames.items():
-        write_sealed_csv(path, frame)
+        write_sealed_csv(path, frame, places[path])

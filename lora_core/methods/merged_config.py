@@ -8,7 +8,6 @@ from pathlib import Path
 from lora_core.methods.adapter_files import PREFIX, load_tensors
 from lora_core.models.model import head_config, model_shapes
 from lora_core.records import JsonObject, read_json, read_run_record
-from lora_core.sealed import unseal
 from lora_core.typed_records import name_damaged_file
 
 # The fields that describe a model's head.
@@ -24,7 +23,7 @@ def merged_config(base: Path, weights: Path, record: Path | None) -> JsonObject:
     architecture: str | None = None
     if record is not None:
         with name_damaged_file(record):
-            run = unseal(read_run_record(record), record, f"delete the folder {record.parent} and run again")["run"]
+            run = read_run_record(record)["run"]
             head, architecture = _head(run["data"]["labels"]), run.get("architecture")
     elif (weights / "config.json").exists():
         with name_damaged_file(weights / "config.json"):

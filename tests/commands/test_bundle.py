@@ -1,7 +1,7 @@
 """Bundles: what stands in for a local model when a study is drawn again, and which runs do not belong to it."""
 
 import pytest
-from builders import changed, run_content
+from builders import changed, run_content, write_run
 
 from lora_core.commands.bundle import _kept_names
 from lora_core.commands.bundle_archive import RAW, RESULTS, matches
@@ -43,7 +43,7 @@ def test_a_run_with_other_settings_than_the_bundles_configuration_shows(tmp_path
     config = changed(tasks=["cola"], methods=["lora"], seeds=[1])
     run = params.run_params(load(changed(method_settings__lora__rank=rank)), "lora", "cola", 1)
     name = f"{RESULTS}/runs/lora/cola/seed1/run.json"
-    write_json(tmp_path / name, run_content() | {"run": run | {"data": run_content()["run"]["data"]}})
+    write_run(tmp_path / name, run_content() | {"run": run | {"data": run_content()["run"]["data"]}})
     differs = {name: f"is not of its configuration: settings differ (rank {rank} -> 8)"}
     assert _outdated(tmp_path, load(config)) == ({} if rank == 8 else differs)
 

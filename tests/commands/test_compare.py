@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from builders import run_content
+from builders import run_content, write_run
 from scipy import stats
 
 from lora_core.commands.compare import compare_studies, welch_interval
@@ -22,7 +22,7 @@ def study(folder, scores, times, *, rank=8, device="a CPU", energy=None, task="c
             "run": {"settings": {"rank": rank}}, "measurement": measurement, "provenance": {"device_model": device},
         }  # fmt: skip
         record = run_content("lora", task, seed, **changes)
-        write_json(folder / "runs" / "lora" / task / f"seed{seed}" / "run.json", record)
+        write_run(folder / "runs" / "lora" / task / f"seed{seed}" / "run.json", record)
     return folder
 
 
@@ -78,7 +78,7 @@ def test_two_methods_of_one_label_are_told_apart(tmp_path):
     for folder in (a, b):
         (folder / "runs/lora/cola/seed1/README.md").write_text("# LoRA on CoLA\n")
         record = run_content("vera", "cola", 1)
-        write_json(folder / "runs/vera/cola/seed1/run.json", record)
+        write_run(folder / "runs/vera/cola/seed1/run.json", record)
         (folder / "runs/vera/cola/seed1/README.md").write_text("# LoRA on CoLA\n")
     text = compare_studies(a, b)
     assert "| LoRA, lora | CoLA |" in text

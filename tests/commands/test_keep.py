@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from agreeing_results import TASK, agreeing_results, edit, path, study_in, write
+from builders import write_run
 
 from lora_core.code_digest import StageCode
 from lora_core.commands import keep, run_names, why
@@ -63,7 +64,7 @@ def test_a_run_without_a_change_is_left_as_it_is(results):
     packages = {name: version for name, version in now.items() if name != "python"}
     record = read_json(path(results, "run_record", "fft"))
     record["provenance"] |= {"python": now["python"], "packages": packages}
-    write_json(path(results, "run_record", "fft"), record)
+    write_run(path(results, "run_record", "fft"), record)
     lines = kept(study_in(results), "results/runs")
     nothing = "nothing that is known changed, so there is nothing to keep"
     assert lines == [f"fft/cola/seed1: {nothing}", "lora/cola/seed1: kept"]

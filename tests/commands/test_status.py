@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from builders import changed, run_content
+from builders import changed, run_content, write_run
 
 from lora_core.commands import status
 from lora_core.commands.durations import format_duration
@@ -41,7 +41,7 @@ def finish(study, method, seed, seconds, **settings):
     """A finished run that took so many seconds, with the study's settings but for these."""
     record = run_content(method, seed=seed, measurement={"train_seconds": seconds - 1, "eval_seconds": 1})
     record["run"] |= params.run_params(study, method, "cola", seed) | settings
-    write_json(place(study, Layout(study.results_dir).run_record, method, seed), record)
+    write_run(place(study, Layout(study.results_dir).run_record, method, seed), record)
 
 
 def start(study, method, seed, state="running", process=None, error=None):

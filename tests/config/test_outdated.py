@@ -4,7 +4,7 @@ import json
 
 import pytest
 from agreeing_results import TASK, WEIGHTS, agreeing_results, edit, path, study_in, write
-from builders import run_content
+from builders import run_content, write_run
 
 from lora_core.code_digest import StageCode
 from lora_core.config import params
@@ -148,7 +148,7 @@ def test_timings_of_another_version_are_left(results, version):
 def test_records_that_do_not_say_what_they_were_made_from_are_accepted(results):
     record = json.loads(path(results, "run_record").read_text())
     del record["run"]["model_files"], record["provenance"]["code"]
-    write_json(path(results, "run_record"), record)
+    write_run(path(results, "run_record"), record)
     for file in (results / MERGED, results / LATENCY):
         write_json(file, {})
     assert reasons(results) == {}
@@ -171,11 +171,11 @@ def test_a_run_that_started_from_other_weights_is_outdated(results):
     study = study_in(results, **start)
     record = json.loads(path(results, "run_record").read_text())
     record["run"] |= params.run_params(study, "lora", TASK, 1) | {"start": {"adapter_model.safetensors": "a"}}
-    write_json(path(results, "run_record"), record)
+    write_run(path(results, "run_record"), record)
     assert LORA not in reasons(results, **start)
     other = run_content("lora", "rte") | {"files": {"weights/adapter_model.safetensors": "b"}}
     other["run"] = params.run_params(study, "lora", "rte", 1) | {"data": record["run"]["data"]}
-    write_json(results / "runs/lora/rte/seed1/run.json", other)
+    write_run(results / "runs/lora/rte/seed1/run.json", other)
     assert reasons(results, **start)[LORA] == "it started from other weights"
 
 
@@ -228,7 +228,7 @@ def test_an_older_record_without_micro_batches_was_of_whole_batches(results):
     record = path(results, "run_record")
     content = json.loads(record.read_text())
     del content["run"]["hyperparameters"]["micro_batch_size"]
-    write_json(record, content)
+    write_run(record, content)
     assert not any("micro" in reason for reason in reasons(results).values())
     changes = {"method_settings__lora__hyperparameters": {"micro_batch_size": 2}}
     assert (

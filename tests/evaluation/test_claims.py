@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from builders import REFERENCES, latency_record, latency_rows, run_content, write_regimes
+from builders import REFERENCES, latency_record, latency_rows, run_content, write_regimes, write_run
 
 from lora_core.data.tasks import PAPER_TASKS
 from lora_core.evaluation import claim_rules as rules
@@ -135,7 +135,7 @@ class Made:
             "measurement": measurement,
             "provenance": {"device": "gpu-0", "device_model": self._device(lora)},
         }
-        write_json(file, run_content(method, task, seed, **changes))
+        write_run(file, run_content(method, task, seed, **changes))
         return file
 
     def _costs(self, task):
@@ -377,7 +377,7 @@ def test_the_cheapest_runs_leave_energy_open_and_are_named(made):
 def test_a_run_on_another_kind_of_device_leaves_memory_open_and_is_named(made):
     records = made.records()
     resident = run_content("lora", "cola", 1, measurement={"memory": {"kind": "resident", "mean_mb": 900.0}})
-    write_json(made.folder / "lora-cola-1.json", resident)
+    write_run(made.folder / "lora-cola-1.json", resident)
     verdicts = {v.claim.title: v for v in claims.judge(records, REFERENCES, latency_margin=0.03)}
     verdict = verdicts["LoRA takes 38 % less GPU memory on average"]
     assert verdict.verdict == UNDECIDED

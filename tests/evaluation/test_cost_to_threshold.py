@@ -5,7 +5,7 @@ import math
 
 import pandas as pd
 import pytest
-from builders import REFERENCES, ROOT, energy_run, merged, power_samples, run_content
+from builders import REFERENCES, ROOT, energy_run, merged, power_samples, run_content, write_run
 
 from lora_core.evaluation.cost_to_threshold import (
     Cost,
@@ -243,6 +243,6 @@ def test_a_preparation_or_an_energy_that_its_samples_do_not_give_is_refused_by_n
     record = unseal(read_json(lora_run / "run.json"), lora_run)
     section, name = figure.split(".")
     record["measurement"][section][name] = 5.0
-    write_json(tmp_path / "record.json", record)
+    write_run(tmp_path / "record.json", record)
     with pytest.raises(ValueError, match=rf"record\.json says {figure} = 5\.0, but its files give"):
         read_history(tmp_path / "record.json", *files)

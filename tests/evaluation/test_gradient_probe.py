@@ -161,7 +161,7 @@ def test_a_damaged_record_is_named(tmp_path):
     file = tmp_path / "gradients" / "lora.json"
     file.parent.mkdir()
     for content in ({}, {"outputs": 2, "without": {}, "read_instead": []}, {"outputs": [2], "without": [1]}):
-        write_json(file, content)
+        write_json(file, seal(content))
         with pytest.raises(ValueError, match=r"gradients/lora\.json is damaged"):
             read_gradients(file)
 

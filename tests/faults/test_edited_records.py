@@ -6,11 +6,13 @@ import shutil
 import time
 
 import pytest
+from builders import write_run
 from faults import STUDY, TABLE
 from project import rules
 
+from lora_core.config.foreign import NOT_WRITTEN
 from lora_core.records import read_json, write_json
-from lora_core.sealed import SEAL, seal
+from lora_core.sealed_csv import read_sealed_rows, write_sealed_rows
 
 LORA_RUN = "runs/lora/cola/seed1"
 EDIT = """
@@ -58,7 +60,7 @@ def test_an_edited_score_is_refused_by_name(study):
     assert f"{LORA_RUN}/run.json was edited after it was written" in output
     assert f"delete the folder results/{LORA_RUN} and run again" in output
     # Somebody who computes the digest again is contradicted by the predictions.
-    write_json(record, seal({name: value for name, value in read_json(record).items() if name != SEAL}))
+    write_run(record, read_json(record))
     status, output = study.run(TABLE)
     assert status != 0
     assert f"{LORA_RUN}/run.json says score.best = 0.99, but its files give" in output
@@ -68,8 +70,8 @@ def test_an_edited_score_is_refused_by_name(study):
 def test_an_edited_time_is_refused_by_name(study):
     record, history = (study.results / LORA_RUN / name for name in ("run.json", "history.csv"))
     size = record.stat().st_size
-    edit(record, measurement__train_seconds=0.001, **{f"{SEAL}": None})
-    write_json(record, {name: value for name, value in read_json(record).items() if name != SEAL})
+    edit(record, measurement__train_seconds=0.001)
+    write_run(record, read_json(record))
     record.write_text(record.read_text().ljust(size))  # a smaller file would be made again
     status, output = study.run("results/energy/cola.csv")
     assert status != 0
@@ -81,12 +83,22 @@ def test_an_edited_time_is_refused_by_name(study):
 @pytest.mark.parametrize(
     ("file", "target"), [("scores/cola.csv", TABLE), ("energy/cola.csv", "results/tables/table6.md")]
 )
-def test_an_edited_intermediate_table_is_refused_by_name(study, file, target):
+def test_an_intermediate_table_that_was_edited_or_is_of_another_study_is_made_again(study, file, target):
     path = study.results / file
     status, output = study.run(target)
     assert status == 0, output
-    header, row, *rest = path.read_text().splitlines()
-    path.write_text("\n".join([header, row.replace(",1,", ",7,", 1), *rest]) + "\n")
+    before, table = path.read_bytes(), (study.results / target.removeprefix("results/")).read_bytes()
+    header, row, *rest = read_sealed_rows(path, file)
+    row = [cell.replace("0.", "0.9", 1) for cell in row]
+    write_sealed_rows(path, [header, row, *rest], file)  # sealed, as that of another study is
+    status, output = study.run(target)
+    assert status == 0, output
+    assert f"{MADE_AGAIN} {NOT_WRITTEN}: results/{file}" in output
+    assert path.read_bytes() == before
+    assert (study.results / target.removeprefix("results/")).read_bytes() == table
+    # Without exit records only its seal is left.
+    shutil.rmtree(study.results / "logs")
+    path.write_bytes(before.replace(b"0.", b"0.9", 1))
     status, output = study.run(target)
     assert status != 0
     assert f"{file} was edited after it was written" in output

@@ -85,7 +85,8 @@ def test_a_results_folder_that_is_none_is_refused_by_every_command(tmp_path, mon
     for name in ("config.yaml", "requirements.lock", "Snakefile"):
         shutil.copy(ROOT / name, tmp_path)
     replace_results(kind, tmp_path / "results")
-    for command in (["status"], ["estimate"], ["bundle", "x.zip"], ["compare", "results", "results"]):
+    commands = (["compare", "results", "results"], ["glue-submission", "results", "out"])
+    for command in (["status"], ["estimate"], ["bundle", "x.zip"], *commands):
         assert cli.main(command) == 1, command
         assert SENTENCES[kind] in capsys.readouterr().err.splitlines()[-1], command
     assert SENTENCES[kind] in obstacle("results/paper")

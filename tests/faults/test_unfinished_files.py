@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 
 import pandas as pd
 import pytest
@@ -9,7 +10,7 @@ from builders import HANG_SECONDS
 from faults import COMPARED, TABLE
 from project import Project, rules
 
-from lora_core.config.unfinished import CUT_OFF, EMPTY, ZEROED, unfinished_products
+from lora_core.config.unfinished import CUT_OFF, EMPTY, ZEROED, ZEROED_END, unfinished_products
 from lora_core.evaluation.frames import read_costs, read_curves, read_differences, read_scores
 from lora_core.records import PowerRow, read_json, read_rows, write_rows
 from lora_core.reporting.page.report import _read_claims
@@ -199,19 +200,34 @@ def test_a_cell_that_is_too_long_for_the_reader_is_refused_by_name(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["tables/table1.md", "tables/table1.csv", "figures/scores.svg", "runs.csv", "counts.json"]
-)
-def test_a_text_of_zero_bytes_is_unfinished(tmp_path, name):
+    "name",
+    [
+        "tables/table1.md", "tables/table1.csv", "figures/scores.svg", "runs.csv", "counts.json", "data/cola/card.json",
+        "data/cola/train.safetensors", "latency/cola/seed1.csv", "merged/lora/cola/seed1/model.safetensors",
+        "models/bert/model.safetensors", "models/bert/config.json", f"{RUN[8:]}/history.csv", f"{RUN[8:]}/README.md",
+        f"{RUN[8:]}/predictions.safetensors", f"{RUN[8:]}/weights/adapter_model.safetensors",
+    ],
+)  # fmt: skip
+def test_a_file_of_zero_bytes_is_unfinished(tmp_path, name):
     file = tmp_path / name
-    file.parent.mkdir(exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("method,best\nlora,1\n")
     assert unfinished_products(str(tmp_path), {}) == {}
     zero(file)
     assert unfinished_products(str(tmp_path), {})[str(file)] == ZEROED
 
 
+@pytest.mark.parametrize("zeros", [1, 63, 64, 5000])
+def test_a_page_with_zeros_at_its_end_is_unfinished(tmp_path, zeros):
+    file = tmp_path / "report.html"
+    file.write_text("<p>" * 3000)
+    assert unfinished_products(str(tmp_path), {}) == {}
+    file.write_bytes(file.read_bytes()[:-zeros] + bytes(zeros))
+    assert unfinished_products(str(tmp_path), {})[str(file)] == ZEROED_END
+
+
 @pytest.mark.faults
-def test_every_drawn_or_computed_text_of_zero_bytes_is_made_again(project, finished, finish):
+def test_every_product_of_zero_bytes_is_made_again(project, finished, finish):
     project.take(finished)
     files = [
         "tables/table1.md",
@@ -222,9 +238,75 @@ def test_every_drawn_or_computed_text_of_zero_bytes_is_made_again(project, finis
         "counts.json",
     ]
     files += ["scores/cola.csv", "scores/cola_differences.csv"]
+    files += ["merged/lora/cola/seed1/model.safetensors"]
     before = {name: (project.results / name).read_bytes() for name in files}
     for name in files:
         zero(project.results / name)
     assert f"rerun because {ZEROED}: " in finish(*COMPARED)
     assert {name: (project.results / name).read_bytes() for name in files} == before
     assert "Nothing to be done" in finish(*COMPARED)
+
+
+# --- what is no file where the study writes one ---------------------------------------------------------------------
+
+KINDS = {
+    "folder": (lambda path: path.mkdir(), "is a folder, but the study writes there"),
+    "link to a folder": (lambda path: path.symlink_to(path.parent), "is a folder, but the study writes there"),
+    "pipe": (os.mkfifo, "is a pipe, a socket or a device, but"),
+    "link to nothing": (lambda path: path.symlink_to("nowhere"), "is a link to 'nowhere', which is no file, but"),
+    "link to itself": (
+        lambda path: path.symlink_to(path.name),
+        "is a link to .*, which is no file, but",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["report.html", "claims.md", "tables/table2.md", f"{RUN[8:]}/run.json"])
+def test_what_is_no_file_is_named_where_the_study_writes_one(tmp_path, name, kind):
+    make, sentence = KINDS[kind]
+    file = tmp_path / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    make(file)
+    with pytest.raises(ValueError, match=f"^{re.escape(str(file))} {sentence}.*; move it away, or remove it, and run"):
+        unfinished_products(str(tmp_path), {})
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "folder" not in kind])
+@pytest.mark.parametrize("name", ["data", "runs/lora", "merged/lora/cola/seed1"])
+def test_what_is_no_folder_is_named_where_the_study_has_one(tmp_path, name, kind):
+    file = tmp_path / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    KINDS[kind][0](file)
+    with pytest.raises(ValueError, match=re.escape(name)):
+        unfinished_products(str(tmp_path), {})
+
+
+def test_what_the_study_does_not_write_is_left_as_it_is(tmp_path):
+    for name in ("notes", "mine.csv", "logs", "checkpoints"):
+        (tmp_path / name).symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe.json")
+    for name in ("runs/lora.md", "models/a.json", "data/mine.csv", "merged/a.json"):  # names of a method, model, task
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables/loop").symlink_to("loop")
+    zero_after = tmp_path / "tables/table1.md"
+    zero_after.write_bytes(bytes(9))
+    with pytest.raises(ValueError, match="loop"):  # it hides no other file of its folder
+        unfinished_products(str(tmp_path), {})
+    (tmp_path / "tables/loop").unlink()
+    assert unfinished_products(str(tmp_path), {})[str(zero_after)] == ZEROED
+
+
+@pytest.mark.faults
+def test_a_link_to_nothing_in_place_of_a_page_is_named_by_every_start(project, finished):
+    project.take(finished)
+    page = project.results / "report.html"
+    page.symlink_to("nowhere")
+    for arguments in ((TABLE,), ("-n", "results/report.html")):
+        status, output = project.run(*arguments)
+        assert status != 0
+        assert "results/report.html is a link to 'nowhere', which is no file, but the study writes there" in output
+        assert "Traceback" not in output
+    page.unlink()
+    assert project.run(TABLE)[0] == 0

@@ -5,7 +5,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from builders import draw_figure, metered_run
+from builders import draw_figure, metered_run, write_run
 from matplotlib.figure import Figure
 
 from lora_core.measuring import power_trace as trace
@@ -16,7 +16,7 @@ from lora_core.measuring.meters import MeterError
 from lora_core.measuring.pulse import now
 from lora_core.measuring.rapl import RaplMeter
 from lora_core.measuring.sampler import Sampler
-from lora_core.records import PowerRow, file_digests, read_json, write_json, write_rows
+from lora_core.records import PowerRow, file_digests, read_json, write_rows
 from lora_core.reporting.figures import power
 
 TOP = 65_532_610_987  # of an AMD EPYC, 65.5 kJ
@@ -291,7 +291,7 @@ def test_the_figure_shows_the_power_of_the_windows_and_no_fall_at_their_edges(wi
     folder = metered_run(tmp_path)
     write_rows(folder / "power.csv", windows_of_100_watts, PowerRow)
     record = read_json(folder / "run.json")
-    write_json(folder / "run.json", record | {"files": file_digests(folder, "power.csv")})
+    write_run(folder / "run.json", record | {"files": file_digests(folder, "power.csv")})
     inputs = {"traced_runs": [folder / "run.json"], "traced_power": [folder / "power.csv"]}
     svg = draw_figure("power", inputs, tmp_path)
     mean = re.search(r"Mean power while training: LoRA \(own\) (\d+) W", svg.read_text())

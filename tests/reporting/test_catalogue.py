@@ -7,9 +7,22 @@ from dataclasses import fields
 
 import pandas as pd
 import pytest
-from builders import FFT, MERGED, METHOD_LABELS, REFERENCES, ROOT, Made, draw_figure, draw_table, latency_inputs, timed
+from builders import (
+    FFT,
+    MERGED,
+    METHOD_LABELS,
+    REFERENCES,
+    ROOT,
+    Made,
+    draw_figure,
+    draw_table,
+    latency_inputs,
+    timed,
+    write_run,
+)
 
 from lora_core.evaluation.references import References
+from lora_core.records import read_json
 from lora_core.reporting import catalogue
 from lora_core.reporting.inputs import DrawSettings
 
@@ -72,6 +85,8 @@ def renamed_files(folder, study):
             for name, other in RENAMED.items():
                 text = re.sub(rf"(?<![\w.]){name}(?![\w])", other, text)
             file.write_text(text)
+            if file.suffix == ".json":
+                write_run(file, read_json(file))
     return study.inputs
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from builders import ROOT, changed, metered_run, power_samples
+from builders import ROOT, changed, metered_run, power_samples, write_run
 from method_comparison import processing
 
 from lora_core.commands import cli
 from lora_core.commands.studies import grid_of
-from lora_core.records import PowerRow, file_digests, read_json, write_json, write_rows
+from lora_core.records import PowerRow, file_digests, read_json, write_rows
 from lora_core.reporting.exports import codecarbon
 from lora_core.reporting.exports.formats import FORMATS
 from lora_core.reporting.exports.runs import measured_joules, read_runs
@@ -55,7 +55,7 @@ def test_the_time_of_a_sample_counts_from_the_start_of_the_last_part(tmp_path):
     parts = [PowerRow(**vars(row) | {"part": int(row.seconds >= 10)}) for row in power_samples(3, 4.0, 400.0)]
     write_rows(folder / "power.csv", parts, PowerRow)
     record = read_json(folder / "run.json")
-    write_json(folder / "run.json", record | {"files": file_digests(folder, "history.csv", "power.csv")})
+    write_run(folder / "run.json", record | {"files": file_digests(folder, "history.csv", "power.csv")})
     times = {point.step: point.time for point in one_run(tmp_path).points() if point.name == "device/power_watts"}
     assert (times[10_000] - started).total_seconds() == 0  # the second part began there
     assert (times[0] - started).total_seconds() == -10

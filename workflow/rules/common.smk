@@ -25,6 +25,7 @@ try:
     from lora_core.commands.studies import check_config_files, load_study
     from lora_core.config import (
         data_files,
+        foreign,
         made_from,
         outdated,
         params,

@@ -140,13 +140,14 @@ def force_products(build_dag):
             if IS_MAIN_SNAKEFILE:
                 check_targets()
             recorded = job_records.read_outputs(LAYOUT.logs)
-            cut_off = unfinished.unfinished_products(LAYOUT.results, recorded)
+            harmed = foreign.foreign_products(LAYOUT.results, recorded)
+            harmed |= unfinished.unfinished_products(LAYOUT.results, recorded)
             compared = outdated.ResultsComparison(
                 study, training_code_of, data_files.changed_data_files
             )
             changed = compared.reasons
             keep_runs(compared.kept)
-            FORCED.update(changed | cut_off)
+            FORCED.update(changed | harmed)
             workflow.dag.forcefiles.update(FORCED)
             plan_jobs_behind_ancient_inputs()
             build_dag()
@@ -175,7 +176,7 @@ def force_products(build_dag):
         }
         reasons = {
             product: reason
-            for product, reason in (changed | cut_off).items()
+            for product, reason in (changed | harmed).items()
             if product in planned
         }
         for line in announcement(reasons):
