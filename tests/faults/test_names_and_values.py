@@ -241,6 +241,21 @@ def test_a_name_that_cannot_be_a_file_of_its_own_is_refused(changes, message):
     assert any(re.search(message, error) for error in refused_study(**changes))
 
 
+@pytest.mark.parametrize("blank", [" ", "\n", "\r", "\t", "\u00a0", "\u2028", "\u3000"], ids=ascii)
+def test_a_name_with_a_blank_does_not_replace_the_entry_without_it(blank):
+    entry, model = {"kind": "lora", "rank": 2}, {"source": "random", "config": {f"hidden_size{blank}": 8}}
+    peft = {"kind": "peft", "config": {"peft_type": "LORA", "r": 8, f"r{blank}": 2}}
+    for changes, key, name in [
+        ({"method_settings__lora" + blank: entry}, "method_settings", f"lora{blank}"),
+        ({f"method_settings__{blank}lora": entry}, "method_settings", f"{blank}lora"),
+        ({"task_settings": {"mine": TASK, f"mine{blank}": TASK}}, "task_settings", f"mine{blank}"),
+        ({"model": model}, "model.config", f"hidden_size{blank}"),
+        ({"method_settings__other": peft}, "method_settings.other.config", f"r{blank}"),
+    ]:  # fmt: skip
+        (error,) = refused_study(**changes)
+        assert error == f"  - {key}: the name {name!r} begins or ends with a blank or a line break; remove it"
+
+
 def test_paths_keep_the_parts_of_a_name_apart():
     layout = Layout("results")
     for pattern in {value for name in dir(Layout) if isinstance(value := getattr(layout, name), str)}:
