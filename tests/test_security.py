@@ -98,6 +98,25 @@ def test_tensors_that_do_not_belong_are_refused(bert, adapter, tmp_path, change,
         ({"peft_type": "IA3"}, "PEFT rejects this configuration of IA3"),
         ({"peft_type": "PICKLE"}, "PEFT has no 'PICKLE'"), ({"peft_type": None}, "peft_type is missing"),
         ({"modules_to_save": "classifier"}, "modules_to_save is"), ({"modules_to_save": 5}, "modules_to_save is 5"),
+        ({"modules_to_save": [1]}, r"modules_to_save is \[1\]; expected a list of names"),
+        ({"modules_to_save": [["a"]]}, r"modules_to_save is \[\['a'\]\]; expected a list of names"),
+        ({"target_modules": [1]}, r"target_modules is \[1\]; expected a name or a list of names"),
+        ({"target_modules": {"a": 1}}, "target_modules is {'a': 1}; expected a name or a list of names"),
+        ({"exclude_modules": 3}, "exclude_modules is 3; expected a name or a list of names"),
+        ({"layers_to_transform": "x"}, "layers_to_transform is 'x'; expected a layer's number or a list of them"),
+        ({"layers_to_transform": [True]}, r"layers_to_transform is \[True\]; expected a layer's number"),
+        ({"base_model_name_or_path": 5}, "base_model_name_or_path is 5; expected a name on the hub, or a folder"),
+        ({"revision": {"a": 1}}, "revision is {'a': 1}; expected a text"),
+        ({"task_type": 5}, "task_type is 5; expected a text"),
+        ({"lora_alpha": True}, "lora_alpha is True; expected a number"), ({"r": True}, "r is True; expected a number"),
+        ({"lora_alpha": 10**400}, r"lora_alpha 10{119}\.\.\.; expected a positive integer and a number"),
+        ({"r": 10**30}, "r is 10* and lora_alpha .*; expected a positive integer"),
+        ({"lora_dropout": False, "alpha_pattern": 3}, "alpha_pattern is 3; expected a number for each pattern"),
+        ({"lora_dropout": True}, "lora_dropout is True; expected a probability below 1"),
+        ({"rank_pattern": {"query": "8"}}, "rank_pattern is {'query': '8'}; expected a number for each pattern"),
+        ({"alpha_pattern": {"(": 3}}, r"adapter_config.json: alpha_pattern: '\(' is no regular expression \(missing"),
+        ({"target_modules": "(query"}, r"target_modules: '\(query' is no regular expression"),
+        ({"rank_pattern": {"a{99999999999}": 3}}, r"rank_pattern: 'a\{99999999999\}' is no regular expression"),
         ({"use_dora": True}, "made for another model or other settings"),
         ({"base_model_name_or_path": "org/distil-bert"}, "made for the base model 'org/distil-bert', not for 'bert'"),
         ({"base_model_name_or_path": "another/model"}, "made for the base model 'another/model', not for 'bert'"),
@@ -108,6 +127,22 @@ def test_an_adapters_configuration_is_checked(bert, adapter, tmp_path, settings,
     path = adapter / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | settings))
     refused(bert, adapter, tmp_path / "merged", message)
+
+
+def test_a_merged_model_whose_weights_are_infinite_is_refused_by_the_tensor(bert, adapter, tmp_path):
+    def too_large(part, value, dtype):
+        return lambda t: t.update({n: np.full(t[n].shape, value, dtype) for n in t if part in n})
+
+    query = "bert.encoder.layer.0.attention.self.query.weight"
+    for change, name in [
+        (too_large("lora_", 1e30, np.float32), query),  # A and B are finite, B A is not
+        (too_large("classifier.weight", 1e300, np.float64), "classifier.weight"),  # which float32 does not have
+    ]:
+        changed = shutil.copytree(adapter, tmp_path / name)
+        change_tensors(changed, change)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            refused(bert, changed, tmp_path / "merged", f"the merged model's '{re.escape(name)}' is not finite")
 
 
 @pytest.mark.parametrize(("name", "shape"), [("bert.pooler.new.weight", (32, 32)), ("bert.pooler.dense.bias", (7,))])
