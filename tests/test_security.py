@@ -3,6 +3,7 @@
 import ast
 import csv
 import html
+import io
 import json
 import os
 import re
@@ -19,14 +20,18 @@ import pytest
 from builders import DEFAULT, ROOT, changed
 from safetensors.numpy import load_file, save_file
 
-from lora_core.commands import bundle_archive, verify_bundle
+from lora_core.commands import bundle_archive, cli, environment, failures, verify_bundle
+from lora_core.config import preflight
 from lora_core.config.config_file import read_config_file
 from lora_core.config.description import StudyDescription
 from lora_core.config.study import ConfigError, load
+from lora_core.console import Console
 from lora_core.csv_cells import as_text, from_text, read_frame, write_frame
+from lora_core.job_records import JobError
 from lora_core.layout import Layout
 from lora_core.methods import patterns
 from lora_core.methods.merging import merge_adapter
+from lora_core.plain_text import plain
 from lora_core.reporting.figures import canvas, rows, svg
 from lora_core.reporting.page.figure_svg import read_svg
 from lora_core.reporting.rendering import TableFiles, write_table
@@ -674,3 +679,60 @@ def test_a_pattern_of_an_adapter_cannot_keep_the_workflow_busy(bert, adapter, tm
     changes = {"use_dora": True, "target_modules": "(.|.){15}!"}  # fails after 2^15 attempts for each module
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     refused(bert, adapter, tmp_path / "merged", r"target_modules: the pattern .* takes more than 0\.3 s")
+
+
+# What a terminal would obey: clear the screen, set the title (also as one character of 8 bits), write backwards.
+OBEYED = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202e"
+SHOWN = r"\x1b[2J\x1b]0;owned\x07\x9b31m\u202e"
+
+
+def test_texts_are_shown_as_they_are_but_for_what_a_terminal_obeys():
+    plain_texts = "Zürich\t好 \U0001f600\nn/a ≥ 3\u3000\u00a0±"
+    assert plain(plain_texts) == plain_texts
+    assert plain(OBEYED) == SHOWN
+    assert plain("a\0b\ud800c\r\u2028") == r"a\x00b\ud800c\r\u2028"
+
+
+def of_own_file(folder, content, file="train.csv"):
+    (folder / "validation.csv").write_text("text,label\na,x\nb,y\n")
+    (folder / "train.csv").write_text("text,label\na,x\nb,y\n")
+    (folder / file).write_text(content)
+    tasks = {"mine": {"path": str(folder), "texts": ["text"], "label": "label"}}
+    return load(changed(tasks=["mine"], task_settings=tasks, results_dir=str(folder.parent / "results")))
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("train.csv", f"{OBEYED},label\na,x\n"),
+        ("train.csv", f"text,label\na,{OBEYED}\nb,y\n"),
+        ("validation.csv", f"text,label\na,{OBEYED}\nb,y\n"),
+        ("train.csv", "\0" * 5000),
+    ],
+    ids=["column", "class", "label", "zeros"],
+)
+def test_an_error_about_data_does_nothing_to_the_terminal(tmp_path, file, content):
+    (tmp_path / "data").mkdir()
+    study = of_own_file(tmp_path / "data", content, file)
+    with pytest.raises(ValueError, match="data/") as caught:
+        preflight.check_content(study, dry_run=True)
+    line = environment.describe(caught.value)
+    assert line.isprintable()
+    assert SHOWN in line or r"\x00" in line
+    assert len(line) < 2100
+
+
+def test_what_commands_and_jobs_print_does_nothing_to_the_terminal(tmp_path, capsys):
+    assert cli.main(["compare", str(tmp_path / OBEYED.replace("/", "")), "x"]) == 1
+    assert SHOWN in (error := capsys.readouterr().err)
+    assert error.removesuffix("\n").isprintable()
+    terminal = io.StringIO()
+    Console(terminal).print(f"train failed: {OBEYED}")
+    assert terminal.getvalue() == f"train failed: {SHOWN}\n"
+    assert failures.advise(JobError("ValueError", OBEYED)) == SHOWN
+
+
+@pytest.mark.parametrize("character", ["\x1b", "\x9b", "\u2028", "\u202e", "\u2066"], ids=ascii)
+def test_a_label_has_nothing_that_a_terminal_obeys(character):
+    with pytest.raises(ConfigError, match=r"method_settings.lora.label: string should match pattern"):
+        load(changed(method_settings__lora__label=f"LoRA{character}31m"))
