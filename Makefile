@@ -50,7 +50,7 @@ doctor:  ## show what this machine has and what it can run (needs no setup)
 
 paper: setup  ## run the paper's study on a GPU, after an estimate of its time, disk space and energy
 	@$(BIN)/lora-core estimate --configfile config/paper.yaml
-	@$(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || { echo; \
+	@$(BIN)/python -P -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || { echo; \
 		echo "torch sees no GPU on this machine. To run the study anyway: make tables CONFIG=config/paper.yaml"; exit 1; }
 	@echo; echo "Starting in 20 seconds; press Ctrl-C to stop."; sleep 20
 	@$(MAKE) --no-print-directory tables CONFIG=config/paper.yaml

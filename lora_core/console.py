@@ -2,6 +2,8 @@
 
 from typing import TextIO
 
+from lora_core.plain_text import plain
+
 
 class Console:
     """The terminal that a job was started from: plain lines, or on a tty also one live line that is overwritten."""
@@ -16,9 +18,9 @@ class Console:
         return self._stream.isatty()
 
     def print(self, text: str) -> None:
-        """Write a separate line."""
+        """Write a separate line, or some."""
         self.close_line()
-        print(text, file=self._stream, flush=True)
+        print(plain(text), file=self._stream, flush=True)
 
     def overwrite(self, text: str) -> None:
         """Put a line in place of the previous live line."""

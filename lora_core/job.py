@@ -19,6 +19,7 @@ from lora_core.console import Console
 from lora_core.job_records import JobError, JobRecord, JobSource, output_digests, output_sizes
 from lora_core.layout import exit_record
 from lora_core.local_paths import shorten_paths, shorten_paths_in
+from lora_core.plain_text import message
 from lora_core.processes import on_processor_time_limit, this_process, wait_for_parent
 from lora_core.records import write_json
 
@@ -194,7 +195,7 @@ def waiting() -> Iterator[None]:
 
 
 def _describe(error: BaseException) -> JobError:
-    text = shorten_paths(" ".join(str(error).split()))
+    text = message(shorten_paths(" ".join(str(error).split())))
     name = type(error).__name__
     if isinstance(error, KeyboardInterrupt):
         text = "interrupted"

@@ -4,6 +4,7 @@ import hashlib
 import os
 import platform
 import signal
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,6 +14,7 @@ from typing import Any, NoReturn
 
 MACHINE_ID = Path("/etc/machine-id")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+SHORT_SECONDS, LAST_SECONDS = 3, 0.3  # a short limit on processor time; what is left of it to say why a process ends
 PID_NAMESPACE = Path("/proc/self/ns/pid")  # a container has separate process ids
 
 
@@ -127,6 +129,17 @@ def on_processor_time_limit(handler: Callable[[int, Any], NoReturn]) -> None:
 
     signal.signal(signal.SIGXCPU, handler)
     soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    if hard != resource.RLIM_INFINITY:  # `ulimit -t` sets both limits, and at the hard one the system sends SIGKILL
-        latest = max(1, hard - 2)
+    if hard == resource.RLIM_INFINITY:
+        return
+    # `ulimit -t` sets both limits, and at the hard one the system sends SIGKILL.
+    if hard > SHORT_SECONDS:
+        latest = hard - 2
         resource.setrlimit(resource.RLIMIT_CPU, (latest if soft < 0 else min(soft, latest), hard))
+    else:  # limits are whole seconds
+        signal.signal(signal.SIGPROF, lambda _, frame: handler(signal.SIGXCPU, frame))
+        signal.setitimer(signal.ITIMER_PROF, max(0.01, hard - LAST_SECONDS - time.process_time()))
+
+
+def stop_at_time_limit(signal_number: int, frame: Any) -> NoReturn:
+    """End the process with a sentence, as a handler of `on_processor_time_limit`."""
+    sys.exit("the limit on processor time is reached (ulimit -t): raise it and run the same command again")

@@ -3,6 +3,7 @@
 import ast
 import csv
 import html
+import io
 import json
 import os
 import re
@@ -19,14 +20,18 @@ import pytest
 from builders import DEFAULT, ROOT, changed
 from safetensors.numpy import load_file, save_file
 
-from lora_core.commands import bundle_archive, verify_bundle
+from lora_core.commands import bundle_archive, cli, environment, failures, verify_bundle
+from lora_core.config import preflight
 from lora_core.config.config_file import read_config_file
 from lora_core.config.description import StudyDescription
 from lora_core.config.study import ConfigError, load
+from lora_core.console import Console
 from lora_core.csv_cells import as_text, from_text, read_frame, write_frame
+from lora_core.job_records import JobError
 from lora_core.layout import Layout
 from lora_core.methods import patterns
 from lora_core.methods.merging import merge_adapter
+from lora_core.plain_text import plain
 from lora_core.reporting.figures import canvas, rows, svg
 from lora_core.reporting.page.figure_svg import read_svg
 from lora_core.reporting.rendering import TableFiles, write_table
@@ -98,6 +103,25 @@ def test_tensors_that_do_not_belong_are_refused(bert, adapter, tmp_path, change,
         ({"peft_type": "IA3"}, "PEFT rejects this configuration of IA3"),
         ({"peft_type": "PICKLE"}, "PEFT has no 'PICKLE'"), ({"peft_type": None}, "peft_type is missing"),
         ({"modules_to_save": "classifier"}, "modules_to_save is"), ({"modules_to_save": 5}, "modules_to_save is 5"),
+        ({"modules_to_save": [1]}, r"modules_to_save is \[1\]; expected a list of names"),
+        ({"modules_to_save": [["a"]]}, r"modules_to_save is \[\['a'\]\]; expected a list of names"),
+        ({"target_modules": [1]}, r"target_modules is \[1\]; expected a name or a list of names"),
+        ({"target_modules": {"a": 1}}, "target_modules is {'a': 1}; expected a name or a list of names"),
+        ({"exclude_modules": 3}, "exclude_modules is 3; expected a name or a list of names"),
+        ({"layers_to_transform": "x"}, "layers_to_transform is 'x'; expected a layer's number or a list of them"),
+        ({"layers_to_transform": [True]}, r"layers_to_transform is \[True\]; expected a layer's number"),
+        ({"base_model_name_or_path": 5}, "base_model_name_or_path is 5; expected a name on the hub, or a folder"),
+        ({"revision": {"a": 1}}, "revision is {'a': 1}; expected a text"),
+        ({"task_type": 5}, "task_type is 5; expected a text"),
+        ({"lora_alpha": True}, "lora_alpha is True; expected a number"), ({"r": True}, "r is True; expected a number"),
+        ({"lora_alpha": 10**400}, r"lora_alpha 10{119}\.\.\.; expected a positive integer and a number"),
+        ({"r": 10**30}, "r is 10* and lora_alpha .*; expected a positive integer"),
+        ({"lora_dropout": False, "alpha_pattern": 3}, "alpha_pattern is 3; expected a number for each pattern"),
+        ({"lora_dropout": True}, "lora_dropout is True; expected a probability below 1"),
+        ({"rank_pattern": {"query": "8"}}, "rank_pattern is {'query': '8'}; expected a number for each pattern"),
+        ({"alpha_pattern": {"(": 3}}, r"adapter_config.json: alpha_pattern: '\(' is no regular expression \(missing"),
+        ({"target_modules": "(query"}, r"target_modules: '\(query' is no regular expression"),
+        ({"rank_pattern": {"a{99999999999}": 3}}, r"rank_pattern: 'a\{99999999999\}' is no regular expression"),
         ({"use_dora": True}, "made for another model or other settings"),
         ({"base_model_name_or_path": "org/distil-bert"}, "made for the base model 'org/distil-bert', not for 'bert'"),
         ({"base_model_name_or_path": "another/model"}, "made for the base model 'another/model', not for 'bert'"),
@@ -108,6 +132,22 @@ def test_an_adapters_configuration_is_checked(bert, adapter, tmp_path, settings,
     path = adapter / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | settings))
     refused(bert, adapter, tmp_path / "merged", message)
+
+
+def test_a_merged_model_whose_weights_are_infinite_is_refused_by_the_tensor(bert, adapter, tmp_path):
+    def too_large(part, value, dtype):
+        return lambda t: t.update({n: np.full(t[n].shape, value, dtype) for n in t if part in n})
+
+    query = "bert.encoder.layer.0.attention.self.query.weight"
+    for change, name in [
+        (too_large("lora_", 1e30, np.float32), query),  # A and B are finite, B A is not
+        (too_large("classifier.weight", 1e300, np.float64), "classifier.weight"),  # which float32 does not have
+    ]:
+        changed = shutil.copytree(adapter, tmp_path / name)
+        change_tensors(changed, change)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            refused(bert, changed, tmp_path / "merged", f"the merged model's '{re.escape(name)}' is not finite")
 
 
 @pytest.mark.parametrize(("name", "shape"), [("bert.pooler.new.weight", (32, 32)), ("bert.pooler.dense.bias", (7,))])
@@ -656,3 +696,60 @@ def test_a_pattern_of_an_adapter_cannot_keep_the_workflow_busy(bert, adapter, tm
     changes = {"use_dora": True, "target_modules": "(.|.){15}!"}  # fails after 2^15 attempts for each module
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     refused(bert, adapter, tmp_path / "merged", r"target_modules: the pattern .* takes more than 0\.3 s")
+
+
+# What a terminal would obey: clear the screen, set the title (also as one character of 8 bits), write backwards.
+OBEYED = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202e"
+SHOWN = r"\x1b[2J\x1b]0;owned\x07\x9b31m\u202e"
+
+
+def test_texts_are_shown_as_they_are_but_for_what_a_terminal_obeys():
+    plain_texts = "Zürich\t好 \U0001f600\nn/a ≥ 3\u3000\u00a0±"
+    assert plain(plain_texts) == plain_texts
+    assert plain(OBEYED) == SHOWN
+    assert plain("a\0b\ud800c\r\u2028") == r"a\x00b\ud800c\r\u2028"
+
+
+def of_own_file(folder, content, file="train.csv"):
+    (folder / "validation.csv").write_text("text,label\na,x\nb,y\n")
+    (folder / "train.csv").write_text("text,label\na,x\nb,y\n")
+    (folder / file).write_text(content)
+    tasks = {"mine": {"path": str(folder), "texts": ["text"], "label": "label"}}
+    return load(changed(tasks=["mine"], task_settings=tasks, results_dir=str(folder.parent / "results")))
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("train.csv", f"{OBEYED},label\na,x\n"),
+        ("train.csv", f"text,label\na,{OBEYED}\nb,y\n"),
+        ("validation.csv", f"text,label\na,{OBEYED}\nb,y\n"),
+        ("train.csv", "\0" * 5000),
+    ],
+    ids=["column", "class", "label", "zeros"],
+)
+def test_an_error_about_data_does_nothing_to_the_terminal(tmp_path, file, content):
+    (tmp_path / "data").mkdir()
+    study = of_own_file(tmp_path / "data", content, file)
+    with pytest.raises(ValueError, match="data/") as caught:
+        preflight.check_content(study, dry_run=True)
+    line = environment.describe(caught.value)
+    assert line.isprintable()
+    assert SHOWN in line or r"\x00" in line
+    assert len(line) < 2100
+
+
+def test_what_commands_and_jobs_print_does_nothing_to_the_terminal(tmp_path, capsys):
+    assert cli.main(["compare", str(tmp_path / OBEYED.replace("/", "")), "x"]) == 1
+    assert SHOWN in (error := capsys.readouterr().err)
+    assert error.removesuffix("\n").isprintable()
+    terminal = io.StringIO()
+    Console(terminal).print(f"train failed: {OBEYED}")
+    assert terminal.getvalue() == f"train failed: {SHOWN}\n"
+    assert failures.advise(JobError("ValueError", OBEYED)) == SHOWN
+
+
+@pytest.mark.parametrize("character", ["\x1b", "\x9b", "\u2028", "\u202e", "\u2066"], ids=ascii)
+def test_a_label_has_nothing_that_a_terminal_obeys(character):
+    with pytest.raises(ConfigError, match=r"method_settings.lora.label: string should match pattern"):
+        load(changed(method_settings__lora__label=f"LoRA{character}31m"))

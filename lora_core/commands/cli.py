@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from lora_core.plain_text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,41 +17,14 @@ EXPORTS = ("tensorboard", "mlflow", "codecarbon", "peft-benchmark")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand and return its exit status; a mistake of the user is one sentence on standard error."""
-    import zipfile
+    from lora_core import processes
+    from lora_core.commands import endings
 
-    from lora_core.commands import environment
-
+    if arguments is None:  # as a program of its own
+        processes.on_processor_time_limit(processes.stop_at_time_limit)
     options = parse_arguments(arguments)
     run: Callable[[argparse.Namespace], int | None] = options.run
-    try:
-        environment.check_python()
-        status = run(options) or 0
-        sys.stdout.flush()  # here, so that an error is reported
-        return status
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the program that read the output, such as `head`, has ended
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        print(environment.describe(error), file=sys.stderr)
-        return 1
-    except MemoryError as error:
-        print(f"out of memory ({error}); free some" if str(error) else "out of memory; free some", file=sys.stderr)
-        return 1
-    except ModuleNotFoundError as error:
-        if str(error.name).startswith("lora_core"):
-            raise
-        print(
-            f"the workflow's packages are missing ({error}): install them with `make setup` in the repository, or with "
-            "`pip install 'lora-core[workflow] @ git+URL-OF-THE-REPOSITORY@TAG'`",
-            file=sys.stderr,
-        )
-        return 1
-    except (ValueError, zipfile.BadZipFile) as error:
-        print(error, file=sys.stderr)
-        return 1
+    return endings.end_status(lambda: run(options))
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -139,14 +112,14 @@ def _status(options: argparse.Namespace) -> None:
         from lora_core.commands import slurm_jobs, status
         from lora_core.layout import Layout
 
-        print(status.format_status(study, status.read_runs(study)))
+        print(plain(status.format_status(study, status.read_runs(study))))
         if pending := slurm_jobs.format_pending(Layout(study.results_dir)):
             print("", *pending, sep="\n")
         return
     from lora_core.commands import run_names, why
 
     runs = run_names.select_runs(study, options.why) if options.why else list(run_names.study_runs(study))
-    print(why.format_why(study, runs, selected=bool(options.why)))
+    print(plain(why.format_why(study, runs, selected=bool(options.why))))
 
 
 def _keep(options: argparse.Namespace) -> None:
@@ -164,7 +137,7 @@ def _summary(options: argparse.Namespace) -> None:
     from lora_core.commands import summary
     from lora_core.commands.studies import read_study
 
-    print(summary.format_summary(read_study(options.configfile)))
+    print(plain(summary.format_summary(read_study(options.configfile))))
 
 
 def _estimate(options: argparse.Namespace) -> None:
@@ -182,7 +155,7 @@ def _estimate(options: argparse.Namespace) -> None:
 def _compare(options: argparse.Namespace) -> None:
     from lora_core.commands import compare
 
-    print(compare.compare_studies(options.a, options.b))
+    print(plain(compare.compare_studies(options.a, options.b)))
 
 
 def _bundle(options: argparse.Namespace) -> None:
@@ -197,7 +170,7 @@ def _verify_bundle(options: argparse.Namespace) -> int:
 
     differences = verify_bundle.verify(options.archive)
     for name, difference in differences.items():
-        print(f"{name} {difference}")
+        print(plain(f"{name} {difference}"))
     if not differences:
         print("Every table and figure came out the same.")
     elif verify_bundle.is_of_first_version(options.archive):
@@ -240,7 +213,7 @@ def _publish(options: argparse.Namespace) -> None:
     request = publish.Request(options.folder, options.repo, options.merged, options.base)
     with tempfile.TemporaryDirectory(prefix="lora-core-publish-") as folder:
         prepared = publish.prepare(read_study(options.configfile), request, Path(folder))
-        print(publish.format_upload(prepared, upload.hub_address()), flush=True)
+        print(plain(publish.format_upload(prepared, upload.hub_address())), flush=True)
         if options.yes:
             address = upload.upload_folder(prepared, private=options.private, update=options.update)
             print(f"\nUploaded to {address}")

@@ -6,11 +6,17 @@ knows is asked if there is one.
 
 from __future__ import annotations  # so that older Pythons get as far as the message about their version
 
-import importlib.util
 import os
+import sys
+
+# After `python -m`, a file such as random.py in the working folder would run in place of Python's own module. This
+# package has been found by now, and finds its modules by itself.
+if __name__ == "__main__" and sys.path[0] == os.getcwd():
+    del sys.path[0]
+
+import importlib.util
 import shutil
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable

@@ -13,6 +13,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 from lora_core.layout import Layout
+from lora_core.plain_text import message
 
 STATE = Path(".snakemake")  # Snakemake's own folder
 TEST_BYTES = 1 << 14  # more than a file system keeps in an inode
@@ -30,14 +31,17 @@ ADVICE_BY_ERRNO = {
 }
 
 
-def describe(error: ValueError | OSError) -> str:
-    """Return an error as one sentence; an operating system's has its file, its cause and, if known, what to do."""
+def describe(error: Exception) -> str:
+    """Return an error as one sentence; an operating system's has its file, its cause and, if known, what to do.
+
+    What it quotes from files is `plain_text.message`.
+    """
     if not isinstance(error, OSError):
-        return str(error)
+        return message(str(error))
     reason = error.strerror or str(error) or type(error).__name__
     file = error.filename2 or error.filename
     advice = ADVICE_BY_ERRNO.get(error.errno or 0)
-    return (f"{file}: {reason}" if file else reason) + (f"; {advice}" if advice else "")
+    return message((f"{file}: {reason}" if file else reason) + (f"; {advice}" if advice else ""))
 
 
 def check_python() -> None:

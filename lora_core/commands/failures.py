@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from lora_core.commands.environment import ADVICE_BY_ERRNO, describe
 from lora_core.job_records import JobError, JobRecord, read_job_record
 from lora_core.layout import Layout, exit_record, wildcards
+from lora_core.plain_text import message, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,7 +76,7 @@ def failed_jobs(logs: Path, study: str) -> list[FailedJob]:
             failed.append(FailedJob(log, str(log.relative_to(logs).with_suffix("")), describe(error)))
             continue
         if record.study == study and record.state != "finished":
-            failed.append(FailedJob(log, record.title, reason(record, log)))
+            failed.append(FailedJob(log, plain(record.title), reason(record, log)))
     return failed
 
 
@@ -101,7 +102,7 @@ def _less_memory_of_run(log: Path) -> str | None:
 
 def advise(error: JobError, less_memory: str = "") -> str:
     """Return an error with what to do about it, in one sentence; `less_memory` is what makes the job need less."""
-    text = error.message
+    text = message(error.message)
     if "SIGXCPU" in text:
         return f"{text}; raise the limit on processor time (ulimit -t), {CONTINUE}"
     if error.type in ("KeyboardInterrupt", "SystemExit"):

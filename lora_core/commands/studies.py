@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_core.config import study as configuration
-from lora_core.config.config_file import read_config_files
+from lora_core.config.config_file import check_arguments, read_config_files
 from lora_core.config.study import Study
 from lora_core.records import JsonObject
 from lora_core.reporting import catalogue
@@ -85,8 +85,12 @@ def grid_of(results: Path, overlays: Sequence[str] = ()) -> float | None:
     return study.model_card.grid_co2_grams_per_kwh
 
 
-def check_config_files(overlays: Sequence[str | Path]) -> None:
-    """Refuse files that Snakemake would read otherwise than they are meant. Raise ValueError with every error."""
+def check_config_files(overlays: Sequence[str | Path], arguments: Sequence[str] = ()) -> None:
+    """Refuse files, and `arguments` of `--config`, that Snakemake would read otherwise than they are meant.
+
+    Raise ValueError with every error.
+    """
+    check_arguments(arguments)
     default = [DEFAULT] if os.path.lexists(DEFAULT) else []
     try:
         read_config_files([*default, *(os.path.relpath(file) for file in overlays)])

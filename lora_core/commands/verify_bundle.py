@@ -36,6 +36,7 @@ from lora_core.data.local_files import file_format
 from lora_core.evaluation.gradients import Gradients
 from lora_core.job import STUDY_VARIABLE
 from lora_core.layout import Layout
+from lora_core.plain_text import plain, shorten
 from lora_core.records import JsonObject, write_json
 from lora_core.sealed import seal
 
@@ -185,5 +186,5 @@ def _last_error(output: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a text about contents of an archive as one line without control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:500]
+    """Return a text about contents of an archive as one line."""
+    return shorten(plain(" ".join(text.split())), 500)

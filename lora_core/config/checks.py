@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lora_core.config.errors import ConfigError, shorten
+from lora_core.config.errors import ConfigError
 from lora_core.config.names import path_problem
 from lora_core.config.protocol import protocol_names
 from lora_core.config.results_folder import folder_errors
@@ -13,6 +13,7 @@ from lora_core.data.tasks import TASKS
 from lora_core.layout import paths_of
 from lora_core.measuring.meters import METERS
 from lora_core.nearest import nearest, unknown_names
+from lora_core.plain_text import shorten
 
 if TYPE_CHECKING:
     from lora_core.config.study import Study
@@ -24,6 +25,7 @@ def name_errors(config: Config, optional_tables: Sequence[str]) -> Iterator[str]
     """Yield an error for each name that is not defined, each entry that is listed twice, and each contradiction."""
     for key in ("tasks", "methods", "seeds", "more_tables"):
         yield from _repeated(config, key)
+    yield from _names_with_blanks(config)
     yield from _unknown_methods(config)
     yield from _unknown_tasks(config)
     yield from _names_of_the_same_files(config)
@@ -43,6 +45,18 @@ def _repeated(config: Config, key: str) -> Iterator[str]:
     plain = [entry for entry in entries if isinstance(entry, str | int | float)]
     if len(plain) != len(set(plain)):
         yield f"{key}: an entry is listed twice in {shorten(str(entries))}"
+
+
+def _names_with_blanks(config: Config) -> Iterator[str]:
+    """Yield an error for each chosen name with a blank around it: without it, it may replace an entry of that name."""
+    methods = _section(config, "method_settings")
+    sections = {key: _section(config, key) for key in ("method_settings", "task_settings")}
+    sections |= {"model.config": _section(_section(config, "model"), "config")}
+    sections |= {f"method_settings.{name}.config": _section(methods[name], "config") for name in methods}
+    for key, section in sections.items():
+        for name in section:
+            if isinstance(name, str) and name != name.strip():
+                yield f"{key}: the name {shorten(repr(name))} begins or ends with a blank or a line break; remove it"
 
 
 def _unknown_values(config: Config, key: str, known: Collection[str]) -> Iterator[str]:

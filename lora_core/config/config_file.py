@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,27 +17,12 @@ import yaml
 
 from lora_core.config.errors import ConfigError
 from lora_core.config.protocol import SafeLoader
+from lora_core.config.yaml_values import MAX_VALUES, TOO_MANY, argument_errors, node_errors, size_errors
 from lora_core.nearest import nearest
 from lora_core.records import JsonObject
 
 MAX_BYTES = 3_000_000
-MAX_TEXT = 4_000  # characters of one value
-MAX_DEPTH = 50
-MAX_VALUES = 100_000  # each alias counts as everything that it stands for
-TOO_MANY = f"{{}} values are too many for a configuration (at most {MAX_VALUES})"
 
-_TAG = "tag:yaml.org,2002:"
-_TYPES = ("bool", "float", "int", "map", "merge", "null", "seq", "str", "timestamp", "value")
-_TAGS = {f"{_TAG}{name}" for name in _TYPES}
-# How a plain value is written that YAML 1.1 and 1.2 read alike, by its type in YAML 1.1.
-_UNAMBIGUOUS = {
-    f"{_TAG}bool": re.compile("true|false", re.IGNORECASE),
-    f"{_TAG}int": re.compile("[-+]?(0|[1-9][0-9]*)|0x[0-9a-fA-F]+"),
-    f"{_TAG}float": re.compile("[^_:]*"),
-    f"{_TAG}str": re.compile("(?![-+]?0[0-9_]+$|0o[0-7]+$)(?s:.*)"),
-    f"{_TAG}timestamp": re.compile("(?!)"),
-    f"{_TAG}value": re.compile("(?!)"),
-}
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -76,6 +61,20 @@ def read_config_files(files: Sequence[str | Path]) -> list[JsonObject]:
     if errors:
         raise ConfigError("\n".join(errors))
     return contents
+
+
+def check_arguments(arguments: Sequence[str]) -> None:
+    """Refuse what Snakemake's `--config key=value ...` reads silently in one of two ways, like the same in a file.
+
+    Raise ConfigError with every error, one per line.
+    """
+    pairs = [argument.partition("=")[::2] for argument in arguments]
+    repeated = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+    errors = [f"--config {key}: the key is given twice; remove one" for key in repeated]
+    for key, value in pairs:
+        errors += [f"--config {key}: {error}" for error in argument_errors(value)]
+    if errors:
+        raise ConfigError("\n".join(errors))
 
 
 def _raise(file: Path, errors: Sequence[str]) -> None:
@@ -142,7 +141,7 @@ def _read_yaml(file: Path, text: str) -> JsonObject:
         raise ConfigError(f"{file}: not valid YAML or JSON ({' '.join(str(error).split())})") from None
     if not isinstance(root, yaml.MappingNode):
         raise ConfigError(f"{file}: expected keys and values, as in config.yaml")
-    _raise(file, _size_errors(root) or list(dict.fromkeys(_node_errors(root))))
+    _raise(file, size_errors(root) or list(dict.fromkeys(node_errors(root))))
     try:
         return SafeLoader("").construct_document(root)
     except yaml.MarkedYAMLError as error:  # such as !!int x
@@ -159,82 +158,3 @@ def _syntax_error(error: yaml.MarkedYAMLError, text: str) -> str:
     has_tab = "\t" in line[: len(line) - len(line.lstrip())]
     advice = "; indent with spaces, not tabs" if has_tab else ""
     return f"not valid YAML or JSON (line {mark.line + 1}: {error.problem}{advice})"
-
-
-def _size_errors(root: yaml.Node) -> list[str]:
-    """The error of a file whose values are too many or too deep, which aliases can make of a few lines."""
-    sizes: dict[int, int] = {}
-
-    def size(node: yaml.Node, depth: int) -> int:
-        if depth > MAX_DEPTH:
-            raise ConfigError(f"values are nested more than {MAX_DEPTH} deep, or contain themselves")
-        if id(node) not in sizes:
-            sizes[id(node)] = 1 + sum(size(child, depth + 1) for child in _children(node))
-        return sizes[id(node)]
-
-    try:
-        count = size(root, 0)
-    except ConfigError as error:
-        return [str(error)]
-    if len(sizes) > MAX_VALUES:
-        return [TOO_MANY.format(len(sizes))]
-    return [f"aliases make {count} values of these lines (at most {MAX_VALUES})"] if count > MAX_VALUES else []
-
-
-def _children(node: yaml.Node) -> list[yaml.Node]:
-    if isinstance(node, yaml.MappingNode):
-        return [part for pair in node.value for part in pair]
-    return node.value if isinstance(node, yaml.SequenceNode) else []
-
-
-def _node_errors(root: yaml.Node) -> Iterator[str]:
-    """Yield the errors of every value, in the order of the lines."""
-    waiting, seen = [root], {id(root)}
-    while waiting:
-        node = waiting.pop()
-        line = f"line {node.start_mark.line + 1}"
-        if node.tag not in _TAGS:
-            yield f"{line}: the tag {node.tag.replace(_TAG, '!!')!r} is not supported; only plain values are"
-        elif isinstance(node, yaml.MappingNode):
-            yield from _key_errors(node)
-        elif isinstance(node, yaml.ScalarNode):
-            yield from (f"{line}: {error}" for error in _scalar_errors(node))
-        for child in reversed(_children(node)):
-            if id(child) not in seen:
-                seen.add(id(child))
-                waiting.append(child)
-
-
-def _key_errors(node: yaml.MappingNode) -> Iterator[str]:
-    first_lines: dict[tuple[str, str], int] = {}
-    for key, _ in node.value:
-        line = key.start_mark.line + 1
-        if not isinstance(key, yaml.ScalarNode):
-            yield f"line {line}: a list or a mapping cannot be a key"
-        elif key.value == "__use_yte__":
-            yield f"line {line}: '__use_yte__' runs code from the configuration, which is not supported; remove it"
-        elif (key.tag, key.value) in first_lines:
-            first = first_lines[key.tag, key.value]
-            yield f"line {line}: the key {key.value!r} is given twice (first in line {first}); remove one"
-        first_lines.setdefault((key.tag, str(key.value)), line)
-
-
-def _scalar_errors(node: yaml.ScalarNode) -> Iterator[str]:
-    text = node.value
-    if len(text) > MAX_TEXT:
-        yield f"a value of {len(text)} characters is too long (at most {MAX_TEXT})"
-    elif not node.style and (rule := _UNAMBIGUOUS.get(node.tag)) and not rule.fullmatch(text):
-        plain, quoted = _plain(node), json.dumps(text, ensure_ascii=False)
-        choice = f"write {plain} or {quoted}" if plain else f"write {quoted}"
-        yield f"the unquoted value `{text}` is ambiguous, because programs read it differently; {choice}"
-
-
-def _plain(node: yaml.ScalarNode) -> str | None:
-    """How the value that Snakemake reads is written without doubt; None for a date, which is written as a text."""
-    if node.tag == f"{_TAG}str":
-        return str(int(node.value, 8) if node.value.startswith("0o") else int(node.value))
-    try:
-        value = SafeLoader("").construct_document(node)
-    except (ValueError, yaml.YAMLError):  # such as a date in the month 13
-        return None
-    return json.dumps(value) if isinstance(value, bool | int | float) else None

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lora_core.nearest import nearest
+from lora_core.plain_text import shorten
 
 # The discriminated sections: pydantic puts the name of the chosen variant into an error's path, right after this many
 # keys. The variant is chosen by the second.
@@ -14,7 +15,6 @@ _VARIANT_KEY = {"model": "source", "data": "source", "method_settings": "kind"}
 
 # The errors of pydantic that suggest the nearest name, which takes time.
 UNKNOWN = ("extra_forbidden", "union_tag_invalid", "literal_error")
-MAX_QUOTED = 120  # characters
 Location = Sequence[str]  # of a key, as pydantic gives it
 
 
@@ -78,11 +78,6 @@ def _example(location: Location, value: object) -> str:
     if location[-1] == "seeds":
         return "[1, 2, 3]"
     return f"[{shorten(value)}]" if isinstance(value, str) else "[first, second]"
-
-
-def shorten(text: str) -> str:
-    """A text of the configuration as an error message quotes it."""
-    return text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}..."
 
 
 def key_locations(schema: Mapping[str, Any]) -> Iterator[Location]:

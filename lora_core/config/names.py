@@ -19,7 +19,8 @@ def _no_period(name: str) -> str:
 
 # Names that become folders: no separator, no leading dot or dash, no character that a shell interprets.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=MAX_NAME), AfterValidator(_no_period)]
-Label = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=50)]  # one line for people to read
+# One line for people to read, without what a terminal or a browser would obey (C1 controls, directions of writing).
+Label = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+$", max_length=50)]
 Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$", description="a full commit hash; a branch is not pinned")]
 
 

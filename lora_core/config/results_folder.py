@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from lora_core.config.errors import shorten
+from lora_core.plain_text import shorten
 from lora_core.provenance import ROOT
 
 # The project's own folders, next to which results may lie.
@@ -20,7 +20,13 @@ PROJECT_FOLDERS = frozenset(
 SYSTEM_FOLDERS = re.compile(r"/(bin|boot|dev|etc|lib(x?\d+)?|proc|sbin|sys|usr)(/|$)", re.IGNORECASE)
 USER_FOLDERS = ("/dev/shm/", "/usr/local/")
 # Those of which only the folders in them may be a user's.
-SHARED_FOLDERS = frozenset({"/home", "/opt", "/root", "/run", "/tmp", "/var"})
+SHARED_FOLDERS = frozenset(
+    {
+        *("/home", "/opt", "/root", "/run", "/tmp", "/var"),
+        *("/var/cache", "/var/lib", "/var/local", "/var/lock", "/var/log", "/var/mail", "/var/opt", "/var/run"),
+        *("/var/spool", "/var/tmp"),
+    }
+)
 MADE_FOLDERS = (".egg-info", ".dist-info", "__pycache__")  # that tools make and remove
 MAX_COMPONENT, MAX_PATH = 255, 4096  # bytes, on Linux
 LONGEST_BELOW = 500  # the longest path below a results folder, with names of 100 characters

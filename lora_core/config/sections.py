@@ -14,9 +14,14 @@ from pydantic import (
 
 from lora_core.config import values
 from lora_core.config.names import MAX_NAME, PATH, DataFolder, HubId, LocalPath, Name, Revision
-from lora_core.config.values import NUMBER, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Seed
+from lora_core.config.values import NUMBER, NonNegativeFloat, NonNegativeInt, PositiveInt, Seed
 from lora_core.measuring.meters import METER_CHOICES
 from lora_core.precision import Precision
+
+# Beyond these a value is a mistake: a wait that no run is worth, a meter that is read without a pause, more threads
+# than machines have, and ten times what electricity from coal emits.
+DAY_SECONDS, MIN_SAMPLE_SECONDS = 86_400, 0.001
+MAX_THREADS, MAX_GRAMS_PER_KWH = 4096, 10_000
 
 if TYPE_CHECKING:
     MeterName = str
@@ -160,7 +165,7 @@ class Train(Frozen):
         description="auto: on a GPU each training step is launched as a whole, as a CUDA graph, if it can",
     )
     evaluation_batch_size: PositiveInt = 64
-    threads: PositiveInt | None = Field(
+    threads: Annotated[int, Field(gt=0, le=MAX_THREADS), NUMBER] | None = Field(
         default=None, description="null: all cores, with GPUs cores / (2 x GPUs); one on a cluster"
     )
     checkpoint_seconds: NonNegativeFloat | None = Field(
@@ -175,7 +180,7 @@ class ModelCard(Frozen):
         default=None,
         description="of the weights, by the hub's identifier such as mit; the base model's own license goes before it",
     )
-    grid_co2_grams_per_kwh: PositiveFloat | None = Field(
+    grid_co2_grams_per_kwh: Annotated[float, Field(gt=0, le=MAX_GRAMS_PER_KWH), NUMBER] | None = Field(
         default=None, description="carbon intensity of the electricity used, from which CO2 follows; null: no CO2"
     )
 
@@ -203,8 +208,8 @@ class Measure(Frozen):
 
     meter: MeterName = "auto"
     simulated: bool = Field(default=False, description="the meter's driver is a stand-in; every table says so")
-    sample_seconds: PositiveFloat = 0.5
-    idle_seconds: NonNegativeFloat = Field(
+    sample_seconds: Annotated[float, Field(ge=MIN_SAMPLE_SECONDS, le=DAY_SECONDS), NUMBER] = 0.5
+    idle_seconds: Annotated[float, Field(ge=0, le=DAY_SECONDS), NUMBER] = Field(
         default=5.0,
         description="rest before a device's first run and again after an hour, for idle power; none without a meter",
     )
@@ -214,7 +219,7 @@ class Measure(Frozen):
     latency_margin: Annotated[float, Field(gt=0, lt=1), NUMBER] = Field(
         default=0.03, description="times that differ by less than this fraction are equivalent"
     )
-    latency_seconds: PositiveFloat = Field(
+    latency_seconds: Annotated[float, Field(gt=0, le=DAY_SECONDS), NUMBER] = Field(
         default=20.0, description="rounds are added until every comparison is decided, for at most this long"
     )
     latency_single_examples: PositiveInt = Field(default=32, description="examples timed one by one")

@@ -8,7 +8,7 @@ from itertools import product
 from math import prod
 from typing import Any
 
-from lora_core.config.errors import shorten
+from lora_core.plain_text import shorten
 from lora_core.records import JsonObject
 
 MAX_COMBINATIONS = 1000

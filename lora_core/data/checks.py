@@ -6,6 +6,7 @@ from typing import Any
 from lora_core.data.classes import spellings
 from lora_core.data.reading import Columns
 from lora_core.data.task import Task
+from lora_core.plain_text import shorten
 
 
 def check_columns(columns: Columns, task: Task, place: str) -> list[int | float]:
@@ -31,7 +32,7 @@ def check_columns(columns: Columns, task: Task, place: str) -> list[int | float]
 def _check_texts(columns: Columns, task: Task, place: str) -> None:
     missing = [name for name in (*task.columns, task.label_column) if name not in columns]
     if missing:
-        raise ValueError(f"{place} lacks the column {missing[0]!r}; it has {', '.join(columns)}")
+        raise ValueError(f"{place} lacks the column {missing[0]!r}; it has {shorten(', '.join(columns), 500)}")
     if not columns[task.label_column]:
         raise ValueError(f"{place} holds no example")
     for name in task.columns:

@@ -114,7 +114,7 @@ def cost_to_reach(run: RunHistory, score: float | None) -> Cost:
         epochs,
         seconds,
         joules,
-        None if joules is None or run.idle_watts is None else joules - run.idle_watts * seconds,
+        trace.net_joules(joules, run.idle, seconds),
         trace.uncertainty_joules(windows, joules, tick, run.evaluation_watts),
         run.energy_source is not None and trace.is_too_short(windows, run.energy_source, tick),
     )

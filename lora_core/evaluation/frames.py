@@ -71,10 +71,11 @@ def read_costs(files: Sequence[Path]) -> pd.DataFrame:
     """
     frame = _without_zero_energy(_with_task(Layout.costs, files))
     uncertainty = _absent_in_older(frame, "energy_uncertainty_joules")
+    net = frame["net_energy_to_threshold_joules"].where(frame["energy_to_threshold_joules"].notna())
     return frame.assign(
         power=frame["energy_to_threshold_joules"] / frame["seconds_to_threshold"],
         energy=frame["energy_to_threshold_joules"] / 1e3,
-        net_energy=frame["net_energy_to_threshold_joules"].where(frame["energy_to_threshold_joules"].notna()) / 1e3,
+        net_energy=net.where(net > 0) / 1e3,  # older records have negative ones
         seconds_per_epoch=frame["median_epoch_seconds"],
         energy_uncertainty=uncertainty / 1e3,
         power_uncertainty=uncertainty / frame["seconds_to_threshold"],

@@ -104,8 +104,9 @@ def check_costs(record: RunRecord, path: Path, history: pd.DataFrame, power: Seq
 
 def _energies(record: RunRecord, power: Sequence[PowerRow]) -> Figures:
     """The energies of a run, and the time of its preparation."""
-    recorded, tick, source = record.energy, record.energy.counter_tick_seconds, trace.energy_source(power)
+    recorded, tick = record.energy, record.energy.counter_tick_seconds
     limits = DeviceLimits.of(recorded.power_limit_watts)
+    source = trace.energy_source(power, limits, tick)
     train, preparation = trace.windows(power, "train"), trace.windows(power, "preparation")
     joules = trace.energy_joules(train, source, limits, tick)
     evaluation_watts = trace.phase_watts(power, "eval", limits, tick)

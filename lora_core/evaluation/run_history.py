@@ -54,8 +54,8 @@ class RunHistory:
 
     @cached_property
     def energy_source(self) -> str | None:
-        """The source of the run's energy, for any part of it."""
-        return trace.energy_source(self.power)
+        """The source of the run's energy, for any part of it; None if what was read cannot be true."""
+        return trace.energy_source(self.power, self.limits, self.record.energy.counter_tick_seconds)
 
     @property
     def counter_tick_seconds(self) -> float | None:

@@ -176,6 +176,8 @@ class RunRecord:
         """Take the fields from a record of `read_run_record`. Raise KeyError if one is missing."""
         run, measurement = record["run"], record["measurement"]
         memory = measurement["memory"]
+        if memory["peak_mb"] == 0:  # older records have what a meter reported that reads no memory
+            memory = memory | dict.fromkeys(("mean_mb", "peak_mb", "baseline_mb"))
         predicted = memory["predicted"]
         return fill(
             cls,

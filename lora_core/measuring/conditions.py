@@ -16,9 +16,14 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def memory(rows: Sequence[PowerRow]) -> dict[str, float | None]:
-    """Return the mean and the peak of the samples while training, and the mean of those before the model was loaded."""
+    """Return the mean and the peak of the samples while training, and the mean of those before the model was loaded.
+
+    All are None if nothing but 0 was read while the model trained, which then is no reading.
+    """
     train = _present_values((row for row in rows if row.phase == "train"), "memory_used_mb")
     idle = _present_values((row for row in rows if row.phase == "idle"), "memory_used_mb")
+    if train and not any(train):
+        train = idle = []
     return {"mean_mb": _mean(train), "peak_mb": max(train, default=None), "baseline_mb": _mean(idle)}
 
 

@@ -7,23 +7,31 @@ power samples over time, is reported next to it: power integrated by the trapezo
 edges included. Where power follows from the counter itself, as on a CPU, each sample has the mean since the sample
 before, the first of a window has none, and the sum is that of these intervals. A counter that does not advance during
 two seconds of work, one that advances by more than the device can draw, and a power of 0 W for two seconds are no
-measurements.
+measurements. Neither are a counter and samples that contradict each other, and a mean power above the device's limit.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from lora_core.measuring import counter_ticks
 from lora_core.measuring.idle_power import IdlePower
-from lora_core.measuring.limits import DeviceLimits
-from lora_core.measuring.sampling import Sampling, sampling
+from lora_core.measuring.limits import COUNTER_STEP_SECONDS, DeviceLimits
+from lora_core.measuring.sampling import sampling
+from lora_core.measuring.traced_energy import TracedEnergy
 from lora_core.records import PowerRow
 
 # Shorter windows have no energy, because power readings are averages over about a second. A counter whose tick is known
 # is judged by that instead (`counter_ticks.is_too_short`).
 MIN_SECONDS = 2.0
 
+# The counter and the samples of the same work contradict each other if their energies differ by more than this factor.
+# Windows are compared that are long enough and have enough samples for the trapezoid rule to be right to a third, even
+# if the device reports no power at their edges, and in which the counter's ticks account for a quarter at most.
+CONTRADICTION = 2.0
+COMPARED_SAMPLES = 5
+COMPARED_ERROR = 0.25
+
+LESS_THAN_IDLE = "the device drew no more while it trained than when it was idle"
 ANY_DEVICE = DeviceLimits()
 
 Rows = Sequence[PowerRow]
@@ -103,16 +111,43 @@ def trapezoid_joules(window: Rows, limits: DeviceLimits = ANY_DEVICE) -> float |
     return total if len(window) > 1 else None
 
 
-def energy_source(rows: Rows) -> str | None:
+def energy_source(rows: Rows, limits: DeviceLimits = ANY_DEVICE, tick: float | None = None) -> str | None:
     """Return the source of a run's energy: "counter" if the device has one, else "trapezoid" (the power samples).
 
-    A counter that stands still while the run trains is not used if there is power above zero.
+    A counter that stands still while the run trains is not used if there is power above zero. None if nothing was read,
+    or if what was read of the training cannot be true (`contradiction`).
     """
+    return None if contradiction(rows, limits, tick) else _energy_source(rows)
+
+
+def _energy_source(rows: Rows) -> str | None:
     has_counter = any(row.counter_millijoules is not None for row in rows)
     if not any(row.power_watts is not None for row in rows):
         return "counter" if has_counter else None
     train = windows(rows, "train")
     return "counter" if has_counter and (not counter_stands_still(train) or power_is_zero(train)) else "trapezoid"
+
+
+def contradiction(rows: Rows, limits: DeviceLimits = ANY_DEVICE, tick: float | None = None) -> str | None:
+    """Return why what was read of a run's training cannot be true, although each reading can; None if it can."""
+    train, source = windows(rows, "train"), _energy_source(rows)
+    compared = [window for window in train if seconds(window) >= MIN_SECONDS and len(window) >= COMPARED_SAMPLES]
+    error = counter_ticks.edge_seconds(len(compared), tick or COUNTER_STEP_SECONDS)
+    if source == "counter" and error <= COMPARED_ERROR * sum(map(seconds, compared)):
+        counted, sampled = (energy_joules(compared, name, limits, tick) for name in ("counter", "trapezoid"))
+        ratio = _ratio(counted, sampled)
+        if ratio is not None and not 1 / CONTRADICTION <= ratio <= CONTRADICTION:
+            return (
+                f"the energy counter and the power samples of the same training contradict each other ({counted:.4g} "
+                f"and {sampled:.4g} J)"
+            )
+    joules, train_seconds = energy_joules(train, source, limits, tick), sum(map(seconds, train))
+    if joules is not None and not limits.sustains(joules, train_seconds):
+        return (
+            f"the device reported {joules / train_seconds:,.0f} W on average, but cannot draw more than "
+            f"{limits.sustained_watts:,.0f} W for long"
+        )
+    return None
 
 
 def is_too_short(pooled: Sequence[Rows], source: str | None, tick: float | None = None) -> bool:
@@ -153,7 +188,7 @@ def uncertainty_joules(
 def phase_watts(rows: Rows, phase: str, limits: DeviceLimits = ANY_DEVICE, tick: float | None = None) -> float | None:
     """Return the mean power of the device in the windows of a phase; None if that was not measured."""
     found = windows(rows, phase)
-    joules = energy_joules(found, energy_source(rows), limits, tick)
+    joules = energy_joules(found, energy_source(rows, limits, tick), limits, tick)
     return None if joules is None else joules / sum(map(seconds, found))
 
 
@@ -165,39 +200,6 @@ def idle_power(rows: Rows, limits: DeviceLimits = ANY_DEVICE, tick: float | None
         idle_seconds=sum(map(seconds, windows(rows, "idle"))),
         net_of="idle_context" if any(row.phase == "idle_context" for row in rows) else "idle",
     )
-
-
-@dataclass(frozen=True)
-class TracedEnergy(IdlePower):
-    """A run's energy and power; None where it was not measured.
-
-    Attributes:
-        source: What the energy is read from: "counter" or "trapezoid".
-        train_joules: All training windows, from this source.
-        train_net_joules: The same without the idle power.
-        train_counter_joules: By the device's counter.
-        train_trapezoid_joules: By the power samples.
-        counter_over_trapezoid: The ratio of the two.
-        counter_tick_seconds: How often the counter advances; None if that was not measured.
-        uncertainty_joules: By how much `train_joules` may be wrong, because the counter advances in ticks.
-        eval_joules: All evaluation windows, from the source.
-        power_mean_watts: `train_joules` / seconds of training.
-        sampling: How regular the samples of training were.
-        reason: Why there is no energy, if the meter was read.
-    """
-
-    source: str | None
-    train_joules: float | None
-    train_net_joules: float | None
-    train_counter_joules: float | None
-    train_trapezoid_joules: float | None
-    counter_over_trapezoid: float | None
-    counter_tick_seconds: float | None
-    uncertainty_joules: float | None
-    eval_joules: float | None
-    power_mean_watts: float | None
-    sampling: Sampling
-    reason: str | None
 
 
 def energy(
@@ -213,15 +215,16 @@ def energy(
     """
     rows = [limits.without_impossible(row) for row in rows]
     train, evaluation = windows(rows, "train"), windows(rows, "eval")
-    primary = energy_source(rows)
+    primary = energy_source(rows, limits, tick)
     gross = energy_joules(train, primary, limits, tick)
     by_source = {name: energy_joules(train, name, limits, tick) for name in ("counter", "trapezoid")}
     idle = idle or idle_power(rows, limits, tick)
     train_seconds = sum(map(seconds, train))
+    net = net_joules(gross, idle, train_seconds)
     return TracedEnergy(
         source=primary,
         train_joules=gross,
-        train_net_joules=None if gross is None or idle.net_watts is None else gross - idle.net_watts * train_seconds,
+        train_net_joules=net,
         train_counter_joules=by_source["counter"],
         train_trapezoid_joules=by_source["trapezoid"],
         counter_over_trapezoid=_ratio(by_source["counter"], by_source["trapezoid"]),
@@ -233,14 +236,24 @@ def energy(
         power_mean_watts=_ratio(gross, train_seconds),
         **vars(idle),
         sampling=sampling(train, interval),
-        reason=_reason(train, primary, limits, tick) if gross is None else None,
+        reason=_reason(rows, primary, limits, tick) if gross is None else None,
+        net_reason=LESS_THAN_IDLE if net is None and gross is not None and idle.net_watts is not None else None,
     )
 
 
-def _reason(train: Sequence[Rows], source: str | None, limits: DeviceLimits, tick: float | None) -> str | None:
+def net_joules(joules: float | None, idle: IdlePower, train_seconds: float) -> float | None:
+    """Return an energy without the idle power; None if one was not measured, or if nothing is left."""
+    if joules is None or idle.net_watts is None:
+        return None
+    net = joules - idle.net_watts * train_seconds
+    return net if net > 0 else None
+
+
+def _reason(rows: Rows, source: str | None, limits: DeviceLimits, tick: float | None) -> str | None:
     """Why a run whose meter was read has no energy; None if nothing was read (then the meter has the reason)."""
     if source is None:
-        return None
+        return contradiction(rows, limits, tick)
+    train = windows(rows, "train")
     if is_too_short(train, source, tick):
         if source == "trapezoid" or tick is None:
             return f"training took less than the {MIN_SECONDS:g} s that a meter needs"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lora_core.methods.patterns import check_syntax
 from lora_core.models.base_model import BaseModel
+from lora_core.plain_text import shorten
 from lora_core.records import JsonObject, read_json
 
 CONFIG = "adapter_config.json"
@@ -18,10 +20,52 @@ ANY_VALUE = {
     "peft_type", "peft_version", "qalora_group_size", "r", "revision", "target_modules", "task_type",
 }  # fmt: skip
 SELECTIONS = ("exclude_modules", "layers_to_transform")  # of these fields, those that leave out some targets
+MAX_NUMBER = 1e9  # of r and lora_alpha: what is larger is a mistake, and may be no number that float32 has
 # The initial values of LoRA that leave the base weights as they are.
 STARTS_OUTSIDE = (True, False, "gaussian", "orthogonal", "eva")
 # The fields that are left out of a configuration where they have these values, PEFT's defaults.
 DEFAULTS = {"lora_alpha": 8, "lora_dropout": 0.0, "modules_to_save": [], "r": 8, "task_type": None}
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value of JSON is a number: to Python, true is one too."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_list_of_names(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _selects_modules(value: object) -> bool:
+    return _is_text(value) or _is_list_of_names(value)
+
+
+def _selects_layers(value: object) -> bool:
+    return all(type(layer) is int for layer in (value if isinstance(value, list) else [value]))
+
+
+def _is_number_by_pattern(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_number, value.values()))
+
+
+# What fields of PEFT's configuration hold if they are not null, and how a message calls it.
+EXPECTED: dict[str, tuple[Callable[[object], bool], str]] = {
+    "alpha_pattern": (_is_number_by_pattern, "a number for each pattern"),
+    "base_model_name_or_path": (_is_text, "a name on the hub, or a folder"),
+    "exclude_modules": (_selects_modules, "a name or a list of names"),
+    "layers_to_transform": (_selects_layers, "a layer's number or a list of them"),
+    "lora_alpha": (_is_number, "a number"),
+    "modules_to_save": (_is_list_of_names, "a list of names"),
+    "r": (_is_number, "a number"),
+    "rank_pattern": (_is_number_by_pattern, "a number for each pattern"),
+    "revision": (_is_text, "a text"),
+    "target_modules": (_selects_modules, "a name or a list of names"),
+    "task_type": (_is_text, "a text"),
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +113,7 @@ class AdapterConfig:
 
 
 def read_config(folder: Path) -> JsonObject:
-    """Read PEFT's `adapter_config.json`. Raise ValueError if it is missing or names no type."""
+    """Read PEFT's `adapter_config.json`. Raise ValueError if it is missing, names no type or has a malformed field."""
     path = folder / CONFIG
     try:
         config = read_json(path)
@@ -77,6 +121,14 @@ def read_config(folder: Path) -> JsonObject:
         raise ValueError(f"{path} cannot be read ({error.strerror}); every adapter folder has one") from error
     if not isinstance(config, dict) or not isinstance(config.get("peft_type"), str):
         raise ValueError(f"{path}: the key peft_type is missing; it names the kind of adapter")
+    for name, (is_expected, expected) in EXPECTED.items():
+        value = config.get(name)
+        if value is not None and not is_expected(value):
+            raise ValueError(f"{path}: {name} is {shorten(repr(value))}; expected {expected}")
+    try:
+        check_syntax(config)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     return config
 
 
@@ -96,23 +148,20 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
     if not is_plain_lora(config):
         raise ValueError(f"{path}: the adapter is not plain LoRA")
     rank, alpha = (config.get(name, DEFAULTS[name]) for name in ("r", "lora_alpha"))
-    if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float) or not abs(alpha) < 1e9:
-        raise ValueError(f"{path}: r is {rank!r} and lora_alpha {alpha!r}; expected a positive integer and a number")
+    if not isinstance(rank, int) or not 0 < rank < MAX_NUMBER or not _is_number(alpha) or not abs(alpha) < MAX_NUMBER:
+        rank, alpha = shorten(repr(rank)), shorten(repr(alpha))
+        raise ValueError(f"{path}: r is {rank} and lora_alpha {alpha}; expected a positive integer and a number")
     saved, targets = config.get("modules_to_save") or [], config.get("target_modules") or []
-    if not isinstance(saved, list):
-        raise ValueError(f"{path}: modules_to_save is {saved!r}; expected a list of names")
-    if not isinstance(targets, list | str):
-        raise ValueError(f"{path}: target_modules is {targets!r}; expected a name or a list of names")
     dropout = config.get("lora_dropout") or 0.0
-    if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
-        raise ValueError(f"{path}: lora_dropout is {dropout!r}; expected a probability below 1")
+    if not _is_number(dropout) or not 0 <= dropout < 1:
+        raise ValueError(f"{path}: lora_dropout is {shorten(repr(dropout))}; expected a probability below 1")
     base = config.get("base_model_name_or_path")
     return AdapterConfig(
         rank=rank,
         alpha=alpha,
         targets=(targets,) if isinstance(targets, str) else tuple(targets),
         modules_to_save=tuple(saved),
-        base_model=BaseModel(str(base), config.get("revision")) if base else None,
+        base_model=BaseModel(base, config.get("revision")) if base else None,
         dropout=dropout,
         task_type=config.get("task_type"),
         # Where there is a regular expression or an exception, PEFT alone knows the modules.

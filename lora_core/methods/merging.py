@@ -18,7 +18,7 @@ from lora_core.layout import MERGE_RECORD
 from lora_core.methods import adapter_files
 from lora_core.methods.adapter_config import CONFIG, read_config
 from lora_core.methods.merged_config import merged_config
-from lora_core.models.tensors import read_tensors
+from lora_core.models.tensors import first_not_finite, read_tensors
 from lora_core.models.tokenizer import TOKENIZER_FILES
 from lora_core.records import JsonObject, write_json
 
@@ -34,7 +34,8 @@ def merge_adapter(base: Path, weights: Path, record: Path | None, out: Path, bas
 
     `record` is the run.json of the run that wrote `weights`, which has the files' digests; None for an adapter from
     elsewhere. `base_record` has those of the prepared model `base`. merge.json in the folder lists the changed weights.
-    Raise ValueError if the adapter does not fit the base model, or a file is not what its record says.
+    Raise ValueError if the adapter does not fit the base model, a file is not what its record says, or a merged weight
+    is not finite.
     """
     if base_record is not None:
         check_model(base, base_record)
@@ -48,7 +49,13 @@ def merge_adapter(base: Path, weights: Path, record: Path | None, out: Path, bas
         raise ValueError(f"the adapter in {weights} was made for the base model {trained_on!r}, not for {base.name!r}")
     before = read_tensors(base / "model.safetensors", "numpy")
     configuration = partial(merged_config, base, weights, record)
-    after = MERGE[adapter_files.layout(weights)](base, weights, dict(before), configuration)
+    with np.errstate(over="ignore", invalid="ignore"):  # of a product, or a value that is too large for float32
+        after = MERGE[adapter_files.layout(weights)](base, weights, dict(before), configuration)
+    if name := first_not_finite(after):
+        raise ValueError(
+            f"{weights}: with this adapter the merged model's {name!r} is not finite: its values are too large for "
+            "float32; use an adapter whose training did not diverge"
+        )
     with atomic_folder(out) as folder:
         copy_files(weights, COPIED, folder)
         write_json(folder / "config.json", configuration())

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Annotated, ClassVar, Literal, Protocol
 
-from annotated_types import Gt, MinLen
+from annotated_types import Gt, Le, MinLen
 
 Targets = Annotated[tuple[str, ...], MinLen(1)]
 
@@ -111,7 +111,7 @@ class LowRankSettings(MethodSettings):
     library: ClassVar[Literal["peft", "transformers"] | None] = "peft"
 
     rank: Annotated[int, Gt(0)] | None = field(default=None, metadata=_FROM_PROTOCOL)
-    alpha: Annotated[float, Gt(0)] | None = field(default=None, metadata=_FROM_PROTOCOL)
+    alpha: Annotated[float, Gt(0), Le(1e6)] | None = field(default=None, metadata=_FROM_PROTOCOL)
     targets: Targets = ("query", "value")
 
     def can_merge(self) -> bool:

@@ -13,6 +13,7 @@ from lora_core.measuring import conditions, memory
 from lora_core.measuring import power_trace as trace
 from lora_core.measuring.predicted_memory import predicted_memory_mb
 from lora_core.measuring.sampler import Sampler
+from lora_core.measuring.traced_energy import TracedEnergy
 from lora_core.methods import registry
 from lora_core.models.base_model import base_model
 from lora_core.models.model import head_parameters, needs_equal_length
@@ -159,7 +160,7 @@ def _energy(sampler: Sampler, interval: float, history: Sequence[HistoryRow] = (
     }
 
 
-def _reason(sampler: Sampler, energy: trace.TracedEnergy) -> str | None:
+def _reason(sampler: Sampler, energy: TracedEnergy) -> str | None:
     """Why a run has no energy; None if it has. A reading that failed once may have cost nothing."""
     if energy.train_joules is not None:
         return None
@@ -174,10 +175,11 @@ def _cost(phase: str, sampler: Sampler) -> dict[str, float | None]:
 
     The energy is None if it was not measured.
     """
-    windows, source = trace.windows(sampler.rows, phase), trace.energy_source(sampler.rows)
+    windows, limits, tick = trace.windows(sampler.rows, phase), sampler.meter.limits, sampler.counter_tick_seconds
+    source = trace.energy_source(sampler.rows, limits, tick)
     return {
         "seconds": sum(map(trace.seconds, windows)),
-        "energy_joules": trace.energy_joules(windows, source, sampler.meter.limits, sampler.counter_tick_seconds),
+        "energy_joules": trace.energy_joules(windows, source, limits, tick),
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 
 from lora_core.measuring.meters import MeterSettings
 from lora_core.methods.registry import settings_from_params
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 PositiveInt = Annotated[int, Gt(0)]
 PositiveFloat = Annotated[float, Gt(0)]
+# Far beyond what anyone trains with, and far below where float32 overflows or a schedule has too many steps to count.
+Factor, MAX_EPOCHS = Le(1e3), 1_000_000
 Fraction = Annotated[float, Ge(0), Lt(1)]
 
 
@@ -43,9 +45,9 @@ class Hyperparameters:
     optimizer: Literal["adamw", "sgd"]
     schedule: Literal["linear", "cosine", "constant"]
     batch_size: PositiveInt
-    epochs: PositiveInt
-    learning_rate: PositiveFloat
-    weight_decay: Annotated[float, Ge(0)]
+    epochs: Annotated[int, Gt(0), Le(MAX_EPOCHS)]
+    learning_rate: Annotated[float, Gt(0), Factor]
+    weight_decay: Annotated[float, Ge(0), Factor]
     warmup_ratio: Fraction
     adam_beta1: Fraction
     adam_beta2: Fraction
@@ -53,7 +55,7 @@ class Hyperparameters:
     max_grad_norm: PositiveFloat | None
     dropout: Fraction | None
     head_bias: Literal["zero", "label_mean"]
-    loraplus_lr_ratio: PositiveFloat
+    loraplus_lr_ratio: Annotated[float, Gt(0), Le(1e6)]
     gradient_checkpointing: bool
     micro_batch_size: PositiveInt | None = None
     start_from: str | None = None

@@ -143,3 +143,63 @@ def test_a_configuration_file_that_does_not_exist_is_named_with_the_nearest(
     monkeypatch.chdir(ROOT)
     assert cli.main([command, "--configfile", name]) == 1
     assert capsys.readouterr().err == f"{name}: No such file or directory; did you mean {suggested!r}?\n"
+
+
+def limited(shell, *arguments, program=("-m", "lora_core.commands.cli"), **environment):
+    """Run the command, or another program, in a shell that has changed its limits or files."""
+    command = ["sh", "-c", f'{shell}; exec "$@"', "sh", sys.executable, *program, *arguments]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1"} | environment
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def test_a_closed_standard_output_is_said_and_not_written_to():
+    result = limited("exec >&-", "schema")
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert result.stderr.startswith("standard output is closed; run the command with one")
+
+
+def test_too_little_memory_for_a_package_is_one_sentence():
+    result = limited("ulimit -v 300000", "summary")
+    assert result.returncode == 1
+    assert re.fullmatch(r"(a package cannot be loaded \(.*ulimit -v.*|out of memory.*)\n", result.stderr)
+
+
+BUSY = """
+import sys
+from lora_core.commands import cli
+def busy(options):
+    while True:
+        pass
+cli._status = busy
+sys.argv = ["lora-core", "status"]
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("seconds", [1, 4])
+def test_a_limit_on_processor_time_is_named_before_the_process_is_killed(seconds):
+    result = limited(f"ulimit -t {seconds}", program=("-c", BUSY))
+    assert result.returncode == 1
+    assert result.stderr.startswith("the limit on processor time is reached (ulimit -t): raise it and run")
+
+
+PRINTING = """
+import sys
+from lora_core.commands import cli
+cli._schema = lambda options: print("\\xe9 \\u2265")
+sys.argv = ["lora-core", "schema"]
+sys.exit(cli.main())
+"""
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def test_a_terminal_without_a_character_shows_it_in_ascii():
+    result = limited(":", program=("-c", PRINTING), **ASCII)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "\\xe9 \\u2265\n", "")
+
+
+def test_a_locale_without_a_character_of_a_path_is_named_with_what_to_set(tmp_path):
+    (tmp_path / "mine.yaml").write_text("results_dir: é\n", encoding="utf-8")
+    result = limited(":", "results-dir", "--configfile", str(tmp_path / "mine.yaml"), **ASCII)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert re.fullmatch(r"the locale has no character '\\xe9', .* with LC_ALL=C.UTF-8\n", result.stderr)

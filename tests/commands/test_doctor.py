@@ -1,5 +1,6 @@
 """`lora-core doctor`: it runs before anything is installed, and says what each part of a machine makes possible."""
 
+import re
 import subprocess
 import sys
 import sysconfig
@@ -25,6 +26,28 @@ def test_it_runs_on_a_plain_python_without_packages():
     for name in ("Python", "disk", "memory", "GPU", "meter", "hub", "Slurm"):
         assert name in result.stdout
     assert sysconfig.get_paths()["purelib"] not in result.stdout
+
+
+HIDING = ("random", "torch", "subprocess", "shutil", "urllib", "dataclasses", "json", "socket")
+
+
+def test_before_setup_no_file_of_the_working_folder_runs_in_place_of_a_module(tmp_path):
+    (tmp_path / "lora_core").symlink_to(ROOT / "lora_core")
+    for name in HIDING:
+        (tmp_path / f"{name}.py").write_text("open('ran', 'a').write(__name__)\n")
+    result = subprocess.run(
+        [sys.executable, "-S", "-m", "lora_core.commands.doctor"],  # as in the Makefile
+        capture_output=True, text=True, cwd=tmp_path, env={"HF_HUB_OFFLINE": "1", "PATH": ""},
+    )  # fmt: skip
+    assert (result.returncode, result.stderr) == (0, "")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_make_asks_torch_for_a_gpu_without_running_a_file_of_the_working_folder(tmp_path):
+    (recipe,) = re.findall(r"@\$\(BIN\)/python (.*? -c|-c) 'import sys, torch; (.*?)'", (ROOT / "Makefile").read_text())
+    (tmp_path / "torch.py").write_text("open('ran', 'a').write(__name__)\n")
+    subprocess.run([sys.executable, *recipe[0].split(), "import sys, torch"], cwd=tmp_path, check=True)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_the_installed_environment_is_seen_and_a_closed_hub_is_no_failure(monkeypatch):

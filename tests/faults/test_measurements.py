@@ -27,6 +27,7 @@ from faults import STEPS, output_of_stopped
 from lora_core.evaluation.answer import read_answer
 from lora_core.evaluation.claim_evidence import ClaimRecords, read_evidence
 from lora_core.evaluation.cost_to_threshold import cost_rows, write_costs
+from lora_core.evaluation.frames import read_costs
 from lora_core.measuring import meters, sampler
 from lora_core.measuring import power_trace as trace
 from lora_core.measuring.conditions import memory
@@ -339,14 +340,50 @@ def test_what_older_records_hold_of_it_is_no_cost(kind):
     assert [row.seconds_to_threshold for row in rows] == [10.0, 20.0]
 
 
+def test_a_counter_that_contradicts_the_samples_leaves_no_cost_up_to_the_threshold_either():
+    run = energy_run("lora", 1, [0.6, 0.9, 0.9])
+    for sample in run.power:
+        object.__setattr__(sample, "counter_millijoules", 10.0 * sample.seconds)  # of 10 W, a thousandth
+    rows = cost_rows([energy_run("fft", 1, [0.9] * 3), run], REFERENCES)
+    assert [row.energy_to_threshold_joules for row in rows] == [100.0, None]
+    assert [row.train_energy_joules for row in rows] == [300.0, None]
+
+
+def costs_of(folder, *runs):
+    (folder / "energy").mkdir()
+    write_costs(runs, REFERENCES, folder / "energy/cola.csv", folder / "energy/cola_curve.csv")
+    return folder / "energy/cola.csv"
+
+
+def test_a_run_that_drew_less_than_idle_power_has_no_energy_less_idle_and_is_named(tmp_path):
+    lora = energy_run("lora", 1, [0.6, 0.9, 0.9], joules=10.0)  # 1 W, of 2 W at rest
+    costs = costs_of(tmp_path, energy_run("fft", 1, [0.9] * 3), lora)
+    assert pd.read_csv(costs)["net_energy_to_threshold_joules"].isna().tolist() == [False, True]
+    table = draw_table("table6-details", {"costs": [costs]}, methods=("lora",))
+    assert texts(table).get(("LoRA (own): energy minus idle (kJ)", "CoLA"), "n/a") == "n/a"
+    because = "because the device drew no more while it trained than when it was idle: LoRA (own) CoLA seed 1."
+    assert f"No energy minus idle (n/a), {because}" in table.notes
+    assert (
+        texts(draw_table("table6", {"costs": [costs]}, methods=("lora",)))["LoRA (own): energy (kJ)", "CoLA"] != "n/a"
+    )
+    # Records of older versions have the negative one.
+    frame = pd.read_csv(costs).assign(net_energy_to_threshold_joules=-10.0)
+    frame.drop(columns="content_sha256", errors="ignore").to_csv(costs, index=False)
+    assert read_costs([costs])["net_energy"].isna().all()
+
+
+def test_memory_of_zero_in_an_older_record_is_not_shown(tmp_path):
+    files = [record(tmp_path, method, 1, 0.0, peak_mb=0.0, baseline_mb=0.0) for method in ("fft", "lora")]
+    shown = texts(draw_table("table4", {"runs": files}))
+    assert set(shown.values()) == {"n/a"}
+
+
 @pytest.fixture
 def suspended(tmp_path):
     """The costs of a study whose run of LoRA was suspended for 25 s."""
     run = altered(energy_run("lora", 1, [0.6, 0.9, 0.9]), seconds=lambda seconds: seconds + 25)
     runs = [energy_run("fft", 1, [0.9] * 3), run]
-    (tmp_path / "energy").mkdir()
-    write_costs(runs, REFERENCES, tmp_path / "energy/cola.csv", tmp_path / "energy/cola_curve.csv")
-    return tmp_path / "energy/cola.csv"
+    return costs_of(tmp_path, *runs)
 
 
 def test_a_suspended_run_is_named_with_its_seconds_and_its_costs_are_marked(suspended):

@@ -57,6 +57,7 @@ SYSTEM = [
     *("/etc", "/usr", "/bin", "/boot", "/dev", "/proc", "/sys", "/sbin", "/var", "/lib", "/lib64", "/lib32", "/libx32"),
     *("/etc/results", "/usr/lib/results", "/usr/share/a/b", "/dev/results", "/proc/self/cwd/results", "/sys/x"),
     *("//etc", "/ETC", "/home", "/opt", "/run", "/tmp", "/dev/shm", "/usr/local"),
+    *("/var/cache", "/var/lib", "/var/log", "/var/lib/", "/var/opt", "/var/spool", "/var/tmp"),
 ]
 
 
@@ -64,10 +65,14 @@ SYSTEM = [
 def test_a_folder_of_the_system_holds_no_results(folder):
     (error,) = refused_study(results_dir=folder)
     # Some of them hold the project, or the home directory.
-    assert re.fullmatch(rf"results_dir: '{folder}' is (a folder of the system|the .*, or holds it); name a .*", error)
+    assert re.fullmatch(
+        rf"results_dir: '{folder.rstrip('/')}/?' is (a folder of the system|the .*, or holds it); name a .*", error
+    )
 
 
-@pytest.mark.parametrize("folder", ["/dev/shm/results", "/usr/local/results", "/var/data/results", "/library/results"])
+@pytest.mark.parametrize(
+    "folder", ["/dev/shm/results", "/usr/local/results", "/var/data/results", "/library/results", "/var/tmp/results"]
+)
 def test_a_folder_of_a_user_among_those_of_the_system_holds_results(folder):
     assert load_study(changed(results_dir=folder)).results_dir == folder
 

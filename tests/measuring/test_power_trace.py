@@ -173,6 +173,73 @@ def test_net_energy_leaves_out_what_the_device_takes_anyway():
     assert without.train_net_joules is without.idle_watts is None
 
 
+def test_no_energy_less_idle_where_a_device_drew_no_more_while_it_trained_than_at_rest():
+    idle = [row(0.0, 200.0, phase="idle"), row(4.0, 200.0, phase="idle")]
+    for watts in (50.0, 200.0):
+        energy = trace.energy([*idle, row(5.0, watts), row(8.0, watts)], 0.5)
+        assert (energy.train_joules, energy.train_net_joules) == (3 * watts, None)
+        assert energy.net_reason == "the device drew no more while it trained than when it was idle"
+    assert trace.energy([row(5.0, 50.0), row(8.0, 50.0)], 0.5).net_reason is None  # idle power was not measured
+
+
+def traced(watts, counted_watts, seconds=20.0, phase="train", start=0.0, edge_watts=None):
+    """A window of samples every 0.5 s, and of a counter that advances by another power."""
+    count = round(seconds / 0.5) + 1
+    edges = {0: edge_watts, count - 1: edge_watts} if edge_watts is not None else {}
+    return [
+        row(start + 0.5 * i, edges.get(i, watts), 1e9 + 500.0 * counted_watts * i, phase=phase) for i in range(count)
+    ]
+
+
+@pytest.mark.parametrize("factor", [1 / 1000, 0.45, 2.2, 1000])
+def test_a_counter_and_samples_that_contradict_each_other_are_no_measurement(factor):
+    rows = traced(2.0, 2.0, phase="idle") + traced(0.3, 0.3 * factor, start=30)
+    energy = trace.energy(rows, 0.5, tick=0.1)
+    assert energy.train_joules is energy.train_net_joules is energy.power_mean_watts is energy.source is None
+    assert energy.counter_over_trapezoid == pytest.approx(factor)
+    assert "the energy counter and the power samples of the same training contradict each other" in energy.reason
+    assert trace.phase_watts(rows, "idle", tick=0.1) is None  # by the same counter
+
+
+@pytest.mark.parametrize("factor", [0.55, 1.0, 1.9])
+def test_a_counter_is_believed_that_differs_from_the_samples_as_much_as_sampling_explains(factor):
+    energy = trace.energy(traced(300.0, 300.0 * factor), 0.5, tick=0.1)
+    assert energy.train_joules == pytest.approx(6000.0 * factor)
+
+
+def test_windows_in_which_edges_and_ticks_decide_contradict_nothing():
+    # Windows without a sample but at their edges, where the device has finished its work.
+    short = [r for i in range(10) for r in (*traced(300.0, 300.0, 0.5, start=9.0 * i, edge_watts=20.0),
+                                            *traced(50.0, 50.0, 1.0, "eval", 9.0 * i + 2))]  # fmt: skip
+    energy = trace.energy(short, 0.5, tick=0.1)
+    assert (energy.reason, energy.train_joules) == (None, pytest.approx(1500.0))
+    assert energy.counter_over_trapezoid == pytest.approx(15.0)
+    late = traced(300.0, 100.0, 10.0)  # a counter of unknown tick may lack 2 s at both edges
+    assert trace.energy(late, 0.5).train_joules == pytest.approx(1000.0)
+    assert trace.energy(late, 0.5, tick=0.1).train_joules is None
+
+
+@pytest.mark.parametrize(("watts", "seconds", "is_possible"), [(780, 40, False), (780, 20, True), (720, 40, True)])
+@pytest.mark.parametrize("with_counter", [True, False])
+def test_a_device_does_not_draw_more_than_its_limit_for_long(watts, seconds, is_possible, with_counter):
+    # With up to 10% and 2 s more: an H200 with a limit of 700 W reported at most 698 W.
+    rows = traced(float(watts) * 1.06, float(watts) * 1.06, seconds)
+    if not with_counter:
+        rows = [row(r.seconds, r.power_watts) for r in rows]
+    energy = trace.energy(rows, 0.5, DeviceLimits.of(700.0), tick=0.1)
+    assert (energy.train_joules is not None) == is_possible
+    if not is_possible:
+        assert energy.reason == "the device reported 827 W on average, but cannot draw more than 770 W for long"
+
+
+def test_memory_of_which_nothing_but_zero_was_read_was_not_read():
+    for idle in (0.0, 100.0):
+        rows = [row(0.0, phase="idle", memory_used_mb=idle), *(row(float(i), memory_used_mb=0.0) for i in (1, 2))]
+        assert conditions.memory(rows) == {"mean_mb": None, "peak_mb": None, "baseline_mb": None}
+    idle = [row(0.0, phase="idle", memory_used_mb=0.0), row(1.0, memory_used_mb=300.0)]  # of a device without processes
+    assert conditions.memory(idle)["baseline_mb"] == 0.0
+
+
 def test_memory_is_the_mean_and_the_peak_while_training_and_the_baseline_before():
     used = [("idle", 100.0), ("train", 300.0), ("train", 500.0), ("train", None), ("eval", 900.0)]
     rows = [row(float(i), phase=phase, memory_used_mb=mb) for i, (phase, mb) in enumerate(used)]

@@ -80,6 +80,15 @@ def test_emissions_are_the_measured_energy_times_the_grids_intensity_and_else_ab
     assert row.get("emissions_rate") == (None if grams is None else pytest.approx(grams / 1e3 / 12))
 
 
+@pytest.mark.parametrize("device", ["cpu", "gpu-1"])
+def test_a_text_that_begins_like_a_formula_is_a_text_to_a_spreadsheet(tmp_path, device):
+    metered_run(tmp_path / "=1+1", provenance={"device": device, "device_model": '=HYPERLINK("http://x")'})
+    row = codecarbon.values(one_run(tmp_path / "=1+1"))
+    assert row["cpu_model" if device == "cpu" else "gpu_model"] == '\'=HYPERLINK("http://x")'
+    assert row["project_name"] == "'=1+1"
+    assert (row["duration"], row["run_id"]) == (12.0, "lora/rte/seed1")
+
+
 def test_the_grids_intensity_is_that_of_the_configuration_of_the_results(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     results = Path("results/demo")

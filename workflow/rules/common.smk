@@ -45,18 +45,15 @@ except ImportError as error:
     ) from None
 
 
-def stop_at_time_limit(signal_number, frame):
-    sys.exit(
-        "the limit on processor time is reached (ulimit -t): raise it and run the same command again"
-    )
-
-
-processes.on_processor_time_limit(stop_at_time_limit)
+processes.on_processor_time_limit(processes.stop_at_time_limit)
 
 # Before Snakemake reads config.yaml. Of a workflow that is used as a module, the configuration is the other Snakefile's.
 if not workflow.modifier.skip_configfile:
     try:
-        check_config_files(workflow.config_settings.configfiles)
+        check_config_files(
+            workflow.config_settings.configfiles,
+            workflow.config_settings.config_args or (),
+        )
     except (ValueError, OSError) as error:
         raise WorkflowError(environment.describe(error)) from None
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from lora_core.csv_cells import as_text
 from lora_core.reporting.card_metadata import JOULES_PER_KWH, emissions_grams
 from lora_core.reporting.exports.runs import ExportedRun, measured_joules
 
@@ -28,7 +29,10 @@ def write(runs: Sequence[ExportedRun], folder: Path) -> None:
 
 
 def values(run: ExportedRun) -> dict[str, object]:
-    """Return what the records say, by CodeCarbon's names: energies in kWh, powers in W, emissions in kg."""
+    """Return what the records say, by CodeCarbon's names: energies in kWh, powers in W, emissions in kg.
+
+    A text that begins like a formula has an apostrophe in front.
+    """
     record, place = run.record, run.record.provenance
     joules, part = measured_joules(run), PARTS.get(record.energy.meter)
     row: dict[str, object] = {
@@ -46,4 +50,5 @@ def values(run: ExportedRun) -> dict[str, object]:
     if (grams := emissions_grams(record, run.grid_co2_grams_per_kwh)) is not None:
         row |= {"emissions": grams / 1e3, "emissions_rate": grams / 1e3 / record.train_seconds}
     on_cpu = place.device == "cpu"
-    return row | ({"cpu_model": place.device_model} if on_cpu else {"gpu_model": place.device_model, "gpu_count": 1})
+    row |= {"cpu_model": place.device_model} if on_cpu else {"gpu_model": place.device_model, "gpu_count": 1}
+    return {name: as_text(value) for name, value in row.items()}

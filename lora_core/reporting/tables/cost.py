@@ -7,6 +7,7 @@ import pandas as pd
 
 from lora_core.data.tasks import task_title
 from lora_core.evaluation.frames import read_costs
+from lora_core.measuring.power_trace import LESS_THAN_IDLE
 from lora_core.reporting.digits import FIGURES, PERCENT, Numbers, count
 from lora_core.reporting.inputs import DrawSettings, Inputs
 from lora_core.reporting.table import Cell, Table, new_table
@@ -199,6 +200,9 @@ def _energy_notes(costs: pd.DataFrame, cells: Iterable[Cell], settings: DrawSett
         yield f"Energy minus idle: without idle power × time. Idle power was measured {when}."
     elif costs["net_energy"].notna().any():
         yield f"Idle power is included; the details of this table are without it, as measured {when}."
+    without_net = costs["energy"].notna() & costs["idle_net_of"].notna() & costs["net_energy"].isna()
+    if names := run_names(costs[without_net], settings):
+        yield f"No energy minus idle (n/a), because {LESS_THAN_IDLE}: {names}."
     if any("±" in cell.text for cell in cells):
         yield (
             "± after an energy or a power: by how much it may be wrong, because the energy counter advances in ticks; "
