@@ -208,7 +208,10 @@ REFUSED_VALUES = [
         for name, value in {"learning_rate": 1e300, "weight_decay": 1e300, "loraplus_lr_ratio": 1e300,
                             "epochs": 4_000_000_000}.items()
     ),
-    ({"resources__measured": {"mem_mb": True, "runtime": HUGE}}, ["mem_mb: true and false are not", "runtime: a number of at"]),
+    (
+        {"resources__measured": {"mem_mb": True, "runtime": HUGE}},
+        ["mem_mb: true and false are not", "runtime: a number of at"],
+    ),
 ]  # fmt: skip
 
 
@@ -403,10 +406,18 @@ def test_snakemake_refuses_such_values_on_its_command_line(tmp_path):
 
 ARGUMENTS = {
     "measure={latency_seconds: 5, latency_seconds: 7}": "measure: the key 'latency_seconds' is given twice; remove one",
-    "train={threads: 1_0}": "--config train: 1_0 has no clear meaning, because programs read it differently; write 10",
-    "seeds=[01]": '--config seeds: 01 has no clear meaning, because programs read it differently; write 1 or "01"',
-    "seeds=08": '--config seeds: 08 has no clear meaning, because programs read it differently; write 8 or "08"',
-    "seeds=1_0": '--config seeds: 1_0 has no clear meaning, because programs read it differently; write 10 or "1_0"',
+    "train={threads: 1_0}": (
+        "--config train: the unquoted value `1_0` is ambiguous, because programs read it differently; write 10"
+    ),
+    "seeds=[01]": (
+        '--config seeds: the unquoted value `01` is ambiguous, because programs read it differently; write 1 or "01"'
+    ),
+    "seeds=08": (
+        '--config seeds: the unquoted value `08` is ambiguous, because programs read it differently; write 8 or "08"'
+    ),
+    "seeds=1_0": (
+        '--config seeds: the unquoted value `1_0` is ambiguous, because programs read it differently; write 10 or "1_0"'
+    ),
 }
 
 
@@ -423,7 +434,7 @@ def test_a_key_of_two_arguments_is_refused_and_all_errors_are_reported():
         config_file.check_arguments(["seeds=1", "seeds=2", "train={threads: 1_0}"])
     first, second = str(caught.value).splitlines()
     assert first == "--config seeds: the key is given twice; remove one"
-    assert second.startswith("--config train: 1_0 has no clear meaning")
+    assert second.startswith("--config train: the unquoted value `1_0` is ambiguous")
 
 
 def test_arguments_that_mean_one_thing_pass():

@@ -165,7 +165,8 @@ def test_results_name_no_path_user_or_host_of_the_machine(study):
 
 def test_a_failed_run_leaves_the_others_and_runs_alone_the_next_time(tmp_path):
     project = Project(tmp_path / "project")
-    project.configure(method_settings__lora__task_hyperparameters={"cola": {"learning_rate": 1e30}})
+    diverging = {"learning_rate": 1000, "weight_decay": 1000, "epochs": 8}  # which multiplies the weights at every step
+    project.configure(method_settings__lora__task_hyperparameters={"cola": diverging})
     status, output = project.run()
     assert status != 0
     assert "train LoRA (own) on CoLA, seed 1 failed: the loss is nan at step" in output

@@ -2,8 +2,9 @@
 
 The environment variable FAULT is "step N" (before the N-th optimizer step), "write NAME" (NAME's content is complete
 under its temporary name), "memory N" (an address-space limit is reached at step N), "clock N" (the clock is set back an
-hour at step N), "busy N" (step N never ends) or "exit" (the interpreter crashes when it exits). At a step or a write
- the job creates FAULT_FILE with its process id and waits FAULT_SECONDS, or until the file is removed.
+hour at step N), "nan N" or "inf N" (all trained weights are that from step N on), "busy N" (step N never ends) or
+"exit" (the interpreter crashes when it exits). At a step or a write the job creates FAULT_FILE with its process id and
+waits FAULT_SECONDS, or until the file is removed.
 """
 
 import atexit
@@ -24,7 +25,7 @@ def pause() -> None:
             time.sleep(0.05)
 
 
-def before_step(number: int) -> None:
+def before_step(number: int, trained: list) -> None:
     if number != int(place):
         return
     if kind == "step":
@@ -35,6 +36,9 @@ def before_step(number: int) -> None:
     elif kind == "clock":
         real = time.time
         time.time = lambda: real() - 3600
+    elif kind in ("nan", "inf"):
+        for parameter in trained:
+            parameter.data.fill_(float(kind))
     elif kind == "memory":
         import resource
 
@@ -53,7 +57,7 @@ def patch_steps() -> None:
     def optimizer_step(*arguments):
         nonlocal count
         count += 1
-        before_step(count)
+        before_step(count, arguments[0])
         return plain(*arguments)
 
     training_step.optimizer_step = optimizer_step
