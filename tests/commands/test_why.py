@@ -114,7 +114,7 @@ def test_an_edited_file_of_data_is_said_and_its_runs_cannot_be_kept(mood, file, 
     assert f"fft/mood/seed1, lora/mood/seed1\n  data: moods/{file} changed" in explained(mood)
     with pytest.raises(ValueError, match=f"cannot be kept, because moods/{file} changed, nor can 1 others"):
         list(keep.keep(mood, list(run_names.study_runs(mood)), "the same examples"))
-    assert [run.detail for run in status.read_runs(mood)] == [f"made again, because moods/{file} changed"] * 2
+    assert [run.detail for run in status.read_runs(mood)] == [f"rerun because moods/{file} changed"] * 2
 
 
 def test_files_of_data_that_came_or_went_are_said(mood):

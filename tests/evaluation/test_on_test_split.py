@@ -191,8 +191,8 @@ def test_of_two_tasks_only_the_one_with_a_test_split_has_cells_for_it(files, stu
 
 
 def evidence(differences):
-    empty = pd.DataFrame({"seed": [1, 2, 3]})
-    return Evidence(REFERENCES, None, differences, [], 0.03, empty, empty, {}, False)
+    runs = pd.DataFrame([{"task": task, "seed": seed} for task in differences["task"].unique() for seed in (1, 2, 3)])
+    return Evidence(REFERENCES, None, differences, [], 0.03, runs, runs, {}, False)
 
 
 def test_claims_judge_the_test_split_where_there_is_one(study, tmp_path):

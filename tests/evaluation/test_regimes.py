@@ -243,7 +243,8 @@ def test_a_meter_fills_the_columns_of_energy(fake_nvml, bert, cola, tmp_path):
     read = read_regimes(file, REFERENCES)
     assert list(read.steps["energy"]) == pytest.approx(list(read.steps["time"]), rel=0.2)
     assert list(read.methods["joules"]) == pytest.approx(list(150 * read.methods["ms"] / 1e3), rel=0.2)
-    assert read.break_evens("energy")["cola"] == pytest.approx(read.break_evens("time")["cola"], rel=0.2)
+    # A quotient of two of them.
+    assert read.break_evens("energy")["cola"] == pytest.approx(read.break_evens("time")["cola"], rel=0.4)
     assert read_measured_device(file).watts == pytest.approx(150, rel=0.2)
     head = draw_table("regimes", {"regimes": [file]}).grid().head
     assert {"energy, LoRA (own) / Full fine-tuning", "break-even in energy"} <= set(head)
