@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from agreeing_results import TASK, agreeing_results, edit, path, study_in, study_of_files
-from builders import ROOT
+from builders import ROOT, write_run
 
 from lora_core import code_digest, provenance
 from lora_core.code_digest import CodeDigests, StageCode, read_source
@@ -247,7 +247,7 @@ def test_explaining_a_thousand_runs_takes_less_than_a_second(results):
         for seed in range(1, 501):
             record["run"]["seed"] = seed
             file = Path(Layout(str(results)).run_record.format(method=method, task=TASK, seed=seed))
-            write_json(file, record, sync=False)
+            write_run(file, record)
     for job in ("prepare_model", f"tokenize_dataset/{TASK}"):
         write_made_by_other_code(job)
     study = study_in(results, seeds=list(range(1, 501)), train__batching="random")
