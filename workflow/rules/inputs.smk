@@ -30,7 +30,7 @@ def is_remembered(product):
 def is_kept(product):
     """Whether a job's record stays although Snakemake remembers nothing of it, as in a fresh checkout or an archive.
 
-    It agrees with the configuration, the code and the job's inputs, or it is made again (handlers.smk).
+    It agrees with the configuration, the code and the job's inputs, or it is made again (planning.smk).
     """
     return (
         product not in FORCED and Path(product).exists() and not is_remembered(product)
