@@ -28,13 +28,14 @@ from lora_core.evaluation import claims
 from lora_core.evaluation.claim_evidence import ClaimRecords
 from lora_core.evaluation.collect_runs import COLUMNS
 from lora_core.evaluation.scores import DIFFERENCE_COLUMNS
-from lora_core.layout import Layout
+from lora_core.layout import Layout, place
 from lora_core.records import write_json
 from lora_core.reporting import catalogue
 from lora_core.reporting.claims_page import write_claims
 from lora_core.reporting.inputs import DrawSettings
 from lora_core.reporting.page.report import ReportInputs
 from lora_core.reporting.rendering import TableFiles, write_table
+from lora_core.sealed import seal
 
 METHODS, TASKS, SEEDS = tuple(METHOD_LABELS), ("sst2", "mrpc", "cola", "rte", "stsb"), (1, 2)
 MARGIN = 0.03
@@ -92,7 +93,8 @@ def _differences(file):
 def _gradients(results, method):
     """The record of a method whose every parameter got a gradient."""
     file = Path(Layout(str(results)).gradients.format(method=method))
-    write_json(file, {"outputs": [1, 2], "without": {}, "read_instead": []})
+    content = {"outputs": [1, 2], "without": {}, "read_instead": []}
+    write_json(file, seal(content, place(Layout.gradients, file)))
     return file
 
 

@@ -8,7 +8,7 @@ import pytest
 from builders import DEFAULT, changed
 
 from lora_core.commands.studies import load_study
-from lora_core.config import config_file
+from lora_core.config import config_file, yaml_values
 from lora_core.config.checks import name_errors
 from lora_core.config.config_file import read_config_file
 from lora_core.config.errors import ConfigError
@@ -184,7 +184,8 @@ def test_a_sweep_that_is_listed_twice_is_refused_as_any_other_entry():
 
 @pytest.mark.parametrize("name", ["plain.yaml", "flow.yaml", "list.json", "keys.json"])
 def test_a_file_of_too_many_plain_values_is_not_blamed_on_aliases(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(config_file, "MAX_VALUES", 100)
+    for module in (config_file, yaml_values):
+        monkeypatch.setattr(module, "MAX_VALUES", 100)
     texts = {
         "plain.yaml": "x:\n" + "- 1\n" * 150, "flow.yaml": f"x: [{', '.join(['a'] * 150)}]",
         "list.json": json.dumps({"x": [1] * 150}), "keys.json": json.dumps({str(i): i for i in range(75)}),
@@ -196,7 +197,7 @@ def test_a_file_of_too_many_plain_values_is_not_blamed_on_aliases(tmp_path, monk
 
 
 def test_aliases_that_make_too_many_values_are_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(config_file, "MAX_VALUES", 100)
+    monkeypatch.setattr(yaml_values, "MAX_VALUES", 100)
     (tmp_path / "a.yaml").write_text(f"a: &a [{', '.join(['1'] * 20)}]\nx: [{', '.join(['*a'] * 20)}]")
     with pytest.raises(ConfigError, match=r"aliases make [0-9]+ values of these lines"):
         read_config_file(tmp_path / "a.yaml")
