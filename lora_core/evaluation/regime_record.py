@@ -89,7 +89,7 @@ class Regimes:
             `time_low`, `time_high`, the ratio LoRA / full over the rounds with its 95 % interval; `energy`, the same
             ratio; `predicted_full_ms`, `predicted_lora_ms`, `predicted`; `waits_for` and `waiting`, what LoRA's step
             waits for most, and for which share of its predicted time; the shares of all bounds by their names;
-            `reason`, why it was not measured.
+            `reason`, why it was not measured, empty if it was.
         tasks: One row per task and execution, with the size of full fine-tuning's mean batch: `full_seconds`,
             `lora_seconds`, `full_joules`, `lora_joules` of an epoch, and `time`, `energy`: how many times as many
             epochs LoRA may take before it costs more.
@@ -100,7 +100,8 @@ class Regimes:
         execution: That of the study's runs; steps were measured in every execution that the device has.
         methods: The steps of each method apart: one row per size, execution and method, in the order of the record.
             Columns beside those: `ms`, `predicted_ms`; `forward_ms`, `backward_ms`, `update_ms`; `joules`, `saved_mb`,
-            `peak_mb`; of the mean batch of a task, `epoch_seconds` and `epoch_joules`; `reason`.
+            `peak_mb`; of the mean batch of a task, `epoch_seconds` and `epoch_joules`; `reason`, empty for
+            what was measured.
     """
 
     steps: pd.DataFrame
@@ -131,7 +132,8 @@ def read_regimes(file: Path, references: References) -> Regimes:
 
 
 def _read(content: Mapping[str, Any], file: Path, references: References) -> Regimes:
-    records = [{"rows_at_once": row["rows"]} | row for row in content["rows"]]  # earlier records had no micro-batches
+    # Earlier records had no micro-batches. A column of texts and None would have NaN, which is no text.
+    records = [{"rows_at_once": row["rows"]} | row | {"reason": row["reason"] or ""} for row in content["rows"]]
     rows = pd.DataFrame(records)
     both = references.full or "", references.adapter or ""
     if missing := sorted(set(both) - set(rows["method"])):

@@ -16,7 +16,7 @@ REPETITIONS = 7  # of which the first two, which load kernels, do not count
 CALLS = 5  # in each repetition, so that waiting for a GPU counts little
 # Elements of a copied array: on a CPU also of arrays that fit into its caches; and of other arrays, larger than those.
 COPIED = {"cpu": (1 << 14, 1 << 18, 1 << 21, 1 << 24), "cuda": (1 << 28,)}
-LARGE, DRAWN = {"cpu": 1 << 24, "cuda": 1 << 28}, {"cpu": 1 << 22, "cuda": 1 << 26}
+LARGE, DRAWN = {"cpu": 1 << 27, "cuda": 1 << 28}, {"cpu": 1 << 22, "cuda": 1 << 26}
 # Widths of multiplied matrices. On a GPU a small product would measure its launch, which is a constant of its own.
 WIDTHS = {"cpu": (8, 16, 32, 64, 256, 1024), "cuda": (8192,)}
 BATCHED_WIDTH = 256  # narrower products are batches of as much arithmetic, because one would measure its call
@@ -72,15 +72,18 @@ def measure_constants(device: torch.device, precision: str) -> DeviceConstants:
 
 
 def _copies(elements: int, device: torch.device) -> tuple[float, float]:
-    """The bytes that a copy moves, and how many in a second."""
+    """The bytes that a copy moves, and how many in a second.
+
+    It is a new tensor, as the outputs of operations are: for a large one, a CPU also maps new pages.
+    """
     source = torch.ones(elements, device=device)
-    target, moved = torch.empty_like(source), 2 * source.nbytes
+    moved = 2 * source.nbytes
     repeats = max(1, COPIED[device.type][-1] // elements // 8)  # a small array stays in the cache
 
     def copy() -> Tensor:
-        for _ in range(repeats):
-            target.copy_(source)
-        return target
+        for _ in range(repeats - 1):
+            source.clone()
+        return source.clone()
 
     return moved, repeats * moved / _seconds(copy, device)
 

@@ -23,7 +23,7 @@ REFERENCES = References(full="fft", adapter="lora")
 
 def steps(**rows):
     """Rows of `Regimes.steps` from lists."""
-    given = {"task": "", "reason": None, "time_low": math.nan, "time_high": math.nan, "energy": math.nan} | rows
+    given = {"task": "", "reason": "", "time_low": math.nan, "time_high": math.nan, "energy": math.nan} | rows
     frame = pd.DataFrame({"rows_at_once": given["rows"], **given})
     return frame.assign(tokens_per_step=lambda frame: frame["rows"] * frame["tokens"])
 

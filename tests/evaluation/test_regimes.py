@@ -1,5 +1,6 @@
 """Which regime a training step is in: the model of a step against hand-made shapes, and the measurement as a whole."""
 
+import json
 import math
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ from builders import FULL, LORA, draw_table, spec, write_regimes
 from torch import nn
 
 from lora_core import precision
-from lora_core.evaluation import memory_scaling, regime_record, regimes, step_limits, step_timing
+from lora_core.evaluation import memory_scaling, regime_record, regimes, step_timing
 from lora_core.evaluation.measured_device import read_measured_device
 from lora_core.evaluation.references import References
 from lora_core.evaluation.regime_record import Regimes, read_regimes, total_seconds
@@ -163,7 +164,7 @@ REFERENCES = References(full="fft", adapter="lora")
 def test_every_size_is_measured_or_has_a_reason(record):
     steps = read_regimes(record, REFERENCES).steps
     assert len(steps) == 4
-    measured = steps["reason"].isna()
+    measured = steps["reason"] == ""
     assert list(measured) == [True, True, True, False]
     assert (steps[measured][["full_ms", "lora_ms", "time", "predicted"]] > 0).all(axis=None)
     assert steps[~measured]["time"].isna().all()
@@ -237,7 +238,6 @@ def test_a_meter_fills_the_columns_of_energy(fake_nvml, bert, cola, tmp_path):
     file = tmp_path / "regimes.json"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(regimes, "GRID", ((4, 16),))
-        patch.setattr(step_limits, "COUNTER_BLOCK_SECONDS", 0.1)
         plan = regimes.RegimesPlan(specs, seconds=300, threads=1)
         regimes.measure_regimes(bert, None, {"cola": cola / "train.safetensors"}, plan, file)
     read = read_regimes(file, REFERENCES)
@@ -253,7 +253,9 @@ def test_a_meter_fills_the_columns_of_energy(fake_nvml, bert, cola, tmp_path):
 
 
 def test_details_have_the_parts_the_memory_and_the_epochs_of_each_method(record):
-    grid = draw_table("regimes-details", {"regimes": [record]}).grid()
+    table = draw_table("regimes-details", {"regimes": [record]})
+    json.dumps(table.to_json(), allow_nan=False)  # also where some sizes were not measured
+    grid = table.grid()
     rows = {row[0]: dict(zip(grid.head, row, strict=True)) for row in grid.rows}
     assert list(rows)[:2] == ["CoLA: 8 × 46: Full fine-tuning", "CoLA: 8 × 46: LoRA (own)"]
     for row in list(rows.values())[:2]:

@@ -44,7 +44,7 @@ def _step(row: pd.Series, settings: DrawSettings, several: bool) -> Iterator[Cel
     ratio = f"{settings.label(adapter)} / {settings.label(full)}"
     empty = Cell(
         row_name(row, several), "", method=adapter, variant=f"{shape(row)}, {row['execution']}",
-        task=row["task"], note=row["reason"] or "",
+        task=row["task"], note=row["reason"],
     )  # fmt: skip
     for method, value in ((full, row["full_ms"]), (adapter, row["lora_ms"])):
         cell = replace(empty, column=f"{settings.label(method)} (ms)", method=method, quantity=STEP, unit="ms")
@@ -104,7 +104,7 @@ def _notes(regimes: Regimes, settings: DrawSettings) -> Iterator[str]:
             f"Break-even: how many times as many epochs as {full} {adapter} may take before it costs more; from the "
             "steps above. What both took is in the details of table 6."
         )
-    missing = regimes.steps[regimes.steps["reason"].notna()]
+    missing = regimes.steps[regimes.steps["reason"] != ""]
     for reason, rows in missing.groupby("reason", sort=False):
         sizes = ", ".join(dict.fromkeys(shape(row) for _, row in rows.iterrows()))
         yield f"Not measured: {sizes} ({reason})."
