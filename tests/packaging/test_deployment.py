@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -38,6 +39,7 @@ with deploy.WorkflowDeployer(sys.argv[1], Path(sys.argv[2]), tag="v1") as deploy
 def deployed(peers, wheel, repository, tmp_path_factory):
     """The folder of a user, and a function that runs Snakemake in it with the package installed from its wheel."""
     # What is not tagged must not be used.
+    repository = shutil.copytree(repository, tmp_path_factory.mktemp("changed") / "repository")
     (repository / "workflow" / "Snakefile").write_text("raise ValueError('not the tag')\n")
     python = peers(str(wheel), "snakedeploy==0.17.1")
     folder = tmp_path_factory.mktemp("user") / "study"
