@@ -53,25 +53,31 @@ def plan_jobs_behind_ancient_inputs():
     """
     dag = workflow.dag
     update_needrun, bfs = dag.update_needrun, dag.bfs
-    exists = cache(os.path.exists)
+    # Of the calls that are not finished. More than one where a module is used twice, which wraps these functions twice.
+    calls = []
 
-    def makes_run(files):
-        return not all(file.is_ancient and exists(file) for file in files)
+    def bfs_of_plan(direction, *jobs, **options):
+        if calls and direction is dag.depending:
+            direction = calls[-1]
+        return bfs(direction, *jobs, **options)
 
     async def update(*arguments, **options):
-        making_run = defaultdict(dict)
+        exists, making_run = cache(os.path.exists), defaultdict(dict)
+
+        def makes_run(files):
+            return not all(file.is_ancient and exists(file) for file in files)
+
         for each, others in dag.depending.items():
             making_run[each] = {
                 other: files for other, files in others.items() if makes_run(files)
             }
-        dag.bfs = lambda direction, *jobs, **options: bfs(
-            making_run if direction is dag.depending else direction, *jobs, **options
-        )
+        calls.append(making_run)
         try:
             return await update_needrun(*arguments, **options)
         finally:
-            del dag.bfs
+            calls.pop()
 
+    dag.bfs = bfs_of_plan
     dag.update_needrun = update
 
 
