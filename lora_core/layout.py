@@ -125,11 +125,13 @@ def _places() -> tuple[frozenset[str], frozenset[str]]:
 
 
 def _fits(path: str, patterns: frozenset[str]) -> bool:
-    values = {"seed": r"\d+"}
-    expressions = (re.split(r"\{(\w+)\}", pattern) for pattern in patterns)
-    return any(
-        re.fullmatch("".join(values.get(p, "[^/]+") if i % 2 else re.escape(p) for i, p in enumerate(parts)), path)
-        for parts in expressions
+    return any(re.fullmatch(_expression(pattern, seed=r"\d+"), path) for pattern in patterns)
+
+
+def _expression(pattern: str, **values: str) -> str:
+    """The regular expression of a pattern, with a group for each wildcard: a part of a path, or what is given."""
+    return re.sub(
+        r"\\\{(\w+)\\\}", lambda match: f"(?P<{match[1]}>{values.get(match[1], '[^/]+')})", re.escape(pattern)
     )
 
 
@@ -168,9 +170,7 @@ def wildcards(pattern: str, path: Path) -> dict[str, str]:
     """
     parts = pattern.split("/")
     first = next(i for i, part in enumerate(parts) if "{" in part)
-    expression = "/".join(parts[first:])
-    expression = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(expression))
-    match = re.search(f"(?:^|/){expression}$", Path(path).as_posix())
+    match = re.search(f"(?:^|/){_expression('/'.join(parts[first:]))}$", Path(path).as_posix())
     if match is None:
         raise ValueError(f"{path} is not named like {pattern}")
     return match.groupdict()

@@ -13,7 +13,7 @@ from pathlib import Path
 from lora_core import allocator
 from lora_core import device as devices
 from lora_core.job import SILENCE_LIBRARIES
-from lora_core.measuring.gpus import threads_of_a_job, visible_gpus
+from lora_core.measuring.gpus import threads_of_a_job, usable_cores, visible_gpus
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
     if arguments.list:
         print(parts.describe())
         return
-    threads = 1 if arguments.smoke else threads_of_a_job(os.cpu_count() or 1, 1)
+    threads = 1 if arguments.smoke else threads_of_a_job(usable_cores(), 1)
     context, results = parts.open_results(arguments.out, threads, arguments.smoke)
     deadline = started + 60 * arguments.minutes
     if not arguments.check:
