@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,20 +15,17 @@ import torch
 from lora_core import job
 from lora_core.data.card import DataCard
 from lora_core.evaluation.memory_fit import Prediction, fit
+from lora_core.evaluation.timed_models import without_weights
 from lora_core.layout import Layout, place
 from lora_core.measuring.predicted_memory import predicted_memory_mb
 from lora_core.methods import registry
 from lora_core.models import model as models
-from lora_core.models.dropout import set_probability
 from lora_core.records import write_json
 from lora_core.sealed import seal
 from lora_core.training.device_batches import lengths_on_device
-from lora_core.training.run import apply_speedups
 from lora_core.training.steps import forward
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from lora_core.measuring.memory_limit import MemoryLimit
     from lora_core.training.spec import RunSpec
 
@@ -50,7 +47,9 @@ def check_memory(
             predictions |= {method: _predict(folder, card, spec, limit.kind) for method, spec in specs.items()}
     else:
         for spec in specs.values():
-            _build(folder, card, spec, spec.hyperparameters.gradient_checkpointing)
+            registry.build_without_weights(
+                folder, card.outputs, spec.settings, spec.hyperparameters.gradient_checkpointing
+            )
     known = {(method, card.task): one for method, one in predictions.items() if one is not None}
     result = fit(known, limit)
     result.check()
@@ -77,31 +76,30 @@ def _autocast_without_gpu() -> Iterator[None]:
 
 def _predict(folder: Path, card: DataCard, spec: RunSpec, kind: str) -> Prediction | None:
     device = torch.device(kind)
-    has_checkpointing = spec.hyperparameters.gradient_checkpointing
-    parts = _parts(folder, card, spec, device, has_checkpointing)
+    parts = _parts(folder, card, spec, device)
     if parts is None:
         return None
     (rows, tokens), saved, state = parts
     try:
-        checkpointed = None if has_checkpointing else _parts(folder, card, spec, device, checkpointing=True)
+        checkpointed = _parts(folder, card, checkpointing, device) if (checkpointing := _checkpointing(spec)) else None
     except ValueError:  # the architecture cannot
         checkpointed = None
     return Prediction(rows, tokens, state, saved, checkpointed and checkpointed[1])
 
 
-def _build(folder: Path, card: DataCard, spec: RunSpec, checkpointing: bool) -> nn.Module:
-    return registry.build_without_weights(folder, card.outputs, spec.settings, checkpointing)
+def _checkpointing(spec: RunSpec) -> RunSpec | None:
+    """The same run with gradient checkpointing; None if it has that already."""
+    hyperparameters = spec.hyperparameters
+    if hyperparameters.gradient_checkpointing:
+        return None
+    return replace(spec, hyperparameters=replace(hyperparameters, gradient_checkpointing=True))
 
 
 def _parts(
-    folder: Path, card: DataCard, spec: RunSpec, device: torch.device, checkpointing: bool
+    folder: Path, card: DataCard, spec: RunSpec, device: torch.device
 ) -> tuple[tuple[int, int], float, float] | None:
     """Return the rows and tokens of the largest batch, what it saves for backward, and what training holds anyway."""
-    hyperparameters = spec.hyperparameters
-    shapes = _build(folder, card, spec, checkpointing)
-    if hyperparameters.dropout is not None:
-        set_probability(shapes, hyperparameters.dropout)
-    apply_speedups(shapes, spec, device)
+    hyperparameters, shapes = spec.hyperparameters, without_weights(spec, folder, device, card.outputs)
     longest = models.max_input_length(shapes)
     tokens = min(card.train.longest, longest or card.train.longest)
     tokens = int(lengths_on_device(np.array([tokens]), shapes, device.type)[0])

@@ -72,10 +72,13 @@ def _what_decides_the_model(spec: RunSpec) -> tuple[object, ...]:
     return spec.hyperparameters.dropout, spec.hyperparameters.gradient_checkpointing
 
 
-def without_weights(spec: RunSpec, folder: Path, device: torch.device) -> nn.Module:
-    """Return the shapes of a method's model as it is trained on the device, from a prepared model."""
+def without_weights(spec: RunSpec, folder: Path, device: torch.device, outputs: int = OUTPUTS) -> nn.Module:
+    """Return the shapes of a method's model as it is trained on the device, from a prepared model.
+
+    Raise ValueError for what its architecture does not support.
+    """
     hyperparameters = spec.hyperparameters
-    model = registry.build_without_weights(folder, OUTPUTS, spec.settings, hyperparameters.gradient_checkpointing)
+    model = registry.build_without_weights(folder, outputs, spec.settings, hyperparameters.gradient_checkpointing)
     if hyperparameters.dropout is not None:
         set_probability(model, hyperparameters.dropout)
     apply_speedups(model, spec, device)
