@@ -103,7 +103,10 @@ class Merge:
         for name in adapter.modules:
             weight, kept = self._parameters[f"{name}.weight"], self._base[f"{name}.weight"]
             a, b = (adapter.matrices[f"{name}.{matrix}"].to(kept) for matrix in ("lora_A", "lora_B"))
-            weight.copy_(torch.addmm(kept, b, a, alpha=scale))
+            if weight.dtype == kept.dtype:
+                torch.addmm(kept, b, a, alpha=scale, out=weight)
+            else:
+                weight.copy_(torch.addmm(kept, b, a, alpha=scale))
         self._put(adapter.saved_modules)
 
     def _put(self, tensors: Mapping[str, Any]) -> None:
