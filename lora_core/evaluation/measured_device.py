@@ -8,6 +8,7 @@ from typing import Any
 
 from lora_core.evaluation.regime_record import total_seconds
 from lora_core.evaluation.step_model import LaunchCosts
+from lora_core.measuring import device_constants
 from lora_core.measuring.device_constants import DeviceConstants
 from lora_core.provenance import ABSENT, Provenance
 from lora_core.records import read_json
@@ -25,7 +26,7 @@ class MeasuredDevice:
         precision: Of matrix products, as in `train.precision`.
         threads: Of the CPU.
         started: When it was measured, in UTC.
-        constants: Measured before the steps.
+        constants: Measured between the steps.
         launches: In the execution that runs have, if steps could be measured in it.
         slowness: What measured steps took relative to their prediction; the median, 1 if none was measured.
         watts: The mean power during steps, the median over their sizes; None without a meter of energy.
@@ -51,7 +52,7 @@ def read_measured_device(file: Path) -> MeasuredDevice:
         execution = content["execution"] if content["execution"] in known else "eager"
         rows = [row for row in rows if row["execution"] == execution]
         where = fill(Provenance, ABSENT | content["provenance"])
-        constants = content["constants"]
+        constants = device_constants.ABSENT | content["constants"]
         return MeasuredDevice(
             content.get("model", ""), where.device_model, where.precision, where.threads,
             where.started,

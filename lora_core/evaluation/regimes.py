@@ -19,14 +19,14 @@ from lora_core import precision, provenance
 from lora_core.data import batches as data
 from lora_core.data.batches import Examples
 from lora_core.evaluation.regime_record import Predicted, RegimeRow, Size, TaskBatches, total_seconds
+from lora_core.evaluation.repeated_constants import Constants, ConstantsMeter, median_of
 from lora_core.evaluation.step_limits import ROUNDS, Expected, StepLimits, alternating, free_memory_mb
-from lora_core.evaluation.step_model import LaunchCosts, StepCount, count_divided_step
-from lora_core.evaluation.step_timing import ReadyStep, Timing, execution_of_runs, launch_costs, time_steps
+from lora_core.evaluation.step_model import StepCount, count_divided_step
+from lora_core.evaluation.step_timing import ReadyStep, Timing, execution_of_runs, time_steps
 from lora_core.evaluation.task_batches import padded, task_batches
 from lora_core.evaluation.timed_models import TimedModels
 from lora_core.intact import check_model
 from lora_core.measuring.counter_ticks import measure_tick
-from lora_core.measuring.device_constants import DeviceConstants, measure_constants
 from lora_core.measuring.exclusive import ExclusiveDevice, exclusive_device
 from lora_core.measuring.memory import parameter_memory_mb
 from lora_core.measuring.predicted_memory import predicted_memory_mb
@@ -75,9 +75,8 @@ def measure_regimes(
     with exclusive_device(spec.device, spec.measure.meter) as held:
         precision.check_device(spec.precision, held.device)
         started = provenance.collect(held.device, plan.threads, spec.precision)
-        constants = measure_constants(held.device, spec.precision)
-        launches = launch_costs(spec, held.device)
-        regimes = _Regimes(TimedModels(model, plan.specs, held.device), held, constants, launches, plan.seconds)
+        meter = ConstantsMeter(spec, held.device)
+        regimes = _Regimes(TimedModels(model, plan.specs, held.device), held, meter, plan.seconds)
         held.meter.settle()
         tasks = {task: regimes.batches(task, data.load(file)) for task, file in train_data.items()}
         sizes = dict.fromkeys(size for one in tasks.values() for size in one.sizes.values())
@@ -86,7 +85,7 @@ def measure_regimes(
         "model": spec.base_model,
         "execution": execution_of_runs(spec, held.device),
         "lower_precision": precision.lower(spec.precision, held.device),
-        "constants": asdict(constants) | {"launches": {name: asdict(costs) for name, costs in launches.items()}},
+        "constants": median_of(meter.measured).to_json(),
         "tasks": {task: asdict(one) for task, one in tasks.items()},
         "rows": rows,
         "provenance": asdict(replace(started, driver=held.meter.details.get("driver"), shared=held.meter.shared)),
@@ -102,11 +101,12 @@ class _Regimes:
         self,
         models: TimedModels,
         held: ExclusiveDevice,
-        constants: DeviceConstants,
-        launches: Mapping[str, LaunchCosts],
+        constants_meter: ConstantsMeter,
         seconds: float,
     ) -> None:
-        self._models, self._held, self._constants, self._launches = models, held, constants, launches
+        self._models, self._held, self._constants_meter = models, held, constants_meter
+        self._executions = list(constants_meter.measure().launches)
+        self._beside: dict[tuple[Size, str], list[Constants]] = {}  # measured between the rounds of a step
         models.of("")  # before the time begins to run
         has_counter = self._counter() is not None
         tick = measure_tick(self._counter) if has_counter else None
@@ -132,7 +132,7 @@ class _Regimes:
         time that is left is measured at the end, if it still fits then.
         """
         tasks, grid = ([size for size in sizes if bool(size.task) == of_task] for of_task in (True, False))
-        planned = [(size, execution) for size in [*tasks, *alternating(grid)] for execution in self._launches]
+        planned = [(size, execution) for size in [*tasks, *alternating(grid)] for execution in self._executions]
         rows: dict[tuple[Size, str], list[RegimeRow]] = {}
         late: list[tuple[Size, str]] = []
         for number, (size, execution) in enumerate(planned):
@@ -143,7 +143,12 @@ class _Regimes:
         late.sort(key=lambda step: step[0].rows * step[0].tokens)
         for number, (size, execution) in enumerate(late):
             rows[size, execution] = self._measure(size, execution, len(late) - number)
-        return [row for size in sizes for execution in self._launches for row in rows[size, execution]]
+        return [
+            replace(row, predicted=self._predict(size, row.method, execution))  # by all constants that are known now
+            for size in sizes
+            for execution in self._executions
+            for row in rows[size, execution]
+        ]
 
     def _measure(self, size: Size, execution: str, waiting: int, share: float = 1.0) -> list[RegimeRow]:
         """Return the rows of a size in one execution, measured if it fits into a share of the time that is left."""
@@ -172,7 +177,9 @@ class _Regimes:
         ready = {method: ReadyStep(specs[method], model, batch, execution) for method, model in methods.items()}
         if execution == "graphs" and not all(step.is_captured for step in ready.values()):
             return NOT_CAPTURED, dict.fromkeys(ready, Timing())
-        return None, time_steps(ready, ROUNDS, self._held.meter, execution, block)
+        beside = self._beside[size, execution] = [self._constants_meter.measure()]
+        between = lambda: beside.append(self._constants_meter.measure())  # noqa: E731
+        return None, time_steps(ready, ROUNDS, self._held.meter, execution, block, between)
 
     def _counter(self) -> float | None:
         return self._held.meter.read_edge().counter_millijoules
@@ -190,7 +197,8 @@ class _Regimes:
                 self._held.device.type, spec.precision, spec.hyperparameters.optimizer,
             )  # fmt: skip
         count = self._counts[key]
-        return None if count is None else count.predict(self._launches[execution], self._constants)
+        constants = median_of(self._beside.get((size, execution), self._constants_meter.measured))
+        return None if count is None else count.predict(constants.launches[execution], constants.device)
 
     def _expected(self, size: Size, method: str, predicted: Predicted | None) -> Expected:
         """What is known of a step before it is measured."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
@@ -120,9 +120,17 @@ class _Clock:
 
 
 def time_steps(
-    ready: Mapping[str, ReadyStep], rounds: int, meter: Meter, execution: str, block_seconds: float
+    ready: Mapping[str, ReadyStep],
+    rounds: int,
+    meter: Meter,
+    execution: str,
+    block_seconds: float,
+    between: Callable[[], object],
 ) -> dict[str, Timing]:
-    """Time a block of steps of every method in each round, in turn, and return what was measured by method."""
+    """Time a block of steps of every method in each round, in turn, and return what was measured by method.
+
+    `between` is called after each round.
+    """
     parts = {method: _median_parts(step) if execution == "eager" else None for method, step in ready.items()}
     repeats = {method: max(1, math.ceil(block_seconds / step.seconds)) for method, step in ready.items()}
     seconds: dict[str, list[float]] = {method: [] for method in ready}
@@ -134,6 +142,7 @@ def time_steps(
             after = meter.read_edge().counter_millijoules
             known = before is not None and after is not None and after > before
             millijoules[method].append((after - before) / repeats[method] if known else None)  # type: ignore[operator]
+        between()
     return {
         method: Timing(seconds[method], parts[method], _joules(millijoules[method]), step.peak_mb, step.saved_mb)
         for method, step in ready.items()
@@ -159,19 +168,28 @@ def place(model: nn.Module, spec: RunSpec, device: torch.device) -> nn.Module:
     return model
 
 
-def launch_costs(spec: RunSpec, device: torch.device) -> dict[str, LaunchCosts]:
-    """Return what launches cost by execution, from steps of a model whose arithmetic takes no time."""
-    whole = replace(spec.hyperparameters, micro_batch_size=None)
-    tiny = replace(spec, settings=full.Settings(), hyperparameters=whole)
-    model = place(memory_scaling.build(TINY, tiny.settings), tiny, device)
-    count = count_step(model, TINY_BATCH, device.type, spec.precision)
-    assert count is not None  # RoBERTa runs on shapes alone
-    parts = _median_parts(ReadyStep(tiny, model, TINY_BATCH, "eager"), TINY_REPETITIONS)
-    costs = {"eager": LaunchCosts(**{part: parts[part] / len(getattr(count, part)) for part in PARTS})}
-    if device.type == "cuda" and not is_scaled(spec.precision):
-        seconds = ReadyStep(tiny, model, TINY_BATCH, "graphs").block(TINY_REPETITIONS)
-        costs["graphs"] = LaunchCosts.same(seconds / sum(len(getattr(count, part)) for part in PARTS))
-    return costs
+class LaunchTimer:
+    """Times what launches cost by execution, from steps of a model whose arithmetic takes no time."""
+
+    def __init__(self, spec: RunSpec, device: torch.device) -> None:
+        whole = replace(spec.hyperparameters, micro_batch_size=None)
+        tiny = replace(spec, settings=full.Settings(), hyperparameters=whole)
+        model = place(memory_scaling.build(TINY, tiny.settings), tiny, device)
+        count = count_step(model, TINY_BATCH, device.type, spec.precision)
+        assert count is not None  # RoBERTa runs on shapes alone
+        self._launches = {part: len(getattr(count, part)) for part in PARTS}
+        has_graphs = device.type == "cuda" and not is_scaled(spec.precision)
+        executions = ("eager", "graphs") if has_graphs else ("eager",)
+        self._steps = {execution: ReadyStep(tiny, model, TINY_BATCH, execution) for execution in executions}
+
+    def costs(self) -> dict[str, LaunchCosts]:
+        """Return what launches cost now."""
+        parts = _median_parts(self._steps["eager"], TINY_REPETITIONS)
+        costs = {"eager": LaunchCosts(**{part: parts[part] / self._launches[part] for part in PARTS})}
+        if "graphs" in self._steps:
+            seconds = self._steps["graphs"].block(TINY_REPETITIONS)
+            costs["graphs"] = LaunchCosts.same(seconds / sum(self._launches.values()))
+        return costs
 
 
 def execution_of_runs(spec: RunSpec, device: torch.device) -> str:

@@ -1,9 +1,15 @@
-"""How fast a device moves bytes, computes and draws random numbers: measured in seconds, not looked up."""
+"""How fast a device moves bytes, computes and draws random numbers: measured in a second, not looked up.
+
+Its speed changes, by what else runs there or by its temperature. So the constants are measured again between the steps
+that they are to predict, and their medians count.
+"""
 
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,13 +18,16 @@ from torch.nn import functional as F
 from lora_core import device as devices
 from lora_core.precision import autocast_type
 
-REPETITIONS = 7  # of which the first two, which load kernels, do not count
-CALLS = 5  # in each repetition, so that waiting for a GPU counts little
-# Elements of a copied array: on a CPU also of arrays that fit into its caches; and of other arrays, larger than those.
-COPIED = {"cpu": (1 << 14, 1 << 18, 1 << 21, 1 << 24), "cuda": (1 << 28,)}
-LARGE, DRAWN = {"cpu": 1 << 27, "cuda": 1 << 28}, {"cpu": 1 << 22, "cuda": 1 << 26}
+REPETITIONS = 5  # of which the first two, which load kernels, do not count
+CALLS = {"cpu": 1, "cuda": 5}  # in each repetition, so that waiting for a GPU counts little
+# Elements of a copied array. On a CPU small ones fit into its caches, and from 32 MiB on, which lies between the last
+# two, the C library maps new pages for every array.
+COPIED = {"cpu": (1 << 14, 1 << 18, 1 << 21, 7 << 20, 9 << 20), "cuda": (1 << 28,)}
+LARGE = {"cpu": 1 << 27, "cuda": 1 << 28}  # elements of an array that no cache holds
+ELEMENTS = {"cpu": 1 << 18, "cuda": 1 << 26}  # of an array for which random numbers, functions or norms are computed
 # Widths of multiplied matrices. On a GPU a small product would measure its launch, which is a constant of its own.
 WIDTHS = {"cpu": (8, 16, 32, 64, 256, 1024), "cuda": (8192,)}
+BETWEEN = 768  # the width of those between the repetitions
 BATCHED_WIDTH = 256  # narrower products are batches of as much arithmetic, because one would measure its call
 
 # Pairs of a size and what is done in a second at it, by rising size.
@@ -36,6 +45,9 @@ class DeviceConstants:
         functions_per_second: Elements of an activation function.
         random_numbers_per_second: As dropout draws them on this device: 64 bits each on a CPU, where four elements of
             a mask share one.
+        squares_per_second: Elements of a norm.
+        launches_ahead: Whether operations are launched while the device works on earlier ones, as on a GPU. If not, a
+            launch adds to what an operation takes.
     """
 
     bytes_per_second: Rates
@@ -43,6 +55,12 @@ class DeviceConstants:
     flops_per_second: Rates
     functions_per_second: float
     random_numbers_per_second: float
+    squares_per_second: float
+    launches_ahead: bool
+
+
+# What older records lack: they counted a norm's bytes alone, and the longest of launch and work on every device.
+ABSENT: dict[str, Any] = {"squares_per_second": math.inf, "launches_ahead": True}
 
 
 def rate(rates: Rates, size: float) -> float:
@@ -60,15 +78,34 @@ def rate(rates: Rates, size: float) -> float:
 
 def measure_constants(device: torch.device, precision: str) -> DeviceConstants:
     """Measure the constants; TF32 must have been allowed before, where it is the precision."""
-    large, drawn = torch.ones(LARGE[device.type], device=device), DRAWN[device.type]
-    values = torch.randn(drawn, device=device)
+    large, elements = torch.ones(LARGE[device.type], device=device), ELEMENTS[device.type]
+    values = torch.randn(elements, device=device)
     return DeviceConstants(
-        bytes_per_second=[_copies(elements, device) for elements in COPIED[device.type]],
+        bytes_per_second=[_copies(count, device) for count in COPIED[device.type]],
         in_place_bytes_per_second=2 * large.nbytes / _seconds(lambda: large.mul_(1.0), device),
         flops_per_second=[(width, peak_flops(device, precision, width)) for width in WIDTHS[device.type]],
-        functions_per_second=drawn / _seconds(lambda: F.gelu(values), device),
-        random_numbers_per_second=drawn / _seconds(_drawing(drawn, device), device),
+        functions_per_second=elements / _seconds(lambda: F.gelu(values), device),
+        squares_per_second=elements / _seconds(lambda: torch.linalg.vector_norm(values), device),
+        random_numbers_per_second=elements / _seconds(_drawing(elements, device), device),
+        launches_ahead=device.type == "cuda",
     )
+
+
+def median_constants(measured: Sequence[DeviceConstants]) -> DeviceConstants:
+    """Return the median of each constant over several measurements."""
+    return DeviceConstants(
+        bytes_per_second=_median_rates([one.bytes_per_second for one in measured]),
+        in_place_bytes_per_second=median(one.in_place_bytes_per_second for one in measured),
+        flops_per_second=_median_rates([one.flops_per_second for one in measured]),
+        functions_per_second=median(one.functions_per_second for one in measured),
+        squares_per_second=median(one.squares_per_second for one in measured),
+        random_numbers_per_second=median(one.random_numbers_per_second for one in measured),
+        launches_ahead=measured[0].launches_ahead,
+    )
+
+
+def _median_rates(measured: Sequence[Rates]) -> Rates:
+    return [(same[0][0], median(value for _, value in same)) for same in zip(*measured, strict=True)]
 
 
 def _copies(elements: int, device: torch.device) -> tuple[float, float]:
@@ -78,7 +115,7 @@ def _copies(elements: int, device: torch.device) -> tuple[float, float]:
     """
     source = torch.ones(elements, device=device)
     moved = 2 * source.nbytes
-    repeats = max(1, COPIED[device.type][-1] // elements // 8)  # a small array stays in the cache
+    repeats = max(1, COPIED[device.type][0] * 16 // elements)  # of a small array, whose copy takes as long as its call
 
     def copy() -> Tensor:
         for _ in range(repeats - 1):
@@ -94,7 +131,7 @@ def peak_flops(device: torch.device, precision: str, width: int) -> float:
     # Random numbers, because a GPU draws less power for equal ones, and is then faster than in training.
     a, b = (torch.randn(batch, width, width, device=device).to(kind) for _ in range(2))
     product = torch.empty_like(a)
-    return 2 * batch * width**3 / _seconds(lambda: torch.bmm(a, b, out=product), device)
+    return 2 * batch * width**3 / _seconds(lambda: torch.bmm(a, b, out=product), device, after_products=False)
 
 
 def _drawing(numbers: int, device: torch.device) -> Callable[[], Tensor]:
@@ -106,14 +143,19 @@ def _drawing(numbers: int, device: torch.device) -> Callable[[], Tensor]:
     return lambda: mask.bernoulli_(0.9)
 
 
-def _seconds(operation: Callable[[], Tensor], device: torch.device) -> float:
-    """The least time of an operation: what the device can do, not what others leave of it."""
-    times = []
+def _seconds(operation: Callable[[], Tensor], device: torch.device, after_products: bool = True) -> float:
+    """The median time of an operation.
+
+    On a CPU a product of matrices comes before each, as in a step: it leaves little of the arrays in the caches.
+    """
+    times, calls, factor = [], CALLS[device.type], torch.ones(BETWEEN, BETWEEN)
     for _ in range(REPETITIONS):
+        if after_products and device.type == "cpu":
+            torch.mm(factor, factor)
         devices.synchronize(device)
         started = time.perf_counter()
-        for _ in range(CALLS):
+        for _ in range(calls):
             operation()
         devices.synchronize(device)
-        times.append((time.perf_counter() - started) / CALLS)
-    return min(times[2:])
+        times.append((time.perf_counter() - started) / calls)
+    return median(times[2:])

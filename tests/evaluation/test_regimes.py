@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pandas as pd
@@ -11,11 +12,13 @@ from builders import FULL, LORA, draw_table, spec, write_regimes
 from torch import nn
 
 from lora_core import precision
-from lora_core.evaluation import memory_scaling, regime_record, regimes, step_timing
+from lora_core.evaluation import memory_scaling, regime_record, regimes, repeated_constants, step_timing
 from lora_core.evaluation.measured_device import read_measured_device
+from lora_core.evaluation.operations import Operation, Recorder
 from lora_core.evaluation.references import References
 from lora_core.evaluation.regime_record import Regimes, read_regimes, total_seconds
-from lora_core.evaluation.step_model import LaunchCosts, Operation, StepCount, count_divided_step, count_step
+from lora_core.evaluation.repeated_constants import Constants, median_of
+from lora_core.evaluation.step_model import LaunchCosts, StepCount, count_divided_step, count_step
 from lora_core.measuring.device_constants import WIDTHS, DeviceConstants, measure_constants, rate
 from lora_core.records import read_json, write_json
 from lora_core.reporting import catalogue
@@ -25,7 +28,7 @@ from lora_core.training.run import build_model
 ROWS, TOKENS, WIDTH, OUTPUTS = 3, 4, 6, 2
 DEVICE = DeviceConstants(
     bytes_per_second=[(1e3, 1e9)], in_place_bytes_per_second=2e9, flops_per_second=[(10, 1e11), (1000, 1e12)],
-    functions_per_second=1e6, random_numbers_per_second=1e6,
+    functions_per_second=1e6, random_numbers_per_second=1e6, squares_per_second=1e6, launches_ahead=True,
 )  # fmt: skip
 
 
@@ -75,9 +78,15 @@ def test_products_have_the_smallest_width_of_their_matrices_and_functions_are_co
 
     count = count_step(Activated(), (ROWS, TOKENS), "cpu", "fp32")
     assert {operation.width for operation in count.forward if operation.flops} == {min(ROWS, WIDTH, OUTPUTS)}
-    for part in (count.forward, count.backward):
-        assert sum(operation.functions for operation in part) == ROWS * WIDTH
-    assert all(operation.in_place for operation in count.update)
+    assert sum(operation.functions for operation in count.forward) == ROWS * WIDTH
+    assert sum(operation.functions for operation in count.backward) == 2 * ROWS * WIDTH  # of erf and exp
+
+
+def test_a_norm_is_computed_before_the_arrays_are_changed_in_place():
+    count = count_step(Linear(), (ROWS, TOKENS), "cpu", "fp32")
+    trained = [p.numel() for p in Linear().parameters()]
+    assert [operation.squares for operation in count.update if not operation.in_place] == trained
+    assert [operation.squares for operation in count.update if operation.in_place] == [0] * len(trained)
 
 
 def test_dropout_draws_a_number_for_each_element():
@@ -115,13 +124,14 @@ def test_a_model_that_does_not_run_on_shapes_is_not_predicted():
 @pytest.mark.parametrize(
     ("operation", "seconds", "bound"),
     [
-        (Operation(0, 0), 1e-5, "launches"),
-        (Operation(0, 1e6), 1e-3, "bytes"),
-        (Operation(1e10, 1e6), 1e-2, "arithmetic"),
-        (Operation(1e10, 1e6, 1e5), 1e-1, "random numbers"),
-        (Operation(1e10, 1e6, width=10), 1e-1, "arithmetic"),
-        (Operation(0, 1e6, functions=1e5), 1e-1, "arithmetic"),
-        (Operation(0, 1e6, in_place=True), 5e-4, "bytes"),
+        (Operation(0), 1e-5, "launches"),
+        (Operation(1e6), 1e-3, "bytes"),
+        (Operation(1e6, 1e10), 1e-2, "arithmetic"),
+        (Operation(1e6, 1e10, 1e5), 1e-1, "random numbers"),
+        (Operation(1e6, 1e10, width=10), 1e-1, "arithmetic"),
+        (Operation(1e6, functions=1e5), 1e-1, "arithmetic"),
+        (Operation(1e6, squares=1e5), 1e-1, "arithmetic"),
+        (Operation(1e6, in_place=True), 5e-4, "bytes"),
     ],
 )
 def test_an_operation_takes_the_longest_of_its_four_times(operation, seconds, bound):
@@ -129,6 +139,61 @@ def test_an_operation_takes_the_longest_of_its_four_times(operation, seconds, bo
     predicted = count.predict(LaunchCosts.same(1e-5), DEVICE)
     assert predicted["forward"] == {name: 2 * seconds if name == bound else 0 for name in regime_record.BOUNDS}
     assert total_seconds(predicted) == pytest.approx(2 * seconds)
+
+
+def test_a_launch_adds_to_an_operation_where_none_is_launched_ahead():
+    count = StepCount((Operation(1e6), Operation(1e6, 1e10)), (), ())
+    predicted = count.predict(LaunchCosts.same(1e-5), replace(DEVICE, launches_ahead=False))
+    assert predicted["forward"] == {"launches": 2e-5, "bytes": 1e-3, "arithmetic": 1e-2, "random numbers": 0}
+
+
+HALF = torch.ones(ROWS, WIDTH, dtype=torch.bfloat16)
+FLOATS = torch.ones(ROWS, WIDTH)
+BYTES = FLOATS.nbytes
+ZEROS = torch.zeros(2, dtype=torch.int64)
+
+
+@pytest.mark.parametrize(
+    ("operation", "cpu", "cuda"),
+    [
+        (lambda: FLOATS + FLOATS, 2 * BYTES, 2 * BYTES),  # the same tensor twice is read once
+        (lambda: torch.zeros_like(FLOATS), 2 * BYTES, 2 * BYTES),
+        (lambda: torch.full((ROWS, WIDTH), 1.0), 2 * BYTES, BYTES),
+        (lambda: HALF + 1, BYTES, BYTES),
+        (lambda: FLOATS >= 0, 2 * BYTES, BYTES + ROWS * WIDTH),
+        (lambda: FLOATS.softmax(-1), 4 * BYTES, 2 * BYTES),
+        (lambda: nn.functional.embedding(ZEROS, FLOATS), 2 * 2 * WIDTH * 4, 2 * WIDTH * 4),
+        (lambda: torch.ops.aten._unsafe_view(FLOATS, [WIDTH, ROWS]), 0, 0),
+        (lambda: FLOATS.t(), 0, 0),
+    ],
+)
+def test_a_cpu_moves_more_bytes_than_the_tensors_have(operation, cpu, cuda):
+    for device, moved in (("cpu", cpu), ("cuda", cuda)):
+        with Recorder(device) as recorder:
+            operation()
+        assert sum(one.moved_bytes for one in recorder.operations) == moved, device
+
+
+@pytest.mark.parametrize(("device", "operations"), [("cpu", 2), ("cuda", 1)])
+def test_a_cpu_copies_a_bias_before_the_product_to_which_it_is_added(device, operations):
+    weight, bias = torch.ones(WIDTH, OUTPUTS), torch.ones(OUTPUTS)
+    with Recorder(device) as recorder:
+        torch.addmm(bias, FLOATS, weight)
+    assert len(recorder.operations) == operations
+    assert recorder.operations[-1].flops == 2 * ROWS * WIDTH * OUTPUTS
+    assert operations == 1 or recorder.operations[0] == Operation(2 * ROWS * OUTPUTS * 4)
+
+
+def test_constants_are_medians_of_their_measurements():
+    def measured(factor):
+        rates = {name: [(size, factor * rate) for size, rate in getattr(DEVICE, name)] for name in
+                 ("bytes_per_second", "flops_per_second")}  # fmt: skip
+        single = ("in_place_bytes_per_second", "functions_per_second", "random_numbers_per_second",
+                  "squares_per_second")  # fmt: skip
+        device = replace(DEVICE, **rates, **{name: factor * getattr(DEVICE, name) for name in single})
+        return Constants(device, {"eager": LaunchCosts(1e-5 * factor, 2e-5 * factor, 3e-5 * factor)})
+
+    assert median_of([measured(factor) for factor in (1, 9, 2)]) == measured(2)
 
 
 def test_the_constants_of_this_machine_are_possible():
@@ -139,6 +204,8 @@ def test_the_constants_of_this_machine_are_possible():
     assert [width for width, _ in constants.flops_per_second] == sorted(WIDTHS["cpu"])
     assert 1e5 < constants.functions_per_second < 1e12
     assert 1e5 < constants.random_numbers_per_second < 1e12
+    assert 1e5 < constants.squares_per_second < 1e12
+    assert not constants.launches_ahead
 
 
 @pytest.mark.parametrize(("size", "expected"), [(1, 2.0), (10, 2.0), (1000, 20.0), (100_000, 200.0), (1e9, 200.0)])
@@ -159,6 +226,28 @@ def record(bert, cola, tmp_path_factory):
 
 
 REFERENCES = References(full="fft", adapter="lora")
+
+
+def test_a_step_is_predicted_by_constants_of_its_own_minutes(bert, cola, tmp_path, monkeypatch):
+    """They are measured before its first round and after each; the record has the medians of all."""
+    measured = iter(range(1, 100))
+
+    def costs():
+        return {"eager": LaunchCosts.same(10.0 * next(measured))}  # seconds, so that nothing else counts
+
+    monkeypatch.setattr(repeated_constants, "LaunchTimer", lambda *_: SimpleNamespace(costs=costs))
+    monkeypatch.setattr(repeated_constants, "measure_constants", lambda *_: replace(DEVICE, launches_ahead=False))
+    monkeypatch.setattr(regimes.StepLimits, "why_not", lambda *_: None)
+    monkeypatch.setattr(regimes, "GRID", ((2, 8),))
+    specs = {"fft": {"cola": spec(FULL)}, "lora": {"cola": spec(LORA)}}
+    file = tmp_path / "regimes.json"
+    plan = regimes.RegimesPlan(specs, seconds=300, threads=1)
+    regimes.measure_regimes(bert, None, {"cola": cola / "train.safetensors"}, plan, file)
+    content = read_json(file)
+    rows = [row for row in content["rows"] if row["method"] == "fft"]
+    first, second = (row["predicted"]["update"]["launches"] for row in rows)
+    assert second / first == pytest.approx(75 / 35)  # the second to the fifth measurement, and the sixth to the ninth
+    assert content["constants"]["launches"]["eager"]["update"] == 50
 
 
 def test_every_size_is_measured_or_has_a_reason(record):
@@ -311,7 +400,8 @@ def test_attention_is_counted_as_the_device_computes_it(monkeypatch):
 
 def test_a_step_that_cannot_be_captured_is_not_timed_as_a_graph(bert, cola, tmp_path, monkeypatch):
     """As on a CPU, where no step is one."""
-    monkeypatch.setattr(regimes, "launch_costs", lambda *_: {"graphs": LaunchCosts.same(1e-5)})
+    launches = SimpleNamespace(costs=lambda: {"graphs": LaunchCosts.same(1e-5)})
+    monkeypatch.setattr(repeated_constants, "LaunchTimer", lambda *_: launches)
     monkeypatch.setattr(regimes, "GRID", ())
     specs = {"fft": {"cola": spec(FULL)}, "lora": {"cola": spec(LORA)}}
     plan, file = regimes.RegimesPlan(specs, seconds=300, threads=1), tmp_path / "regimes.json"

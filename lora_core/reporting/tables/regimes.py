@@ -95,9 +95,9 @@ def _notes(regimes: Regimes, settings: DrawSettings) -> Iterator[str]:
     close, steps = regimes.well_predicted()
     accuracy = f" It is within {100 * TOLERANCE:g} % of the measurement for {close} of {steps} steps." if steps else ""
     yield (
-        "Predicted: each operation of a step takes the longest of its launch, the bytes that it moves, its arithmetic "
-        "and, for dropout, its random numbers; what these cost was measured on this device just "
-        f"before.{accuracy}"
+        "Predicted: each operation of a step takes the longest of the bytes that it moves, its arithmetic and, for "
+        "dropout, its random numbers; its launch comes before, or on a GPU meanwhile. What these cost was measured "
+        f"between the steps.{accuracy}"
     )
     if regimes.tasks[["time", "energy"]].notna().any(axis=None):
         yield (
