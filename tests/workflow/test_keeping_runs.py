@@ -4,6 +4,7 @@ import os
 import shutil
 
 import pytest
+from builders import ROOT
 from project import Project, rules
 
 from lora_core.records import read_json
@@ -48,8 +49,7 @@ def test_runs_of_other_code_are_explained_kept_and_made_again_when_that_is_taken
 
 
 @pytest.mark.slow
-def test_tables_and_bundles_name_the_runs_that_are_kept(upgraded, tmp_path):
-    original = shutil.copyfile(upgraded.folder / LAYERS, tmp_path / "layers.py")
+def test_tables_and_bundles_name_the_runs_that_are_kept(upgraded):
     upgraded.edit("lora_core/data/datasets.py", "A_STATEMENT = 1", "")
     keep(upgraded, "--because", BECAUSE)
     assert "train" not in rules(upgraded.plan())
@@ -63,7 +63,7 @@ def test_tables_and_bundles_name_the_runs_that_are_kept(upgraded, tmp_path):
     assert "†" not in (upgraded.folder / "results/tables/table1.md").read_text()
     assert upgraded.plan() == set()
     assert upgraded.lora_core("bundle", "kept.zip", *OPTIONS).returncode == 0
-    shutil.copyfile(original, upgraded.folder / LAYERS)  # whatever code verifies
+    shutil.copyfile(ROOT / LAYERS, upgraded.folder / LAYERS)  # whatever code verifies
     assert "came out the same" in upgraded.lora_core("verify-bundle", "kept.zip").stdout
     upgraded.edit(LAYERS, "down = rows @ a.T", "down = 0 + rows @ a.T")
     for file in upgraded.folder.glob("results/runs/*/*/*/kept.json"):
