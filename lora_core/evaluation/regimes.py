@@ -157,7 +157,9 @@ class _Regimes:
         predicted = {method: self._predict(size, method, execution) for method in methods}
         expected = {method: self._expected(size, method, predicted[method]) for method in methods}
         block, timings = self._limits.block_seconds(waiting, len(methods)), dict.fromkeys(methods, Timing())
-        reason = self._too_long(size) or self._limits.why_not(expected, execution, block, share)
+        reason = self._too_long(size) or self._limits.why_not(
+            expected, execution, block, share, (ROUNDS + 1) * self._constants_meter.seconds
+        )
         if reason is None:
             reason, timings = self._time(size, execution, block)
         self._limits.learn(expected, execution, timings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -47,15 +48,22 @@ class ConstantsMeter:
 
     A device may be faster in one minute than in the next, by what else runs there or by its temperature, so that
     constants of the first minute would be wrong for the steps of the second.
+
+    Attributes:
+        measured: What was measured until now.
+        seconds: How long the last measurement took.
     """
 
     def __init__(self, spec: RunSpec, device: torch.device) -> None:
         self._precision, self._device = spec.precision, device
         self._launch_timer = LaunchTimer(spec, device)
         self.measured: list[Constants] = []
+        self.seconds = 0.0
 
     def measure(self) -> Constants:
-        """Return the constants of this moment, and remember them in `measured`."""
+        """Return the constants of this moment."""
+        started = time.monotonic()
         device = measure_constants(self._device, self._precision)
         self.measured.append(Constants(device, self._launch_timer.costs()))
+        self.seconds = time.monotonic() - started
         return self.measured[-1]

@@ -14,6 +14,7 @@ import torch
 
 from lora_core.evaluation.regime_record import Size
 from lora_core.measuring.counter_ticks import enough_seconds
+from lora_core.measuring.device_constants import MEMORY_MB
 
 if TYPE_CHECKING:
     from lora_core.evaluation.step_timing import Timing
@@ -80,17 +81,25 @@ class StepLimits:
         allowed = SHARE_OF_BLOCKS * self.seconds_left() / waiting / (ROUNDS * methods)
         return max(BLOCK_SECONDS, shortest, min(COUNTER_BLOCK_SECONDS, allowed))
 
-    def why_not(self, expected: Mapping[str, Expected], execution: str, block: float, share: float = 1.0) -> str | None:
+    def why_not(
+        self,
+        expected: Mapping[str, Expected],
+        execution: str,
+        block: float,
+        share: float = 1.0,
+        beside_seconds: float = 0.0,
+    ) -> str | None:
         """Return why the steps of all methods cannot be measured in a share of the time that is left; None if they can.
 
-        `block` is how long a block of steps takes at least. A size that takes up to twice the time of its blocks may
-        take more than its share: it would not take much less if it were smaller.
+        `block` is how long a block of steps takes at least; `beside_seconds` is for what else is measured between the
+        rounds. A size that takes up to twice the time of its blocks may take more than its share: it would not take
+        much less if it were smaller.
         """
         if not (left := self.seconds_left()):
             return "no time is left"
         steps = [self._seconds(method, execution, step) for method, step in expected.items()]
-        seconds = sum(WARM_UP_AND_PARTS * step + ROUNDS * max(block, step) for step in steps)
-        if seconds > min(left, max(share * left, 2 * ROUNDS * block * len(steps))):
+        seconds = beside_seconds + sum(WARM_UP_AND_PARTS * step + ROUNDS * max(block, step) for step in steps)
+        if seconds > min(left, max(share * left, beside_seconds + 2 * ROUNDS * block * len(steps))):
             return f"takes about {seconds:.0f} s, and {left:.0f} s are left"
         needed = sum(step.state_mb + self._saved_mb(method, step) for method, step in expected.items())
         if needed > MEMORY_SHARE * (free := self._free_mb()):
@@ -129,9 +138,11 @@ def alternating(sizes: Sequence[Size]) -> list[Size]:
 
 
 def free_memory_mb(device: torch.device) -> float:
-    """Return the memory in MB that is free for a step."""
+    """Return the memory in MB that is free for a step, between whose rounds the constants are measured."""
     if device.type == "cuda":
         gc.collect()  # steps of the last size, whose graphs refer to each other
         torch.cuda.empty_cache()  # what the allocator keeps of a larger size
-        return torch.cuda.mem_get_info(device)[0] / 1e6
-    return psutil.virtual_memory().available / 1e6
+        free = torch.cuda.mem_get_info(device)[0]
+    else:
+        free = psutil.virtual_memory().available
+    return max(0.0, free / 1e6 - MEMORY_MB[device.type])

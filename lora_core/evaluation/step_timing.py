@@ -33,7 +33,7 @@ PLANNED_STEPS = 1 << 14  # for the learning rates, which are 0: weights stay, th
 FIRST_TOKEN = 5  # after the special tokens
 # The shape, batch and repetitions of a model so small that its steps are launches and nothing else.
 TINY = memory_scaling.Shape("launches", 64, 2, 2, 100, 130)
-TINY_BATCH, TINY_REPETITIONS = (2, 8), 15
+TINY_BATCH, TINY_REPETITIONS = (2, 8), 9
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,13 @@ from lora_core import device as devices
 from lora_core.precision import autocast_type
 
 REPETITIONS = 5  # of which the first two, which load kernels, do not count
-CALLS = {"cpu": 1, "cuda": 5}  # in each repetition, so that waiting for a GPU counts little
+CALLS = {"cpu": 1, "cuda": 2}  # in each repetition, so that waiting for a GPU counts little
 # Elements of a copied array. On a CPU small ones fit into its caches, and from 32 MiB on, which lies between the last
 # two, the C library maps new pages for every array.
-COPIED = {"cpu": (1 << 14, 1 << 18, 1 << 21, 7 << 20, 9 << 20), "cuda": (1 << 28,)}
-LARGE = {"cpu": 1 << 27, "cuda": 1 << 28}  # elements of an array that no cache holds
+COPIED = {"cpu": (1 << 14, 1 << 18, 1 << 21, 7 << 20, 9 << 20), "cuda": (1 << 26,)}
+LARGE = {"cpu": 1 << 27, "cuda": 1 << 26}  # elements of an array that no cache holds
 ELEMENTS = {"cpu": 1 << 18, "cuda": 1 << 26}  # of an array for which random numbers, functions or norms are computed
+MEMORY_MB = {"cpu": 800, "cuda": 1600}  # that the measurement needs at once, and frees
 # Widths of multiplied matrices. On a GPU a small product would measure its launch, which is a constant of its own.
 WIDTHS = {"cpu": (8, 16, 32, 64, 256, 1024), "cuda": (8192,)}
 BETWEEN = 768  # the width of those between the repetitions

@@ -85,6 +85,11 @@ class Entry:
     optional: bool = False
     requires: Requirement = ""
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for a section that the page does not have, where the entry would not be shown."""
+        if self.section not in SECTIONS:
+            raise ValueError(f"{self.name}: the page has no section {self.section!r}; use one of {', '.join(SECTIONS)}")
+
     @property
     def details(self) -> bool:
         """Whether this is what else is known than a table of the paper holds."""

@@ -20,6 +20,7 @@ from lora_core.evaluation.step_limits import (
 )
 from lora_core.evaluation.step_timing import Timing
 from lora_core.measuring.counter_ticks import is_too_short
+from lora_core.measuring.device_constants import MEMORY_MB
 
 METHODS = ("fft", "lora")
 
@@ -112,17 +113,18 @@ def test_what_the_allocator_keeps_of_a_larger_size_is_free(monkeypatch):
     free = [1e9]
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: free.append(8e9))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free[-1], 12e9))
-    assert free_memory_mb(torch.device("cuda")) == 8000
+    assert free_memory_mb(torch.device("cuda")) == 8000 - MEMORY_MB["cuda"]
 
 
 GRID = [Size(rows, tokens, rows) for rows, tokens in regimes.GRID]
 
 
-def regimes_with(clock, seconds_of_a_step, executions=("eager", "graphs"), overhead=0.5, **limits):
-    """The measurement of steps that take by their tokens what a function says."""
+def regimes_with(clock, seconds_of_a_step, executions=("eager", "graphs"), overhead=0.5, beside=0.3, **limits):
+    """The measurement of steps that take by their tokens what a function says, and of constants `beside` them."""
     one = regimes._Regimes.__new__(regimes._Regimes)
     one._models = SimpleNamespace(of=lambda task: dict.fromkeys(METHODS))
-    one._launches, one._progress = dict.fromkeys(executions), SimpleNamespace(update=lambda text: None)
+    one._executions, one._progress = list(executions), SimpleNamespace(update=lambda text: None)
+    one._constants_meter = SimpleNamespace(seconds=beside)
     one._limits = StepLimits(150, lambda: 1e9, clock=clock, **limits)
     one._too_long = lambda size: None
     one._predict = lambda size, method, execution: None
@@ -133,7 +135,7 @@ def regimes_with(clock, seconds_of_a_step, executions=("eager", "graphs"), overh
     def time_steps(size, execution, block):
         seconds = seconds_of_a_step(size.rows * size.tokens)
         of_rounds = ROUNDS * max(block, seconds)
-        clock.seconds += len(METHODS) * (WARM_UP_AND_PARTS * seconds + of_rounds) + overhead
+        clock.seconds += len(METHODS) * (WARM_UP_AND_PARTS * seconds + of_rounds) + overhead + (ROUNDS + 1) * beside
         return None, timed(seconds, saved_mb=0.0)
 
     one._time = time_steps
@@ -156,18 +158,18 @@ def test_every_size_is_measured_on_a_gpu_with_an_energy_counter(clock):
 
 def test_without_enough_time_the_smallest_and_the_largest_size_are_measured(clock):
     """With many tasks and a slow counter, the middle of the grid is what is left out."""
-    rows = measured_with(clock, lambda tokens: 2e-3 + 3e-6 * tokens, tasks=9, has_counter=True, tick=0.17)
+    rows = measured_with(clock, lambda tokens: 2e-3 + 3e-6 * tokens, tasks=8, has_counter=True, tick=0.17)
     of_grid = {(row.rows, row.tokens): row.reason for row in rows if not row.task}
     assert of_grid[4, 16] is of_grid[32, 512] is None
     assert any(of_grid.values())
 
 
 def test_large_sizes_of_a_slow_device_do_not_take_the_time_of_small_ones(clock):
-    """The largest step takes 8 s on this CPU: 112 s for both methods, of 150."""
-    rows = measured_with(clock, lambda tokens: tokens / 2048, tasks=1, executions=("eager",))
+    """The largest step takes 8 s on this CPU: 112 s for both methods, and 3 s for constants, of 150."""
+    rows = measured_with(clock, lambda tokens: tokens / 2048, tasks=1, executions=("eager",), beside=0.8)
     reasons = {row.tokens * row.rows: row.reason for row in rows if not row.task}
     assert [reasons[size.rows * size.tokens] for size in GRID[:-1]] == [None] * (len(GRID) - 1)
-    assert reasons[32 * 512].startswith("takes about 112 s, and ")
+    assert reasons[32 * 512].startswith("takes about 115 s, and ")
     assert clock.seconds <= 150
 
 

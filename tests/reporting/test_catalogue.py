@@ -33,12 +33,16 @@ RENAMED = {"fft": "everything", "lora": "adapter_a", "vera": "zeta"}
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: f"{entry.section}/{entry.name}")
-def test_an_entry_names_a_function_and_known_records_settings_and_sections(entry):
+def test_an_entry_names_a_function_and_known_records_and_settings(entry):
     assert callable(entry.function())
     assert set(entry.records) <= set(catalogue.RECORDS)
     assert set(entry.settings) <= set(catalogue.SETTINGS)
-    assert entry.section in catalogue.SECTIONS
     assert entry.title
+
+
+def test_an_entry_of_a_section_that_the_page_does_not_have_is_refused():
+    with pytest.raises(ValueError, match=r"epochs: the page has no section 'time'; use one of parameters, scores, "):
+        catalogue.Entry("epochs", "Epochs", "time", "tables.epochs:draw")
 
 
 def test_settings_are_the_fields_of_draw_settings():

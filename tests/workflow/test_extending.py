@@ -102,7 +102,7 @@ METRICS = {
             labels="classes",
         ),
 """
-ENTRY = 'Entry("epochs", "Epochs", "time", "{module}:draw", ("costs",)),'
+ENTRY = 'Entry("epochs", "Epochs", "cost", "{module}:draw", ("costs",)),'
 
 
 def write(project: Project, file: str, content: str) -> None:
