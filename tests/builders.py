@@ -497,9 +497,9 @@ def write_regimes(file, break_evens, device_model="a GPU", sizes=((16, 16),), th
     where = {"device": "gpu-0", "device_model": device_model, "threads": threads}
     place = run_content(provenance=where)["provenance"]
     launches = {"eager": dict.fromkeys(parts, 1e-3)}
-    rates = dict.fromkeys(("in_place_bytes", "functions", "random_numbers"), 1e30)
+    rates = dict.fromkeys(("in_place_bytes", "functions", "random_numbers", "squares"), 1e30)
     rates |= {name: [[1.0, 1e30]] for name in ("bytes", "flops")}
-    constants = {f"{name}_per_second": value for name, value in rates.items()}
+    constants = {f"{name}_per_second": value for name, value in rates.items()} | {"launches_ahead": True}
     content = {
         "model": "base", "execution": "eager", "constants": constants | {"launches": launches}, "rows": rows,
         "tasks": tasks, "provenance": place | {"precision": "fp32"},

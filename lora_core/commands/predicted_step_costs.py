@@ -24,8 +24,8 @@ from lora_core.training.spec import RunSpec
 def predict(study: Study) -> StepCosts | None:
     """Return the costs; None if this device was not measured as the study trains on it, or a step has no counts.
 
-    What must be the same are the model, the precision, and on a CPU the number of threads. Raise ValueError if the
-    record is damaged.
+    What must be the same are the model, the precision, and on a CPU the number of threads. A record of an older version
+    predicts nothing. Raise ValueError if the record is damaged.
     """
     layout = Layout(study.results_dir)
     file, model = Path(layout.regimes), Path(layout.model.format(model=study.model.name))
@@ -34,7 +34,7 @@ def predict(study: Study) -> StepCosts | None:
     gpus = gpu_count(study.train.device)
     device = _device(study)
     measured = read_measured_device(file)
-    if not _trains_as_measured(study, device, measured):
+    if measured is None or not _trains_as_measured(study, device, measured):
         return None
     step_times = of_runs(study, lambda spec: _step_time(spec, model, device, measured))
     known = {run: step_time for run, step_time in step_times.items() if step_time is not None}
@@ -70,7 +70,7 @@ def _step_time(spec: RunSpec, model: Path, device: torch.device, measured: Measu
     for length in LENGTHS:
         count = count_divided_step(
             shapes, (rows, length), hyperparameters.micro_batch_size or rows, device.type, spec.precision,
-            hyperparameters.optimizer,
+            hyperparameters.optimizer, hyperparameters.max_grad_norm is not None,
         )  # fmt: skip
         if count is None:
             return None

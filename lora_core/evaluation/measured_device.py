@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import geometric_mean, median
 from typing import Any
 
 from lora_core.evaluation.regime_record import total_seconds
 from lora_core.evaluation.step_model import LaunchCosts
-from lora_core.measuring import device_constants
 from lora_core.measuring.device_constants import DeviceConstants
 from lora_core.provenance import ABSENT, Provenance
 from lora_core.records import read_json
@@ -43,8 +42,11 @@ class MeasuredDevice:
     watts: float | None
 
 
-def read_measured_device(file: Path) -> MeasuredDevice:
-    """Read regimes.json. Raise ValueError that names the file if it is damaged."""
+def read_measured_device(file: Path) -> MeasuredDevice | None:
+    """Read regimes.json; None for an older record, whose constants are those of another count of operations.
+
+    Raise ValueError that names the file if it is damaged.
+    """
     with name_damaged_file(file):
         content = unseal(read_json(file), file)
         rows = [row for row in content["rows"] if row["rounds"]]
@@ -52,7 +54,9 @@ def read_measured_device(file: Path) -> MeasuredDevice:
         execution = content["execution"] if content["execution"] in known else "eager"
         rows = [row for row in rows if row["execution"] == execution]
         where = fill(Provenance, ABSENT | content["provenance"])
-        constants = device_constants.ABSENT | content["constants"]
+        constants = content["constants"]
+        if "squares_per_second" not in constants:
+            return None
         return MeasuredDevice(
             content.get("model", ""), where.device_model, where.precision, where.threads,
             where.started,
@@ -62,10 +66,10 @@ def read_measured_device(file: Path) -> MeasuredDevice:
 
 
 def _slowness(rows: Sequence[Mapping[str, Any]]) -> float:
-    ratios = [median(row["rounds"]) / total_seconds(row["predicted"]) for row in rows if row["predicted"]]
+    ratios = [geometric_mean(row["rounds"]) / total_seconds(row["predicted"]) for row in rows if row["predicted"]]
     return median(ratios) if ratios else 1.0
 
 
 def _watts(rows: Sequence[Mapping[str, Any]]) -> float | None:
-    watts = [row["joules"] / median(row["rounds"]) for row in rows if row["joules"] is not None]
+    watts = [row["joules"] / geometric_mean(row["rounds"]) for row in rows if row["joules"] is not None]
     return median(watts) if watts else None

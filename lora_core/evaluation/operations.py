@@ -1,8 +1,8 @@
 """What the operations of a training step compute, move and draw, counted on tensors without data.
 
 A GPU reads and writes each byte once. On a CPU torch does more, and it is counted as that: new memory is cleared by the
-system first, integers and booleans take as long as float32 at least, normalizations read their input twice, and a
-product to which a bias is added begins with a copy of the bias.
+system first, integers and booleans take as long as float32 at least, normalizations pass over their tensors twice, and
+a product to which a bias is added begins with a copy of the bias.
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ FUNCTIONS = {
 NORMALIZATIONS = {
     "aten::native_layer_norm", "aten::native_layer_norm_backward", "aten::_softmax", "aten::_softmax_backward_data",
 }  # fmt: skip
-LOOKUPS = {"aten::embedding", "aten::index_select", "aten::gather", "aten::index"}  # read what they write, not a table
+LOOKUPS = {"aten::embedding", "aten::index_select", "aten::gather", "aten::index"}  # read as much as they write
+WRITE_ONLY = {
+    "aten::zeros_like", "aten::ones_like", "aten::full_like", "aten::zero_", "aten::fill_", "aten::bernoulli_",
+    "aten::rand_like", "aten::random_",
+}  # fmt: skip
 DO_NOTHING = {
     "aten::empty", "aten::empty_like", "aten::empty_strided", "aten::new_empty", "aten::detach", "aten::_unsafe_view",
 }  # fmt: skip
@@ -76,7 +80,7 @@ class Recorder(TorchDispatchMode):
         if func.is_view or name in DO_NOTHING or not written:
             return result
         count, elements = flop_registry.get(func._overloadpacket), float(sum(map(torch.numel, written)))
-        moved = self._moved_bytes(name, [] if name in LOOKUPS else read, written)
+        moved = self._moved_bytes(name, read, written)
         if name == "aten::addmm" and self._on_cpu:
             self.operations.append(Operation(2 * self._bytes(written)))
         self.operations.append(
@@ -91,7 +95,8 @@ class Recorder(TorchDispatchMode):
         return result
 
     def _moved_bytes(self, name: str, read: Collection[Tensor], written: Collection[Tensor]) -> float:
-        reads, writes = self._bytes(read), self._bytes(written)
+        writes = self._bytes(written)
+        reads = 0.0 if name in WRITE_ONLY else writes if name in LOOKUPS else self._bytes(read)
         if not self._on_cpu:
             return reads + writes
         passes = 2 if name in NORMALIZATIONS else 1

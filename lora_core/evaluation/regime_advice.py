@@ -53,7 +53,7 @@ class _Remedies:
         if row["waits_for"] == "random numbers":
             return "`hyperparameters.dropout: 0.0` spares them, but trains another model."
         if row["waits_for"] == "bytes":
-            saved = f"{self.adapter} moves fewer in the update alone, which leaves frozen weights as they are"
+            saved = f"{self.adapter} moves fewer bytes where frozen weights need no gradient and no update"
             return saved + self._lower_precision("moves fewer in the whole step")
         saved = f"{self.adapter} saves the gradients of frozen weights, about a third of the arithmetic"
         return saved + self._lower_precision("makes both methods faster")

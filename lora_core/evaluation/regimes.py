@@ -22,7 +22,7 @@ from lora_core.evaluation.regime_record import Predicted, RegimeRow, Size, TaskB
 from lora_core.evaluation.repeated_constants import Constants, ConstantsMeter, median_of
 from lora_core.evaluation.step_limits import ROUNDS, Expected, StepLimits, alternating, free_memory_mb
 from lora_core.evaluation.step_model import StepCount, count_divided_step
-from lora_core.evaluation.step_timing import ReadyStep, Timing, execution_of_runs, time_steps
+from lora_core.evaluation.step_timing import SETTLE_SECONDS, ReadyStep, Timing, execution_of_runs, time_steps
 from lora_core.evaluation.task_batches import padded, task_batches
 from lora_core.evaluation.timed_models import TimedModels
 from lora_core.intact import check_model
@@ -156,10 +156,10 @@ class _Regimes:
         methods = self._models.of(size.task)
         predicted = {method: self._predict(size, method, execution) for method in methods}
         expected = {method: self._expected(size, method, predicted[method]) for method in methods}
-        block, timings = self._limits.block_seconds(waiting, len(methods)), dict.fromkeys(methods, Timing())
-        reason = self._too_long(size) or self._limits.why_not(
-            expected, execution, block, share, (ROUNDS + 1) * self._constants_meter.seconds
-        )
+        beside_seconds = (ROUNDS + 1) * self._constants_meter.seconds + ROUNDS * SETTLE_SECONDS
+        block = self._limits.block_seconds(waiting, len(methods), beside_seconds)
+        timings = dict.fromkeys(methods, Timing())
+        reason = self._too_long(size) or self._limits.why_not(expected, execution, block, share, beside_seconds)
         if reason is None:
             reason, timings = self._time(size, execution, block)
         self._limits.learn(expected, execution, timings)
@@ -180,8 +180,11 @@ class _Regimes:
         if execution == "graphs" and not all(step.is_captured for step in ready.values()):
             return NOT_CAPTURED, dict.fromkeys(ready, Timing())
         beside = self._beside[size, execution] = [self._constants_meter.measure()]
-        between = lambda: beside.append(self._constants_meter.measure())  # noqa: E731
-        return None, time_steps(ready, ROUNDS, self._held.meter, execution, block, between)
+
+        def measure_again() -> None:
+            beside.append(self._constants_meter.measure())
+
+        return None, time_steps(ready, ROUNDS, self._held.meter, execution, block, measure_again)
 
     def _counter(self) -> float | None:
         return self._held.meter.read_edge().counter_millijoules
@@ -197,6 +200,7 @@ class _Regimes:
             self._counts[key] = count_divided_step(
                 self._models.shapes(size.task)[method], (size.rows, size.tokens), size.rows_at_once,
                 self._held.device.type, spec.precision, spec.hyperparameters.optimizer,
+                spec.hyperparameters.max_grad_norm is not None,
             )  # fmt: skip
         count = self._counts[key]
         constants = median_of(self._beside.get((size, execution), self._constants_meter.measured))

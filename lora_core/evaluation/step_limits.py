@@ -70,15 +70,17 @@ class StepLimits:
         """Return the seconds until the time is over."""
         return max(0.0, self._deadline - self._clock())
 
-    def block_seconds(self, waiting: int, methods: int) -> float:
+    def block_seconds(self, waiting: int, methods: int, beside_seconds: float = 0.0) -> float:
         """Return how long a block of steps takes at least, if so many sizes are still to be measured.
 
-        With a counter of energy it is as long as the time allows, but no shorter than its ticks require.
+        With a counter of energy it is as long as the time allows, but no shorter than its ticks require. Of the time of
+        each size, `beside_seconds` are for what else is measured between the rounds.
         """
         if not self._has_counter:
             return BLOCK_SECONDS
         shortest = COUNTER_BLOCK_SECONDS if self._tick is None else enough_seconds(ROUNDS, self._tick) / ROUNDS
-        allowed = SHARE_OF_BLOCKS * self.seconds_left() / waiting / (ROUNDS * methods)
+        left = max(0.0, self.seconds_left() - waiting * beside_seconds)
+        allowed = SHARE_OF_BLOCKS * left / waiting / (ROUNDS * methods)
         return max(BLOCK_SECONDS, shortest, min(COUNTER_BLOCK_SECONDS, allowed))
 
     def why_not(
@@ -103,7 +105,7 @@ class StepLimits:
             return f"takes about {seconds:.0f} s, and {left:.0f} s are left"
         needed = sum(step.state_mb + self._saved_mb(method, step) for method, step in expected.items())
         if needed > MEMORY_SHARE * (free := self._free_mb()):
-            return f"needs about {needed:,.0f} MB, and {free:,.0f} MB are free"
+            return f"needs about {needed:,.0f} MB, and {free:,.0f} MB are left for it"
         return None
 
     def learn(self, expected: Mapping[str, Expected], execution: str, timings: Mapping[str, Timing]) -> None:

@@ -22,9 +22,9 @@ from lora_core.measuring.predicted_memory import FusedAttention, state_without_d
 from lora_core.training.steps import compute_loss, forward
 
 PARTS = ("forward", "backward", "update")
-# Float32 values that an update reads and writes for each trained parameter, beside those of the optimizer's state,
-# which are read and written: the gradient clipped in place, then gradient and parameter.
-CLIPPED, UPDATED = 2, 3
+# Float32 values that are read and written for each trained parameter: in an update, beside the optimizer's state, the
+# gradient that is clipped in place, then gradient and parameter; and where the gradients of micro-batches are added up.
+CLIPPED, UPDATED, ADDED = 2, 3, 3
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,17 @@ def _bytes_per_second(operation: Operation, device: DeviceConstants) -> float:
 
 
 def count_step(
-    model: nn.Module, batch: tuple[int, int], device_type: str, precision: str, optimizer: str = "adamw"
+    model: nn.Module,
+    batch: tuple[int, int],
+    device_type: str,
+    precision: str,
+    optimizer: str = "adamw",
+    clips: bool = True,
 ) -> StepCount | None:
     """Return the operations of a step on a batch (rows, tokens) without padding, on "cpu" or "cuda", from shapes alone.
 
-    The model may be on the meta device; on CUDA its attention is the fused one. None for a model that does not run on
-    shapes alone.
+    The model may be on the meta device; on CUDA its attention is the fused one. `clips` says whether gradients are
+    clipped to a norm. None for a model that does not run on shapes alone.
     """
     from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -105,41 +110,52 @@ def count_step(
                 loss.backward()
     except (RuntimeError, NotImplementedError, TypeError, ValueError):
         return None
-    trained = [p.numel() for p in model.parameters() if p.requires_grad]
-    return StepCount(tuple(first.operations), tuple(second.operations), _update(trained, optimizer))
+    return StepCount(tuple(first.operations), tuple(second.operations), _update(_trained(model), optimizer, clips))
 
 
 def count_divided_step(
-    model: nn.Module, batch: tuple[int, int], micro: int, device_type: str, precision: str, optimizer: str = "adamw"
+    model: nn.Module,
+    batch: tuple[int, int],
+    micro: int,
+    device_type: str,
+    precision: str,
+    optimizer: str = "adamw",
+    clips: bool = True,
 ) -> StepCount | None:
     """Return the operations of a step whose batch (rows, tokens) is computed in micro-batches; see `count_step`.
 
-    Each micro-batch, the last of which may be smaller, has a forward and a backward pass; then comes one update.
+    Each micro-batch, the last of which may be smaller, has a forward and a backward pass, and from the second on adds
+    its gradients to those before; then comes one update.
     """
     rows, tokens = batch
     whole, rest = divmod(rows, micro)
     sizes = [micro] * whole + ([rest] if rest else [])
     counts = {
-        size: count_step(model, (size, tokens), device_type, precision, optimizer) for size in dict.fromkeys(sizes)
+        size: count_step(model, (size, tokens), device_type, precision, optimizer, clips)
+        for size in dict.fromkeys(sizes)
     }
     known = [count for size in sizes if (count := counts[size]) is not None]
     if len(known) < len(sizes):
         return None
     forwards, backwards = ([one for count in known for one in getattr(count, part)] for part in PARTS[:2])
-    return StepCount(tuple(forwards), tuple(backwards), known[0].update)
+    added = [Operation(FLOAT_BYTES * ADDED * count, in_place=True) for count in _trained(model)]
+    return StepCount(tuple(forwards), (*backwards, *added * (len(sizes) - 1)), known[0].update)
 
 
-def _update(trained: Iterable[int], optimizer: str) -> tuple[Operation, ...]:
-    """Two operations for each trained tensor: the norm of its gradient; then it is clipped and updated."""
-    values = CLIPPED + UPDATED + 2 * OPTIMIZER_TENSORS[optimizer]
-    return tuple(
-        operation
-        for count in trained
-        for operation in (
-            Operation(moved_bytes=FLOAT_BYTES * count, squares=count),
-            Operation(moved_bytes=FLOAT_BYTES * values * count, in_place=True),
-        )
-    )
+def _trained(model: nn.Module) -> list[int]:
+    """The elements of each trained tensor."""
+    return [p.numel() for p in model.parameters() if p.requires_grad]
+
+
+def _update(trained: Iterable[int], optimizer: str, clips: bool) -> tuple[Operation, ...]:
+    """For each trained tensor the norm of its gradient, if gradients are clipped; then it is clipped and updated."""
+    values = CLIPPED * clips + UPDATED + 2 * OPTIMIZER_TENSORS[optimizer]
+    operations = []
+    for count in trained:
+        if clips:
+            operations.append(Operation(FLOAT_BYTES * count, squares=count))
+        operations.append(Operation(FLOAT_BYTES * values * count, in_place=True))
+    return tuple(operations)
 
 
 class _Loss(nn.Module):

@@ -34,6 +34,7 @@ FIRST_TOKEN = 5  # after the special tokens
 # The shape, batch and repetitions of a model so small that its steps are launches and nothing else.
 TINY = memory_scaling.Shape("launches", 64, 2, 2, 100, 130)
 TINY_BATCH, TINY_REPETITIONS = (2, 8), 9
+SETTLE_SECONDS = 0.1  # of steps before each round
 
 
 @dataclass(frozen=True)
@@ -125,24 +126,27 @@ def time_steps(
     meter: Meter,
     execution: str,
     block_seconds: float,
-    between: Callable[[], object],
+    after_round: Callable[[], object],
 ) -> dict[str, Timing]:
     """Time a block of steps of every method in each round, in turn, and return what was measured by method.
 
-    `between` is called after each round.
+    `after_round` is called after each round. What it does is followed by steps that do not count, for a counter of
+    energy tells some of it late.
     """
     parts = {method: _median_parts(step) if execution == "eager" else None for method, step in ready.items()}
     repeats = {method: max(1, math.ceil(block_seconds / step.seconds)) for method, step in ready.items()}
     seconds: dict[str, list[float]] = {method: [] for method in ready}
     millijoules: dict[str, list[float | None]] = {method: [] for method in ready}
     for number in range(rounds):
-        for method in list(ready)[:: 1 if number % 2 == 0 else -1]:
+        in_turn = list(ready)[:: 1 if number % 2 == 0 else -1]
+        ready[in_turn[0]].block(max(1, round(SETTLE_SECONDS / ready[in_turn[0]].seconds)))
+        for method in in_turn:
             before = meter.read_edge().counter_millijoules
             seconds[method].append(ready[method].block(repeats[method]))
             after = meter.read_edge().counter_millijoules
             known = before is not None and after is not None and after > before
             millijoules[method].append((after - before) / repeats[method] if known else None)  # type: ignore[operator]
-        between()
+        after_round()
     return {
         method: Timing(seconds[method], parts[method], _joules(millijoules[method]), step.peak_mb, step.saved_mb)
         for method, step in ready.items()
@@ -175,7 +179,8 @@ class LaunchTimer:
         whole = replace(spec.hyperparameters, micro_batch_size=None)
         tiny = replace(spec, settings=full.Settings(), hyperparameters=whole)
         model = place(memory_scaling.build(TINY, tiny.settings), tiny, device)
-        count = count_step(model, TINY_BATCH, device.type, spec.precision)
+        clips = spec.hyperparameters.max_grad_norm is not None
+        count = count_step(model, TINY_BATCH, device.type, spec.precision, clips=clips)
         assert count is not None  # RoBERTa runs on shapes alone
         self._launches = {part: len(getattr(count, part)) for part in PARTS}
         has_graphs = device.type == "cuda" and not is_scaled(spec.precision)

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +18,8 @@ from lora_core import device as devices
 from lora_core.precision import autocast_type
 
 REPETITIONS = 5  # of which the first two, which load kernels, do not count
-CALLS = {"cpu": 1, "cuda": 2}  # in each repetition, so that waiting for a GPU counts little
+CALLS = {"cpu": 1, "cuda": 20}  # in each repetition, so that waiting for a GPU counts little
+CALLS_OF_PRODUCTS = {"cpu": 1, "cuda": 4}  # which take longer
 # Elements of a copied array. On a CPU small ones fit into its caches, and from 32 MiB on, which lies between the last
 # two, the C library maps new pages for every array.
 COPIED = {"cpu": (1 << 14, 1 << 18, 1 << 21, 7 << 20, 9 << 20), "cuda": (1 << 26,)}
@@ -27,7 +27,7 @@ LARGE = {"cpu": 1 << 27, "cuda": 1 << 26}  # elements of an array that no cache 
 ELEMENTS = {"cpu": 1 << 18, "cuda": 1 << 26}  # of an array for which random numbers, functions or norms are computed
 MEMORY_MB = {"cpu": 800, "cuda": 1600}  # that the measurement needs at once, and frees
 # Widths of multiplied matrices. On a GPU a small product would measure its launch, which is a constant of its own.
-WIDTHS = {"cpu": (8, 16, 32, 64, 256, 1024), "cuda": (8192,)}
+WIDTHS = {"cpu": (8, 16, 32, 64, 256, 1024), "cuda": (4096,)}
 BETWEEN = 768  # the width of those between the repetitions
 BATCHED_WIDTH = 256  # narrower products are batches of as much arithmetic, because one would measure its call
 
@@ -58,10 +58,6 @@ class DeviceConstants:
     random_numbers_per_second: float
     squares_per_second: float
     launches_ahead: bool
-
-
-# What older records lack: they counted a norm's bytes alone, and the longest of launch and work on every device.
-ABSENT: dict[str, Any] = {"squares_per_second": math.inf, "launches_ahead": True}
 
 
 def rate(rates: Rates, size: float) -> float:
@@ -116,7 +112,7 @@ def _copies(elements: int, device: torch.device) -> tuple[float, float]:
     """
     source = torch.ones(elements, device=device)
     moved = 2 * source.nbytes
-    repeats = max(1, COPIED[device.type][0] * 16 // elements)  # of a small array, whose copy takes as long as its call
+    repeats = max(1, (1 << 18) // elements)  # of a small array, whose copy takes as long as its call
 
     def copy() -> Tensor:
         for _ in range(repeats - 1):
@@ -132,7 +128,9 @@ def peak_flops(device: torch.device, precision: str, width: int) -> float:
     # Random numbers, because a GPU draws less power for equal ones, and is then faster than in training.
     a, b = (torch.randn(batch, width, width, device=device).to(kind) for _ in range(2))
     product = torch.empty_like(a)
-    return 2 * batch * width**3 / _seconds(lambda: torch.bmm(a, b, out=product), device, after_products=False)
+    calls = CALLS_OF_PRODUCTS[device.type]
+    seconds = _seconds(lambda: torch.bmm(a, b, out=product), device, calls, after_products=False)
+    return 2 * batch * width**3 / seconds
 
 
 def _drawing(numbers: int, device: torch.device) -> Callable[[], Tensor]:
@@ -144,12 +142,14 @@ def _drawing(numbers: int, device: torch.device) -> Callable[[], Tensor]:
     return lambda: mask.bernoulli_(0.9)
 
 
-def _seconds(operation: Callable[[], Tensor], device: torch.device, after_products: bool = True) -> float:
-    """The median time of an operation.
+def _seconds(
+    operation: Callable[[], Tensor], device: torch.device, calls: int | None = None, after_products: bool = True
+) -> float:
+    """The median time of an operation over repetitions, each of so many calls.
 
     On a CPU a product of matrices comes before each, as in a step: it leaves little of the arrays in the caches.
     """
-    times, calls, factor = [], CALLS[device.type], torch.ones(BETWEEN, BETWEEN)
+    times, calls, factor = [], calls or CALLS[device.type], torch.ones(BETWEEN, BETWEEN)
     for _ in range(REPETITIONS):
         if after_products and device.type == "cpu":
             torch.mm(factor, factor)

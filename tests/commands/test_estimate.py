@@ -171,10 +171,20 @@ def test_steps_are_predicted_by_what_make_regimes_measured_on_this_device(measur
     fft, lora = costs.step_times.values()
     assert fft.constant == pytest.approx(5 / 3 * 1e-3 * operations, rel=0.2)
     assert fft.per_token == lora.per_token == 0
-    assert costs.power_watts == pytest.approx(200)  # 8 J in 0.04 s, and 12 J in 0.06 s
+    assert costs.power_watts == pytest.approx(200, rel=1e-4)  # 8 J in about 0.04 s, and 12 J in about 0.06 s
     assert costs.parameters == sum(p.numel() for p in shapes.parameters())
     assert costs.source.startswith("Predicted from ")
     assert "took 1.67 of their predicted time" in costs.source
+
+
+def test_a_record_whose_operations_were_counted_otherwise_predicts_nothing(measured):
+    study, write = measured
+    write()
+    file = Path(Layout(study.results_dir).regimes)
+    record = read_json(file)
+    del record["constants"]["squares_per_second"]  # which older ones do not have
+    write_json(file, record)
+    assert predicted_step_costs.predict(study) is None
 
 
 def test_without_energy_in_the_record_there_is_no_power(measured):
@@ -203,7 +213,10 @@ def test_threads_are_those_of_the_study_or_all_cores(measured, monkeypatch, thre
 
 
 def test_each_task_is_predicted_with_its_own_hyperparameters(measured, bert, tmp_path):
-    """On a device where only launches take time, four micro-batches have four times the passes, and one update."""
+    """On a device where only launches take time, four micro-batches have four times the passes, and one update.
+
+    Three add a gradient to each trained tensor's.
+    """
     _, write = measured
     write()
     rte = {"batch_size": 8, "micro_batch_size": 2}
@@ -215,8 +228,10 @@ def test_each_task_is_predicted_with_its_own_hyperparameters(measured, bert, tmp
     times = predicted_step_costs.predict(study).step_times
     count = count_step(models.model_shapes(bert, 2, "meta"), (16, 32), "cpu", "fp32")
     passes, update = len(count.forward) + len(count.backward), len(count.update)
+    added = 3 * update / 2  # of which half are norms
     ratio = times["fft", "rte"].constant / times["fft", "cola"].constant
-    assert ratio == pytest.approx((4 * passes + update) / (passes + update), rel=0.05)  # dropout of a CPU is installed
+    expected = (4 * passes + added + update) / (passes + update)
+    assert ratio == pytest.approx(expected, rel=0.05)  # dropout of a CPU is installed
     assert times["lora", "rte"] == times["lora", "cola"]
     assert times["fft", "rte"].rows == 8
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -10,6 +11,8 @@ import pytest
 import torch
 from builders import FULL, LORA, draw_table, spec, write_regimes
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lora_core import precision
 from lora_core.evaluation import memory_scaling, regime_record, regimes, repeated_constants, step_timing
@@ -19,6 +22,7 @@ from lora_core.evaluation.references import References
 from lora_core.evaluation.regime_record import Regimes, read_regimes, total_seconds
 from lora_core.evaluation.repeated_constants import Constants, median_of
 from lora_core.evaluation.step_model import LaunchCosts, StepCount, count_divided_step, count_step
+from lora_core.measuring import device_constants
 from lora_core.measuring.device_constants import WIDTHS, DeviceConstants, measure_constants, rate
 from lora_core.records import read_json, write_json
 from lora_core.reporting import catalogue
@@ -82,6 +86,12 @@ def test_products_have_the_smallest_width_of_their_matrices_and_functions_are_co
     assert sum(operation.functions for operation in count.backward) == 2 * ROWS * WIDTH  # of erf and exp
 
 
+def test_without_clipping_there_is_no_norm_and_the_gradient_is_only_read():
+    count = count_divided_step(Linear(), (ROWS, TOKENS), ROWS, "cpu", "fp32", clips=False)
+    trained = [p.numel() for p in Linear().parameters()]
+    assert [(one.squares, one.moved_bytes) for one in count.update] == [(0, 4 * n * (1 + 2 * 3)) for n in trained]
+
+
 def test_a_norm_is_computed_before_the_arrays_are_changed_in_place():
     count = count_step(Linear(), (ROWS, TOKENS), "cpu", "fp32")
     trained = [p.numel() for p in Linear().parameters()]
@@ -109,6 +119,12 @@ def test_a_step_of_micro_batches_has_their_passes_and_one_update():
         flops(whole.backward),
     ]
     assert divided.update == whole.update
+    # The second and the third add their gradients to those before: two tensors are read and one is written.
+    trained = [p.numel() for p in Linear().parameters()]
+    assert [operation.moved_bytes for operation in divided.backward if operation.in_place] == [
+        3 * 4 * count for count in 2 * trained
+    ]
+    assert not any(operation.in_place for operation in whole.backward)
 
 
 def test_a_model_that_does_not_run_on_shapes_is_not_predicted():
@@ -157,12 +173,15 @@ ZEROS = torch.zeros(2, dtype=torch.int64)
     ("operation", "cpu", "cuda"),
     [
         (lambda: FLOATS + FLOATS, 2 * BYTES, 2 * BYTES),  # the same tensor twice is read once
-        (lambda: torch.zeros_like(FLOATS), 2 * BYTES, 2 * BYTES),
+        (lambda: torch.zeros_like(FLOATS), 2 * BYTES, BYTES),
+        (lambda: FLOATS.clone().zero_(), 4 * BYTES, 3 * BYTES),
         (lambda: torch.full((ROWS, WIDTH), 1.0), 2 * BYTES, BYTES),
         (lambda: HALF + 1, BYTES, BYTES),
         (lambda: FLOATS >= 0, 2 * BYTES, BYTES + ROWS * WIDTH),
         (lambda: FLOATS.softmax(-1), 4 * BYTES, 2 * BYTES),
-        (lambda: nn.functional.embedding(ZEROS, FLOATS), 2 * 2 * WIDTH * 4, 2 * WIDTH * 4),
+        (lambda: nn.functional.layer_norm(FLOATS, (WIDTH,)), *(n * (2 * BYTES + 2 * ROWS * 4) for n in (2, 1))),
+        (lambda: nn.functional.embedding(ZEROS, FLOATS), 2 * 2 * WIDTH * 4, 2 * 2 * WIDTH * 4),
+        (lambda: FLOATS.index_select(0, ZEROS), 2 * 2 * WIDTH * 4, 2 * 2 * WIDTH * 4),
         (lambda: torch.ops.aten._unsafe_view(FLOATS, [WIDTH, ROWS]), 0, 0),
         (lambda: FLOATS.t(), 0, 0),
     ],
@@ -208,6 +227,30 @@ def test_the_constants_of_this_machine_are_possible():
     assert not constants.launches_ahead
 
 
+@pytest.mark.parametrize(("kind", "copies", "between"), [("cpu", 5 * (16 + 4), 5 * 9), ("cuda", 5 * 20, 0)])
+def test_on_a_cpu_products_come_between_and_small_copies_are_repeated(kind, copies, between, monkeypatch):
+    """On tensors without data, so that it runs without a GPU; of all but products, a product comes before each."""
+    operations = Counter()
+
+    class Counting(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            operations[func._schema.name] += 1
+            return func(*args, **(kwargs or {}))
+
+    monkeypatch.setattr(device_constants.devices, "synchronize", lambda device: None)
+    with FakeTensorMode(), Counting():
+        constants = measure_constants(torch.device(kind), "fp32")
+    assert constants.launches_ahead == (kind == "cuda")
+    assert operations["aten::clone"] == copies
+    assert operations["aten::mm"] == between
+
+
+def test_the_median_of_the_repetitions_after_the_first_two_counts(monkeypatch):
+    readings = iter([0, 50, 100, 140, 200, 203, 300, 309, 400, 404])  # of the clock before and after each
+    monkeypatch.setattr(device_constants.time, "perf_counter", lambda: next(readings))
+    assert device_constants._seconds(lambda: None, torch.device("cpu")) == 4
+
+
 @pytest.mark.parametrize(("size", "expected"), [(1, 2.0), (10, 2.0), (1000, 20.0), (100_000, 200.0), (1e9, 200.0)])
 def test_a_rate_lies_on_a_line_between_those_measured_and_is_the_last_beyond(size, expected):
     assert rate([(10, 2.0), (100_000, 200.0)], size) == pytest.approx(expected)
@@ -226,6 +269,20 @@ def record(bert, cola, tmp_path_factory):
 
 
 REFERENCES = References(full="fft", adapter="lora")
+
+
+def test_how_long_the_last_measurement_took_is_known(monkeypatch):
+    """The time for steps depends on it."""
+    clock = iter([10.0, 10.5, 20.0, 22.0])
+    monkeypatch.setattr(repeated_constants.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(repeated_constants, "LaunchTimer", lambda *_: SimpleNamespace(costs=dict))
+    monkeypatch.setattr(repeated_constants, "measure_constants", lambda *_: DEVICE)
+    meter = repeated_constants.ConstantsMeter(spec(FULL), torch.device("cpu"))
+    assert meter.seconds == 0
+    meter.measure()
+    assert meter.seconds == 0.5
+    meter.measure()
+    assert meter.seconds == 2
 
 
 def test_a_step_is_predicted_by_constants_of_its_own_minutes(bert, cola, tmp_path, monkeypatch):
@@ -267,9 +324,12 @@ def test_an_epoch_is_its_number_of_mean_batches(record):
     tasks = read_regimes(record, REFERENCES).tasks
     batches = content["tasks"]["cola"]
     row = next(r for r in content["rows"] if r["method"] == "fft" and r["task"] == "cola")
-    expected = batches["steps"]["fft"] * sorted(row["rounds"])[1]
+    expected = batches["steps"]["fft"] * math.prod(row["rounds"]) ** (1 / 3)
     assert tasks["full_seconds"][0] == pytest.approx(expected)
     assert tasks["time"][0] == pytest.approx(tasks["full_seconds"][0] / tasks["lora_seconds"][0])
+    assert tasks["time"][0] == pytest.approx(
+        1 / read_regimes(record, REFERENCES).steps["time"][0]
+    )  # of the same rounds
     assert math.isnan(tasks["energy"][0])
 
 
@@ -376,7 +436,7 @@ def test_how_many_steps_were_predicted_is_counted(tmp_path):
     read = read_regimes(file, REFERENCES)
     assert [read.well_predicted(tolerance) for tolerance in (0.2, 0.3, 0.6)] == [(0, 4), (2, 4), (4, 4)]
     table = draw_table("regimes", {"regimes": [file]})
-    assert any("It is within 20 % of the measurement for 0 of 4 steps." in note for note in table.notes)
+    assert any("The prediction is within 20 % of the measurement for 0 of 4 steps." in note for note in table.notes)
 
 
 def test_a_break_even_is_that_of_the_execution_of_runs_if_it_was_measured():

@@ -93,11 +93,15 @@ def _notes(regimes: Regimes, settings: DrawSettings) -> Iterator[str]:
         "turn, with the 95 % t-interval of the ratio over rounds. Rows with a task are its mean batch."
     )
     close, steps = regimes.well_predicted()
-    accuracy = f" It is within {100 * TOLERANCE:g} % of the measurement for {close} of {steps} steps." if steps else ""
+    accuracy = (
+        f" The prediction is within {100 * TOLERANCE:g} % of the measurement for {close} of {steps} steps."
+        if steps
+        else ""
+    )
     yield (
-        "Predicted: each operation of a step takes the longest of the bytes that it moves, its arithmetic and, for "
-        "dropout, its random numbers; its launch comes before, or on a GPU meanwhile. What these cost was measured "
-        f"between the steps.{accuracy}"
+        "Predicted: each operation of a step takes as long as the slowest of moving its bytes, its arithmetic and, for "
+        "dropout, its random numbers; it is launched before, or on a GPU meanwhile. What these cost was measured on "
+        f"this device.{accuracy}"
     )
     if regimes.tasks[["time", "energy"]].notna().any(axis=None):
         yield (

@@ -47,8 +47,8 @@ def draw(inputs: Inputs, settings: DrawSettings) -> Table:
     cells = [cell for _, row in regimes.methods.iterrows() for cell in _step(row, columns, settings, several)]
     of_graphs = f"; {PARTS_OF_GRAPHS}" if (regimes.methods["execution"] == "graphs").any() else ""
     notes = [
-        "Medians over rounds. Parts are timed in steps of their own, which wait for the device after each part, so "
-        f"they need not add up to a step{of_graphs}.",
+        "Geometric means over rounds. Parts are timed in steps of their own, which wait for the device after each "
+        f"part, so they need not add up to a step{of_graphs}.",
         "Memory: what autograd saves for the backward pass, and on a GPU the allocator's peak in one step, without "
         "what the other method holds.",
         "Epoch: the steps of one epoch of a task, each as long as its mean batch.",
