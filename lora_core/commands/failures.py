@@ -28,8 +28,8 @@ KILLED = (
 # What needs less memory, by the rule of the job; its hyperparameters are those of the method that the job trains. For
 # training, the prediction of the run's memory says it with numbers, if there is one.
 LESS_MEMORY = {
-    "train": "set its hyperparameters to a smaller micro_batch_size (half of batch_size, then a quarter) or to "
-    "gradient_checkpointing: true, or lower data.max_length",
+    "train": "add a smaller micro_batch_size (half of batch_size, then a quarter) or gradient_checkpointing: true to "
+    "its hyperparameters, or lower data.max_length",
     "time_inference": "lower measure.latency_batch_size or data.max_length",
 }
 # Of exceptions whose type does not say that memory ran out: torch's allocator on a CPU, a file that cannot be mapped, a

@@ -27,6 +27,7 @@ class PeakError:
 # Of the allocator's peak in 15 runs on an H200 (factors of 0.90 to 1.22), and the CUDA context. On a CPU, six runs of
 # the embedded study took 930 to 1,010 MB with torch and transformers, where the parts are 110 MB; the rest is a guess.
 PEAK_ERRORS = {"cuda": PeakError(0.85, 1.3, 400, 1000), "cpu": PeakError(0.85, 1.5, 500, 1200)}
+_NEEDS_LESS = "use a smaller model, a smaller data.max_length, or more memory"
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,19 @@ def _remedies(prediction: Prediction, limit: MemoryLimit) -> str:
     if prediction.checkpointed_mb is not None and (rows := prediction.largest_rows(limit, checkpointing=True)):
         both = f", micro_batch_size: {rows}" if rows < prediction.rows else ""
         remedies.append(f"gradient_checkpointing: true{both}")
+    return _settings(remedies) if remedies else _last_remedies(prediction, limit)
+
+
+def _last_remedies(prediction: Prediction, limit: MemoryLimit) -> str:
+    """What helps where no setting surely makes it fit: those with which one example may fit, if it may."""
+    remedies = []
+    if prediction.rows > 1 and prediction.peak_mb(limit.kind, 1)[0] <= limit.mb:
+        remedies.append("micro_batch_size: 1")
+    if prediction.checkpointed_mb is not None and prediction.peak_mb(limit.kind, 1, True)[0] <= limit.mb:
+        remedies.append("gradient_checkpointing: true" + (", micro_batch_size: 1" if prediction.rows > 1 else ""))
     if not remedies:
-        return "not even one example fits, so use a smaller model, a smaller data.max_length, or more memory"
-    return _settings(remedies)
+        return f"not even one example fits, so {_NEEDS_LESS}" if prediction.rows > 1 else _NEEDS_LESS
+    return f"{_settings(remedies)}, which may fit, or {_NEEDS_LESS}"
 
 
 def remedies_after_failure(path: Path, method: str) -> str | None:
@@ -135,12 +146,12 @@ def _less_than_failed(prediction: Prediction, limit: MemoryLimit | None) -> str:
         both = f", micro_batch_size: {fitting[1]}" if fitting[1] < rows else ""
         remedies.append(f"gradient_checkpointing: true{both}")
     if not remedies:
-        return "use a smaller model, a smaller data.max_length, or more memory"
+        return _NEEDS_LESS
     return f"{_settings(remedies)}, or lower data.max_length"
 
 
 def _settings(remedies: Iterable[str]) -> str:
-    return f"set its hyperparameters to {' or '.join(f'{{{remedy}}}' for remedy in remedies)}"
+    return f"add {' or '.join(f'{{{remedy}}}' for remedy in remedies)} to its hyperparameters"
 
 
 def read_predictions(files: Iterable[Path], kind: str) -> dict[tuple[str, str], Prediction]:

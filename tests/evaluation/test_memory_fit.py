@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def test_what_may_not_fit_is_a_warning_with_the_same_remedies():
     low, high = bounds()
     found = fit({RUN: LARGE}, limit((low + high) / 2))
     assert found.refusals == []
-    assert "and may not fit; if it does not, set its hyperparameters to {micro_batch_size: " in found.warnings[0]
+    assert "and may not fit; if it does not, add {micro_batch_size: " in found.warnings[0]
     found.check()
 
 
@@ -73,6 +74,17 @@ def test_checkpointing_is_advised_with_micro_batches_where_it_needs_them_and_not
 
 def test_a_model_too_large_for_one_example_says_what_else_to_do():
     assert "not even one example fits, so use a smaller model" in fit({RUN: LARGE}, limit(1000)).refusals[0]
+
+
+def test_settings_with_which_one_example_may_fit_are_named_where_none_surely_makes_it_fit():
+    low, high = bounds(rows=1)
+    assert low < high
+    less = "use a smaller model, a smaller data.max_length, or more memory"
+    (refusal,) = fit({RUN: LARGE}, limit(low)).refusals
+    settings = "{micro_batch_size: 1} or {gradient_checkpointing: true, micro_batch_size: 1}"
+    assert refusal.endswith(f"; add {settings} to its hyperparameters, which may fit, or {less}")
+    one = replace(LARGE, rows=1, saved_mb=LARGE.saved_mb / 32, checkpointed_mb=None)
+    assert fit({RUN: one}, limit(low)).warnings[0].endswith(f"may not fit; if it does not, {less}")
 
 
 def test_of_many_that_do_not_fit_the_first_are_described():
@@ -102,7 +114,7 @@ def test_the_prediction_is_what_the_run_of_the_largest_batch_counts(micro, bert,
     found = checked(bert, cola, out, {"micro_batch_size": micro}, settings=FULL)
     assert (found.rows, found.tokens) == (micro or 8, longest)
     assert remedies_after_failure(out, RUN[0]).startswith(
-        f"set its hyperparameters to {{micro_batch_size: {(micro or 8) // 2}}} or {{gradient_checkpointing: true}}"
+        f"add {{micro_batch_size: {(micro or 8) // 2}}} or {{gradient_checkpointing: true}} to its hyperparameters"
     )
     assert read_json(out)["limit_mb"] == 1e6
     memory = read_json(full_run / "run.json")["measurement"]["memory"]

@@ -202,7 +202,7 @@ def test_out_of_memory_is_named(project, finish):
     output, _ = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode != 0
     assert "on CoLA, seed 1: out of memory (" in output
-    assert "free some, or set its hyperparameters to {micro_batch_size: 4} or {gradient_checkpointing: true}" in output
+    assert "free some, or add {micro_batch_size: 4} or {gradient_checkpointing: true} to its hyperparameters" in output
     finish()
 
 
