@@ -7,7 +7,7 @@ nothing. Deleting the file takes the decision back.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,7 @@ def kept_run(run_record: str | Path, digest: str | None = None) -> KeptRun | Non
     return kept if kept.run == (digest or sha256(Path(run_record))) else None
 
 
-def kept_runs(files: Sequence[Path]) -> list[KeptRun]:
+def kept_runs(files: Iterable[Path]) -> list[KeptRun]:
     """Return the decisions of kept.json files about the run.json next to each; those about other runs are left out."""
     found = (kept_run(file.with_name(Path(Layout.run_record).name)) for file in files)
     return [kept for kept in found if kept]

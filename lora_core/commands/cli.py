@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,13 @@ EXPORTS = ("tensorboard", "mlflow", "codecarbon", "peft-benchmark")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand and return its exit status; a mistake of the user is one sentence on standard error."""
     from lora_core import processes
-    from lora_core.commands import endings
+    from lora_core.commands import endings, environment
 
     if arguments is None:  # as a program of its own
         processes.on_processor_time_limit(processes.stop_at_time_limit)
     options = parse_arguments(arguments)
+    if other := environment.other_package():
+        print(f"lora-core: {other}", file=sys.stderr)
     run: Callable[[argparse.Namespace], int | None] = options.run
     return endings.end_status(lambda: run(options))
 

@@ -31,6 +31,20 @@ ADVICE_BY_ERRNO = {
 }
 
 
+def other_package() -> str | None:
+    """Return a sentence if the current folder has a package of its own, as a copy of the project, and another one runs.
+
+    Snakemake would run the folder's, so what is said about code that changed would not be about that.
+    """
+    here, runs = Path("lora_core"), Path(__file__).parents[1]
+    if not (here / "__init__.py").is_file() or here.resolve() == runs.resolve():
+        return None
+    return (
+        f"this folder has a lora_core of its own, but the one in {runs} runs; use the command that `make setup` "
+        "installs here"
+    )
+
+
 def describe(error: Exception) -> str:
     """Return an error as one sentence; an operating system's has its file, its cause and, if known, what to do.
 

@@ -10,7 +10,10 @@ from lora_core.evaluation.answer import read_answer
 from lora_core.evaluation.claim_evidence import ClaimRecords, read_evidence
 from lora_core.evaluation.older_runs import check_older_run
 from lora_core.job_records import read_outputs
+from lora_core.kept_runs import kept_file, kept_runs
 from lora_core.layout import Layout
+from lora_core.reporting.inputs import DrawSettings
+from lora_core.reporting.kept import kept_sentences
 
 if TYPE_CHECKING:
     from lora_core.config.study import Study
@@ -42,7 +45,8 @@ def format_summary(study: Study) -> str:
         check_older_run(record)
     try:
         evidence = read_evidence(records, study.references, study.measure.latency_margin, study.labels)
-        return "\n".join([*summary_lines(read_answer(evidence)), f"Open {layout.report}"])
+        kept = kept_sentences(kept_runs(map(kept_file, records.runs)), DrawSettings(labels=study.labels))
+        return "\n".join([*summary_lines(read_answer(evidence)), *kept, f"Open {layout.report}"])
     except LookupError as error:
         raise ValueError(
             f"the results in {layout.results} lack {error}: an earlier version made them; run it again"

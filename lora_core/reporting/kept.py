@@ -23,12 +23,17 @@ def mark_kept(table: Table, kept: Sequence[KeptRun], settings: DrawSettings) -> 
 
 
 def kept_notes(kept: Sequence[KeptRun], settings: DrawSettings) -> list[str]:
+    """Return `kept_sentences` as notes that explain the mark."""
+    return [f"{KEPT} {sentence}" for sentence in kept_sentences(kept, settings)]
+
+
+def kept_sentences(kept: Sequence[KeptRun], settings: DrawSettings) -> list[str]:
     """Return a sentence for each decision, which names its runs and the reason that was given."""
     runs: dict[str, list[str]] = {}
     for run in kept:
         name = f"{settings.label(run.method)} {task_title(run.task)} seed {run.seed}"
         runs.setdefault(f"({'; '.join(run.changes)}), because “{run.because}”", []).append(name)
-    return [f"{KEPT} Made before a change and kept {decision}: {', '.join(names)}." for decision, names in runs.items()]
+    return [f"Made before a change and kept {decision}: {', '.join(names)}." for decision, names in runs.items()]
 
 
 def _marked(cell: Cell, kept: Sequence[KeptRun], settings: DrawSettings) -> Cell:

@@ -169,7 +169,10 @@ def test_table_2_has_the_test_split_in_rows_of_its_own(files, study):
     cell = next(cell for cell in table.cells if cell.row == "LoRA (own), test split")
     assert cell.value == pytest.approx(np.mean([r.record.test.chosen for r in study if r.record.method == "lora"]))
     assert (cell.variant, cell.quantity, cell.n) == ("test split", "score", 3)
-    assert any(note.startswith("Test split: predicted at the epoch that is best on") for note in table.notes)
+    notes = " ".join(table.notes)
+    assert "Test split: predicted at the epoch that is best on" in notes
+    assert "In percent, on the validation split, or on the test split where a row says so." in notes
+    assert "a bootstrap over the examples of the split that uses" in notes
     details = draw_table("table2-details", score_inputs(files))
     shown = {row for row, _ in texts(details)}
     assert "LoRA (own), test split, last epoch" in shown

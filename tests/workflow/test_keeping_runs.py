@@ -61,6 +61,7 @@ def test_tables_and_bundles_name_the_runs_that_are_kept(upgraded):
         text = (upgraded.folder / "results" / file).read_text()
         assert (f"because “{BECAUSE}”" in text) == (file != "tables/table5.md")  # of full fine-tuning alone
     assert "†" not in (upgraded.folder / "results/tables/table1.md").read_text()
+    assert f"because “{BECAUSE}”: LoRA (own) CoLA seed 1, " in upgraded.lora_core("summary", *OPTIONS).stdout
     assert upgraded.plan() == set()
     assert upgraded.lora_core("bundle", "kept.zip", *OPTIONS).returncode == 0
     shutil.copyfile(ROOT / LAYERS, upgraded.folder / LAYERS)  # whatever code verifies

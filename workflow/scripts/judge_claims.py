@@ -14,12 +14,12 @@ with job_log(snakemake.log[0], "judge_claims", snakemake.output, source):
     from lora_core.kept_runs import kept_runs
     from lora_core.reporting.claims_page import write_claims
     from lora_core.reporting.inputs import DrawSettings
-    from lora_core.reporting.kept import kept_notes
+    from lora_core.reporting.kept import kept_sentences
 
     params = snakemake.params.claims
     files = {name: [Path(file) for file in files] for name, files in snakemake.input.items()}
     (counts,) = files.pop("counts")
-    notes = kept_notes(kept_runs(files.pop("kept", [])), DrawSettings(labels=params["labels"]))
+    notes = kept_sentences(kept_runs(files.pop("kept", [])), DrawSettings(labels=params["labels"]))
     verdicts = judge(
         ClaimRecords(counts, **files), References(**params["references"]), params["latency_margin"], params["labels"]
     )

@@ -138,6 +138,10 @@ def _on_test(runs: pd.DataFrame, quantity: str, settings: DrawSettings) -> Itera
             yield Cell(name, task_title(task), value, PERCENT.one(value), task=task, quantity=name, unit="fraction")
 
 
+def _has_test(runs: pd.DataFrame) -> bool:
+    return "test_examples" in runs and bool(runs["test_examples"].notna().any())
+
+
 def _test_notes(runs: pd.DataFrame) -> Iterator[str]:
     if "test_examples" not in runs:
         return
@@ -145,7 +149,7 @@ def _test_notes(runs: pd.DataFrame) -> Iterator[str]:
     sizes = "; ".join(f"{task_title(task)}: {int(run['test_examples'])}" for task, run in tested.items())
     yield (
         "Test split: predicted at the epoch that is best on the validation split, and at the last; it decides nothing, "
-        f"so its scores have no optimism of a choice. The claims use it. Test examples: {sizes}."
+        f"so its scores have no optimism of a choice. The answer uses it. Test examples: {sizes}."
     )
 
 
@@ -203,8 +207,9 @@ def _score_notes(runs: pd.DataFrame) -> list[str]:
         one = f" (one example is {100 / run['examples']:.2f} points)" if run["metric"] == "accuracy" else ""
         sizes.append(f"{task_title(task)}: {run['examples']}{one}")
         metrics.append(f"{task_title(task)}: {METRICS[run['metric']].title}")
+    on_test = ", or on the test split where a row says so" if _has_test(runs) else ""
     return [
-        f"In percent, on the validation split. {'; '.join(metrics)}.",
+        f"In percent, on the validation split{on_test}. {'; '.join(metrics)}.",
         f"Validation examples: {'; '.join(sizes)}.",
     ]
 
@@ -212,9 +217,10 @@ def _score_notes(runs: pd.DataFrame) -> list[str]:
 def _difference_notes(cells: Sequence[Cell], runs: pd.DataFrame) -> Iterator[str]:
     few = runs["seed"].nunique() < MIN_SEEDS
     if any(cell.quantity.startswith(DIFFERENCE) for cell in cells):
+        examples = "examples of the split" if _has_test(runs) else "validation examples"
         yield (
             "Differences are in points, paired by seed. Over seeds: a t-interval. Over examples: a bootstrap over the "
-            "validation examples that uses the same resamples for all seeds and both methods."
+            f"{examples} that uses the same resamples for all seeds and both methods."
             + (f" Fewer than {MIN_SEEDS} seeds: no interval and no verdict across seeds." if few else "")
         )
         if any(cell.text == "identical" for cell in cells):
