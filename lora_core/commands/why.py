@@ -16,7 +16,7 @@ from lora_core.config.announcement import recorded_seconds
 from lora_core.config.data_files import changed_data_files
 from lora_core.config.differences import SETTINGS_DIFFER
 from lora_core.config.outdated import Code, ResultsComparison
-from lora_core.config.run_changes import OTHER_CODE, Cause, Change
+from lora_core.config.run_changes import OTHER_CODE, Cause, Change, made_again
 from lora_core.job_records import read_job_record
 from lora_core.layout import Layout, exit_record
 from lora_core.provenance import ROOT, installed_packages
@@ -101,7 +101,7 @@ def _line(change: Change) -> str:
         case Cause.CODE:
             more = f" and {len(change.files) - LISTED_FILES} more" if change.files[LISTED_FILES:] else ""
             return f"code: {', '.join(change.files[:LISTED_FILES]) or OTHER_CODE}{more}"
-    return f"{change.cause}: {change.reason}"
+    return f"{change.cause}: {change.detail or change.reason}"
 
 
 def _repeated_preparation(study: Study, digests: CodeDigests) -> list[tuple[str | None, str]]:
@@ -114,7 +114,7 @@ def _repeated_preparation(study: Study, digests: CodeDigests) -> list[tuple[str 
     for task, rule, job in [(None, "prepare_model", "prepare_model"), *of_tasks]:
         made_by = _code_of_job(exit_record(Path(layout.log(job))))
         if made_by is not None and made_by != digests.digest(scripts / f"{rule}.py"):
-            repeated.append((task, f"{job} is made again, because {OTHER_CODE}"))
+            repeated.append((task, made_again(job, OTHER_CODE)))
     return repeated
 
 
