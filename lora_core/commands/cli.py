@@ -131,9 +131,12 @@ def _keep(options: argparse.Namespace) -> None:
 
     study = read_study(options.configfile)
     runs = run_names.select_runs(study, options.runs)
+    is_changed = False
     for line in keep.undo(study, runs) if options.undo else keep.keep(study, runs, options.because):
         print(line)
-    print("Tables and the report follow when the study is run again.")
+        is_changed |= not line.endswith(keep.NOTHING)
+    if is_changed:
+        print("Tables and the report follow when the study is run again.")
 
 
 def _summary(options: argparse.Namespace) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lora_core.config.study import Study
 
 ALONE = "only a change of code or packages can be kept"
+NOTHING = "nothing that is known changed, so there is nothing to keep"
 
 
 def keep(study: Study, runs: Sequence[RunName], because: str) -> Iterator[str]:
@@ -43,7 +44,7 @@ def keep(study: Study, runs: Sequence[RunName], because: str) -> Iterator[str]:
         run, path = one.run, records[one.run]
         changes = [*one.changes, *([one.packages] if one.packages else [])]
         if not changes:
-            yield f"{run}: nothing that is known changed, so there is nothing to keep"
+            yield f"{run}: {NOTHING}"
             continue
         made, digest = sha256(Path(path)), code(run.method).digest
         write_kept(path, KeptRun(run.method, run.task, run.seed, because, now, made, digest, changes))

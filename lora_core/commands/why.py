@@ -16,7 +16,8 @@ from lora_core.config.announcement import recorded_seconds
 from lora_core.config.data_files import changed_data_files
 from lora_core.config.differences import SETTINGS_DIFFER
 from lora_core.config.outdated import Code, ResultsComparison
-from lora_core.config.run_changes import OTHER_CODE, Cause, Change
+from lora_core.config.preflight import check_results_folder
+from lora_core.config.run_changes import OTHER_CODE, Cause, Change, made_again
 from lora_core.job_records import read_job_record
 from lora_core.layout import Layout, exit_record
 from lora_core.provenance import ROOT, installed_packages
@@ -39,6 +40,7 @@ class Explanation:
         changes: A line for each cause to make it again, such as "settings: rank 8 -> 2"; empty if it stays.
         packages: A line with the versions that differ, which are no reason to make it again; empty if none do.
         kept: The decision to keep it; None if there is none, or if it would be made again in spite of it.
+        can_be_kept: Whether it would be made again for no other reason than code, or what Snakemake alone compares.
         seconds: What is recorded of its time.
     """
 
@@ -47,6 +49,7 @@ class Explanation:
     changes: tuple[str, ...] = ()
     packages: str = ""
     kept: KeptRun | None = None
+    can_be_kept: bool = False
     seconds: float = 0.0
 
 
@@ -73,7 +76,9 @@ def explain(study: Study, runs: Sequence[RunName], code: Code | None, digests: C
             changes += [f"input: {text}" for task, text in preparation if task in (None, run.task)]
         record = (comparison.records or {}).get(path, {})
         versions = _changed_versions(record, packages)
-        explanations.append(Explanation(run, True, tuple(changes), versions, kept, recorded_seconds(record)))
+        of_code_alone = all(change.cause == Cause.CODE for change in comparison.changes.get(path, []))
+        can_be_kept, seconds = bool(changes) and of_code_alone, recorded_seconds(record)
+        explanations.append(Explanation(run, True, tuple(changes), versions, kept, can_be_kept, seconds))
     keep_parsed(digests)
     return explanations
 
@@ -101,7 +106,7 @@ def _line(change: Change) -> str:
         case Cause.CODE:
             more = f" and {len(change.files) - LISTED_FILES} more" if change.files[LISTED_FILES:] else ""
             return f"code: {', '.join(change.files[:LISTED_FILES]) or OTHER_CODE}{more}"
-    return f"{change.cause}: {change.reason}"
+    return f"{change.cause}: {change.detail or change.reason}"
 
 
 def _repeated_preparation(study: Study, digests: CodeDigests) -> list[tuple[str | None, str]]:
@@ -114,7 +119,7 @@ def _repeated_preparation(study: Study, digests: CodeDigests) -> list[tuple[str 
     for task, rule, job in [(None, "prepare_model", "prepare_model"), *of_tasks]:
         made_by = _code_of_job(exit_record(Path(layout.log(job))))
         if made_by is not None and made_by != digests.digest(scripts / f"{rule}.py"):
-            repeated.append((task, f"{job} is made again, because {OTHER_CODE}"))
+            repeated.append((task, made_again(job, OTHER_CODE)))
     return repeated
 
 
@@ -129,8 +134,10 @@ def _code_of_job(record: Path) -> str | None:
 def format_why(study: Study, runs: Sequence[RunName], *, selected: bool) -> str:
     """Return the explanations as text: runs with the same changes together.
 
-    With `selected`, runs that stay are listed too.
+    With `selected`, runs that stay are listed too. Raise ValueError as `explain` does, and as Snakemake does for a
+    folder with the results of another model or other data: it starts nothing there.
     """
+    check_results_folder(study)
     digests = CodeDigests(cache=CACHE)
     code = code_of_training(study, digests)
     explained = explain(study, runs, code, digests)
@@ -148,9 +155,7 @@ def format_why(study: Study, runs: Sequence[RunName], *, selected: bool) -> str:
     lines += ["", *_other_lines(explained)] if selected and len(again) < len(explained) else []
     if code is None:
         lines += ["", f"Code was not compared: {ROOT} has no workflow/scripts/train.py."]
-    if any(
-        change.startswith(("code:", "Snakemake:")) or OTHER_CODE in change for one in again for change in one.changes
-    ):
+    if any(one.can_be_kept for one in again):
         lines += ["", 'To keep results although the code changed: lora-core keep RUN --because "..."']
     return "\n".join(lines)
 

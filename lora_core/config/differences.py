@@ -31,14 +31,13 @@ def differences(recorded: Mapping[str, Any], expected: Mapping[str, Any], *, com
             yield f"{name} {_text(before)} -> {_text(after)}"
 
 
-def changed_limits(recorded: Mapping[str, Any] | None, expected: Mapping[str, Any]) -> str | None:
+def changed_limits(recorded: Mapping[str, Any] | None, expected: Mapping[str, Any]) -> list[str]:
     """Name limits on examples, and a split by a fraction, that are missing on one side: there is none there."""
     if recorded is None:
-        return None
+        return []
     before, after = recorded["source"], expected["source"]
     names = [name for name in LIMITS if (name in before) != (name in after)]
-    changed = [f"{name} {_text(before.get(name))} -> {_text(after.get(name))}" for name in names]
-    return f"{SETTINGS_DIFFER} ({', '.join(changed)})" if changed else None
+    return [f"{name} {_text(before.get(name))} -> {_text(after.get(name))}" for name in names]
 
 
 def file_digests(files: Mapping[str, Any]) -> dict[str, str]:

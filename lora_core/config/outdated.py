@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lora_core.code_digest import StageCode
@@ -23,6 +23,7 @@ from lora_core.config.run_changes import (
     Change,
     Expected,
     RunComparison,
+    made_again,
     remedy,
 )
 from lora_core.config.study import Study
@@ -105,9 +106,7 @@ class ResultsComparison:
         try:
             dataset = (sources or {}).get("made_from", {}).get("dataset")
             settings = dataset or {name: card[name] for name in ("max_length",) if name in card}
-            if limits := changed_limits(dataset, expected):
-                self.reasons[path] = limits
-            elif changed := list(differences(settings, expected)):
+            if changed := [*changed_limits(dataset, expected), *differences(settings, expected)]:
                 self.reasons[path] = f"{SETTINGS_DIFFER} ({', '.join(changed)})"
             elif changes := self._changed_data(self._study, task) if self._changed_data else ():
                 more = f" and {len(changes) - LISTED_CHANGES} more" if changes[LISTED_CHANGES:] else ""
@@ -132,13 +131,22 @@ class ResultsComparison:
             self._digests[path] = hashlib.sha256(content).hexdigest()
             expected = Expected(settings | {"seed": seed}, code, card, self._runs.weights(start_path))
             self._compare_run(path, content, expected)
-            inputs = [layout.data_card.format(task=task), *([start_path] if start_path else [])]
-            if any(file in self.reasons for file in inputs):
-                files = self._data_changes.get(task)
-                change = Change(Cause.DATA, files) if files else Change(Cause.INPUT, INPUT_AGAIN)
+            inputs = {f"tokenize_dataset/{task}": layout.data_card.format(task=task)}
+            if start_path:
+                inputs[f"train/{method}/{start}"] = start_path  # without the seed, which is the same
+            for change in self._changes_of_inputs(task, inputs):
                 self.changes.setdefault(path, []).append(change)
                 self.reasons.setdefault(path, change.reason)
             self._compare_merged(layout.merged_record.format(**place), path)
+
+    def _changes_of_inputs(self, task: str, inputs: Mapping[str, str]) -> Iterator[Change]:
+        """Yield what is made again of the inputs of a run: their records by the jobs that make them."""
+        if files := self._data_changes.get(task):
+            yield Change(Cause.DATA, files)
+            return
+        for job, record in inputs.items():
+            if record in self.reasons:
+                yield Change(Cause.INPUT, INPUT_AGAIN, detail=made_again(job, self.reasons[record]))
 
     def _compare_run(self, path: str, content: bytes, expected: Expected) -> None:
         """Find what has changed since a run was made; a change of code is no reason if the run is kept."""

@@ -48,11 +48,13 @@ class Change:
 
     Attributes:
         files: The files of the code that differ; empty for other causes, and where an older record does not say.
+        detail: Which input is made again, and why; empty for other causes.
     """
 
     cause: Cause
     reason: str
     files: tuple[str, ...] = ()
+    detail: str = ""
 
 
 class DamagedInput(ValueError):
@@ -169,6 +171,11 @@ class RunComparison:
             return None
         prefix = "weights/"
         return {n.removeprefix(prefix): d for n, d in self.files[record].items() if n.startswith(prefix)}
+
+
+def made_again(job: str, reason: str) -> str:
+    """Return the sentence about a job whose result is made again; `job` is the name of its log."""
+    return f"{job} is made again, because {reason}"
 
 
 def changed_code(recorded: Mapping[str, str] | None, code: StageCode) -> Change:

@@ -8,7 +8,7 @@ from agreeing_results import TASK, agreeing_results, edit, path, study_in, write
 from builders import write_run
 
 from lora_core.code_digest import StageCode
-from lora_core.commands import keep, run_names, why
+from lora_core.commands import cli, keep, run_names, why
 from lora_core.config import params
 from lora_core.config.outdated import INPUT_AGAIN, ResultsComparison, outdated_results
 from lora_core.kept_runs import kept_run, read_kept
@@ -68,6 +68,20 @@ def test_a_run_without_a_change_is_left_as_it_is(results):
     lines = kept(study_in(results), "results/runs")
     nothing = "nothing that is known changed, so there is nothing to keep"
     assert lines == [f"fft/cola/seed1: {nothing}", "lora/cola/seed1: kept"]
+
+
+def test_tables_follow_only_where_a_decision_changed(results, capsys):
+    now = why.installed_versions()
+    provenance = {"python": now.pop("python"), "packages": now}
+    edit(path(results, "run_record", "fft"), {"provenance": provenance})
+    write_json(Path("config.yaml"), study_in(results).model_dump(mode="json", exclude_unset=True))
+    for arguments, is_said in (
+        (["fft/cola/seed1", "--because", REASON], False),
+        (["results/runs", "--because", REASON], True),
+        (["results/runs", "--undo"], True),
+    ):
+        assert cli.main(["keep", *arguments]) == 0
+        assert ("Tables and the report follow" in capsys.readouterr().out) == is_said
 
 
 def test_a_run_of_other_packages_can_be_kept_and_says_which(results):

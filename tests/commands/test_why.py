@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from agreeing_results import TASK, agreeing_results, edit, path, study_in, study_of_files
+from agreeing_results import TASK, agreeing_results, edit, path, study_in, study_of_files, write
 from builders import ROOT, write_run
 
 from lora_core import code_digest, provenance
@@ -18,6 +18,7 @@ from lora_core.code_digest import CodeDigests, StageCode, read_source
 from lora_core.commands import keep, remembered, run_names, status, why
 from lora_core.commands.training_code import code_of_training
 from lora_core.config import params
+from lora_core.config.preflight import write_identity
 from lora_core.job_records import JobRecord
 from lora_core.layout import Layout
 from lora_core.processes import this_process
@@ -54,7 +55,12 @@ def test_nothing_would_be_made_again(results):
         ({"run": {"data": {"train": {"sha256": "0"}}}}, {}, "data: it was trained on other data"),
         ({"run": {"model_files": {"model.safetensors": "b"}}}, {}, "model: it was trained from another prepared model"),
         ({"run": {"seed": 2}}, {}, "record: it is the record of lora/cola/seed2"),
-        ({}, {"data__max_length": 17}, "input: what it was made from is made again"),
+        (
+            {},
+            {"data__max_length": 17, "data__max_train_examples": 90},
+            "input: tokenize_dataset/cola is made again, because settings differ (max_train_examples none -> 90, "
+            "max_length 128 -> 17)",
+        ),
     ],
 )
 def test_what_changed_is_said_for_each_cause(results, changes, study, line):
@@ -69,7 +75,48 @@ def test_several_causes_are_all_said_and_runs_with_the_same_ones_are_together(re
     text = explained(study_in(results, train__batching="random"))
     assert "fft/cola/seed1, lora/cola/seed1\n  settings: batching" in text
     assert text.count("  code: the code changed") == 1
-    assert "lora-core keep RUN" in text
+
+
+def test_a_changed_limit_on_examples_is_said_with_both_values(results):
+    sources = Path(Layout("results").data_sources.format(task=TASK))
+    edit(sources, {"made_from": {"dataset": {"source": {"max_train_examples": 96}}}})
+    text = explained(study_in(results, data__max_train_examples=90))
+    reason = "tokenize_dataset/cola is made again, because settings differ (max_train_examples 96 -> 90)"
+    assert f"fft/cola/seed1, lora/cola/seed1\n  input: {reason}" in text
+
+
+def test_a_run_that_starts_from_one_that_is_made_again_is_said_with_the_reason(results):
+    def study(rank):
+        start = {"method_settings__lora__task_hyperparameters": {TASK: {"start_from": "rte"}}}
+        return study_in(results, method_settings__lora__rank=rank, **start)
+
+    for task in (TASK, "rte"):
+        record = json.loads(path(results, "run_record").read_text())
+        record["run"] |= params.run_params(study(8), "lora", task, 1)
+        write(Layout("results").run_record, record, method="lora", task=task, seed=1)
+    assert "0 of 3" in explained(study(8))
+    assert "input: train/lora/rte is made again, because settings differ (rank 8 -> 2)" in explained(study(2))
+
+
+def test_another_model_is_refused_with_both_as_snakemake_does(results):
+    write_identity(study_in(results))
+    assert "0 of 2" in explained(study_in(results))
+    with pytest.raises(
+        ValueError, match=f"holds results for another model .* sha256 53.*; this study has .* {'0' * 64}"
+    ):
+        explained(study_in(results, model__sha256="0" * 64))
+
+
+def test_keeping_is_advised_only_if_a_run_can_be_kept(results):
+    for method in ("fft", "lora"):
+        edit(path(results, "run_record", method), {"provenance": {"code": "0ther"}})
+    assert "lora-core keep RUN" in explained(study_in(results))
+    assert "lora-core keep RUN" in explained(study_in(results, method_settings__lora__rank=2))
+    for changes in ({"train__batching": "random"}, {"data__max_length": 17}):
+        text = explained(study_in(results, **changes))
+        assert "code: the code changed" in text
+        assert "lora-core keep" not in text
+    assert "lora-core keep" not in explained(study_in(results, method_settings__lora__rank=2), ONE)
 
 
 def test_other_packages_are_named_where_a_run_is_made_again_and_are_no_reason_themselves(results):

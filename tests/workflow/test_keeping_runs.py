@@ -48,6 +48,19 @@ def test_runs_of_other_code_are_explained_kept_and_made_again_when_that_is_taken
     assert len(trained(upgraded)) == 4
 
 
+def test_a_changed_setting_of_data_is_named_with_both_values_as_snakemake_does(study, tmp_path):
+    project = Project(tmp_path / "changed", study.folder)
+    project.configure(data__max_train_examples=30)
+    reason = "settings differ (max_train_examples 32 -> 30)"
+    why = project.lora_core("status", "--why", *OPTIONS).stdout
+    assert f"  input: tokenize_dataset/cola is made again, because {reason}\n" in why
+    assert "lora-core keep" not in why
+    assert f"rerun because {reason}: results/data/cola/card.json" in project.run("-n")[1]
+    project.configure(model__seed=1)
+    _, refusal = project.run("-n")
+    assert project.lora_core("status", "--why", *OPTIONS).stderr.strip() in refusal
+
+
 @pytest.mark.slow
 def test_tables_and_bundles_name_the_runs_that_are_kept(upgraded):
     upgraded.edit("lora_core/data/datasets.py", "A_STATEMENT = 1", "")
