@@ -205,6 +205,8 @@ def _glue_submission(options: argparse.Namespace) -> None:
 
     names = glue_submission.write_submission(options.results, options.folder, options.method, options.seed)
     print(f"{options.folder}: {', '.join(names)}; GLUE takes a ZIP archive with a file for each of its tasks")
+    if without := glue_submission.tasks_without_file(names):
+        print(f"There is no run, and so no file, of {', '.join(without)}.")
 
 
 def _publish(options: argparse.Namespace) -> None:
