@@ -143,7 +143,17 @@ def _summary(options: argparse.Namespace) -> None:
     print(plain(summary.format_summary(read_study(options.configfile))))
 
 
+def _silence_libraries() -> None:
+    """Keep the progress bars and load reports of libraries from the terminal, as in jobs; before they are imported."""
+    import os
+
+    from lora_core.job import SILENCE_LIBRARIES
+
+    os.environ.update(SILENCE_LIBRARIES)
+
+
 def _estimate(options: argparse.Namespace) -> None:
+    _silence_libraries()
     from lora_core.commands import estimate, predicted_step_costs, status, step_costs
     from lora_core.commands.studies import read_study
 
@@ -201,6 +211,7 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _glue_submission(options: argparse.Namespace) -> None:
+    _silence_libraries()
     from lora_core.commands import glue_submission
 
     names = glue_submission.write_submission(options.results, options.folder, options.method, options.seed)

@@ -1,8 +1,11 @@
 """`lora-core glue-submission`: a file per task in the format of GLUE's leaderboard, from the weights of a run."""
 
 import csv
+import os
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +13,12 @@ import pandas as pd
 import pytest
 from builders import LORA, shared_glue, tokenized, trained
 
+from lora_core.code_digest import ROOT
 from lora_core.commands import cli, glue_submission
 from lora_core.commands.glue_submission import FILES, Submitted, check_file, write_submission
 from lora_core.data.mini_glue import generate
 from lora_core.data.tasks import PAPER_TASKS, TASKS
+from lora_core.job import SILENCE_LIBRARIES
 from lora_core.records import read_json, write_digests, write_json
 from lora_core.sealed import SEAL, seal
 
@@ -211,6 +216,24 @@ def test_a_damaged_record_of_the_studys_tasks_is_named(results, tmp_path):
     write_json(results / "memory" / "sst2.json", {"methods": {}})
     with pytest.raises(ValueError, match=r"memory/sst2\.json was edited after it was written"):
         write_submission(results, tmp_path / "out")
+
+
+def test_libraries_print_nothing(finished, tmp_path):
+    """In a process of its own, as transformers reads its variables when it is imported; with a full test split."""
+    results, glue = tmp_path / "results", tmp_path / "glue"
+    shutil.copytree(finished, results)
+    for task in ("rte", "stsb"):
+        shutil.rmtree(results / "runs" / "lora" / task)
+    (glue / "cola").mkdir(parents=True)
+    frame = pd.DataFrame({"sentence": ["It is."] * FILES["cola"][0].rows, "label": -1})
+    frame.to_parquet(glue / "cola" / "test-00000-of-00001.parquet")
+    write_json(results / "study.json", {"data": {"source": "local", "path": str(glue)}})
+    command = [sys.executable, "-m", "lora_core.commands.cli", "glue-submission", str(results), str(tmp_path / "out")]
+    environment = {name: value for name, value in os.environ.items() if name not in SILENCE_LIBRARIES}
+    result = subprocess.run(
+        command, cwd=tmp_path, env=environment | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 @pytest.mark.usefixtures("no_prediction")
