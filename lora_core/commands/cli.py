@@ -146,7 +146,17 @@ def _summary(options: argparse.Namespace) -> None:
     print(plain(summary.format_summary(read_study(options.configfile))))
 
 
+def _silence_libraries() -> None:
+    """Keep the progress bars and load reports of libraries from the terminal, as in jobs; before they are imported."""
+    import os
+
+    from lora_core.job import SILENCE_LIBRARIES
+
+    os.environ.update(SILENCE_LIBRARIES)
+
+
 def _estimate(options: argparse.Namespace) -> None:
+    _silence_libraries()
     from lora_core.commands import estimate, predicted_step_costs, status, step_costs
     from lora_core.commands.studies import read_study
 
@@ -204,10 +214,13 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _glue_submission(options: argparse.Namespace) -> None:
+    _silence_libraries()
     from lora_core.commands import glue_submission
 
     names = glue_submission.write_submission(options.results, options.folder, options.method, options.seed)
     print(f"{options.folder}: {', '.join(names)}; GLUE takes a ZIP archive with a file for each of its tasks")
+    if without := glue_submission.tasks_without_file(names):
+        print(f"There is no run, and so no file, of {', '.join(without)}.")
 
 
 def _publish(options: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ The labels of these splits are hidden, so there is no score here: gluebenchmark.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +17,11 @@ from lora_core.data.source import DatasetSource
 from lora_core.data.tasks import TASKS, task_title
 from lora_core.evaluation.run_record import RunRecord
 from lora_core.intact import check_model, check_weights
-from lora_core.layout import Layout
+from lora_core.layout import Layout, place
 from lora_core.nearest import nearest
 from lora_core.records import read_json
+from lora_core.sealed import unseal
+from lora_core.typed_records import name_damaged_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,23 +66,34 @@ def write_submission(results: Path, folder: Path, method: str | None = None, see
     """Predict with the saved weights of one method and seed, and write a file per task of GLUE into a new folder.
 
     Return the files' names. Raise ValueError if `folder` is not empty, if several methods or seeds could be meant, if
-    the data set has no test split or one of another length, or if a record or a file of weights is damaged; nothing is
-    written then.
+    a task of the study has no finished run of them, if the data set has no test split or one of another length, or if a
+    record or a file of weights is damaged; nothing is predicted or written then.
     """
     if reason := obstacle(results) or obstacle(folder):
         raise ValueError(reason)
     if folder.is_dir() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty; name a new folder")
     runs = _chosen_runs(results, method, seed)
+    _check_complete(results, [run for _, run in runs])
     source = _source(results)
+    # Predicting takes long: what could be refused is read before.
+    texts = {file: _read_texts(source, run.task, file) for _, run in runs for file in FILES[run.task]}
+    for path, run in runs:
+        check_model(_base(results, run), results / Layout.model_record.format(model=run.model))
+        check_weights(_weights(path), path)
     with atomic_folder(folder.resolve()) as temporary:
         for path, run in runs:
             for file in FILES[run.task]:
-                predictions = _format(_predict(results, path, run, _read_texts(source, run.task, file)), file)
+                predictions = _format(_predict(results, path, run, texts[file]), file)
                 lines = [HEADER, *(f"{row}\t{prediction}" for row, prediction in enumerate(predictions))]
                 (temporary / file.name).write_text("\n".join(lines) + "\n", encoding="utf-8")
                 check_file(temporary / file.name, file)
-    return [file.name for _, run in runs for file in FILES[run.task]]
+    return [file.name for file in texts]
+
+
+def tasks_without_file(names: Collection[str]) -> list[str]:
+    """Return the titles of the tasks that have none of these files."""
+    return [task_title(task) for task, files in FILES.items() if not any(file.name in names for file in files)]
 
 
 def check_file(path: Path, file: Submitted) -> None:
@@ -126,6 +139,31 @@ def _chosen_runs(results: Path, method: str | None, seed: int | None) -> list[tu
     return sorted(runs, key=lambda one: list(FILES).index(one[1].task))
 
 
+def _check_complete(results: Path, runs: Sequence[RunRecord]) -> None:
+    """Raise ValueError that names the tasks of the study on which the method has no finished run with this seed.
+
+    The method's tasks are those for which the study has checked that it fits into memory, which it does before any run.
+    """
+    method, seed = runs[0].method, runs[0].seed
+    files = {task: results / Layout.memory.format(task=task) for task in FILES.keys() - {run.task for run in runs}}
+    missing = [task for task in FILES if task in files and _is_checked(files[task], method)]
+    if missing:
+        titles, records = ", ".join(map(task_title, missing)), ", ".join(str(files[task]) for task in missing)
+        raise ValueError(
+            f"{results} has no finished run of {method} with seed {seed} on {titles}: finish the study first, or, if "
+            f"it no longer has {'this task' if len(missing) == 1 else 'these tasks'}, remove {records}"
+        )
+
+
+def _is_checked(file: Path, method: str) -> bool:
+    """Whether a task's memory/{task}.json is there and names a method."""
+    if not file.exists():
+        return False
+    with name_damaged_file(file):
+        content = unseal(read_json(file), file, place=place(Layout.memory, file), always_sealed=True)
+        return method in content["methods"]
+
+
 def _source(results: Path) -> DatasetSource:
     """Where the study's data comes from. Raise ValueError for generated data, which has no test split."""
     section = read_json(results / Layout.study).get("data")
@@ -165,20 +203,26 @@ def _predict(results: Path, path: Path, run: RunRecord, texts: Columns) -> np.nd
     from lora_core.training.device_batches import DeviceExamples
     from lora_core.training.steps import predict_logits
 
-    layout, weights = Layout(str(results)), path.parent / Path(Layout.weights).name
-    base = Path(layout.model.format(model=run.model))
-    check_model(base, Path(layout.model_record.format(model=run.model)))
-    check_weights(weights, path)
-    task = TASKS[run.task]
+    base, task = _base(results, run), TASKS[run.task]
     rows = len(next(iter(texts.values())))
     examples = tokenize({**texts, task.label_column: [0] * rows}, task, base, run.data.max_length).examples
     settings = registry.settings_from_params(run.settings)
-    model = registry.load(models.load(base, list(run.data.labels)), settings, weights)
+    model = registry.load(models.load(base, list(run.data.labels)), settings, _weights(path))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     masks.choose_form(model, device)
     model.to(device)
     fitting = DeviceExamples(batches.truncate(examples, models.max_input_length(model)), model)
     return predict_logits(model, fitting, "fp32", BATCH_SIZE)
+
+
+def _base(results: Path, run: RunRecord) -> Path:
+    """The folder of the pre-trained model that a run started from."""
+    return results / Layout.model.format(model=run.model)
+
+
+def _weights(path: Path) -> Path:
+    """The folder of the weights next to a run's record."""
+    return path.parent / Path(Layout.weights).name
 
 
 def _format(logits: np.ndarray, file: Submitted) -> Sequence[str]:

@@ -1,5 +1,6 @@
 """`lora-core estimate`: time, disk space and energy of a study, from the cost of a step and the runs that are left."""
 
+import os
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -10,13 +11,15 @@ import torch
 from builders import changed, write_regimes
 
 from lora_core import device as devices
-from lora_core.commands import estimate, predicted_step_costs, step_costs
+from lora_core.code_digest import ROOT
+from lora_core.commands import cli, estimate, predicted_step_costs, step_costs
 from lora_core.commands.durations import format_duration
 from lora_core.commands.status import RunStatus, State
 from lora_core.commands.studies import load_study
 from lora_core.config.errors import ConfigError
 from lora_core.data import batches
 from lora_core.evaluation.step_model import count_step
+from lora_core.job import SILENCE_LIBRARIES
 from lora_core.layout import Layout
 from lora_core.models import model as models
 from lora_core.records import read_json, write_json
@@ -100,6 +103,21 @@ def test_the_text_has_what_is_left_weights_and_energy(tmp_path):
     assert "1 of 2 runs are left" in without
     assert "n/a (no meter)" in without
     assert "about 0.5 GB" in without
+
+
+def test_libraries_print_nothing_while_a_trial_loads_models(monkeypatch):
+    silenced = {}
+
+    def predict(study):
+        silenced.update({name: os.environ.get(name) for name in SILENCE_LIBRARIES})
+        raise ConfigError("enough")
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(predicted_step_costs, "predict", predict)
+    for name in SILENCE_LIBRARIES:
+        monkeypatch.delenv(name)
+    assert cli.main(["estimate"]) == 1
+    assert silenced == SILENCE_LIBRARIES
 
 
 def test_a_trial_times_every_method_of_a_real_model(bert, tmp_path, monkeypatch):

@@ -1,8 +1,11 @@
 """`lora-core glue-submission`: a file per task in the format of GLUE's leaderboard, from the weights of a run."""
 
 import csv
+import os
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +13,12 @@ import pandas as pd
 import pytest
 from builders import LORA, shared_glue, tokenized, trained
 
+from lora_core.code_digest import ROOT
 from lora_core.commands import cli, glue_submission
 from lora_core.commands.glue_submission import FILES, Submitted, check_file, write_submission
 from lora_core.data.mini_glue import generate
 from lora_core.data.tasks import PAPER_TASKS, TASKS
+from lora_core.job import SILENCE_LIBRARIES
 from lora_core.records import read_json, write_digests, write_json
 from lora_core.sealed import SEAL, seal
 
@@ -67,7 +72,9 @@ def lines(file):
 def test_each_task_has_a_file_with_the_names_and_labels_of_glue(finished, tmp_path, capsys):
     assert cli.main(["glue-submission", str(finished), str(tmp_path / "out")]) == 0
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["CoLA.tsv", "RTE.tsv", "STS-B.tsv"]
-    assert "CoLA.tsv, STS-B.tsv, RTE.tsv; GLUE takes a ZIP archive" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "CoLA.tsv, STS-B.tsv, RTE.tsv; GLUE takes a ZIP archive" in printed
+    assert "There is no run, and so no file, of SST-2, MRPC, MNLI." in printed
     for task, name in (("cola", "CoLA"), ("rte", "RTE"), ("stsb", "STS-B")):
         header, *rows = lines(tmp_path / "out" / f"{name}.tsv")
         assert header == ["index", "prediction"]
@@ -131,7 +138,13 @@ def test_a_folder_of_data_without_the_test_files_is_named(results, tmp_path):
         write_submission(results, tmp_path / "out")
 
 
-def test_a_test_split_of_another_length_is_refused(results, glue, tmp_path):
+@pytest.fixture
+def no_prediction(monkeypatch):
+    monkeypatch.setattr(glue_submission, "_predict", lambda *_: pytest.fail("predicted before everything was checked"))
+
+
+@pytest.mark.usefixtures("no_prediction")
+def test_a_test_split_of_another_length_is_refused_before_anything_is_predicted(results, glue, tmp_path):
     shutil.copytree(glue, tmp_path / "glue")
     file = tmp_path / "glue" / "rte" / "test-00000-of-00001.parquet"
     pd.read_parquet(file)[:9].to_parquet(file)
@@ -171,8 +184,61 @@ def test_a_folder_that_is_not_empty_and_one_without_runs_are_refused(results, tm
         write_submission(tmp_path, tmp_path / "out")
 
 
-def test_weights_that_are_not_those_of_the_record_are_refused(results, tmp_path):
-    file = results / "runs" / "lora" / "cola" / "seed1" / "weights" / "adapter_model.safetensors"
+def write_memory(results, task, *methods):
+    """The record that a study's methods fit into memory, which is made before any run."""
+    content = {"kind": None, "limit_mb": None, "methods": dict.fromkeys(methods)}
+    write_json(results / "memory" / f"{task}.json", seal(content, f"memory/{task}.json"))
+
+
+@pytest.mark.usefixtures("no_prediction")
+def test_tasks_of_the_study_without_a_finished_run_are_refused(results, tmp_path, capsys):
+    for task in ("sst2", *ROWS):
+        write_memory(results, task, "lora", "full")
+    assert cli.main(["glue-submission", str(results), str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err == (
+        f"{results} has no finished run of lora with seed 1 on SST-2: finish the study first, or, if it no longer has "
+        f"this task, remove {results}/memory/sst2.json\n"
+    )
+    assert not (tmp_path / "out").exists()
+    add_run(results, "lora", 2)
+    shutil.rmtree(results / "runs" / "lora" / "rte" / "seed2")
+    with pytest.raises(ValueError, match=r"no finished run of lora with seed 2 on SST-2, RTE: .* has these tasks"):
+        write_submission(results, tmp_path / "out", seed=2)
+
+
+def test_a_task_that_only_other_methods_are_trained_on_is_not_missed(results, tmp_path):
+    write_memory(results, "mnli", "full")
+    assert len(write_submission(results, tmp_path / "out")) == 3
+
+
+@pytest.mark.usefixtures("no_prediction")
+def test_a_damaged_record_of_the_studys_tasks_is_named(results, tmp_path):
+    write_json(results / "memory" / "sst2.json", {"methods": {}})
+    with pytest.raises(ValueError, match=r"memory/sst2\.json was edited after it was written"):
+        write_submission(results, tmp_path / "out")
+
+
+def test_libraries_print_nothing(finished, tmp_path):
+    """In a process of its own, as transformers reads its variables when it is imported; with a full test split."""
+    results, glue = tmp_path / "results", tmp_path / "glue"
+    shutil.copytree(finished, results)
+    for task in ("rte", "stsb"):
+        shutil.rmtree(results / "runs" / "lora" / task)
+    (glue / "cola").mkdir(parents=True)
+    frame = pd.DataFrame({"sentence": ["It is."] * FILES["cola"][0].rows, "label": -1})
+    frame.to_parquet(glue / "cola" / "test-00000-of-00001.parquet")
+    write_json(results / "study.json", {"data": {"source": "local", "path": str(glue)}})
+    command = [sys.executable, "-m", "lora_core.commands.cli", "glue-submission", str(results), str(tmp_path / "out")]
+    environment = {name: value for name, value in os.environ.items() if name not in SILENCE_LIBRARIES}
+    result = subprocess.run(
+        command, cwd=tmp_path, env=environment | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.usefixtures("no_prediction")
+def test_weights_that_are_not_those_of_the_record_are_refused_before_anything_is_predicted(results, tmp_path):
+    file = results / "runs" / "lora" / "rte" / "seed1" / "weights" / "adapter_model.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"!")
     with pytest.raises(ValueError, match=r"adapter_model\.safetensors is damaged"):
         write_submission(results, tmp_path / "out")
