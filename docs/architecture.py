@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -76,9 +77,9 @@ nor reporting, so that a change there reruns no training.
 
 def rules() -> str:
     """The rules of the embedded study as Snakemake draws them, in a fixed order, without results that are there."""
-    nowhere = "results_dir=results/none"
-    command = [sys.executable, "-m", "snakemake", "--rulegraph", "mermaid-js", "--config", nowhere]
-    drawn = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    with tempfile.TemporaryDirectory() as empty:
+        command = [sys.executable, "-m", "snakemake", "--rulegraph", "mermaid-js", "--config", f"results_dir={empty}"]
+        drawn = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     names = dict(re.findall(r"(id\d+)\[(\w+)\]", drawn))
     edges = {(names[a], names[b]) for a, b in re.findall(r"(id\d+) --> (id\d+)", drawn)}
     lines = sorted(f"    {a} --> {b}" for a, b in edges if b != "all")
