@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import geometric_mean, median
+from statistics import median
 from typing import Any
 
-from lora_core.evaluation.regime_record import total_seconds
+from lora_core.evaluation.regime_record import mean_seconds, total_seconds
 from lora_core.evaluation.step_model import LaunchCosts
 from lora_core.measuring.device_constants import DeviceConstants
 from lora_core.provenance import ABSENT, Provenance
@@ -66,10 +66,10 @@ def read_measured_device(file: Path) -> MeasuredDevice | None:
 
 
 def _slowness(rows: Sequence[Mapping[str, Any]]) -> float:
-    ratios = [geometric_mean(row["rounds"]) / total_seconds(row["predicted"]) for row in rows if row["predicted"]]
+    ratios = [mean_seconds(row) / total_seconds(row["predicted"]) for row in rows if row["predicted"]]
     return median(ratios) if ratios else 1.0
 
 
 def _watts(rows: Sequence[Mapping[str, Any]]) -> float | None:
-    watts = [row["joules"] / geometric_mean(row["rounds"]) for row in rows if row["joules"] is not None]
+    watts = [row["joules"] / mean_seconds(row) for row in rows if row["joules"] is not None]
     return median(watts) if watts else None

@@ -154,7 +154,7 @@ def _read(content: Mapping[str, Any], file: Path, references: References) -> Reg
 
 def _step(row: Mapping[str, Any], tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """A step of one method; where it is the mean batch of a task, with what follows for an epoch."""
-    seconds, joules = (math.nan if value is None else value for value in (_mean(row), row["joules"]))
+    seconds, joules = mean_seconds(row), math.nan if row["joules"] is None else row["joules"]
     batches, method = tasks.get(row["task"], {"sizes": {}}), row["method"]
     is_mean_batch = method in batches["sizes"] and _size(batches, method) == tuple(row[name] for name in SHAPE)
     count = batches["steps"][method] if is_mean_batch else math.nan
@@ -175,15 +175,19 @@ def _size(batches: Mapping[str, Any], method: str) -> tuple[int, int, int]:
     return size["rows"], size["tokens"], size.get("rows_at_once", size["rows"])
 
 
-def _mean(row: Mapping[str, Any] | pd.Series) -> float:
-    """The seconds of a step: the geometric mean over rounds, so that their quotient is the mean of the ratios."""
+def mean_seconds(row: Mapping[str, Any] | pd.Series) -> float:
+    """Return the seconds of a step; nan if it was not measured.
+
+    They are the geometric mean over rounds, so that the quotient of two methods is the mean of their ratios.
+    """
     return geometric_mean(row["rounds"]) if row["rounds"] else math.nan
 
 
 def _compare(full: pd.Series, lora: pd.Series, key: tuple[Any, ...]) -> dict[str, Any]:
     """One size: the ratio of both methods, paired by round."""
     row = dict(zip(SIZE, key, strict=True)) | {"tokens_per_step": key[1] * key[2], "reason": full["reason"]}
-    row |= {"full_ms": 1e3 * _mean(full), "lora_ms": 1e3 * _mean(lora), "energy": _ratio(full, lora, "joules")}
+    row |= {"full_ms": 1e3 * mean_seconds(full), "lora_ms": 1e3 * mean_seconds(lora)}
+    row["energy"] = _ratio(full, lora, "joules")
     logs = [math.log(b / a) for a, b in zip(full["rounds"], lora["rounds"], strict=True)]
     interval = t_interval(logs)
     row["time"] = math.exp(sum(logs) / len(logs)) if logs else math.nan
@@ -229,7 +233,7 @@ def _epochs(
     for name, steps, method in (("full", full, methods[0]), ("lora", lora, methods[1])):
         step = steps.loc[pd.MultiIndex.from_tuples([(task, *_size(batches, method), execution)])].iloc[0]
         count = batches["steps"][method]
-        row[f"{name}_seconds"] = count * _mean(step)
+        row[f"{name}_seconds"] = count * mean_seconds(step)
         row[f"{name}_joules"] = math.nan if step["joules"] is None else count * float(step["joules"])
     units = dict(zip(QUANTITIES, ("seconds", "joules"), strict=True))
     return row | {name: break_even(row[f"full_{unit}"], row[f"lora_{unit}"]) for name, unit in units.items()}

@@ -143,7 +143,7 @@ def _has_test(runs: pd.DataFrame) -> bool:
 
 
 def _test_notes(runs: pd.DataFrame) -> Iterator[str]:
-    if "test_examples" not in runs:
+    if not _has_test(runs):
         return
     tested = _first_runs(runs[runs["test_examples"].notna()])
     sizes = "; ".join(f"{task_title(task)}: {int(run['test_examples'])}" for task, run in tested.items())
